@@ -1,0 +1,1068 @@
+"""Multi-view CIFAR: a folder in which each sample is several images, as one row a sample.
+
+All that is needed to load such a folder is in this single file; it imports the standard library
+and `datasets`, and Pillow only where an image has to be opened.
+
+    photos/                 one row a sample
+      train/                  images       Sequence(Image()): the files' own bytes, in order
+        cat/                  label        ClassLabel
+          0001/               sample_id    "cat/0001", unique in its split
+            view_0.png        view_names   ["view_0", "view_1"], aligned with images
+            view_1.png        view_labels  Sequence(ClassLabel), where the layout has them
+      test/ ...               and a Sequence(Image()) for each further image column
+
+    datasets.load_dataset("./multiview_cifar.py", data_dir="photos", trust_remote_code=True)   # 3.x
+    multiview_cifar.load_dataset(data_dir="photos")                                     # 3.6 to 5.x
+
+From top to bottom: the options, the builder, `load_dataset`; then plain functions in the order in
+which they are called: list the folder, match its names to the layout, plan the rows, read images.
+"""
+
+from __future__ import annotations
+
+import bisect
+import gc
+import hashlib
+import inspect
+import io
+import itertools
+import json
+import logging
+import marshal
+import os
+import re
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import datasets
+
+logger = logging.getLogger(__name__)
+
+# What Pillow reads on every platform without a plugin of its own.
+IMAGE_EXTENSIONS = frozenset(
+    ".avif .bmp .gif .jp2 .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split())
+SUPPORTED = " ".join(sorted(IMAGE_EXTENSIONS))
+TOO_DEEP = "images below the layout's depth"
+SYSTEM_NAMES = {"Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "$RECYCLE.BIN"}
+# The words by which `datasets` itself knows a split (data_files.py, SPLIT_KEYWORDS), in row order.
+SPLIT_WORDS = {word: split for split, words in {
+    "train": "train training",
+    "validation": "validation valid val dev",
+    "test": "test testing eval evaluation",
+}.items() for word in words.split()}
+
+FIELDS = ("split", "label", "sample", "view", "view_label")
+CHOICES: dict[str, tuple[str | None, ...]] = {  # of every option that takes one of a few values
+    "on_missing_view": ("raise", "skip_sample", "null"),
+    "view_sampling": ("first", "even", "random"),
+    "verify": ("signature", "decode", "none"),
+    "on_error": ("raise", "skip_view", "skip_sample"),
+    "mode": (None, "RGB", "L"),
+    "resize": (None, "stretch", "crop", "pad"),
+    "encoding": (None, "png", "jpeg", "webp"),
+}
+
+# Record batches of 1 to 2 MiB were the fastest to write. `datasets` counts rows instead of bytes:
+# its 100 rows a batch would be 400 MB where a sample is 40 photographs.
+BATCH_BYTES = 3 << 19
+# Shards of a streamed split. 960 divides by 1 to 6, 8, 10, 12, 15, 16, 20, 24, 32, 64 ...: nodes
+# and workers get whole shards, so that none reads a row which another one yields.
+MAX_SHARDS = 960
+
+SHAPES = ("capsule", "cone", "cube", "cylinder", "octahedron", "prism", "pyramid", "sphere",
+          "tetrahedron", "torus")
+SHAPES_ARCHIVE = "data/shapes.zip"
+
+
+class MultiviewError(ValueError):
+    """Base of this file's errors. `.path` is the file, folder or option concerned."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class OptionError(MultiviewError):
+    """An option has a wrong name or value; `.path` is the option's name."""
+
+
+class LayoutError(MultiviewError):
+    """The names in the folder do not fit the layout; `.path` is relative to `data_dir`."""
+
+
+class ImageError(MultiviewError):
+    """A file is no readable image; `.path` is relative to `data_dir`."""
+
+
+# --- the options ----------------------------------------------------------------------------------
+
+
+@dataclass
+class MultiviewCifarConfig(datasets.BuilderConfig):
+    """How a folder becomes rows. Every option is a keyword of `load_dataset`.
+
+    Args:
+        layout: Where things stand in the tree: a template of `{split} {label} {sample} {view}
+            {view_label}`, such as "{split}/{label}/{sample}/{view}", "{label}/{sample}_{view}"
+            (flat) or "{label}/{sample}" (every file is a sample of one view). A file's extension
+            is never part of a name. A dict {"images": "...", "masks": "..."} makes one image
+            column a template, joined on split, label, sample and view. None: detect
+            [split/]label/sample/view.
+        class_names: A list (names and order) or a dict from folder to name, whose order is the
+            label order. A class folder left out is an error. None: the folders, natural-sorted.
+        view_names: Which views, in which order; under a layout with `{view_label}` each name is
+            "view_label/view". None: all, natural-sorted.
+        on_missing_view: What becomes of a sample that lacks a view: "raise", "skip_sample", or
+            "null" (None stands in its place).
+        num_views: Keep this many views of a sample. None: all.
+        view_sampling: Which views `num_views` keeps: "first", "even" (evenly spread, from the
+            first one on), or "random" (fixed by seed, sample and view).
+        seed: Seed of `view_sampling="random"` and of `split_ratios`.
+        split_ratios: {"train": 0.8, "test": 0.2} for a tree with no split level. Each sample goes
+            by its own hash, so that new samples move none of the old ones.
+        verify: How an image is checked: "signature" (first and last bytes; in doubt Pillow
+            decides), "decode" (every pixel) or "none".
+        on_error: What becomes of an unreadable image: "raise", "skip_view" (a missing view) or
+            "skip_sample", which also skips sample folders without images. Each is logged.
+        mode: Convert `images` to "RGB" or "L".
+        image_size: Resize every image to (height, width), in pixels.
+        resize: How to reach `image_size`: "stretch" (None means this too), "crop" (fill, then cut
+            the centre) or "pad" (fit, then black borders).
+        encoding: Encode `images` as "png", "jpeg" or "webp" (quality 95). None: the files' own
+            bytes, or PNG where `mode` or `image_size` changes them. Further image columns are
+            taken for masks: same geometry, nearest neighbour, own mode, always PNG.
+    """
+
+    layout: str | dict[str, str] | None = None
+    class_names: list[str] | dict[str, str] | None = None
+    view_names: list[str] | None = None
+    on_missing_view: str = "raise"
+    num_views: int | None = None
+    view_sampling: str = "even"
+    seed: int = 0
+    split_ratios: dict[str, float] | None = None
+    verify: str = "signature"
+    on_error: str = "raise"
+    mode: str | None = None
+    image_size: tuple[int, int] | None = None
+    resize: str | None = None
+    encoding: str | None = None
+
+    def create_config_id(
+        self, config_kwargs: dict[str, Any], custom_features: datasets.Features | None = None
+    ) -> str:
+        """Name the cache folder by the options and a fingerprint of the tree.
+
+        `datasets` sets options on a copy of the config, past `__init__`: this is the first place
+        that sees all of them, so they are checked here (OptionError), and the folder is listed
+        (LayoutError).
+        """
+        check_options(self)
+        options = {f.name: getattr(self, f.name) for f in fields(self)
+                   if f.name not in ("name", "version", "description")}
+        if self.name == "default":
+            self.data_dir = options["data_dir"] = _existing_folder(self.data_dir)
+            self._tree, self._plan = scan_folder(self.data_dir), None
+            options["tree"] = self._tree.fingerprint
+        elif options == {f.name: f.default for f in fields(self) if f.name in options}:
+            return super().create_config_id({}, custom_features)
+        # As pairs, since the order of a dict is the order of labels or columns.
+        pairs = {k: list(v.items()) if isinstance(v, Mapping) else v for k, v in options.items()}
+        key = hashlib.blake2b(json.dumps(pairs).encode(), digest_size=12).hexdigest()
+        return super().create_config_id({"key": key}, custom_features)
+
+    @property
+    def plan(self) -> Plan:
+        """All rows of `data_dir`, made when first asked for: an open cache needs none of it."""
+        if self._plan is None:
+            # Some hundred thousand strings and tuples and no cycle among them: searching these for
+            # garbage would take longer than making them.
+            collecting = gc.isenabled()
+            gc.disable()
+            try:
+                self._plan, self._tree = plan_rows(self._tree, self), None
+            finally:
+                if collecting:
+                    gc.enable()
+        return self._plan
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker process gets its share of the rows; the whole plan need not travel with it.
+        return {k: v for k, v in self.__dict__.items() if k not in ("_tree", "_plan")}
+
+
+def check_options(config: MultiviewCifarConfig) -> None:
+    """Raise OptionError, with the right values, at the first option whose value is wrong."""
+
+    def need(good: bool, option: str, expected: str) -> None:
+        if not good:
+            found = getattr(config, option)
+            raise OptionError(f"{option}={found!r} is not right. Expected {expected}.", option)
+
+    def is_count(number: Any, least: int) -> bool:
+        return type(number) is int and number >= least
+
+    for option, right in CHOICES.items():
+        need(getattr(config, option) in right, option, "one of " + ", ".join(map(repr, right)))
+    names, views, ratios = config.class_names, config.view_names, config.split_ratios
+    size = config.image_size
+    need(config.data_files is None, "data_files", "none: pass the folder as data_dir")
+    need(config.num_views is None or is_count(config.num_views, 1), "num_views", "an integer >= 1")
+    need(is_count(config.seed, 0), "seed", "an integer >= 0")
+    need(names is None or _are_names(names), "class_names",
+         'a list of different folder names, or a dict such as {"n01": "cat", "n02": "dog"}')
+    need(views is None or (_are_names(views) and not isinstance(views, Mapping)), "view_names",
+         'a list of different names, such as ["front", "left"]')
+    need(ratios is None or _are_ratios(ratios), "split_ratios",
+         'shares above 0 that add up to 1, such as {"train": 0.8, "test": 0.2}')
+    need(size is None or (isinstance(size, (list, tuple)) and len(size) == 2
+                          and all(is_count(n, 1) for n in size)), "image_size",
+         "(height, width) in pixels, such as (32, 32)")
+    need(config.resize is None or size is not None, "resize", "image_size=(height, width) with it")
+    if config.layout is not None:
+        parse_layout(config.layout)
+    if config.name != "default":
+        for option in ("data_dir", "layout", "split_ratios"):
+            need(not getattr(config, option), option, f'none for the config "{config.name}"')
+
+
+def _are_names(names: Any) -> bool:
+    texts = [*names, *names.values()] if isinstance(names, Mapping) else names
+    return (isinstance(names, (list, tuple, Mapping)) and len(names) > 0
+            and all(isinstance(text, str) and text for text in texts)
+            and len(set(names)) == len(names))
+
+
+def _are_ratios(ratios: Any) -> bool:
+    return (isinstance(ratios, Mapping) and all(map(_is_split, ratios))
+            and all(type(share) in (int, float) and share > 0 for share in ratios.values())
+            and abs(sum(ratios.values()) - 1) < 1e-6)
+
+
+def _is_split(name: Any) -> bool:
+    """Whether `datasets` takes it for a split's name, where "all" means every split."""
+    return isinstance(name, str) and bool(re.fullmatch(r"\w+(\.\w+)*", name)) and name != "all"
+
+
+def _existing_folder(data_dir: str | None) -> str:
+    if not data_dir:
+        raise OptionError('data_dir is missing. Pass data_dir="...", the folder that holds '
+                          'class/sample/view.png, or name the config "shapes", which needs none.',
+                          "data_dir")
+    path = os.path.abspath(os.path.expanduser(data_dir))
+    if not os.path.isdir(path):
+        found = "is a file" if os.path.exists(path) else "does not exist"
+        raise LayoutError(f"data_dir {str(data_dir)!r} {found} (looked at {path}). Expected a local "
+                          "folder; an archive has to be unpacked first.", path)
+    return path
+
+
+# --- the builder ----------------------------------------------------------------------------------
+
+
+class MultiviewCifar(datasets.GeneratorBasedBuilder):
+    """Builds or streams the rows.
+
+    Takes the arguments of `datasets.DatasetBuilder` and the options of MultiviewCifarConfig:
+    `MultiviewCifar(data_dir="photos", num_views=4)`. Then `.download_and_prepare()` and
+    `.as_dataset()`, or `.as_streaming_dataset()`.
+
+    Raises:
+        OptionError, LayoutError, ImageError: What is wrong with an option, a name, an image.
+    """
+
+    VERSION = datasets.Version("1.0.0")
+    BUILDER_CONFIG_CLASS = MultiviewCifarConfig
+    BUILDER_CONFIGS = [
+        MultiviewCifarConfig(name="default", version=VERSION, description="A folder of your own."),
+        MultiviewCifarConfig(name="shapes", version=VERSION, description="Ten rendered solids."),
+    ]
+    DEFAULT_CONFIG_NAME = "default"
+
+    def __init__(self, cache_dir: str | None = None, *, hash: str | None = None,
+                 base_path: str | None = None, **kwargs: Any) -> None:
+        own = inspect.signature(datasets.DatasetBuilder.__init__).parameters
+        options = [f.name for f in fields(MultiviewCifarConfig) if f.name not in own]
+        for name in kwargs:
+            if name not in own and name not in options:
+                raise OptionError(f"There is no option {name!r}. Expected one of "
+                                  f"{', '.join(options)}.", name)
+        # A script's loader passes both. Without them the cache of an imported builder would be the
+        # parent folder of the script's cache, and a build would delete that.
+        super().__init__(cache_dir=cache_dir, hash=hash or _code_hash(),
+                         base_path=base_path or _code_folder(), **kwargs)
+        if self.info.features is None:  # there was no cache to take them from
+            self.info.features = self.config.plan.features
+
+    def _info(self) -> datasets.DatasetInfo:
+        features = None  # a folder's are known once all its names are read: see __init__
+        if self.config.name == "shapes":
+            class_names, _ = number_labels(SHAPES, self.config.class_names)
+            features = row_features(["images"], class_names, None)
+        return datasets.DatasetInfo(
+            description="One row a sample: its views, a sequence of images, and its label.",
+            features=features)
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        if self.config.name == "shapes":
+            root = str(dl_manager.download(SHAPES_ARCHIVE))
+            plan = plan_rows(scan_zip(root), self.config)
+        else:
+            root, plan = self.config.data_dir, self.config.plan
+        self._writer_batch_size = self._writer_batch_size or plan.rows_a_batch
+        return [datasets.SplitGenerator(name, {"chunks": _chunks(samples), "root": root})
+                for name, samples in plan.splits.items()]
+
+    def _generate_examples(
+        self, chunks: list[list[Sample]], root: str
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        read = _zip_reader(root) if self.config.name == "shapes" else _folder_reader(root)
+        layout = self.config.layout
+        columns = list(layout) if isinstance(layout, Mapping) else ["images"]
+        for sample in itertools.chain.from_iterable(chunks):
+            example = read_example(sample, columns, read, self.config)
+            if example is not None:
+                yield sample.sample_id, example
+
+    def _prepare_split(self, split_generator: Any, *args: Any, **kwargs: Any) -> None:
+        super()._prepare_split(split_generator, *args, **kwargs)
+        if not split_generator.split_info.num_examples:  # `datasets` cannot open such a split
+            raise ImageError(f"The split {split_generator.name!r} has no row left. Expected one or "
+                             "more: see the log for what on_error skipped.", split_generator.name)
+
+    def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        # `datasets` wraps any error in a DatasetGenerationError, and its cause is lost on the way
+        # out of a worker process: unwrap ours while it is there.
+        try:
+            yield from super()._prepare_split_single(*args, **kwargs)
+        except datasets.exceptions.DatasetGenerationError as error:
+            if isinstance(error.__cause__, MultiviewError):
+                raise error.__cause__ from None
+            raise
+
+
+def _chunks(samples: list[Sample]) -> list[list[Sample]]:
+    """The shards of a split: at most MAX_SHARDS runs of nearly equal length, in order."""
+    n = min(len(samples), MAX_SHARDS)
+    edges = [i * len(samples) // n for i in range(n + 1)]
+    return [samples[a:b] for a, b in itertools.pairwise(edges)]
+
+
+def _code_folder() -> str:
+    """Where data/shapes.zip lies: beside the script, or among the tools of a wheel."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    beside = os.path.exists(os.path.join(here, SHAPES_ARCHIVE))
+    return here if beside else os.path.join(here, "multiview_cifar_tools")
+
+
+def _code_hash() -> str:
+    """New code makes a new cache, and so does `datasets` 4, whose `List` 3.x cannot read."""
+    with open(__file__, "rb") as file:
+        code = file.read() + datasets.__version__.partition(".")[0].encode()
+    return hashlib.blake2b(code, digest_size=16).hexdigest()
+
+
+def load_dataset(
+    name: str | None = None, data_dir: str | None = None, split: Any = None,
+    cache_dir: str | None = None, download_mode: Any = None, verification_mode: Any = None,
+    keep_in_memory: bool = False, streaming: bool = False, num_proc: int | None = None,
+    **options: Any,
+) -> Any:
+    """`datasets.load_dataset` for this builder, under every version of `datasets` from 3.6 on.
+
+    Args:
+        name: "shapes", the embedded example, or None for a folder of your own.
+        data_dir: The folder that holds [split/]class/sample/view.png.
+        split: Such as "train", "train[:10%]" or "train+test". None: a dict of all splits.
+        cache_dir, download_mode, verification_mode, keep_in_memory, streaming, num_proc: As for
+            `datasets.load_dataset`; streaming takes whole splits and no num_proc, as there.
+        **options: The fields of MultiviewCifarConfig, or what `datasets.DatasetBuilder` takes.
+
+    Returns:
+        A Dataset or IterableDataset, or a dict of them where `split` is None.
+
+    Raises:
+        OptionError, LayoutError, ImageError: What is wrong with an option, a name, an image.
+
+    Example:
+        >>> ds = load_dataset(data_dir="photos", split="train", image_size=(32, 32), mode="RGB")
+        >>> ds[0]["images"], ds.features["label"].int2str(ds[0]["label"])
+    """
+    if name not in (None, *MultiviewCifar.builder_configs):
+        hint = f"; for the folder say data_dir={name!r}" if os.path.isdir(name) else ""
+        known = ", ".join(map(repr, MultiviewCifar.builder_configs))
+        raise OptionError(f"There is no config {name!r}. Expected one of {known}{hint}.", "name")
+    builder = MultiviewCifar(cache_dir, config_name=name, data_dir=data_dir, **options)
+    if streaming:
+        if num_proc is not None:
+            raise NotImplementedError("streaming=True takes no num_proc: use a DataLoader's workers")
+        return builder.as_streaming_dataset(split=split)
+    builder.download_and_prepare(download_mode=download_mode, num_proc=num_proc,
+                                 verification_mode=verification_mode)
+    return builder.as_dataset(split=split, in_memory=keep_in_memory)
+
+
+# --- the folder: what stands in it ----------------------------------------------------------------
+
+
+@dataclass
+class Tree:
+    """What stands in a folder, from the top down; and what is passed over, by reason.
+
+    A listing is `marshal`ed (path, subfolders, [(name, size, mtime, ctime), ...]): Python objects
+    for a million files would cost more than reading their names does.
+    """
+
+    root: str
+    listings: list[bytes] = field(default_factory=list)
+    ignored: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    fingerprint: str = ""
+
+
+def scan_folder(data_dir: str) -> Tree:
+    """List a folder and all below it: a stat for every file, none is opened.
+
+    The fingerprint covers path, size, mtime and ctime (ns) of every visible file and the path of
+    every folder. It cannot see a file rewritten with the same size and the clock set back.
+    LayoutError where a folder may not be listed.
+    """
+    tree, digest, pending = Tree(data_dir), hashlib.blake2b(digest_size=16), [""]
+    while pending:
+        path = pending.pop()
+        prefix, files, subfolders = path and f"{path}/", [], []
+        try:
+            with os.scandir(f"{data_dir}/{prefix}") as entries:
+                for entry in entries:
+                    name = entry.name
+                    if name[0] == "." or name in SYSTEM_NAMES:
+                        continue
+                    try:
+                        is_folder = entry.is_dir()
+                    except OSError:  # a link to itself
+                        is_folder = True
+                    if not is_folder:  # a link to nothing is a file, one that cannot be read
+                        stat = entry.stat(follow_symlinks=entry.is_file())
+                        files.append((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+                    elif entry.is_symlink() and _leads_up(data_dir, prefix + name):
+                        tree.ignored["links to a folder above themselves"].append(prefix + name)
+                    else:
+                        subfolders.append(name)
+        except OSError as error:
+            raise LayoutError(f"The folder {path or data_dir} cannot be listed: {error.strerror}. "
+                              "Expected the right to read it: grant it, or move the folder away.",
+                              path) from None
+        files.sort()
+        subfolders.sort(reverse=True)
+        # Version 2 of the format writes equal values as equal bytes (later ones: references).
+        tree.listings.append(marshal.dumps((path, subfolders, files), 2))
+        digest.update(tree.listings[-1])
+        pending += [prefix + name for name in subfolders]
+    tree.fingerprint = digest.hexdigest()
+    return tree
+
+
+def _leads_up(data_dir: str, link: str) -> bool:
+    """Whether a link leads to itself, to a folder on the way to it, or to one above data_dir."""
+    target = os.path.realpath(f"{data_dir}/{link}")
+    parts = link.split("/")
+    way = [os.path.realpath("/".join([data_dir, *parts[:i]])) for i in range(len(parts))]
+    return os.path.islink(target) or any(f"{f}/".startswith(f"{target}/") for f in way)
+
+
+def scan_zip(path: str) -> Tree:
+    """List a zip archive as `scan_folder` lists a folder; LayoutError where that cannot be."""
+    try:
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+            members = sorted((m.filename, m.file_size, 0, 0) for m in archive.infolist())
+    except (OSError, zipfile.BadZipFile) as error:
+        raise LayoutError(f"The example {path} cannot be read ({error}). Expected {SHAPES_ARCHIVE} "
+                          "beside multiview_cifar.py: take the whole repository instead of the "
+                          "script alone, or pip install it.", path) from None
+    return Tree(path, [marshal.dumps(("", [], members), 2)])
+
+
+def read_listings(tree: Tree) -> tuple[list[str], list[tuple[str, int]]]:
+    """All folders, and (path, bytes) of all images; other files go to `tree.ignored`."""
+    folders, images = [], []
+    for folder, _, files in map(marshal.loads, tree.listings):
+        folders.append(folder)
+        prefix = folder and f"{folder}/"
+        for name, size, *_ in files:
+            if _is_image(name):
+                images.append((prefix + name, size))
+            else:
+                tree.ignored["files that are no images"].append(prefix + name)
+    paths = [*folders, *(path for path, _ in images)]
+    try:
+        "".join(paths).encode()
+    except UnicodeEncodeError:
+        path = next(p for p in paths if p.encode(errors="ignore").decode() != p)
+        raise LayoutError(f"The name {ascii(path)} is not UTF-8. Expected text, as names become "
+                          "text in the rows: rename it.", path) from None
+    return folders, images
+
+
+def _is_image(name: str) -> bool:
+    return name[name.rfind("."):].lower() in IMAGE_EXTENSIONS
+
+
+@lru_cache(maxsize=4096)
+def natural_key(name: str) -> tuple[Any, ...]:
+    """Sort key by which view_2 comes before view_10; a path goes by its first part first."""
+    parts = [re.split("([0-9]+)", part.casefold()) for part in name.split("/")]
+    return [[int(t) if i % 2 else t for i, t in enumerate(part)] for part in parts], name
+
+
+# --- the layout: what the names mean --------------------------------------------------------------
+
+
+class Template(NamedTuple):
+    """A layout's template. No field crosses a "/", and each takes as much as it can."""
+
+    text: str
+    fields: frozenset[str]
+    depth: int  # how many folders stand above the file
+    literal: int  # characters that are no field: where two templates fit, the longer one wins
+    path: re.Pattern[str]  # of a file, without its extension
+    sample: re.Pattern[str] | None  # of the folders that are samples; None where files are
+
+
+def parse_layout(layout: str | Mapping[str, str]) -> dict[str, Template]:
+    """The template of each image column, in order; a single template is that of `images`.
+
+    Raises:
+        OptionError: A column or a field is unknown, missing or there twice.
+    """
+    texts = {"images": layout} if isinstance(layout, str) else layout
+    taken = {"label", "sample_id", "view_names", "view_labels", ""}
+    good = isinstance(texts, Mapping) and "images" in texts and not taken & set(texts)
+    if not good or not all(isinstance(text, str) for text in texts.values()):
+        raise OptionError(f'layout={layout!r} is not right. Expected a template such as "{{label}}/'
+                          '{sample}/{view}", or a dict of them by image column, one of which is '
+                          f'"images" and none of which is one of {sorted(taken)}.', "layout")
+    templates = {column: parse_template(text) for column, text in texts.items()}
+    if len({t.text for t in templates.values()}) < len(templates):
+        raise OptionError(f"layout={layout!r}: two columns have the same template.", "layout")
+    if len({t.fields & {"split", "view_label"} for t in templates.values()}) > 1:
+        raise OptionError(f"layout={layout!r}: columns are joined on {{split}} and {{view_label}}. "
+                          "Expected these fields in every template or in none.", "layout")
+    return templates
+
+
+def parse_template(text: str) -> Template:
+    """Compile a template such as "{label}/{sample}/{view}"; OptionError where it is wrong."""
+    names, literal = re.findall(r"\{(\w*)\}", text), re.sub(r"\{\w*\}", "", text)
+    wrong = [f"has the unknown field {{{name}}}" for name in names if name not in FIELDS]
+    wrong += [f"has the field {{{name}}} twice" for name in names if names.count(name) > 1]
+    wrong += [f"lacks the field {{{name}}}" for name in ("label", "sample") if name not in names]
+    if "{" in literal or "}" in literal:
+        wrong.append("has a brace too many, or more than a name in braces")
+    if not all(text.split("/")):
+        wrong.append('has an empty part before, after or between "/"')
+    if _is_image(text):
+        wrong.append("ends with an extension, which is never part of a name: leave it out")
+    if wrong:
+        raise OptionError(f"layout {text!r} {wrong[0]}. Expected {{label}} and {{sample}}, and "
+                          "where they are there {split}, {view} and {view_label}, each once, such "
+                          'as "{split}/{label}/{sample}/{view}".', "layout")
+    end = text.find("/", text.index("{sample}"))
+    return Template(text, frozenset(names), text.count("/"), len(literal), _regex(text),
+                    _regex(text[:end]) if end > 0 else None)
+
+
+def _regex(template: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", template)  # literal text and field names in turn
+    return re.compile("".join(f"(?P<{part}>[^/]+)" if i % 2 else re.escape(part)
+                              for i, part in enumerate(parts)))
+
+
+def detect_layout(images: Sequence[tuple[str, int]], tree: Tree) -> str:
+    """`[split/]label/sample/view`. The top folders are splits only if every one is a split word:
+    otherwise train and test would become classes in silence, or a class a split.
+
+    Raises:
+        LayoutError: There are no images, or all stand too deep.
+    """
+    if not images:
+        raise LayoutError(f"{tree.root} holds no images (found: {_ignored(tree)}). Expected "
+                          f"class/sample/view.png; supported: {SUPPORTED}.", tree.root)
+    tops = list(dict.fromkeys(path.partition("/")[0] for path, _ in images if "/" in path))
+    splits = [top for top in tops if top.lower() in SPLIT_WORDS]
+    layout = "{split}/{label}/{sample}/{view}" if splits == tops else "{label}/{sample}/{view}"
+    if all(path.count("/") > layout.count("/") for path, _ in images):
+        hint = f" Of {_some(tops)} only {_some(splits)} would be a split." if splits else ""
+        raise LayoutError(f"Every image stands deeper than {layout}, such as {images[0][0]}.{hint} "
+                          "Expected [split/]class/sample/view: pass a data_dir further down, or "
+                          'say with layout="..." what the folders mean.', images[0][0])
+    return layout
+
+
+def _some(names: Iterable[object], most: int = 5) -> str:
+    """The first few names, and how many more there are."""
+    texts = [str(name) for name in names]
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if texts[most:] else "")
+
+
+def _ignored(tree: Tree) -> str:
+    return _some(itertools.chain.from_iterable(tree.ignored.values())) or "nothing"
+
+
+# A sample's (split folder, label folder, name), and for each image column its files by view key:
+# "view", or "view_label/view" where the layout has both.
+SampleKey = tuple[str, str, str]
+Samples = dict[SampleKey, dict[str, dict[str, str]]]
+
+
+def match_images(
+    images: Sequence[tuple[str, int]], tree: Tree, templates: Mapping[str, Template]
+) -> tuple[Samples, dict[SampleKey, int]]:
+    """Gather each sample's files, and their bytes; what fits nowhere goes to `tree.ignored`.
+
+    Raises:
+        LayoutError: An image stands above the layout, or two mean the same view.
+    """
+    samples: Samples = defaultdict(lambda: {column: {} for column in templates})
+    nbytes: dict[SampleKey, int] = defaultdict(int)
+    for path, size in images:
+        column, fields = _best_fit(path, templates)
+        if not fields:
+            tree.ignored[_why_not(path, [*templates.values()])].append(path)
+            continue
+        key = fields.get("split", "train"), fields["label"], fields["sample"]
+        view = fields.get("view", "0")
+        if "view_label" in fields:
+            view = f"{fields['view_label']}/{view}"
+        other = samples[key][column].setdefault(view, path)
+        if other is not path:
+            raise LayoutError(f"{other} and {path} mean the same view {view!r} of one sample. "
+                              "Expected one file a view: remove or rename one.", path)
+        nbytes[key] += size
+    return samples, nbytes
+
+
+def _best_fit(path: str, templates: Mapping[str, Template]) -> tuple[str, dict[str, str]]:
+    """The column and the field values of a file; no values where no template fits it."""
+    best, column, fields = -1, "", {}
+    end = path.rfind(".")  # of the name without its extension
+    for name, template in templates.items():
+        match = template.path.fullmatch(path, 0, end)
+        if match and template.literal == best:
+            raise LayoutError(f"{path} fits two templates of the layout equally well. Expected one "
+                              "of them to have more literal text.", path)
+        if match and template.literal > best:
+            best, column, fields = template.literal, name, match.groupdict()
+    return column, fields
+
+
+def _why_not(path: str, templates: Sequence[Template]) -> str:
+    """Why an image fits no template; LayoutError where it stands above them all."""
+    depth, depths = path.count("/"), [template.depth for template in templates]
+    if depth >= min(depths):
+        return "images below the layout" if depth > max(depths) else "images that fit no template"
+    flat = templates[0].text.rpartition("/{view}")[0]
+    way_out = "Move it into the folder of its sample"
+    if depth == flat.count("/"):
+        way_out += (f', or pass layout="{flat}" where every file is a sample of one view, '
+                    f'layout="{flat}_{{view}}" where file names hold sample and view')
+    raise LayoutError(f"{path} stands above the layout {templates[0].text}. Expected images only "
+                      f"{min(depths)} folders deep. {way_out}.", path)
+
+
+def check_folders(
+    folders: Sequence[str], tree: Tree, templates: Iterable[Template], samples: Samples, skip: bool
+) -> None:
+    """LayoutError at a sample's folder that gave no image, unless they are to be skipped."""
+    alive = {path.rpartition("/")[0] for columns in samples.values()
+             for files in columns.values() for path in files.values()}
+    for path in list(alive):
+        while path and (path := path.rpartition("/")[0]) not in alive:
+            alive.add(path)
+    for folder in folders:
+        if folder in alive:
+            continue
+        below = [p for p in itertools.chain(folders, *tree.ignored.values())
+                 if p.startswith(f"{folder}/")]
+        if not any(t.sample and t.sample.fullmatch(folder) for t in templates):
+            if not below:
+                tree.ignored["empty folders"].append(folder)
+        elif skip:
+            tree.ignored["sample folders without images"].append(folder)
+        else:
+            found = _some(path[len(folder) + 1 :] for path in below)
+            raise LayoutError(
+                f"{folder} has no images of its own (found: {found or 'nothing'}). Expected files "
+                f"such as view_0.png; supported: {SUPPORTED}. Remove the folder, pass "
+                'on_error="skip_sample", or say with layout="..." what the folders mean.', folder)
+
+
+# --- the plan: which rows to make -----------------------------------------------------------------
+
+
+class Sample(NamedTuple):
+    """One row to be."""
+
+    sample_id: str
+    label: int
+    view_names: tuple[str | None, ...]
+    view_labels: tuple[int | None, ...]  # () where the layout has none
+    paths: tuple[tuple[str | None, ...], ...]  # a file a view for each image column
+
+
+class Plan(NamedTuple):
+    """All rows to be made of a tree, in order; and what is not taken, by reason."""
+
+    splits: dict[str, list[Sample]]
+    features: datasets.Features
+    ignored: dict[str, list[str]]
+    rows_a_batch: int
+
+
+def plan_rows(tree: Tree, config: MultiviewCifarConfig) -> Plan:
+    """Turn names into rows: splits, labels, samples and views, in their final order.
+
+    Raises:
+        LayoutError: A name does not fit the layout or an option.
+        OptionError: `split_ratios` is given where the layout has splits.
+    """
+    folders, images = read_listings(tree)
+    templates = parse_layout(config.layout or detect_layout(images, tree))
+    samples, nbytes = match_images(images, tree, templates)
+    if not samples:
+        raise LayoutError(f"No image in {tree.root} fits layout={config.layout!r} (found: "
+                          f"{_ignored(tree)}). Expected paths that fit it from end to end, "
+                          "extension left out.", tree.root)
+    check_folders(folders, tree, templates.values(), samples, config.on_error == "skip_sample")
+    fields, view_labels = templates["images"].fields, None
+    if config.view_names or "view_label" in fields:
+        keys = sorted({key for columns in samples.values() for files in columns.values()
+                       for key in files}, key=natural_key)
+        _all_there("view_names", config.view_names or (), keys, "no sample has it")
+        if "view_label" in fields:
+            view_labels = list(dict.fromkeys(key.partition("/")[0] for key in keys))
+    labels = sorted({label for _, label, _ in samples}, key=natural_key)
+    class_names, numbers = number_labels(labels, config.class_names)
+
+    rank = {label: i for i, label in enumerate(labels)}
+    rows: dict[SampleKey, Sample] = {}
+    lacking: list[str] = []
+    for key in sorted(samples, key=lambda key: (rank[key[1]], natural_key(key[2]))):
+        sample, lack = make_sample(key, samples[key], numbers, view_labels, config)
+        if lack:
+            lacking.append(f"{'/'.join(key)} {lack}")
+        if not lack or (config.on_missing_view == "null" and any(map(any, sample.paths))):
+            rows[key] = sample
+        elif config.on_missing_view != "raise":
+            tree.ignored["samples that lack a view"].append(lacking[-1])
+    if lacking and config.on_missing_view == "raise":
+        raise LayoutError(f"{len(lacking)} of {len(samples)} samples lack a view: "
+                          f"{_some(lacking, 3)}. Expected all to have the same: add the files, or "
+                          'pass on_missing_view="skip_sample" or "null".', lacking[0].split(" ")[0])
+    splits = split_rows(rows, "split" in fields, config)
+    _log(tree, splits, class_names)
+    area = config.image_size[0] * config.image_size[1] * 3 if config.image_size else 0
+    sizes = [area * len(sample.view_names) or nbytes[key] for key, sample in rows.items()]
+    features = row_features(list(templates), class_names, view_labels)
+    return Plan(splits, features, dict(tree.ignored), rows_a_batch(sizes))
+
+
+def _log(tree: Tree, splits: Mapping[str, Sequence[Sample]], class_names: Sequence[str]) -> None:
+    for reason, paths in tree.ignored.items():
+        logger.warning("Ignored %d %s: %s", len(paths), reason, _some(paths))
+    for split, samples in splits.items():
+        if absent := set(range(len(class_names))) - {sample.label for sample in samples}:
+            names = _some(repr(class_names[label]) for label in sorted(absent))
+            logger.warning("The split %r has no sample of class %s", split, names)
+
+
+def _all_there(option: str, names: Iterable[str], there: Sequence[str], why: str) -> None:
+    if absent := [name for name in names if name not in there]:
+        raise LayoutError(f"{option} has {_some(map(repr, absent))}, but {why}. Expected some of "
+                          f"{_some(map(repr, there), 20)}.", absent[0])
+
+
+def number_labels(
+    folders: Sequence[str], class_names: Sequence[str] | Mapping[str, str] | None
+) -> tuple[list[str], dict[str, int]]:
+    """The class names in label order, and the label of each class folder.
+
+    Raises:
+        LayoutError: `class_names` leaves out a folder, or names one that is not there.
+    """
+    wanted = class_names or folders
+    names = wanted if isinstance(wanted, Mapping) else {name: name for name in wanted}
+    _all_there("class_names", names, folders, "there is no such class folder")
+    if left_out := [folder for folder in folders if folder not in names]:
+        raise LayoutError(f"class_names leaves out the class folder {_some(map(repr, left_out))}. "
+                          "Expected all of them: add it, or move the folder away.", left_out[0])
+    in_order = list(dict.fromkeys(names.values()))  # several folders may share one name
+    return in_order, {folder: in_order.index(name) for folder, name in names.items()}
+
+
+def make_sample(
+    key: SampleKey, columns: Mapping[str, Mapping[str, str]], numbers: Mapping[str, int],
+    view_labels: list[str] | None, config: MultiviewCifarConfig,
+) -> tuple[Sample, str]:
+    """The row to be of one sample, and what it lacks, "" where it is whole."""
+    sample_id = f"{key[1]}/{key[2]}"
+    views: list[Any] = list(config.view_names or sorted(
+        set().union(*columns.values()) if len(columns) > 1 else columns["images"], key=natural_key))
+    k = config.num_views or len(views)
+    lack = f"has {len(views)} of {k} views" if len(views) < k else ""
+    if len(views) > k:
+        views = sample_views(views, k, sample_id, config)
+    for column, files in columns.items():
+        if absent := [view for view in views if view not in files]:
+            here = _some(map(repr, files)) or "nothing"
+            lack = lack or f"has no {_some(map(repr, absent))} in {column} (but {here})"
+    blank = (None,) * (k - len(views))
+    paths = tuple([tuple([files.get(view) for view in views]) + blank for files in columns.values()])
+    if view_labels is None:
+        return Sample(sample_id, numbers[key[1]], (*views, *blank), (), paths), lack
+    pairs = [view.partition("/") for view in views]
+    return Sample(sample_id, numbers[key[1]], (*(view for _, _, view in pairs), *blank),
+                  (*(view_labels.index(label) for label, _, _ in pairs), *blank), paths), lack
+
+
+def sample_views(
+    views: list[str], k: int, sample_id: str, config: MultiviewCifarConfig
+) -> list[str]:
+    """Keep k of more than k views, in their order, as `view_sampling` says."""
+    if config.view_sampling == "first":
+        return views[:k]
+    if config.view_sampling == "even":  # ends before the last view: on a ring that is the first
+        return [views[i * len(views) // k] for i in range(k)]
+    kept = sorted(views, key=lambda view: draw(config.seed, sample_id, view))[:k]
+    return [view for view in views if view in kept]
+
+
+def draw(*what: object) -> float:
+    """A number in [0, 1) that depends on nothing but its arguments, on every machine."""
+    digest = hashlib.blake2b("\0".join(map(str, what)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def split_rows(
+    rows: Mapping[SampleKey, Sample], has_splits: bool, config: MultiviewCifarConfig
+) -> dict[str, list[Sample]]:
+    """The rows of each split: train, validation and test first, others in natural order.
+
+    Raises:
+        LayoutError: A split gets no sample, or its name is not one `datasets` takes.
+        OptionError: There are both split folders and `split_ratios`.
+    """
+    ratios = config.split_ratios or {}
+    if ratios and has_splits:
+        raise OptionError("split_ratios is given, but the layout has split folders. Expected one "
+                          "or the other: leave it out, or move the samples out of these folders.",
+                          "split_ratios")
+    splits: dict[str, list[Sample]] = {name: [] for name in ratios}
+    folders: dict[str, str] = {}
+    edges = list(itertools.accumulate(ratios.values()))[:-1]  # what is left is the last share
+    for (folder, _, _), sample in rows.items():
+        if ratios:
+            split = [*ratios][bisect.bisect(edges, draw(config.seed, sample.sample_id))]
+        else:
+            split = SPLIT_WORDS.get(folder.lower(), folder)
+        if folders.setdefault(split, folder) != folder:
+            raise LayoutError(f"The folders {folders[split]!r} and {folder!r} both mean the split "
+                              f"{split!r}. Expected one folder a split: merge or rename them.",
+                              folder)
+        splits.setdefault(split, []).append(sample)
+    for split, samples in splits.items() or [("train", [])]:
+        if not _is_split(split):
+            raise LayoutError(f"{split!r} cannot name a split. Expected letters, digits, _ and "
+                              'inner dots, and not "all": rename it.', split)
+        if not samples:
+            raise LayoutError(f"The split {split!r} gets none of {len(rows)} samples. Expected one "
+                              "or more: see the log for those left out, or give it a larger share "
+                              "in split_ratios.", split)
+    order = {split: i for i, split in enumerate(SPLIT_WORDS.values())}
+    return dict(sorted(splits.items(), key=lambda s: (order.get(s[0], 99), natural_key(s[0]))))
+
+
+def row_features(
+    columns: Sequence[str], class_names: Sequence[str], view_labels: Sequence[str] | None
+) -> datasets.Features:
+    """The features of a row; the table at the top of this file says what they mean."""
+    features = {
+        "images": datasets.Sequence(datasets.Image()),
+        "label": datasets.ClassLabel(names=list(class_names)),
+        "sample_id": datasets.Value("string"),
+        "view_names": datasets.Sequence(datasets.Value("string")),
+    }
+    if view_labels is not None:
+        features["view_labels"] = datasets.Sequence(datasets.ClassLabel(names=list(view_labels)))
+    for column in columns:
+        features[column] = datasets.Sequence(datasets.Image())
+    return datasets.Features(features)
+
+
+def rows_a_batch(sizes: Sequence[int]) -> int:
+    """How many rows of these sizes (bytes) make a record batch of some BATCH_BYTES.
+
+    The mean is that of a byte's row, so a few huge samples count for what they weigh: a run of
+    them has to fit into memory.
+    """
+    mean = sum(size * size for size in sizes) / max(1, sum(sizes))
+    return max(1, min(1000, int(BATCH_BYTES / max(1, mean))))
+
+
+# --- the images: read, checked, converted ---------------------------------------------------------
+
+
+def read_example(
+    sample: Sample, columns: Sequence[str], read: Callable[[str], bytes],
+    config: MultiviewCifarConfig,
+) -> dict[str, Any] | None:
+    """The row of a sample, or None where `on_error` or `on_missing_view` skips it.
+
+    Raises:
+        ImageError: An image cannot be read, and `on_error` is "raise".
+    """
+    row: dict[str, list[Any]] = {"view_names": list(sample.view_names)}
+    if sample.view_labels:
+        row["view_labels"] = list(sample.view_labels)
+    bad: set[int] = set()
+    for column, paths in zip(columns, sample.paths):
+        row[column] = []
+        for i, path in enumerate(paths):
+            data = None
+            try:
+                if path is not None:
+                    data = load_image(path, column, read, config)
+            except ImageError as error:
+                if config.on_error == "raise":
+                    raise
+                logger.warning("%s: %s", config.on_error, error)
+                if config.on_error == "skip_sample":
+                    return None
+                bad.add(i)
+            row[column].append(None if data is None else {"bytes": data, "path": None})
+    if bad and not _without_views(bad, row, sample, config):
+        return None
+    return {**row, "label": sample.label, "sample_id": sample.sample_id}
+
+
+def _without_views(
+    bad: set[int], row: dict[str, list[Any]], sample: Sample, config: MultiviewCifarConfig
+) -> bool:
+    """Take views that `on_error` skipped for missing ones; whether the row stays.
+
+    Where no option fixes how many views there are, the row is just shorter.
+    """
+    if not (config.view_names or config.num_views or len(sample.paths) > 1):
+        for column, values in row.items():
+            row[column] = [value for i, value in enumerate(values) if i not in bad]
+    elif config.on_missing_view == "raise":
+        raise ImageError(f"{sample.sample_id} lacks a view, as an unreadable image was skipped (see "
+                         "the log). Expected every view: mend the image, or pass on_missing_view="
+                         '"skip_sample" or "null" too.', sample.sample_id)
+    if config.on_missing_view == "skip_sample" or not any(row["images"]):
+        logger.warning("skip_sample: %s lacks the views that were skipped", sample.sample_id)
+        return False
+    return True
+
+
+def load_image(
+    path: str, column: str, read: Callable[[str], bytes], config: MultiviewCifarConfig
+) -> bytes:
+    """One image file's bytes, its own or converted; ImageError where that cannot be."""
+    try:
+        data = read(path)
+    except FileNotFoundError:
+        raise _bad(path, "was listed, but is gone now") from None
+    except OSError as error:
+        raise _bad(path, f"cannot be read: {error.strerror}") from None
+    if config.mode or config.image_size or config.encoding:
+        return convert(data, path, column == "images", config)
+    if config.verify == "decode" or (config.verify == "signature" and not looks_whole(data)):
+        decode(data, path)
+    return data
+
+
+def _bad(path: str, found: str) -> ImageError:
+    return ImageError(f"{path} {found}. Expected a readable image: replace the file, or pass "
+                      'on_error="skip_view" or "skip_sample".', path)
+
+
+def looks_whole(data: bytes) -> bool:
+    """Whether the file begins and ends as a whole PNG, JPEG, GIF or WebP does.
+
+    False says nothing yet: good files may end otherwise. Sources: PNG (W3C) 5.2 and 11.2.5, JPEG
+    (ITU T.81) B.1.1.3, GIF89a 17 and 27, WebP (RFC 9649) 2.4.
+    """
+    return (
+        data.startswith(b"\x89PNG\r\n\x1a\n") and data.endswith(b"\0\0\0\0IEND\xaeB`\x82")
+        or data.startswith(b"\xff\xd8\xff") and data.endswith(b"\xff\xd9")
+        or data.startswith((b"GIF87a", b"GIF89a")) and data.endswith(b";")
+        or data.startswith(b"RIFF") and data[8:12] == b"WEBP"
+        and len(data) == int.from_bytes(data[4:8], "little") + 8
+    )
+
+
+def decode(data: bytes, path: str) -> Any:
+    """The `PIL.Image.Image`, every pixel decoded (of an animation, the first frame's)."""
+    import PIL.Image
+
+    try:
+        image = PIL.Image.open(io.BytesIO(data))
+        image.load()
+    except Exception as error:  # Pillow raises SyntaxError, struct.error and more on bad files
+        found = f"{len(data)} bytes that begin with {data[:12]!r}" if data else "0 bytes"
+        why = "no known format" if isinstance(error, PIL.UnidentifiedImageError) else error
+        raise _bad(path, f"is no image that Pillow reads ({found}; {why})") from None
+    return image
+
+
+def convert(data: bytes, path: str, is_image: bool, config: MultiviewCifarConfig) -> bytes:
+    """Decode, turn as EXIF says, change mode and size, encode; ImageError where Pillow cannot."""
+    import PIL.Image
+    import PIL.ImageOps
+
+    image = PIL.ImageOps.exif_transpose(decode(data, path))
+    encoding = (is_image and config.encoding) or "png"
+    try:
+        if is_image and config.mode:
+            image = to_mode(image, config.mode)
+        if config.image_size:
+            resize = {"crop": PIL.ImageOps.fit, "pad": PIL.ImageOps.pad}.get(
+                config.resize or "stretch", PIL.Image.Image.resize)
+            method = PIL.Image.Resampling.BICUBIC if is_image else PIL.Image.Resampling.NEAREST
+            image = resize(image, (config.image_size[1], config.image_size[0]), method)
+        buffer = io.BytesIO()
+        image.save(buffer, encoding, **({} if encoding == "png" else {"quality": 95}))
+    except Exception as error:  # as above
+        raise _bad(path, f"is of mode {image.mode} and cannot become what mode, image_size and "
+                         f"encoding ask ({error}); mode=\"RGB\" may help") from None
+    return buffer.getvalue()
+
+
+def to_mode(image: Any, mode: str) -> Any:
+    """Convert to "RGB" or "L". 16 bits a pixel are scaled to 8: Pillow alone clips at 255."""
+    if image.mode.startswith("I;16"):
+        image = image.point(lambda value: value / 256, "L")
+    return image.convert(mode)
+
+
+def _folder_reader(root: str) -> Callable[[str], bytes]:
+    """Plain system calls: `open` of this module is patched by `datasets`, and twice as slow."""
+
+    def read(path: str) -> bytes:
+        file = os.open(f"{root}/{path}", os.O_RDONLY)
+        try:
+            parts = [os.read(file, 1 << 16)]
+            while more := os.read(file, 1 << 24):
+                parts.append(more)
+        finally:
+            os.close(file)
+        return b"".join(parts)
+
+    return read
+
+
+def _zip_reader(root: str) -> Callable[[str], bytes]:
+    return zipfile.ZipFile(open(root, "rb")).read

@@ -1,0 +1,152 @@
+"""`multiview-cifar build`: make the dataset of a folder, and say what and where it is."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import os
+import re
+from dataclasses import fields
+from typing import Any, get_args, get_type_hints
+
+import datasets
+
+from multiview_cifar import CHOICES, MultiviewCifar, MultiviewCifarConfig
+
+CONFIGS = [name for name in MultiviewCifar.builder_configs if name != "default"]
+DESCRIPTION = """\
+Build the dataset of a folder, or open it if it was built and the folder is as it was then.
+Print its splits, its features, where its files lie and how to load it.
+"""
+EXAMPLES = """\
+examples:
+  multiview-cifar build shapes
+  multiview-cifar build photos --image-size '[32, 32]' --mode RGB
+  multiview-cifar build photos --layout '{label}/{sample}_{view}' --view-names '["front", "left"]'
+"""
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Any:
+    """Declare the verb; its options are the fields of MultiviewCifarConfig."""
+    parser = verbs.add_parser(
+        "build",
+        help="make the dataset of a folder",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "source",
+        metavar="|".join(["DATA_DIR", *CONFIGS]),
+        help="the folder that holds [split/]class/sample/view.png; or an embedded example: "
+        f"{', '.join(CONFIGS)} (for a folder of that name: ./{CONFIGS[0]})",
+    )
+    parser.add_argument("--cache-dir", metavar="DIR", help="where to build (default: HF's cache)")
+    parser.add_argument("--num-proc", metavar="N", type=_positive, help="processes that build")
+    add_options(
+        parser.add_argument_group(
+            "options of the dataset", "A VALUE is JSON or plain text; None is to leave it out."
+        )
+    )
+    return parser
+
+
+def add_options(group: argparse._ArgumentGroup) -> None:
+    """An argument for each field of the config, in its order, with its help, type and choices."""
+    hints, helps = get_type_hints(MultiviewCifarConfig), option_helps()
+    for name, default in option_defaults().items():
+        types = {hints[name], *get_args(hints[name])}
+        form: dict[str, Any] = {"type": json_or_text, "metavar": "VALUE"}
+        if name in CHOICES:
+            form = {"choices": [choice for choice in CHOICES[name] if choice is not None]}
+        elif int in types:
+            form = {"type": int, "metavar": "N"}
+        shown = "" if default is None else f" (default: {default})"
+        group.add_argument(
+            "--" + name.replace("_", "-"),
+            default=argparse.SUPPRESS,  # so that the config's own default holds
+            help=(helps[name] + shown).replace("%", "%%"),
+            **form,
+        )
+
+
+def option_defaults() -> dict[str, Any]:
+    """The config's own options and their defaults."""
+    inherited = {f.name for f in fields(datasets.BuilderConfig)}
+    return {f.name: f.default for f in fields(MultiviewCifarConfig) if f.name not in inherited}
+
+
+def option_helps() -> dict[str, str]:
+    """What the config's docstring says of each option under "Args:"."""
+    text = inspect.getdoc(MultiviewCifarConfig) or ""
+    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", text.partition("\nArgs:\n")[2], re.M)
+    return {name: " ".join(words.split()) for name, words in entries}
+
+
+def json_or_text(text: str) -> Any:
+    """A list, dict or number where it is JSON, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def run(args: argparse.Namespace) -> None:
+    """Build, then print."""
+    source = {"name": args.source} if args.source in CONFIGS else {"data_dir": args.source}
+    options = {name: vars(args)[name] for name in option_defaults() if name in args}
+    builder = MultiviewCifar(
+        args.cache_dir, config_name=source.get("name"), data_dir=source.get("data_dir"), **options
+    )
+    builder.download_and_prepare(num_proc=args.num_proc)
+    print("\n".join(summary(builder.as_dataset())))
+    print("\nload it with\n  " + load_line({**source, "cache_dir": args.cache_dir, **options}))
+
+
+def load_line(arguments: dict[str, Any]) -> str:
+    """The Python that loads what was built, from whatever folder it is run in."""
+    for name in {"data_dir", "cache_dir"} & arguments.keys():
+        arguments[name] = arguments[name] and os.path.abspath(arguments[name])
+    given = [f"{name}={value!r}" for name, value in arguments.items() if value is not None]
+    return f"from multiview_cifar import load_dataset; ds = load_dataset({', '.join(given)})"
+
+
+def summary(splits: datasets.DatasetDict) -> list[str]:
+    """Lines that say what the splits hold, what the columns mean and where the shards lie."""
+    lines = ["splits"]
+    width = max(map(len, splits))
+    for name, ds in splits.items():
+        lines.append(f"  {name:<{width}}  {len(ds)} samples, {count_views(ds)} views")
+    features = next(iter(splits.values())).features
+    lines += ["", "features"]
+    width = max(map(len, features))
+    lines += [f"  {name:<{width}}  {describe(feature)}" for name, feature in features.items()]
+    paths = [file["filename"] for ds in splits.values() for file in ds.cache_files]
+    lines += ["", "Arrow shards", f"  in {os.path.dirname(paths[0])}"]
+    return lines + [f"  {os.path.basename(path)}" for path in paths]
+
+
+def count_views(ds: datasets.Dataset) -> int:
+    """The images in the column `images`, without the missing ones."""
+    views = [chunk.flatten() for chunk in ds.data.column("images").chunks]
+    return sum(len(images) - images.null_count for images in views)
+
+
+def describe(feature: Any) -> str:
+    """A feature in a few words, such as "Sequence(Image)"."""
+    if isinstance(feature, datasets.ClassLabel):
+        names, most = feature.names, 10
+        more = f" and {len(names) - most} more" if len(names) > most else ""
+        return f"ClassLabel of {len(names)}: {', '.join(names[:most])}{more}"
+    if isinstance(feature, datasets.Value):
+        return str(feature.dtype)
+    kind, inner = type(feature).__name__, getattr(feature, "feature", None)
+    return kind if inner is None else f"{kind}({describe(inner)})"

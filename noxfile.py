@@ -1,0 +1,36 @@
+"""The checks: `nox` runs all of them, `nox -s lint` one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+REPOSITORY = Path(__file__).parent
+
+nox.options.sessions = ["tests-pinned", "tests-newest", "lint"]
+nox.options.error_on_missing_interpreters = True
+
+
+@nox.session(name="tests-pinned")
+def tests_pinned(session: nox.Session) -> None:
+    """The tests on datasets 3.6.0, which still loads scripts, and on the checkout itself."""
+    session.install("-r", "requirements.txt", "-e", ".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(name="tests-newest")
+def tests_newest(session: nox.Session) -> None:
+    """The tests on the newest datasets, and on the wheel: no checkout is in the import path."""
+    session.install(".[test]")
+    session.chdir(session.create_tmp())
+    config, tests = REPOSITORY / "pyproject.toml", REPOSITORY / "tests"
+    session.run("pytest", "-c", str(config), *(session.posargs or [str(tests)]))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and types."""
+    session.install("ruff==0.17.6", "mypy==2.4.1", ".")
+    session.run("ruff", "check", ".")
+    session.run("mypy")

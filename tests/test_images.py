@@ -1,0 +1,375 @@
+"""Image bytes: embedded, checked and, where asked for, converted."""
+
+import io
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
+
+
+def encoded(image, form="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def noise(*shape):
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+
+
+@pytest.fixture
+def tree_of(tmp_path):
+    """tree_of(bytes or image, ...): cat/1 with the views a, b, ... (PNG names)."""
+
+    def make(*views, extension="png"):
+        folder = tmp_path / "photos/cat/1"
+        folder.mkdir(parents=True)
+        for name, view in zip("abcdef", views, strict=False):
+            data = view if isinstance(view, bytes) else encoded(view)
+            (folder / f"{name}.{extension}").write_bytes(data)
+        return tmp_path / "photos"
+
+    return make
+
+
+def only_view(ds, column="images"):
+    (row,) = ds
+    (image,) = row[column]
+    return image
+
+
+# --- embedded -------------------------------------------------------------------------------------
+
+KINDS = [f"cat/1/{i}.{e}" for i, e in enumerate("png jpg gif webp bmp tiff ppm".split())]
+
+
+@pytest.mark.parametrize("options", [{}, {"verify": "decode"}, {"verify": "none"}, {"num_proc": 2}])
+def test_bytes_are_the_files_own_and_outlive_them(build, make_tree, stored, shown, options):
+    tree = make_tree(*KINDS, "dog/1/a.png")
+    files = [[(tree / path).read_bytes() for path in KINDS], [(tree / "dog/1/a.png").read_bytes()]]
+    ds = build(tree, **options)
+    expected = shown(ds)
+    assert expected[0] == ("cat/1", *KINDS)
+    shutil.rmtree(tree)
+    assert stored(ds) == files
+    sizes = [image.size for row in ds for image in row["images"]]
+    assert sizes == [(4, 4)] * 8
+
+
+def test_streamed_bytes_are_the_files_own(stream, make_tree, stored):
+    tree = make_tree(*KINDS)
+    assert stored(stream(tree)) == [[(tree / path).read_bytes() for path in KINDS]]
+
+
+def test_bytes_are_embedded_whatever_the_current_folder_holds(
+    build, make_tree, stored, monkeypatch
+):
+    """`Image()` drops the bytes where the path given with them exists."""
+    tree = make_tree("cat/1/a.png")
+    monkeypatch.chdir(tree)
+    ds = build(".")
+    data = (tree / "cat/1/a.png").read_bytes()
+    shutil.rmtree(tree)
+    assert stored(ds) == [[data]]
+
+
+def test_a_large_image_is_read_whole(load, tree_of, stored):
+    data = encoded(noise(700, 700, 3))
+    assert len(data) > 1 << 20
+    assert stored(load(tree_of(data))) == [[data]]
+
+
+# --- checked --------------------------------------------------------------------------------------
+
+GOOD = encoded(noise(32, 32, 3))
+JPEG = encoded(noise(32, 32, 3), "JPEG")
+HOLED = GOOD[:1000] + bytes(100) + GOOD[1100:]  # first and last bytes are those of a whole PNG
+BAD = {
+    "empty": b"",
+    "text": b"this is no image at all",
+    "truncated": GOOD[: len(GOOD) // 2],
+    "cut short": GOOD[:-30],
+    "truncated JPEG": JPEG[: len(JPEG) // 2],
+    "head only": GOOD[:8],
+}
+PASSES = {  # whatever Pillow reads
+    "JPEG under the name of a PNG": JPEG,
+    "PNG without its last chunk": GOOD[:-12],
+    "PNG with bytes after its end": GOOD + b"\0\0",
+    "JPEG with bytes after its end": JPEG + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("verify", ["signature", "decode"])
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_image_raises(quick, tree_of, fails, verify, bad):
+    with fails("ImageError", "cat/1/b.png", "skip_view", "skip_sample", path="cat/1/b.png"):
+        list(quick(tree_of(GOOD, BAD[bad]), verify=verify))
+
+
+@pytest.mark.parametrize("verify", ["signature", "decode"])
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_view_is_skipped_and_logged(quick, tree_of, stored, caplog, verify, bad):
+    ds = quick(tree_of(GOOD, BAD[bad], JPEG), verify=verify, on_error="skip_view")
+    assert stored(ds) == [[GOOD, JPEG]]
+    assert [row["view_names"] for row in ds] == [["a", "c"]]
+    assert "cat/1/b.png" in caplog.text
+
+
+@pytest.mark.parametrize("verify", ["signature", "decode"])
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_sample_is_skipped_and_logged(quick, tree_of, make_tree, shown, caplog, verify, bad):
+    tree_of(GOOD, BAD[bad])
+    ds = quick(make_tree("cat/2/a.png"), verify=verify, on_error="skip_sample")
+    assert shown(ds) == [("cat/2", "cat/2/a.png")]
+    assert "cat/1/b.png" in caplog.text
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip_view", "skip_sample"])
+@pytest.mark.parametrize("bad", BAD)
+def test_verify_none_keeps_any_bytes(quick, tree_of, stored, on_error, bad):
+    ds = quick(tree_of(GOOD, BAD[bad]), verify="none", on_error=on_error)
+    assert stored(ds) == [[GOOD, BAD[bad]]]
+
+
+@pytest.mark.parametrize("verify", ["signature", "decode", "none"])
+@pytest.mark.parametrize("good", PASSES)
+def test_pillow_has_the_last_word(quick, tree_of, stored, verify, good):
+    assert stored(quick(tree_of(PASSES[good]), verify=verify)) == [[PASSES[good]]]
+
+
+def test_only_decode_sees_damage_in_the_middle(load, tree_of, stored, fails):
+    tree = tree_of(HOLED)
+    assert stored(load(tree)) == [[HOLED]]
+    with fails("ImageError", "cat/1/a.png", path="cat/1/a.png"):
+        list(load(tree, verify="decode"))
+
+
+def test_on_error_on_every_route(load, tree_of, make_tree, shown, fails, caplog):
+    tree_of(GOOD, BAD["text"])
+    tree = make_tree("cat/2/a.png")
+    with fails("ImageError", "cat/1/b.png", path="cat/1/b.png"):
+        list(load(tree))
+    assert [row[0] for row in shown(load(tree, on_error="skip_view"))] == ["cat/1", "cat/2"]
+    assert [row[0] for row in shown(load(tree, on_error="skip_sample"))] == ["cat/2"]
+    assert "cat/1/b.png" in caplog.text
+
+
+def test_a_row_left_without_views_is_skipped(load, tree_of, make_tree, shown, caplog):
+    tree_of(b"", b"text")
+    ds = load(make_tree("cat/2/a.png"), on_error="skip_view")
+    assert shown(ds) == [("cat/2", "cat/2/a.png")]
+    assert "cat/1" in caplog.text
+
+
+def test_no_sample_left_is_said(build, tree_of, fails):
+    with fails("MultiviewError", "train", "on_error"):
+        build(tree_of(b""), on_error="skip_sample")
+
+
+LAYOUT = {"images": "{label}/{sample}/{view}", "masks": "{label}/{sample}/masks/{view}"}
+
+
+@pytest.mark.parametrize(
+    "options", [{"view_names": ["a", "b"]}, {"num_views": 2}, {"layout": LAYOUT}]
+)
+def test_a_skipped_view_is_a_missing_view(load, tree_of, make_tree, fails, options):
+    """`on_missing_view` decides where a number or an alignment of views is promised."""
+    tree_of(GOOD, b"text")
+    tree = make_tree("cat/1/masks/a.png", "cat/1/masks/b.png", "cat/2/a.png", "cat/2/b.png",
+                     "cat/2/masks/a.png", "cat/2/masks/b.png")  # fmt: skip
+    options = {**options, "on_error": "skip_view"}
+    with fails("ImageError", "cat/1", "on_missing_view="):
+        list(load(tree, **options))
+    (row,) = load(tree, **options, on_missing_view="skip_sample")
+    assert row["sample_id"] == "cat/2"
+    first, _ = load(tree, **options, on_missing_view="null")
+    assert [image is None for image in first["images"]] == [False, True]
+
+
+# --- converted ------------------------------------------------------------------------------------
+
+
+def bands(width=8, height=4):
+    """Red, green (twice as wide) and blue, from left to right."""
+    image = Image.new("RGB", (width, height), GREEN)
+    image.paste(RED, (0, 0, width // 4, height))
+    image.paste(BLUE, (width - width // 4, 0, width, height))
+    return image
+
+
+def close(a, b):
+    return max(abs(x - y) for x, y in zip(a, b, strict=True)) <= 3
+
+
+@pytest.mark.parametrize("resize", [None, "stretch"])
+def test_stretch(load, tree_of, resize):
+    image = only_view(load(tree_of(bands(64, 32)), image_size=(16, 16), resize=resize))
+    assert image.size == (16, 16)
+    assert close(image.getpixel((0, 8)), RED)
+    assert close(image.getpixel((8, 8)), GREEN)
+    assert close(image.getpixel((15, 8)), BLUE)
+
+
+def test_crop(load, tree_of):
+    image = only_view(load(tree_of(bands(8, 4)), image_size=(4, 4), resize="crop"))
+    assert image.size == (4, 4)
+    assert {image.getpixel((x, y)) for x in range(4) for y in range(4)} == {GREEN}
+
+
+def test_pad(load, tree_of):
+    image = only_view(load(tree_of(bands(8, 4)), image_size=(8, 8), resize="pad"))
+    assert image.size == (8, 8)
+    assert [image.getpixel((4, y)) for y in range(8)] == [BLACK] * 2 + [GREEN] * 4 + [BLACK] * 2
+    assert [image.getpixel((x, 4)) for x in (0, 7)] == [RED, BLUE]
+
+
+def test_image_size_is_height_and_width(quick, tree_of):
+    assert only_view(quick(tree_of(bands()), image_size=(3, 5))).size == (5, 3)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("source", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"])
+def test_mode(quick, tree_of, mode, source):
+    image = Image.new("L", (4, 4), 255).convert(source if source != "I;16" else "L")
+    if source == "I;16":
+        image = Image.fromarray(np.full((4, 4), 65535, np.uint16))
+    data = encoded(image, "TIFF" if source == "CMYK" else "PNG")
+    view = only_view(quick(tree_of(data), mode=mode))
+    assert (view.mode, view.size) == (mode, (4, 4))
+    assert view.getpixel((0, 0)) in (255, (255, 255, 255))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_16_bit_grey_is_scaled_not_clipped(load, tree_of, mode):
+    grey = Image.fromarray(np.array([[0, 255, 32768, 65535]], np.uint16))
+    view = only_view(load(tree_of(grey), mode=mode)).convert("L")
+    assert [view.getpixel((x, 0)) for x in range(4)] == pytest.approx([0, 1, 128, 255], abs=1)
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad"])
+def test_16_bit_grey_keeps_its_depth_when_resized(quick, tree_of, resize):
+    grey = Image.fromarray(np.full((8, 8), 40000, np.uint16))
+    view = only_view(quick(tree_of(grey), image_size=(4, 4), resize=resize))
+    assert np.asarray(view).max() == pytest.approx(40000, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "head"),
+    [
+        ({"encoding": "png"}, b"\x89PNG"), ({"encoding": "jpeg"}, b"\xff\xd8\xff"),
+        ({"encoding": "webp"}, b"RIFF"), ({"mode": "L"}, b"\x89PNG"),
+        ({"image_size": (4, 4)}, b"\x89PNG"),
+    ],
+)  # fmt: skip
+def test_encoding(load, tree_of, stored, options, head):
+    ((data,),) = stored(load(tree_of(encoded(bands(), "BMP")), **options))
+    assert data.startswith(head)
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    expected = (4, 4) if "image_size" in options else (8, 4)
+    assert image.size == expected
+
+
+def test_png_and_what_is_not_resized_keep_every_pixel(quick, tree_of):
+    picture = noise(9, 7, 3)
+    view = only_view(quick(tree_of(encoded(picture, "BMP")), encoding="png"))
+    np.testing.assert_array_equal(np.asarray(view), np.asarray(picture))
+
+
+@pytest.mark.parametrize("options", [{}, {"encoding": "png"}, {"encoding": "jpeg"}])
+def test_exif_rotation_is_applied_once(load, tree_of, options):
+    picture = bands(64, 32)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
+    data = encoded(picture, "JPEG", exif=exif, quality=95, subsampling=0)
+    view = only_view(load(tree_of(data, extension="jpg"), **options))
+    assert view.size == (32, 64)
+    upright = np.asarray(picture.transpose(Image.Transpose.ROTATE_270), int)
+    assert np.abs(np.asarray(view.convert("RGB"), int) - upright).mean() < 8
+
+
+def test_a_jpeg_under_transparency_is_a_clear_error(load, tree_of, fails):
+    tree = tree_of(Image.new("RGBA", (4, 4), (1, 2, 3, 128)))
+    with fails("ImageError", "cat/1/a.png", "RGBA", "mode=", path="cat/1/a.png"):
+        list(load(tree, encoding="jpeg"))
+    assert only_view(load(tree, encoding="jpeg", mode="RGB")).mode == "RGB"
+
+
+def test_a_bad_image_that_is_to_be_converted(load, tree_of, fails):
+    tree = tree_of(noise(8, 8, 3), b"text")
+    with fails("ImageError", "cat/1/b.png", path="cat/1/b.png"):
+        list(load(tree, image_size=(4, 4)))
+    (row,) = load(tree, image_size=(4, 4), on_error="skip_view")
+    assert [image.size for image in row["images"]] == [(4, 4)]
+
+
+def test_an_animation_gives_its_first_frame(quick, tree_of, stored):
+    frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, BLUE)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    tree = tree_of(data, extension="gif")
+    assert stored(quick(tree)) == [[data]]
+    assert only_view(quick(tree, mode="RGB")).getpixel((0, 0)) == RED
+
+
+# --- masks ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def masked(tree_of):
+    def make(mask, extension="png"):
+        tree = tree_of(noise(8, 8, 3))
+        (tree / "cat/1/masks").mkdir()
+        (tree / f"cat/1/masks/a.{extension}").write_bytes(encoded(mask))
+        return tree
+
+    return make
+
+
+def mask_of(mode):
+    values = np.array([[0, 1, 7, 200]] * 4, np.uint8).repeat(2, 0).repeat(2, 1)
+    image = Image.fromarray(values)
+    if mode == "P":
+        image = image.convert("P")
+        image.putpalette([i % 256 for i in range(768)])
+        image.putdata(values.ravel().tolist())
+    return image if mode != "I;16" else Image.fromarray(values.astype(np.uint16) * 256)
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize("mode", ["L", "P", "I;16"])
+def test_masks_are_resized_by_the_nearest_pixel(quick, masked, mode, resize):
+    mask = mask_of(mode)
+    ds = quick(masked(mask), layout=LAYOUT, image_size=(5, 11), resize=resize, mode="RGB",
+               encoding="jpeg")  # fmt: skip
+    view, picture = only_view(ds, "masks"), only_view(ds)
+    assert (view.mode, picture.mode) == (mask.mode, "RGB")
+    assert view.size == picture.size == (11, 5)
+    assert set(np.unique(np.asarray(view))) <= set(np.unique(np.asarray(mask)))
+
+
+def test_masks_are_png_where_images_are_jpeg(load, masked, stored):
+    mask = mask_of("L")
+    ds = load(masked(mask), layout=LAYOUT, encoding="jpeg")
+    assert stored(ds)[0][0].startswith(b"\xff\xd8\xff")
+    assert stored(ds, "masks")[0][0].startswith(b"\x89PNG")
+    np.testing.assert_array_equal(np.asarray(only_view(ds, "masks")), np.asarray(mask))
+
+
+def test_masks_keep_their_bytes_without_conversion(load, masked, stored):
+    tree = masked(mask_of("P"))
+    data = (tree / "cat/1/masks/a.png").read_bytes()
+    assert stored(load(tree, layout=LAYOUT), "masks") == [[data]]
+
+
+def test_masks_and_images_keep_one_geometry(quick, masked):
+    """The same cut: a mask that equals its image stays equal to it, up to resampling."""
+    picture = noise(8, 8, 3)
+    grey = ImageOps.grayscale(picture)
+    ds = quick(masked(grey), layout=LAYOUT, image_size=(4, 8), resize="crop")
+    cut = np.asarray(only_view(ds))
+    np.testing.assert_array_equal(cut, np.asarray(picture)[2:6])
+    np.testing.assert_array_equal(np.asarray(only_view(ds, "masks")), np.asarray(grey)[2:6])

@@ -1,0 +1,297 @@
+"""Where things stand in the tree: found out, or said by a template or a dict of templates."""
+
+import datasets
+import pytest
+
+
+def test_two_levels_are_classes_and_samples(load, make_tree, shown):
+    splits = load(make_tree("cat/1/a.png", "cat/1/b.png", "dog/1/a.png"), split=None)
+    assert list(splits) == ["train"]
+    assert shown(splits["train"]) == [
+        ("cat/1", "cat/1/a.png", "cat/1/b.png"),
+        ("dog/1", "dog/1/a.png"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("folder", "split"),
+    [
+        ("train", "train"), ("training", "train"), ("Train", "train"),
+        ("validation", "validation"), ("valid", "validation"), ("val", "validation"),
+        ("dev", "validation"), ("test", "test"), ("testing", "test"), ("eval", "test"),
+    ],
+)  # fmt: skip
+def test_words_for_splits(quick, make_tree, shown, folder, split):
+    splits = quick(make_tree(f"{folder}/cat/1/a.png"), split=None)
+    assert list(splits) == [split]
+    assert shown(splits[split]) == [("cat/1", f"{folder}/cat/1/a.png")]
+
+
+def test_splits_come_in_the_usual_order(load, make_tree):
+    tree = make_tree("val/cat/1/a.png", "test/cat/1/a.png", "train/cat/1/a.png")
+    assert list(load(tree, split=None)) == ["train", "validation", "test"]
+
+
+def test_a_top_folder_that_is_no_split_word_makes_all_of_them_classes(quick, make_tree, shown):
+    ds = quick(make_tree("train/1/a.png", "test/1/a.png", "boat/1/a.png"))
+    assert ds.features["label"].names == ["boat", "test", "train"]
+    assert shown(ds) == [(f"{c}/1", f"{c}/1/a.png") for c in ("boat", "test", "train")]
+
+
+def test_a_top_folder_without_images_has_no_say(quick, make_tree):
+    tree = make_tree("train/cat/1/a.png", "test/cat/1/a.png", "docs/read.txt", "empty/")
+    assert list(quick(tree, split=None)) == ["train", "test"]
+
+
+def test_a_class_may_have_the_name_of_a_split(quick, make_tree):
+    """A template says what the folders mean, where the words alone would make them splits."""
+    ds = quick(make_tree("train/1/a.png", "test/1/a.png"), layout="{label}/{sample}/{view}")
+    assert ds.features["label"].names == ["test", "train"]
+
+
+def test_labels_are_those_of_all_splits(load, make_tree):
+    tree = make_tree("train/cat/1/a.png", "train/elk/1/a.png", "test/dog/1/a.png")
+    splits = load(tree, split=None)
+    for split in ("train", "test"):
+        assert splits[split].features["label"].names == ["cat", "dog", "elk"]
+    assert [row["label"] for row in splits["train"]] == [0, 2]
+    assert [row["label"] for row in splits["test"]] == [1]
+
+
+def test_a_sample_may_be_in_two_splits(load, make_tree, shown):
+    splits = load(make_tree("train/cat/1/a.png", "test/cat/1/a.png"), split=None)
+    for split in ("train", "test"):
+        assert shown(splits[split]) == [("cat/1", f"{split}/cat/1/a.png")]
+
+
+# --- depth ----------------------------------------------------------------------------------------
+
+
+def test_splits_one_level_short(stream, make_tree, fails):
+    tree = make_tree("train/cat/1.png", "test/cat/1.png")
+    with fails("LayoutError", "cat/1.png", "{split}/{label}/{sample}"):
+        list(stream(tree))
+
+
+def test_splits_one_level_short_by_template(load, make_tree, shown):
+    tree = make_tree("train/cat/1.png", "test/cat/1.png")
+    splits = load(tree, split=None, layout="{split}/{label}/{sample}")
+    assert shown(splits["test"]) == [("cat/1", "test/cat/1.png")]
+
+
+@pytest.mark.parametrize("high", ["cat/2.png", "2.png"])
+def test_images_above_the_layout(stream, make_tree, fails, high):
+    with fails("LayoutError", high, "{label}/{sample}/{view}", path=high):
+        list(stream(make_tree("cat/1/a.png", high)))
+
+
+def test_deeper_folders_are_reported(load, make_tree, shown, caplog):
+    ds = load(make_tree("cat/1/a.png", "cat/1/maps/a.png", "cat/1/maps/old/a.png"))
+    assert shown(ds) == [("cat/1", "cat/1/a.png")]
+    assert "cat/1/maps/a.png" in caplog.text
+    assert "cat/1/maps/old/a.png" in caplog.text
+
+
+def test_a_tree_too_deep_as_a_whole(stream, make_tree, fails):
+    with fails("LayoutError", "x/y/cat/1", "data_dir", "layout="):
+        list(stream(make_tree("x/y/cat/1/a.png")))
+
+
+# --- templates ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layout", "path", "sample_id", "view"),
+    [
+        ("{label}/{sample}/{view}", "cat/1/a.png", "cat/1", "a"),
+        ("{sample}/{label}/{view}", "1/cat/a.png", "cat/1", "a"),
+        ("{view}/{label}/{sample}", "a/cat/1.png", "cat/1", "a"),
+        ("images/{label}/{sample}/rgb/{view}", "images/cat/1/rgb/a.png", "cat/1", "a"),
+        ("{label}/{sample}/{view}-color", "cat/1/a-color.png", "cat/1", "a"),
+        ("{label}/[{sample}] {view}.v2", "cat/[1] a.v2.png", "cat/1", "a"),
+        ("{label}-set/{sample}/{view}", "cat-set/1/a.png", "cat/1", "a"),
+        ("{label}/{sample}_{view}", "cat/1_a.png", "cat/1", "a"),
+        ("{label}/{sample}_{view}", "cat/a_b_front.png", "cat/a_b", "front"),
+        ("{label}_{sample}_{view}", "black_cat_1_a.png", "black_cat/1", "a"),
+        ("{label}/{sample}", "cat/1.png", "cat/1", "0"),
+        ("{label}/{sample}/{view}", "cat/1/a.b.PNG", "cat/1", "a.b"),
+    ],
+)
+def test_template(stream, make_tree, shown, layout, path, sample_id, view):
+    ds = stream(make_tree(path), layout=layout)
+    assert shown(ds) == [(sample_id, path)]
+    assert [row["view_names"] for row in ds] == [[view]]
+    assert ds.features["label"].names == [sample_id.partition("/")[0]]
+
+
+def test_a_split_may_be_any_word_of_a_template(stream, make_tree, shown):
+    tree = make_tree("fold2/cat/1/a.png", "fold10/cat/1/a.png")
+    splits = stream(tree, split=None, layout="{split}/{label}/{sample}/{view}")
+    assert list(splits) == ["fold2", "fold10"]
+    assert shown(splits["fold10"]) == [("cat/1", "fold10/cat/1/a.png")]
+
+
+def test_a_split_may_stand_anywhere(stream, make_tree, shown):
+    tree = make_tree("cat/train/1_a.png", "cat/test/2_a.png")
+    splits = stream(tree, split=None, layout="{label}/{split}/{sample}_{view}")
+    assert shown(splits["test"]) == [("cat/2", "cat/test/2_a.png")]
+
+
+def test_flat_views_are_gathered(load, make_tree, shown):
+    tree = make_tree("cat/1_b.png", "cat/1_a.png", "cat/1_1_a.png")
+    assert shown(load(tree, layout="{label}/{sample}_{view}")) == [
+        ("cat/1", "cat/1_a.png", "cat/1_b.png"),
+        ("cat/1_1", "cat/1_1_a.png"),
+    ]
+
+
+def test_a_field_never_crosses_a_slash(stream, make_tree, shown, caplog):
+    tree = make_tree("cat/1_a.png", "cat/x_1/front.png")
+    assert shown(stream(tree, layout="{label}/{sample}_{view}")) == [("cat/1", "cat/1_a.png")]
+    assert "cat/x_1/front.png" in caplog.text
+
+
+def test_images_that_no_template_fits_are_reported(stream, make_tree, shown, caplog):
+    tree = make_tree("cat/1_a.png", "cat/cover.png")
+    assert shown(stream(tree, layout="{label}/{sample}_{view}")) == [("cat/1", "cat/1_a.png")]
+    assert "cat/cover.png" in caplog.text
+
+
+def test_folders_outside_a_literal_part_are_reported(stream, make_tree, shown, caplog):
+    tree = make_tree("rgb/cat/1/a.png", "depth/cat/1/a.png")
+    assert shown(stream(tree, layout="rgb/{label}/{sample}/{view}")) == [
+        ("cat/1", "rgb/cat/1/a.png")
+    ]
+    assert "depth/cat/1/a.png" in caplog.text
+
+
+def test_a_template_that_nothing_fits(stream, make_tree, fails):
+    with fails("LayoutError", "cat/1/a.png", "{label}/{sample}_{view}"):
+        list(stream(make_tree("cat/1/a.png"), layout="{label}/{sample}_{view}"))
+
+
+# --- view_label -----------------------------------------------------------------------------------
+
+
+def test_view_labels(load, make_tree, shown):
+    tree = make_tree("cat/1/top/2.png", "cat/1/side/10.png", "cat/1/side/2.png", "cat/2/top/1.png")
+    ds = load(tree, layout="{label}/{sample}/{view_label}/{view}")
+    classes = datasets.Sequence(datasets.ClassLabel(names=["side", "top"]))
+    assert ds.features["view_labels"] == classes
+    assert shown(ds) == [
+        ("cat/1", "cat/1/side/2.png", "cat/1/side/10.png", "cat/1/top/2.png"),
+        ("cat/2", "cat/2/top/1.png"),
+    ]
+    assert [row["view_names"] for row in ds] == [["2", "10", "2"], ["1"]]
+    assert [row["view_labels"] for row in ds] == [[0, 0, 1], [1]]
+
+
+def test_view_labels_without_view(load, make_tree, shown):
+    ds = load(make_tree("cat/1_top.png", "cat/1_side.png"), layout="{label}/{sample}_{view_label}")
+    assert shown(ds) == [("cat/1", "cat/1_side.png", "cat/1_top.png")]
+    assert [(row["view_names"], row["view_labels"]) for row in ds] == [(["0", "0"], [0, 1])]
+
+
+def test_view_names_under_view_labels(load, make_tree, shown):
+    tree = make_tree("cat/1/top/1.png", "cat/1/top/2.png", "cat/1/side/1.png")
+    layout = "{label}/{sample}/{view_label}/{view}"
+    ds = load(tree, layout=layout, view_names=["top/2", "side/1"])
+    assert shown(ds) == [("cat/1", "cat/1/top/2.png", "cat/1/side/1.png")]
+    assert [(row["view_names"], row["view_labels"]) for row in ds] == [(["2", "1"], [1, 0])]
+
+
+# --- image columns --------------------------------------------------------------------------------
+
+MASKS = {"images": "{label}/{sample}/{view}", "masks": "{label}/{sample}/maps/{view}-map"}
+PAIRS = ["cat/1/a.png", "cat/1/b.png", "cat/1/maps/b-map.png", "cat/1/maps/a-map.png"]
+
+
+def test_a_dict_makes_image_columns(load, make_tree, shown):
+    ds = load(make_tree(*PAIRS), layout=MASKS)
+    assert ds.features["masks"] == ds.features["images"]
+    assert shown(ds) == [("cat/1", "cat/1/a.png", "cat/1/b.png")]
+    assert shown(ds, "masks") == [("cat/1", "cat/1/maps/a-map.png", "cat/1/maps/b-map.png")]
+    assert [row["view_names"] for row in ds] == [["a", "b"]]
+
+
+def test_columns_may_stand_in_trees_of_their_own(load, make_tree, shown):
+    kinds = ("rgb", "mask", "depth")
+    tree = make_tree(*(f"{k}/{s}/cat/1/{v}.png" for k in kinds for s in ("train", "test")
+                       for v in "ab"))  # fmt: skip
+    layout = {
+        "images": "rgb/{split}/{label}/{sample}/{view}",
+        "masks": "mask/{split}/{label}/{sample}/{view}",
+        "depth": "depth/{split}/{label}/{sample}/{view}",
+    }
+    test = load(tree, layout=layout, split="test")
+    for column, kind in zip(layout, kinds, strict=True):
+        here = f"{kind}/test/cat/1"
+        assert shown(test, column) == [("cat/1", f"{here}/a.png", f"{here}/b.png")]
+
+
+def test_the_template_with_more_literal_text_wins(load, make_tree, shown):
+    tree = make_tree("cat/1_a.png", "cat/1_a_mask.png", "cat/1_b_mask.png", "cat/1_b.png")
+    layout = {"images": "{label}/{sample}_{view}", "masks": "{label}/{sample}_{view}_mask"}
+    ds = load(tree, layout=layout)
+    assert shown(ds) == [("cat/1", "cat/1_a.png", "cat/1_b.png")]
+    assert shown(ds, "masks") == [("cat/1", "cat/1_a_mask.png", "cat/1_b_mask.png")]
+
+
+def test_a_dict_of_one_is_its_template(quick, make_tree, shown):
+    ds = quick(make_tree("cat/1_a.png"), layout={"images": "{label}/{sample}_{view}"})
+    assert shown(ds) == [("cat/1", "cat/1_a.png")]
+
+
+def test_columns_are_joined_on_the_view_label_too(load, make_tree, shown):
+    tree = make_tree("cat/1/top/1.png", "cat/1/side/1.png",
+                     "cat/1/top/1-map.png", "cat/1/side/1-map.png")  # fmt: skip
+    layout = "{label}/{sample}/{view_label}/{view}"
+    ds = load(tree, layout={"images": layout, "masks": layout + "-map"})
+    assert shown(ds) == [("cat/1", "cat/1/side/1.png", "cat/1/top/1.png")]
+    assert shown(ds, "masks") == [("cat/1", "cat/1/side/1-map.png", "cat/1/top/1-map.png")]
+
+
+@pytest.mark.parametrize("lost", ["cat/1/maps/b-map.png", "cat/1/b.png"])
+def test_a_view_that_lacks_in_one_column(load, make_tree, shown, fails, lost):
+    tree = make_tree(*(path for path in [*PAIRS, "cat/2/a.png", "cat/2/maps/a-map.png"]
+                       if path != lost))  # fmt: skip
+    with fails("LayoutError", "cat/1", "'b'", "masks" if "map" in lost else "images",
+               'on_missing_view="skip_sample"'):  # fmt: skip
+        list(load(tree, layout=MASKS))
+    ds = load(tree, layout=MASKS, on_missing_view="skip_sample")
+    assert shown(ds) == [("cat/2", "cat/2/a.png")]
+    first = next(iter(load(tree, layout=MASKS, on_missing_view="null")))
+    assert first["view_names"] == ["a", "b"]
+    assert (first["masks"][1] is None) == ("map" in lost)
+    assert (first["images"][1] is None) == ("map" not in lost)
+
+
+@pytest.mark.parametrize(
+    ("layout", "says"),
+    [
+        ({"masks": "{label}/{sample}/{view}"}, "images"),
+        ({"images": "{label}/{sample}/{view}", "label": "{label}/{sample}/maps/{view}"}, "label"),
+        ({"images": "{label}/{sample}/{view}", "masks": "{label}/{sample}/{view}"}, "two columns"),
+        (
+            {"images": "{label}/{sample}/{view_label}/{view}", "masks": "{label}/{sample}/{view}"},
+            "view_label",
+        ),
+        (["{label}/{sample}/{view}"], "dict"),
+        (5, "{label}/{sample}/{view}"),
+    ],
+)
+def test_wrong_dicts_of_templates(quick, make_tree, fails, layout, says):
+    with fails("OptionError", "layout", says, path="layout"):
+        list(quick(make_tree("cat/1/a.png"), layout=layout))
+
+
+def test_a_file_that_fits_two_columns_equally_well(stream, make_tree, fails):
+    layout = {"images": "{label}/{sample}_x{view}", "masks": "{label}/{sample}x_{view}"}
+    with fails("LayoutError", "cat/1x_xa.png"):
+        list(stream(make_tree("cat/1x_xa.png"), layout=layout))
+
+
+def test_the_layout_given_is_left_as_it_was(stream, make_tree):
+    given = dict(MASKS)
+    list(stream(make_tree(*PAIRS), layout=given))
+    assert given == MASKS

@@ -1,0 +1,271 @@
+"""Each option: what it does, and what is said where its value or its name is wrong."""
+
+import itertools
+
+import pytest
+
+
+def names(ds):
+    return [row["view_names"] for row in ds]
+
+
+# --- class_names ----------------------------------------------------------------------------------
+
+CLASSES = ["cat/1/a.png", "dog/1/a.png", "elk/1/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("class_names", "expected", "labels"),
+    [
+        (None, ["cat", "dog", "elk"], [0, 1, 2]),
+        (["elk", "dog", "cat"], ["elk", "dog", "cat"], [2, 1, 0]),
+        (("dog", "elk", "cat"), ["dog", "elk", "cat"], [2, 0, 1]),
+        ({"elk": "moose", "cat": "tom", "dog": "rex"}, ["moose", "tom", "rex"], [1, 2, 0]),
+        ({"elk": "wild", "cat": "pet", "dog": "pet"}, ["wild", "pet"], [1, 1, 0]),
+    ],
+)
+def test_class_names(stream, make_tree, class_names, expected, labels):
+    ds = stream(make_tree(*CLASSES), class_names=class_names)
+    assert ds.features["label"].names == expected
+    assert {row["sample_id"]: row["label"] for row in ds} == dict(
+        zip(["cat/1", "dog/1", "elk/1"], labels, strict=True)
+    )
+
+
+def test_a_class_folder_left_out(load, make_tree, fails):
+    with fails("LayoutError", "class_names", "elk", path="elk"):
+        list(load(make_tree(*CLASSES), class_names=["cat", "dog"]))
+
+
+@pytest.mark.parametrize("class_names", [["cat", "dog", "elk", "eel"], {"eel": "fish"}])
+def test_a_class_name_without_folder(load, make_tree, fails, class_names):
+    with fails("LayoutError", "class_names", "eel", "cat", "dog", "elk", path="eel"):
+        list(load(make_tree(*CLASSES), class_names=class_names))
+
+
+# --- view_names and on_missing_view ---------------------------------------------------------------
+
+RAGGED = ["cat/1/a.png", "cat/1/b.png", "cat/1/c.png", "cat/2/a.png"]
+
+
+def test_view_names_choose_and_order(load, make_tree, shown):
+    ds = load(make_tree(*RAGGED[:3]), view_names=["c", "a"])
+    assert shown(ds) == [("cat/1", "cat/1/c.png", "cat/1/a.png")]
+    assert names(ds) == [["c", "a"]]
+
+
+def test_a_view_name_that_no_sample_has(load, make_tree, fails):
+    with fails("LayoutError", "view_names", "'front'", "'a', 'b', 'c'", path="front"):
+        list(load(make_tree(*RAGGED), view_names=["a", "front"]))
+
+
+def test_on_missing_view_raise(load, make_tree, fails):
+    with fails("LayoutError", "cat/2", "'b'", 'on_missing_view="skip_sample"', "null"):
+        list(load(make_tree(*RAGGED), view_names=["b", "a"]))
+
+
+def test_on_missing_view_skip_sample(load, make_tree, shown, caplog):
+    ds = load(make_tree(*RAGGED), view_names=["b", "a"], on_missing_view="skip_sample")
+    assert shown(ds) == [("cat/1", "cat/1/b.png", "cat/1/a.png")]
+    assert "cat/2" in caplog.text
+
+
+def test_on_missing_view_null(load, make_tree, shown):
+    ds = load(make_tree(*RAGGED), view_names=["b", "a"], on_missing_view="null")
+    assert shown(ds)[1] == ("cat/2", None, "cat/2/a.png")
+    assert names(ds) == [["b", "a"], ["b", "a"]]
+
+
+def test_a_row_left_without_views_is_skipped(load, make_tree, shown, caplog):
+    ds = load(make_tree(*RAGGED), view_names=["b"], on_missing_view="null")
+    assert shown(ds) == [("cat/1", "cat/1/b.png")]
+    assert "cat/2" in caplog.text
+
+
+def test_without_view_names_samples_may_differ_in_views(load, make_tree):
+    assert names(load(make_tree(*RAGGED))) == [["a", "b", "c"], ["a"]]
+
+
+# --- num_views, view_sampling, seed ---------------------------------------------------------------
+
+RING = [f"cat/{sample}/{view}.png" for sample in range(12) for view in range(12)]
+
+
+def drawn(ds):
+    return {row["sample_id"]: row["view_names"] for row in ds}
+
+
+def test_first_views(load, make_tree):
+    ds = load(make_tree(*RING[:24]), num_views=5, view_sampling="first")
+    assert names(ds) == [["0", "1", "2", "3", "4"]] * 2
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 5, 11, 12])
+def test_even_views_are_spread(quick, make_tree, k):
+    row = next(iter(quick(make_tree(*RING[:12]), num_views=k)))
+    chosen = [int(view) for view in row["view_names"]]
+    gaps = [b - a for a, b in itertools.pairwise(chosen)]
+    assert len(chosen) == k
+    assert chosen[0] == 0
+    assert all(gap > 0 for gap in gaps)
+    assert max(gaps, default=1) - min(gaps, default=1) <= 1
+
+
+def test_random_views_depend_on_seed_and_sample_only(load, make_tree):
+    options = {"num_views": 4, "view_sampling": "random"}
+    tree = make_tree(*RING)
+    every = drawn(load(tree, **options))
+    assert every == drawn(load(tree, **options, seed=0))
+    assert every != drawn(load(tree, **options, seed=1))
+    assert len({tuple(views) for views in every.values()}) > 1
+    assert all(sorted(views, key=int) == views for views in every.values())
+    assert all(len(set(views)) == 4 for views in every.values())
+    few = drawn(load(make_tree(*RING[:24], under="fewer"), **options))
+    assert few == {sample_id: every[sample_id] for sample_id in few}
+
+
+def test_num_views_takes_of_view_names(load, make_tree, shown):
+    tree = make_tree("cat/1/a.png", "cat/1/b.png", "cat/1/c.png")
+    ds = load(tree, view_names=["c", "b", "a"], num_views=2, view_sampling="first")
+    assert shown(ds) == [("cat/1", "cat/1/c.png", "cat/1/b.png")]
+
+
+def test_num_views_keeps_columns_aligned(load, make_tree, shown):
+    tree = make_tree(*(f"cat/1/{kind}{view}.png" for kind in "xm" for view in range(6)))
+    layout = {"images": "{label}/{sample}/x{view}", "masks": "{label}/{sample}/m{view}"}
+    ds = load(tree, layout=layout, num_views=2, view_sampling="random", seed=1)
+    (views,) = names(ds)
+    assert shown(ds) == [("cat/1", *(f"cat/1/x{view}.png" for view in views))]
+    assert shown(ds, "masks") == [("cat/1", *(f"cat/1/m{view}.png" for view in views))]
+
+
+def test_fewer_than_num_views_raises(load, make_tree, fails):
+    with fails("LayoutError", "cat/2", "1 of 2 views", "on_missing_view="):
+        list(load(make_tree(*RAGGED), num_views=2))
+
+
+def test_fewer_than_num_views_skips(load, make_tree, shown):
+    ds = load(make_tree(*RAGGED), num_views=2, view_sampling="first", on_missing_view="skip_sample")
+    assert shown(ds) == [("cat/1", "cat/1/a.png", "cat/1/b.png")]
+
+
+def test_fewer_than_num_views_pads(load, make_tree, shown):
+    tree = make_tree("cat/1/top/a.png", "cat/1/top/b.png", "cat/2/top/a.png")
+    layout = "{label}/{sample}/{view_label}/{view}"
+    ds = load(tree, layout=layout, num_views=2, on_missing_view="null")
+    assert shown(ds)[1] == ("cat/2", "cat/2/top/a.png", None)
+    assert names(ds) == [["a", "b"], ["a", None]]
+    assert [row["view_labels"] for row in ds] == [[0, 0], [0, None]]
+
+
+# --- split_ratios ---------------------------------------------------------------------------------
+
+MANY = [f"{label}/{sample}/a.png" for label in ("cat", "dog") for sample in range(30)]
+
+
+def split_of(splits):
+    return {row["sample_id"]: name for name, ds in splits.items() for row in ds}
+
+
+def test_split_ratios(load, make_tree):
+    splits = load(make_tree(*MANY), split=None, split_ratios={"train": 0.75, "test": 0.25})
+    assert list(splits) == ["train", "test"]
+    where = split_of(splits)
+    assert len(where) == sum(len(list(ds)) for ds in splits.values()) == 60
+    assert 33 <= sum(split == "train" for split in where.values()) <= 57  # 45 on average
+    assert {i.partition("/")[0] for i, split in where.items() if split == "test"} == {"cat", "dog"}
+
+
+def test_split_ratios_move_no_sample_when_others_come(load, make_tree):
+    options = {"split": None, "split_ratios": {"train": 0.5, "validation": 0.25, "test": 0.25}}
+    few = split_of(load(make_tree(*MANY[:20], under="few"), **options))
+    every = split_of(load(make_tree(*MANY), **options))
+    assert len(set(few.values())) == 3
+    assert few == {sample_id: every[sample_id] for sample_id in few}
+
+
+def test_split_ratios_follow_the_seed(quick, make_tree):
+    options = {"split": None, "split_ratios": {"train": 0.5, "test": 0.5}}
+    tree = make_tree(*MANY)
+    assert split_of(quick(tree, **options, seed=1)) != split_of(quick(tree, **options))
+
+
+def test_split_ratios_take_names_of_your_own(quick, make_tree):
+    ratios = {"one": 1 / 3, "two": 1 / 3, "three": 1 / 3}
+    assert set(quick(make_tree(*MANY), split=None, split_ratios=ratios)) == set(ratios)
+
+
+@pytest.mark.parametrize("layout", [None, "{split}/{label}/{sample}/{view}"])
+def test_split_ratios_for_a_tree_with_splits(load, make_tree, fails, layout):
+    with fails("OptionError", "split_ratios", "split folders", path="split_ratios"):
+        list(load(make_tree("train/cat/1/a.png"), layout=layout, split_ratios={"train": 1.0}))
+
+
+def test_split_ratios_that_leave_a_split_empty(load, make_tree, fails, tmp_path):
+    with fails("LayoutError", "'test'", "none", "split_ratios"):
+        list(load(make_tree("cat/1/a.png"), split_ratios={"train": 0.999, "test": 0.001}))
+    assert not list(tmp_path.glob("cache/**/*.arrow"))
+
+
+# --- wrong values and names -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "right"),
+    [
+        ("on_missing_view", "skip", ["'raise'", "'skip_sample'", "'null'"]),
+        ("view_sampling", "middle", ["'first'", "'even'", "'random'"]),
+        ("verify", "full", ["'signature'", "'decode'", "'none'"]),
+        ("verify", True, ["'signature'", "'decode'", "'none'"]),
+        ("on_error", "skip", ["'raise'", "'skip_view'", "'skip_sample'"]),
+        ("on_error", ["raise"], ["'raise'", "'skip_view'", "'skip_sample'"]),
+        ("mode", "rgb", ["'RGB'", "'L'"]),
+        ("resize", "fit", ["'stretch'", "'crop'", "'pad'"]),
+        ("encoding", "bmp", ["'png'", "'jpeg'", "'webp'"]),
+        ("num_views", 0, ["integer >= 1"]),
+        ("num_views", 2.0, ["integer >= 1"]),
+        ("num_views", True, ["integer >= 1"]),
+        ("seed", "one", ["integer"]),
+        ("image_size", 32, ["(height, width)"]),
+        ("image_size", (32,), ["(height, width)"]),
+        ("image_size", (0, 32), ["(height, width)"]),
+        ("image_size", "32", ["(height, width)"]),
+        ("class_names", "cat", ["list", "dict"]),
+        ("class_names", [], ["list", "dict"]),
+        ("class_names", ["cat", "cat"], ["different"]),
+        ("class_names", {"cat": 1}, ["dict"]),
+        ("view_names", "front", ["list"]),
+        ("view_names", ["a", "a"], ["different"]),
+        ("view_names", [1, 2], ["list"]),
+        ("split_ratios", {"train": 0.8, "test": 0.1}, ["add up to 1"]),
+        ("split_ratios", {"train": 1.0, "test": 0.0}, ["add up to 1"]),
+        ("split_ratios", {"my split": 1.0}, ["train"]),
+        ("split_ratios", {"train": "all"}, ["add up to 1"]),
+        ("split_ratios", {1: 1.0}, ["train"]),
+        ("split_ratios", [0.8, 0.2], ["add up to 1"]),
+    ],
+)
+def test_a_wrong_value_gets_the_right_ones(quick, make_tree, fails, option, value, right):
+    with fails("OptionError", option, repr(value), *right, path=option):
+        quick(make_tree("cat/1/a.png"), **{option: value})
+
+
+def test_a_wrong_value_on_every_route(load, make_tree, fails):
+    with fails("OptionError", "verify='full'", "'signature', 'decode', 'none'", path="verify"):
+        load(make_tree("cat/1/a.png"), verify="full")
+
+
+def test_resize_needs_a_size(quick, make_tree, fails):
+    with fails("OptionError", "resize", "image_size", path="resize"):
+        quick(make_tree("cat/1/a.png"), resize="crop")
+
+
+@pytest.mark.parametrize("name", ["veiw_names", "transform"])
+def test_a_wrong_option_name_gets_the_right_ones(load, make_tree, fails, name):
+    with fails("OptionError", name, "view_names", "num_views", "layout", path=name):
+        load(make_tree("cat/1/a.png"), **{name: 1})
+
+
+def test_lists_do_where_tuples_do(quick, make_tree):
+    row = next(iter(quick(make_tree("cat/1/a.png"), image_size=[6, 8])))
+    assert row["images"][0].size == (8, 6)

@@ -17,6 +17,7 @@ HOME = tempfile.mkdtemp(prefix="multiview-tests-")
 for name in [name for name in os.environ if name.startswith("HF_")]:
     del os.environ[name]
 os.environ.update(HF_HOME=HOME, HF_HUB_OFFLINE="1", HF_DATASETS_DISABLE_PROGRESS_BARS="1")
+os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = HOME
 
 import datasets  # noqa: E402  (reads HF_HOME when it is imported)
 from PIL import Image  # noqa: E402

@@ -76,10 +76,10 @@ def test_bytes_are_embedded_whatever_the_current_folder_holds(
     assert stored(ds) == [[data]]
 
 
-def test_a_large_image_is_read_whole(load, tree_of, stored):
+def test_a_large_image_is_read_whole(quick, tree_of, stored):
     data = encoded(noise(700, 700, 3))
     assert len(data) > 1 << 20
-    assert stored(load(tree_of(data))) == [[data]]
+    assert stored(quick(tree_of(data))) == [[data]]
 
 
 # --- checked --------------------------------------------------------------------------------------
@@ -141,11 +141,11 @@ def test_pillow_has_the_last_word(quick, tree_of, stored, verify, good):
     assert stored(quick(tree_of(PASSES[good]), verify=verify)) == [[PASSES[good]]]
 
 
-def test_only_decode_sees_damage_in_the_middle(load, tree_of, stored, fails):
+def test_only_decode_sees_damage_in_the_middle(quick, tree_of, stored, fails):
     tree = tree_of(HOLED)
-    assert stored(load(tree)) == [[HOLED]]
+    assert stored(quick(tree)) == [[HOLED]]
     with fails("ImageError", "cat/1/a.png", path="cat/1/a.png"):
-        list(load(tree, verify="decode"))
+        list(quick(tree, verify="decode"))
 
 
 def test_on_error_on_every_route(load, tree_of, make_tree, shown, fails, caplog):
@@ -176,17 +176,17 @@ LAYOUT = {"images": "{label}/{sample}/{view}", "masks": "{label}/{sample}/masks/
 @pytest.mark.parametrize(
     "options", [{"view_names": ["a", "b"]}, {"num_views": 2}, {"layout": LAYOUT}]
 )
-def test_a_skipped_view_is_a_missing_view(load, tree_of, make_tree, fails, options):
+def test_a_skipped_view_is_a_missing_view(stream, tree_of, make_tree, fails, options):
     """`on_missing_view` decides where a number or an alignment of views is promised."""
     tree_of(GOOD, b"text")
     tree = make_tree("cat/1/masks/a.png", "cat/1/masks/b.png", "cat/2/a.png", "cat/2/b.png",
                      "cat/2/masks/a.png", "cat/2/masks/b.png")  # fmt: skip
     options = {**options, "on_error": "skip_view"}
     with fails("ImageError", "cat/1", "on_missing_view="):
-        list(load(tree, **options))
-    (row,) = load(tree, **options, on_missing_view="skip_sample")
+        list(stream(tree, **options))
+    (row,) = stream(tree, **options, on_missing_view="skip_sample")
     assert row["sample_id"] == "cat/2"
-    first, _ = load(tree, **options, on_missing_view="null")
+    first, _ = stream(tree, **options, on_missing_view="null")
     assert [image is None for image in first["images"]] == [False, True]
 
 
@@ -206,22 +206,22 @@ def close(a, b):
 
 
 @pytest.mark.parametrize("resize", [None, "stretch"])
-def test_stretch(load, tree_of, resize):
-    image = only_view(load(tree_of(bands(64, 32)), image_size=(16, 16), resize=resize))
+def test_stretch(quick, tree_of, resize):
+    image = only_view(quick(tree_of(bands(64, 32)), image_size=(16, 16), resize=resize))
     assert image.size == (16, 16)
     assert close(image.getpixel((0, 8)), RED)
     assert close(image.getpixel((8, 8)), GREEN)
     assert close(image.getpixel((15, 8)), BLUE)
 
 
-def test_crop(load, tree_of):
-    image = only_view(load(tree_of(bands(8, 4)), image_size=(4, 4), resize="crop"))
+def test_crop(quick, tree_of):
+    image = only_view(quick(tree_of(bands(8, 4)), image_size=(4, 4), resize="crop"))
     assert image.size == (4, 4)
     assert {image.getpixel((x, y)) for x in range(4) for y in range(4)} == {GREEN}
 
 
-def test_pad(load, tree_of):
-    image = only_view(load(tree_of(bands(8, 4)), image_size=(8, 8), resize="pad"))
+def test_pad(quick, tree_of):
+    image = only_view(quick(tree_of(bands(8, 4)), image_size=(8, 8), resize="pad"))
     assert image.size == (8, 8)
     assert [image.getpixel((4, y)) for y in range(8)] == [BLACK] * 2 + [GREEN] * 4 + [BLACK] * 2
     assert [image.getpixel((x, 4)) for x in (0, 7)] == [RED, BLUE]
@@ -244,9 +244,9 @@ def test_mode(quick, tree_of, mode, source):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_16_bit_grey_is_scaled_not_clipped(load, tree_of, mode):
+def test_16_bit_grey_is_scaled_not_clipped(quick, tree_of, mode):
     grey = Image.fromarray(np.array([[0, 255, 32768, 65535]], np.uint16))
-    view = only_view(load(tree_of(grey), mode=mode)).convert("L")
+    view = only_view(quick(tree_of(grey), mode=mode)).convert("L")
     assert [view.getpixel((x, 0)) for x in range(4)] == pytest.approx([0, 1, 128, 255], abs=1)
 
 
@@ -265,8 +265,8 @@ def test_16_bit_grey_keeps_its_depth_when_resized(quick, tree_of, resize):
         ({"image_size": (4, 4)}, b"\x89PNG"),
     ],
 )  # fmt: skip
-def test_encoding(load, tree_of, stored, options, head):
-    ((data,),) = stored(load(tree_of(encoded(bands(), "BMP")), **options))
+def test_encoding(quick, tree_of, stored, options, head):
+    ((data,),) = stored(quick(tree_of(encoded(bands(), "BMP")), **options))
     assert data.startswith(head)
     image = Image.open(io.BytesIO(data))
     image.load()
@@ -281,29 +281,29 @@ def test_png_and_what_is_not_resized_keep_every_pixel(quick, tree_of):
 
 
 @pytest.mark.parametrize("options", [{}, {"encoding": "png"}, {"encoding": "jpeg"}])
-def test_exif_rotation_is_applied_once(load, tree_of, options):
+def test_exif_rotation_is_applied_once(stream, tree_of, options):
     picture = bands(64, 32)
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
     data = encoded(picture, "JPEG", exif=exif, quality=95, subsampling=0)
-    view = only_view(load(tree_of(data, extension="jpg"), **options))
+    view = only_view(stream(tree_of(data, extension="jpg"), **options))
     assert view.size == (32, 64)
     upright = np.asarray(picture.transpose(Image.Transpose.ROTATE_270), int)
     assert np.abs(np.asarray(view.convert("RGB"), int) - upright).mean() < 8
 
 
-def test_a_jpeg_under_transparency_is_a_clear_error(load, tree_of, fails):
+def test_a_jpeg_under_transparency_is_a_clear_error(quick, tree_of, fails):
     tree = tree_of(Image.new("RGBA", (4, 4), (1, 2, 3, 128)))
     with fails("ImageError", "cat/1/a.png", "RGBA", "mode=", path="cat/1/a.png"):
-        list(load(tree, encoding="jpeg"))
-    assert only_view(load(tree, encoding="jpeg", mode="RGB")).mode == "RGB"
+        list(quick(tree, encoding="jpeg"))
+    assert only_view(quick(tree, encoding="jpeg", mode="RGB")).mode == "RGB"
 
 
-def test_a_bad_image_that_is_to_be_converted(load, tree_of, fails):
+def test_a_bad_image_that_is_to_be_converted(quick, tree_of, fails):
     tree = tree_of(noise(8, 8, 3), b"text")
     with fails("ImageError", "cat/1/b.png", path="cat/1/b.png"):
-        list(load(tree, image_size=(4, 4)))
-    (row,) = load(tree, image_size=(4, 4), on_error="skip_view")
+        list(quick(tree, image_size=(4, 4)))
+    (row,) = quick(tree, image_size=(4, 4), on_error="skip_view")
     assert [image.size for image in row["images"]] == [(4, 4)]
 
 
@@ -351,18 +351,18 @@ def test_masks_are_resized_by_the_nearest_pixel(quick, masked, mode, resize):
     assert set(np.unique(np.asarray(view))) <= set(np.unique(np.asarray(mask)))
 
 
-def test_masks_are_png_where_images_are_jpeg(load, masked, stored):
+def test_masks_are_png_where_images_are_jpeg(stream, masked, stored):
     mask = mask_of("L")
-    ds = load(masked(mask), layout=LAYOUT, encoding="jpeg")
+    ds = stream(masked(mask), layout=LAYOUT, encoding="jpeg")
     assert stored(ds)[0][0].startswith(b"\xff\xd8\xff")
     assert stored(ds, "masks")[0][0].startswith(b"\x89PNG")
     np.testing.assert_array_equal(np.asarray(only_view(ds, "masks")), np.asarray(mask))
 
 
-def test_masks_keep_their_bytes_without_conversion(load, masked, stored):
+def test_masks_keep_their_bytes_without_conversion(quick, masked, stored):
     tree = masked(mask_of("P"))
     data = (tree / "cat/1/masks/a.png").read_bytes()
-    assert stored(load(tree, layout=LAYOUT), "masks") == [[data]]
+    assert stored(quick(tree, layout=LAYOUT), "masks") == [[data]]
 
 
 def test_masks_and_images_keep_one_geometry(quick, masked):

@@ -186,16 +186,18 @@ def test_view_labels(load, make_tree, shown):
     assert [row["view_labels"] for row in ds] == [[0, 0, 1], [1]]
 
 
-def test_view_labels_without_view(load, make_tree, shown):
-    ds = load(make_tree("cat/1_top.png", "cat/1_side.png"), layout="{label}/{sample}_{view_label}")
+def test_view_labels_without_view(stream, make_tree, shown):
+    ds = stream(
+        make_tree("cat/1_top.png", "cat/1_side.png"), layout="{label}/{sample}_{view_label}"
+    )
     assert shown(ds) == [("cat/1", "cat/1_side.png", "cat/1_top.png")]
     assert [(row["view_names"], row["view_labels"]) for row in ds] == [(["0", "0"], [0, 1])]
 
 
-def test_view_names_under_view_labels(load, make_tree, shown):
+def test_view_names_under_view_labels(stream, make_tree, shown):
     tree = make_tree("cat/1/top/1.png", "cat/1/top/2.png", "cat/1/side/1.png")
     layout = "{label}/{sample}/{view_label}/{view}"
-    ds = load(tree, layout=layout, view_names=["top/2", "side/1"])
+    ds = stream(tree, layout=layout, view_names=["top/2", "side/1"])
     assert shown(ds) == [("cat/1", "cat/1/top/2.png", "cat/1/side/1.png")]
     assert [(row["view_names"], row["view_labels"]) for row in ds] == [(["2", "1"], [1, 0])]
 
@@ -214,7 +216,7 @@ def test_a_dict_makes_image_columns(load, make_tree, shown):
     assert [row["view_names"] for row in ds] == [["a", "b"]]
 
 
-def test_columns_may_stand_in_trees_of_their_own(load, make_tree, shown):
+def test_columns_may_stand_in_trees_of_their_own(stream, make_tree, shown):
     kinds = ("rgb", "mask", "depth")
     tree = make_tree(*(f"{k}/{s}/cat/1/{v}.png" for k in kinds for s in ("train", "test")
                        for v in "ab"))  # fmt: skip
@@ -223,16 +225,16 @@ def test_columns_may_stand_in_trees_of_their_own(load, make_tree, shown):
         "masks": "mask/{split}/{label}/{sample}/{view}",
         "depth": "depth/{split}/{label}/{sample}/{view}",
     }
-    test = load(tree, layout=layout, split="test")
+    test = stream(tree, layout=layout, split="test")
     for column, kind in zip(layout, kinds, strict=True):
         here = f"{kind}/test/cat/1"
         assert shown(test, column) == [("cat/1", f"{here}/a.png", f"{here}/b.png")]
 
 
-def test_the_template_with_more_literal_text_wins(load, make_tree, shown):
+def test_the_template_with_more_literal_text_wins(stream, make_tree, shown):
     tree = make_tree("cat/1_a.png", "cat/1_a_mask.png", "cat/1_b_mask.png", "cat/1_b.png")
     layout = {"images": "{label}/{sample}_{view}", "masks": "{label}/{sample}_{view}_mask"}
-    ds = load(tree, layout=layout)
+    ds = stream(tree, layout=layout)
     assert shown(ds) == [("cat/1", "cat/1_a.png", "cat/1_b.png")]
     assert shown(ds, "masks") == [("cat/1", "cat/1_a_mask.png", "cat/1_b_mask.png")]
 
@@ -242,25 +244,25 @@ def test_a_dict_of_one_is_its_template(quick, make_tree, shown):
     assert shown(ds) == [("cat/1", "cat/1_a.png")]
 
 
-def test_columns_are_joined_on_the_view_label_too(load, make_tree, shown):
+def test_columns_are_joined_on_the_view_label_too(stream, make_tree, shown):
     tree = make_tree("cat/1/top/1.png", "cat/1/side/1.png",
                      "cat/1/top/1-map.png", "cat/1/side/1-map.png")  # fmt: skip
     layout = "{label}/{sample}/{view_label}/{view}"
-    ds = load(tree, layout={"images": layout, "masks": layout + "-map"})
+    ds = stream(tree, layout={"images": layout, "masks": layout + "-map"})
     assert shown(ds) == [("cat/1", "cat/1/side/1.png", "cat/1/top/1.png")]
     assert shown(ds, "masks") == [("cat/1", "cat/1/side/1-map.png", "cat/1/top/1-map.png")]
 
 
 @pytest.mark.parametrize("lost", ["cat/1/maps/b-map.png", "cat/1/b.png"])
-def test_a_view_that_lacks_in_one_column(load, make_tree, shown, fails, lost):
+def test_a_view_that_lacks_in_one_column(stream, make_tree, shown, fails, lost):
     tree = make_tree(*(path for path in [*PAIRS, "cat/2/a.png", "cat/2/maps/a-map.png"]
                        if path != lost))  # fmt: skip
     with fails("LayoutError", "cat/1", "'b'", "masks" if "map" in lost else "images",
                'on_missing_view="skip_sample"'):  # fmt: skip
-        list(load(tree, layout=MASKS))
-    ds = load(tree, layout=MASKS, on_missing_view="skip_sample")
+        list(stream(tree, layout=MASKS))
+    ds = stream(tree, layout=MASKS, on_missing_view="skip_sample")
     assert shown(ds) == [("cat/2", "cat/2/a.png")]
-    first = next(iter(load(tree, layout=MASKS, on_missing_view="null")))
+    first = next(iter(stream(tree, layout=MASKS, on_missing_view="null")))
     assert first["view_names"] == ["a", "b"]
     assert (first["masks"][1] is None) == ("map" in lost)
     assert (first["images"][1] is None) == ("map" not in lost)

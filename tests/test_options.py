@@ -32,15 +32,15 @@ def test_class_names(stream, make_tree, class_names, expected, labels):
     )
 
 
-def test_a_class_folder_left_out(load, make_tree, fails):
+def test_a_class_folder_left_out(stream, make_tree, fails):
     with fails("LayoutError", "class_names", "elk", path="elk"):
-        list(load(make_tree(*CLASSES), class_names=["cat", "dog"]))
+        list(stream(make_tree(*CLASSES), class_names=["cat", "dog"]))
 
 
 @pytest.mark.parametrize("class_names", [["cat", "dog", "elk", "eel"], {"eel": "fish"}])
-def test_a_class_name_without_folder(load, make_tree, fails, class_names):
+def test_a_class_name_without_folder(stream, make_tree, fails, class_names):
     with fails("LayoutError", "class_names", "eel", "cat", "dog", "elk", path="eel"):
-        list(load(make_tree(*CLASSES), class_names=class_names))
+        list(stream(make_tree(*CLASSES), class_names=class_names))
 
 
 # --- view_names and on_missing_view ---------------------------------------------------------------
@@ -54,9 +54,9 @@ def test_view_names_choose_and_order(load, make_tree, shown):
     assert names(ds) == [["c", "a"]]
 
 
-def test_a_view_name_that_no_sample_has(load, make_tree, fails):
+def test_a_view_name_that_no_sample_has(stream, make_tree, fails):
     with fails("LayoutError", "view_names", "'front'", "'a', 'b', 'c'", path="front"):
-        list(load(make_tree(*RAGGED), view_names=["a", "front"]))
+        list(stream(make_tree(*RAGGED), view_names=["a", "front"]))
 
 
 def test_on_missing_view_raise(load, make_tree, fails):
@@ -95,8 +95,8 @@ def drawn(ds):
     return {row["sample_id"]: row["view_names"] for row in ds}
 
 
-def test_first_views(load, make_tree):
-    ds = load(make_tree(*RING[:24]), num_views=5, view_sampling="first")
+def test_first_views(stream, make_tree):
+    ds = stream(make_tree(*RING[:24]), num_views=5, view_sampling="first")
     assert names(ds) == [["0", "1", "2", "3", "4"]] * 2
 
 
@@ -124,9 +124,9 @@ def test_random_views_depend_on_seed_and_sample_only(load, make_tree):
     assert few == {sample_id: every[sample_id] for sample_id in few}
 
 
-def test_num_views_takes_of_view_names(load, make_tree, shown):
+def test_num_views_takes_of_view_names(stream, make_tree, shown):
     tree = make_tree("cat/1/a.png", "cat/1/b.png", "cat/1/c.png")
-    ds = load(tree, view_names=["c", "b", "a"], num_views=2, view_sampling="first")
+    ds = stream(tree, view_names=["c", "b", "a"], num_views=2, view_sampling="first")
     assert shown(ds) == [("cat/1", "cat/1/c.png", "cat/1/b.png")]
 
 
@@ -139,13 +139,15 @@ def test_num_views_keeps_columns_aligned(load, make_tree, shown):
     assert shown(ds, "masks") == [("cat/1", *(f"cat/1/m{view}.png" for view in views))]
 
 
-def test_fewer_than_num_views_raises(load, make_tree, fails):
+def test_fewer_than_num_views_raises(stream, make_tree, fails):
     with fails("LayoutError", "cat/2", "1 of 2 views", "on_missing_view="):
-        list(load(make_tree(*RAGGED), num_views=2))
+        list(stream(make_tree(*RAGGED), num_views=2))
 
 
-def test_fewer_than_num_views_skips(load, make_tree, shown):
-    ds = load(make_tree(*RAGGED), num_views=2, view_sampling="first", on_missing_view="skip_sample")
+def test_fewer_than_num_views_skips(stream, make_tree, shown):
+    ds = stream(
+        make_tree(*RAGGED), num_views=2, view_sampling="first", on_missing_view="skip_sample"
+    )
     assert shown(ds) == [("cat/1", "cat/1/a.png", "cat/1/b.png")]
 
 
@@ -196,9 +198,9 @@ def test_split_ratios_take_names_of_your_own(quick, make_tree):
 
 
 @pytest.mark.parametrize("layout", [None, "{split}/{label}/{sample}/{view}"])
-def test_split_ratios_for_a_tree_with_splits(load, make_tree, fails, layout):
+def test_split_ratios_for_a_tree_with_splits(stream, make_tree, fails, layout):
     with fails("OptionError", "split_ratios", "split folders", path="split_ratios"):
-        list(load(make_tree("train/cat/1/a.png"), layout=layout, split_ratios={"train": 1.0}))
+        list(stream(make_tree("train/cat/1/a.png"), layout=layout, split_ratios={"train": 1.0}))
 
 
 def test_split_ratios_that_leave_a_split_empty(load, make_tree, fails, tmp_path):
@@ -222,10 +224,10 @@ def test_split_ratios_that_leave_a_split_empty(load, make_tree, fails, tmp_path)
         ("mode", "rgb", ["'RGB'", "'L'"]),
         ("resize", "fit", ["'stretch'", "'crop'", "'pad'"]),
         ("encoding", "bmp", ["'png'", "'jpeg'", "'webp'"]),
-        ("num_views", 0, ["integer >= 1"]),
-        ("num_views", 2.0, ["integer >= 1"]),
-        ("num_views", True, ["integer >= 1"]),
-        ("seed", "one", ["integer"]),
+        ("num_views", 0, [">= 1"]),
+        ("num_views", 2.0, [">= 1"]),
+        ("num_views", True, [">= 1"]),
+        ("seed", "one", [">= 0"]),
         ("image_size", 32, ["(height, width)"]),
         ("image_size", (32,), ["(height, width)"]),
         ("image_size", (0, 32), ["(height, width)"]),
@@ -261,9 +263,9 @@ def test_resize_needs_a_size(quick, make_tree, fails):
 
 
 @pytest.mark.parametrize("name", ["veiw_names", "transform"])
-def test_a_wrong_option_name_gets_the_right_ones(load, make_tree, fails, name):
+def test_a_wrong_option_name_gets_the_right_ones(stream, make_tree, fails, name):
     with fails("OptionError", name, "view_names", "num_views", "layout", path=name):
-        load(make_tree("cat/1/a.png"), **{name: 1})
+        stream(make_tree("cat/1/a.png"), **{name: 1})
 
 
 def test_lists_do_where_tuples_do(quick, make_tree):

@@ -20,8 +20,8 @@ def test_rows_in_natural_order(load):
     assert all(row["view_names"] == sorted(row["view_names"]) for row in rows)
 
 
-def test_labels_by_name(load):
-    ds = load(ETH80, class_names=NAMES)
+def test_labels_by_name(build):
+    ds = build(ETH80, class_names=NAMES)
     assert ds.features["label"].names == list(NAMES.values())
     for row in ds:
         name = ds.features["label"].int2str(row["label"])
@@ -44,16 +44,16 @@ def test_masks_as_a_second_column(load):
                 assert np.array_equal(np.asarray(file), np.asarray(mask))
 
 
-def test_stray_files_are_reported(load, caplog):
-    assert len(list(load(ETH80))) == 24
+def test_stray_files_are_reported(quick, caplog):
+    assert len(list(quick(ETH80))) == 24
     warned = [r for r in caplog.records if "multiview_cifar" in r.name and r.levelname == "WARNING"]
     text = "\n".join(record.getMessage() for record in warned)
     for part in ("1/apple.txt", "maps"):
         assert part in text
 
 
-def test_masks_in_use_are_not_reported(load, caplog):
-    assert len(list(load(ETH80, layout=LAYOUT))) == 24
+def test_masks_in_use_are_not_reported(quick, caplog):
+    assert len(list(quick(ETH80, layout=LAYOUT))) == 24
     assert "apple.txt" in caplog.text
     assert "-map.png" not in caplog.text
 

@@ -353,12 +353,26 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
     def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         # `datasets` wraps any error in a DatasetGenerationError, and its cause is lost on the way
         # out of a worker process: unwrap ours while it is there.
+        features, self.info.features = self.info.features, EncodedFeatures(self.info.features)
         try:
             yield from super()._prepare_split_single(*args, **kwargs)
         except datasets.exceptions.DatasetGenerationError as error:
             if isinstance(error.__cause__, MultiviewError):
                 raise error.__cause__ from None
             raise
+        finally:
+            self.info.features = features
+
+
+class EncodedFeatures(datasets.Features):
+    """The features of examples that are encoded already, as `read_example` makes them.
+
+    `datasets` would walk through every example once more, a fifth of the time of a build.
+    """
+
+    def encode_example(self, example: dict[str, Any]) -> dict[str, Any]:
+        """The example as it is."""
+        return example
 
 
 def _chunks(samples: list[Sample], most: int) -> list[list[Sample]]:
@@ -1044,8 +1058,16 @@ def open_folder(root: str) -> Iterator[Callable[[str], bytes]]:
     """A function from a path below root to the file's bytes."""
 
     def read(path: str) -> bytes:
-        with io.FileIO(f"{root}/{path}") as file:  # `datasets` patches `open`: twice the time
-            return file.readall()
+        # Small files by the ten thousand: `io` takes half as long again, the `open` that `datasets`
+        # patches into this module twice as long.
+        file = os.open(f"{root}/{path}", os.O_RDONLY)
+        try:
+            data = os.read(file, 1 << 16)
+            while more := os.read(file, 1 << 24):
+                data += more
+        finally:
+            os.close(file)
+        return data
 
     yield read
 

@@ -466,7 +466,7 @@ def scan_folder(data_dir: str) -> Tree:
                     except OSError:  # a link to itself
                         is_folder = True
                     if not is_folder:  # a link to nothing is a file, one that cannot be read
-                        stat = entry.stat(follow_symlinks=entry.is_file())
+                        stat = entry.stat() if entry.is_file() else os.lstat(entry)
                         files.append((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
                     elif entry.is_symlink() and _leads_up(data_dir, prefix + name):
                         tree.ignored["links to a folder above themselves"].append(prefix + name)
@@ -659,9 +659,8 @@ def match_images(
 def _best_fit(path: str, templates: Mapping[str, Template]) -> tuple[str, dict[str, str]]:
     """The column and the field values of a file; no values where no template fits it."""
     best, column, fields = -1, "", {}
-    end = path.rfind(".")  # of the name without its extension
     for name, template in templates.items():
-        match = template.path.fullmatch(path, 0, end)
+        match = template.path.fullmatch(path, 0, path.rfind("."))  # without the extension
         if match and template.literal == best:
             raise LayoutError(f"{path} fits two templates of the layout equally well. Expected one "
                               "of them to have more literal text.", path)
@@ -693,12 +692,12 @@ def check_folders(
     for path in list(alive):
         while path and (path := path.rpartition("/")[0]) not in alive:
             alive.add(path)
+    if not (dead := [folder for folder in folders if folder not in alive]):
+        return
     below = defaultdict(list)
     for path in itertools.chain(folders, *tree.ignored.values()):
         below[path.rpartition("/")[0]].append(path.rpartition("/")[2])
-    for folder in folders:
-        if folder in alive:
-            continue
+    for folder in dead:
         if any(t.sample and t.sample.fullmatch(folder) for t in templates):
             if not skip:
                 raise LayoutError(
@@ -1063,7 +1062,7 @@ def open_folder(root: str) -> Iterator[Callable[[str], bytes]]:
         file = os.open(f"{root}/{path}", os.O_RDONLY)
         try:
             data = os.read(file, 1 << 16)
-            while more := os.read(file, 1 << 24):
+            while more := os.read(file, 1 << 24):  # once: nothing more, where the file is small
                 data += more
         finally:
             os.close(file)

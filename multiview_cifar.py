@@ -754,22 +754,7 @@ def plan_rows(tree: Tree, config: MultiviewCifarConfig) -> Plan:
             view_labels = list(dict.fromkeys(key.partition("/")[0] for key in keys))
     labels = sorted({label for _, label, _ in samples}, key=natural_key)
     class_names, numbers = number_labels(labels, config.class_names)
-
-    rank = {label: i for i, label in enumerate(labels)}
-    rows: dict[SampleKey, Sample] = {}
-    lacking: list[str] = []
-    for key in sorted(samples, key=lambda key: (rank[key[1]], natural_key(key[2]))):
-        sample, lack = make_sample(key, samples[key], numbers, view_labels, config)
-        if lack:
-            lacking.append(f"{'/'.join(key)} {lack}")
-        if not lack or (config.on_missing_view == "null" and any(map(any, sample.paths))):
-            rows[key] = sample
-        elif config.on_missing_view != "raise":
-            tree.ignored["samples that lack a view"].append(lacking[-1])
-    if lacking and config.on_missing_view == "raise":
-        raise LayoutError(f"{len(lacking)} of {len(samples)} samples lack a view: "
-                          f"{_some(lacking, 3)}. Expected all to have the same: add the files, or "
-                          'pass on_missing_view="skip_sample" or "null".', lacking[0].split(" ")[0])
+    rows = make_rows(samples, numbers, view_labels, tree, config)
     splits = split_rows(rows, "split" in fields, config)
     _log(tree, splits, class_names)
     area = config.image_size[0] * config.image_size[1] * 3 if config.image_size else 0
@@ -807,6 +792,29 @@ def number_labels(
                           "Expected all of them: add it, or move the folder away.", left_out[0])
     in_order = list(dict.fromkeys(names.values()))  # several folders may share one name
     return in_order, {folder: in_order.index(name) for folder, name in names.items()}
+
+
+def make_rows(
+    samples: Samples, numbers: Mapping[str, int], view_labels: list[str] | None, tree: Tree,
+    config: MultiviewCifarConfig,
+) -> dict[SampleKey, Sample]:
+    """The rows in natural order; those that lack a view as `on_missing_view` says."""
+    rows: dict[SampleKey, Sample] = {}
+    lacking: dict[str, str] = {}
+    for key in sorted(samples, key=lambda key: (natural_key(key[1]), natural_key(key[2]))):
+        sample, lack = make_sample(key, samples[key], numbers, view_labels, config)
+        if not lack or (config.on_missing_view == "null" and any(map(any, sample.paths))):
+            rows[key] = sample
+        else:
+            lacking["/".join(key)] = lack
+    said = [f"{path} {lack}" for path, lack in lacking.items()]
+    if lacking and config.on_missing_view == "raise":
+        raise LayoutError(f"{len(lacking)} of {len(samples)} samples lack a view: {_some(said, 3)}."
+                          " Expected all to have the same: add the files, or pass "
+                          'on_missing_view="skip_sample" or "null".', next(iter(lacking)))
+    if lacking:
+        tree.ignored["samples that lack a view"] += said
+    return rows
 
 
 def make_sample(
@@ -946,29 +954,28 @@ def read_example(
                     return None
                 bad.add(i)
             row[column].append(None if data is None else {"bytes": data, "path": None})
-    if bad and not _without_views(bad, row, sample, config):
-        return None
+    if bad:
+        _take_as_missing(bad, row, sample, config)
+        if config.on_missing_view == "skip_sample" or not any(any(row[name]) for name in columns):
+            logger.warning("skip_sample: %s lacks the skipped views", sample.sample_id)
+            return None
     return {**row, "label": sample.label, "sample_id": sample.sample_id}
 
 
-def _without_views(
+def _take_as_missing(
     bad: set[int], row: dict[str, list[Any]], sample: Sample, config: MultiviewCifarConfig
-) -> bool:
-    """Take views that `on_error` skipped for missing ones; whether the row stays.
-
-    Where no option fixes how many views there are, the row is just shorter.
+) -> None:
+    """Where `on_missing_view` is "raise", skipped views make the row shorter, or raise ImageError
+    if an option or a second column fixes how many views there are.
     """
-    if not (config.view_names or config.num_views or len(sample.paths) > 1):
-        for column, values in row.items():
-            row[column] = [value for i, value in enumerate(values) if i not in bad]
-    elif config.on_missing_view == "raise":
+    if config.on_missing_view != "raise":
+        return
+    if config.view_names or config.num_views or len(sample.paths) > 1:
         raise ImageError(f"{sample.sample_id} lacks a view, as an unreadable image was skipped "
                          "(see the log). Expected every view: mend the image, or pass "
                          'on_missing_view="skip_sample" or "null" too.', sample.sample_id)
-    if config.on_missing_view == "skip_sample" or not any(row["images"]):
-        logger.warning("skip_sample: %s lacks the views that were skipped", sample.sample_id)
-        return False
-    return True
+    for column, values in row.items():
+        row[column] = [value for i, value in enumerate(values) if i not in bad]
 
 
 def load_image(
@@ -1027,9 +1034,10 @@ def convert(data: bytes, path: str, is_image: bool, config: MultiviewCifarConfig
     import PIL.Image
     import PIL.ImageOps
 
-    image = PIL.ImageOps.exif_transpose(decode(data, path))
+    image = decode(data, path)
     encoding = (is_image and config.encoding) or "png"
     try:
+        image = PIL.ImageOps.exif_transpose(image)
         if is_image and config.mode:
             image = to_mode(image, config.mode)
         if config.image_size:

@@ -31,7 +31,9 @@ import logging
 import marshal
 import os
 import re
+import struct
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -55,15 +57,17 @@ SPLIT_WORDS = {word: split for split, words in {
     "test": "test testing eval evaluation",
 }.items() for word in words.split()}
 
+FLAT_MODES = {"L": 0, "RGB": 2, "RGBA": 6}  # and their colour type in a PNG's header
+
 FIELDS = ("split", "label", "sample", "view", "view_label")
 CHOICES: dict[str, tuple[str | None, ...]] = {  # of every option that takes one of a few values
     "on_missing_view": ("raise", "skip_sample", "null"),
     "view_sampling": ("first", "even", "random"),
     "verify": ("signature", "decode", "none"),
     "on_error": ("raise", "skip_view", "skip_sample"),
-    "mode": (None, "RGB", "L"),
+    "mode": (None, "RGB", "L", "RGBA"),
     "resize": (None, "stretch", "crop", "pad"),
-    "encoding": (None, "png", "jpeg", "webp"),
+    "encoding": (None, "png", "jpeg", "webp", "flat_png"),
 }
 
 # Record batches of 1 to 2 MiB were the fastest to write. `datasets` counts rows instead of bytes:
@@ -129,13 +133,14 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
             decides), "decode" (every pixel) or "none".
         on_error: What becomes of an unreadable image: "raise", "skip_view" (a missing view) or
             "skip_sample", which also skips sample folders without images. Each is logged.
-        mode: Convert `images` to "RGB" or "L".
+        mode: Convert `images` to "RGB", "L" or "RGBA".
         image_size: Resize every image to (height, width), in pixels.
         resize: How to reach `image_size`: "stretch" (None means this too), "crop" (fill, then cut
             the centre) or "pad" (fit, then black borders).
-        encoding: Encode `images` as "png", "jpeg" or "webp" (quality 95). None: the files' own
+        encoding: Encode `images` as "png", "jpeg" or "webp" (quality 95), or as "flat_png",
+            uncompressed PNG that is read in batches without a decoder. None: the files' own
             bytes, or PNG where `mode` or `image_size` changes them. Further image columns are
-            taken for masks: same geometry, nearest neighbour, own mode, always PNG.
+            taken for masks: same geometry, nearest neighbour, own mode, always (flat) PNG.
     """
 
     layout: str | dict[str, str] | None = None
@@ -1035,7 +1040,9 @@ def convert(data: bytes, path: str, is_image: bool, config: MultiviewCifarConfig
     import PIL.ImageOps
 
     image = decode(data, path)
-    encoding = (is_image and config.encoding) or "png"
+    encoding = config.encoding or "png"
+    if not is_image and (encoding != "flat_png" or image.mode not in FLAT_MODES):
+        encoding = "png"
     try:
         image = PIL.ImageOps.exif_transpose(image)
         if is_image and config.mode:
@@ -1045,12 +1052,38 @@ def convert(data: bytes, path: str, is_image: bool, config: MultiviewCifarConfig
                 config.resize or "stretch", PIL.Image.Image.resize)
             method = PIL.Image.Resampling.BICUBIC if is_image else PIL.Image.Resampling.NEAREST
             image = resize(image, (config.image_size[1], config.image_size[0]), method)
+        if encoding == "flat_png":
+            return flat_png(image)
         buffer = io.BytesIO()
         image.save(buffer, encoding, **({} if encoding == "png" else {"quality": 95}))
     except Exception as error:  # as above
         raise _bad(path, f"is of mode {image.mode} and cannot become what mode, image_size and "
                          f"encoding ask ({error}); mode=\"RGB\" may help") from None
     return buffer.getvalue()
+
+
+def flat_png(image: Any) -> bytes:
+    """A PNG whose pixels stand uncompressed, row by row, at offsets that its size alone gives.
+
+    Takes a `PIL.Image.Image` of mode "L", "RGB" or "RGBA"; KeyError for any other. The deflate data
+    are stored blocks (RFC 1951, 3.2.4): one for all rows where it can hold them (65,535 bytes),
+    else one a row, so that a row's pixels always stand equally far from the next one's. Each row
+    begins with filter byte 0 (PNG, 9.2). Any decoder reads it.
+    """
+    (width, height), kind = image.size, FLAT_MODES[image.mode]
+    step, pixels = width * len(image.mode), image.tobytes()
+    rows = [b"\0" + pixels[at : at + step] for at in range(0, len(pixels), step)]
+    data = b"".join(rows)
+    blocks = [data] if len(data) < 1 << 16 else rows
+    if step + 1 >= 1 << 16:  # wider than a block: a good PNG still, but not a flat one
+        blocks = [data[at : at + 0xFFFF] for at in range(0, len(data), 0xFFFF)]
+    stored = [struct.pack("<BHH", 0, len(b), len(b) ^ 0xFFFF) + b for b in blocks[:-1]]
+    last = struct.pack("<BHH", 1, len(blocks[-1]), len(blocks[-1]) ^ 0xFFFF) + blocks[-1]
+    body = b"".join([b"IDATx\1", *stored, last, struct.pack(">I", zlib.adler32(data))])
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
+    chunks = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+              for chunk in (head, body, b"IEND")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def to_mode(image: Any, mode: str) -> Any:

@@ -31,6 +31,6 @@ def tests_newest(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style and types."""
-    session.install("ruff==0.17.6", "mypy==2.4.1", ".")
+    session.install("ruff==0.17.6", "mypy==2.4.1", ".[test]")
     session.run("ruff", "check", ".")
     session.run("mypy")

@@ -172,7 +172,9 @@ def test_control_c_is_one_line(make_tree, tmp_path):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (1, "multiview-cifar: interrupted\n")
+    assert stderr == "multiview-cifar: interrupted\n"
+    # Where Ctrl-C meets Python within the exec() of an import, it ends by the signal all the same.
+    assert process.returncode in (1, -signal.SIGINT)
 
 
 def test_help_and_version(run, command):

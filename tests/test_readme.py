@@ -46,6 +46,14 @@ def test_each_layout(call, paths, make_tree, tmp_path, monkeypatch):
     assert sum(len(row["images"]) for row in splits["train"]) == 2
 
 
+def test_the_batches(photos):
+    space = {}
+    for code in CODE:
+        if "BatchReader" in code or "DataLoader" in code:
+            exec(code, space)
+    assert space["batch"]["images"].shape == (2, 2, 3, 32, 32)
+
+
 def test_every_option_stands_in_the_table_with_its_default():
     section = README.partition("## The options")[2]
     table = dict(re.findall(r"^\| `(\w+)` \| `(.+?)` \|", section, re.M))

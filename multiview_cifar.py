@@ -328,12 +328,11 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
             features=features)
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        root, shards = self.config.data_dir, MAX_SHARDS
         if self.config.name == "shapes":
             tree = scan_shapes(dl_manager)
             root, shards, plan = tree.root, SHAPES_SHARDS, plan_rows(tree, self.config)
         else:
-            plan = self.config.plan
+            root, shards, plan = self.config.data_dir, MAX_SHARDS, self.config.plan
         self._writer_batch_size: int = self._writer_batch_size or plan.rows_a_batch
         return [datasets.SplitGenerator(name, {"chunks": _chunks(samples, shards), "root": root})
                 for name, samples in plan.splits.items()]

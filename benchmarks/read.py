@@ -29,6 +29,7 @@ import torch
 sys.path[:0] = [str(Path(__file__).parents[1])]  # measure this checkout, not an installed package
 import multiview_cifar  # noqa: E402 - after the path
 from build import Tree, judge, make_tree, print_machine  # noqa: E402
+from multiview_cifar_tools.batching import BatchReader  # noqa: E402
 from multiview_cifar_tools.torch_batches import TorchBatches  # noqa: E402
 
 BATCH = 64
@@ -111,10 +112,11 @@ def ours(ds: datasets.Dataset, contiguous: bool = False) -> Epoch:
 def memmap(ds: datasets.Dataset, path: Path, contiguous: bool = False) -> Epoch:
     """The limit: the same pixels in one .npy, (N, V, H, W, C)."""
     if not path.exists():
-        first = TorchBatches(ds).reader[[0]]["images"]
-        array = np.lib.format.open_memmap(path, "w+", np.uint8, (len(ds), *first.shape[1:]))
+        reader = BatchReader(ds, columns=[])
+        shape = (len(ds), *reader[[0]]["images"].shape[1:])
+        array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
         for chosen in batches(np.arange(len(ds))):
-            array[chosen] = TorchBatches(ds).reader[chosen]["images"]
+            array[chosen] = reader[chosen]["images"]
     pixels, labels = np.load(path, mmap_mode="r"), np.array(ds["label"][:])
 
     def epoch(order: np.ndarray) -> None:

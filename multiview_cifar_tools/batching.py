@@ -30,7 +30,7 @@ import PIL.ImageOps
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from multiview_cifar import MultiviewError, flat_png
+from multiview_cifar import FLAT_MODES, MultiviewError, flat_png
 
 Ragged = Literal["pad", "flat", "list", "error"]
 Pixels = npt.NDArray[np.uint8]
@@ -49,11 +49,6 @@ class FlatLayout(NamedTuple):
     stride: int  # bytes from one row's first pixel to the next one's
     reference: Pixels  # (length,) the black image, which shares all but pixels and checksums
 
-    @property
-    def length(self) -> int:
-        """Bytes of the whole file."""
-        return len(self.reference)
-
 
 FIRST_PIXEL = 49  # signature 8, IHDR 25, IDAT's length and name 8, zlib 2, block 5, filter 1
 # Where Pillow finds an orientation (PIL.Image.Image.getexif); looking there takes a while.
@@ -69,10 +64,10 @@ def read_flat_layout(data: bytes) -> FlatLayout | None:
     if len(data) < FIRST_PIXEL or data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR":
         return None
     width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
-    channels = {0: 1, 2: 3, 6: 4}.get(data[25], 0)
+    mode = next((mode for mode, kind in FLAT_MODES.items() if kind == data[25]), "")
+    channels = len(mode)
     if not (0 < width * height * channels < len(data)):
         return None
-    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
     black = np.frombuffer(flat_png(PIL.Image.new(mode, (width, height))), np.uint8)
     rest = len(black) - FIRST_PIXEL - TAIL - 8 - width * channels
     stride = rest // (height - 1) if height > 1 else width * channels

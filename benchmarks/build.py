@@ -296,12 +296,16 @@ PARTS = {
 }
 
 
-def print_machine() -> None:
+def machine() -> str:
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
         cpu = next((t for t in info.read_text().splitlines() if "model name" in t), cpu)
-    print(f"{cpu.rpartition(':')[2].strip()}, {os.cpu_count()} cores, {platform.system()}")
+    return f"{cpu.rpartition(':')[2].strip()}, {os.cpu_count()} cores, {platform.system()}"
+
+
+def print_machine() -> None:
+    print(machine())
     print(
         f"python {platform.python_version()}, datasets {datasets.__version__}, "
         f"pyarrow {pa.__version__}, pillow {PIL.__version__}"

@@ -1,23 +1,41 @@
-"""How fast the rows come back as batches, beside a folder loader, `datasets` and NumPy's memmap.
+"""How fast the rows come back as batches, beside the loaders of the field and NumPy's memmap.
 
-    python benchmarks/read.py                   # trees S and M, some two minutes
-    python benchmarks/read.py S -n 9
+    pip install . torch==2.13.0 -r benchmarks/requirements.txt
+    python benchmarks/read.py                   # trees S and M, some ten minutes
+    python benchmarks/read.py S -n 9 --ffcv OTHER/bin/python --mds OTHER/bin/python
+    python benchmarks/read.py --save read.json && python benchmarks/chart.py read.json docs/read.svg
 
-One shuffled epoch in batches of 64 samples, in one process and one thread, from the page cache, in
-rounds that take turns; samples/s are those of the median round. S is 10 classes x 500 samples x 4
-views of 32x32 PNG, M is 10 x 100 x 4 of 224x224 JPEG.
+One shuffled epoch in batches of 64 samples, in one process and one thread unless a name says more,
+from the page cache, in rounds that take turns; samples/s are those of the median round. S is 10
+classes x 500 samples x 4 views of 32x32 PNG, M is 10 x 100 x 4 of 224x224 JPEG. All contenders are
+checked to deliver the same images and labels. What is not installed is left out. The stores stand
+in a temporary folder (TMPDIR chooses where; 5 GB).
+
+FFCV and MDS (MosaicML streaming) need an older NumPy than this project; both run in an environment
+of their own, with Python 3.11 and, on Debian, a compiler and these packages for FFCV:
+
+    apt-get install g++ pkg-config libopencv-dev libturbojpeg0-dev
+    python3.11 -m venv OTHER
+    OTHER/bin/pip install setuptools==84.2.1 -r benchmarks/requirements-workers.txt
+    OTHER/bin/pip install --no-build-isolation ffcv==1.0.2
 """
 
 from __future__ import annotations
 
 import argparse
-import io
-import os
+import json
+import multiprocessing
+import platform
+import random
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+import timeit
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from importlib.metadata import PackageNotFoundError, version
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +46,40 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).parents[1])]  # measure this checkout, not an installed package
 import multiview_cifar  # noqa: E402 - after the path
-from build import Tree, judge, make_tree, print_machine  # noqa: E402
-from multiview_cifar_tools.batching import BatchReader  # noqa: E402
+from build import Tree, judge, machine, make_tree, noise_png  # noqa: E402
+from contenders import (  # noqa: E402
+    BOTH,
+    ENCODED,
+    ENCODED_2,
+    FFCV,
+    FFCV_JPEG_2,
+    FLAT,
+    FLAT_CHW,
+    M_ONLY,
+    MEMMAP,
+    MEMMAP_CHW,
+    NAIVE,
+    Measure,
+    Source,
+    batches,
+    prepare,
+)
+from worker import BATCH, Tally  # noqa: E402
+
 from multiview_cifar_tools.torch_batches import TorchBatches  # noqa: E402
 
-BATCH = 64
-Epoch = Callable[[np.ndarray], None]
-NAIVE, MEMMAP, MEMMAP_CHW = "folder + Pillow", "memmap, HWC view", "memmap, contiguous CHW"
-FLAT, FLAT_CHW, ENCODED = "flat PNG, view", "flat PNG, contiguous CHW", "encoded, one thread"
-STOCK = 'datasets with_format("torch")'
+PACKAGES = "datasets torch numpy pyarrow pillow simplejpeg pyspng".split()
+TURN = 0.1  # seconds that a turn takes at least: short epochs are run again
+Speeds = dict[str, list[float]]
+
+
+# --- trees ----------------------------------------------------------------------------------------
 
 
 def jpeg(seed: int) -> bytes:
     """A smooth 224x224 picture, as photographs are: noise would be decoded far slower."""
     small = np.random.default_rng(seed).integers(0, 256, (14, 14, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
+    buffer = BytesIO()
     PIL.Image.fromarray(small).resize((224, 224)).save(buffer, "jpeg", quality=90)
     return buffer.getvalue()
 
@@ -57,31 +94,6 @@ def make_photos(tree: Tree) -> Tree:
     return tree
 
 
-def batches(order: np.ndarray) -> Iterator[np.ndarray]:
-    yield from (order[at : at + BATCH] for at in range(0, len(order), BATCH))
-
-
-def naive(tree: Tree) -> Epoch:
-    """What people write: list, open, decode and stack for every sample."""
-    folders = sorted(tree.path.glob("*/*"))
-    classes = {name: i for i, name in enumerate(sorted({f.parent.name for f in folders}))}
-
-    def sample(folder: Path) -> tuple[torch.Tensor, int]:
-        views = [
-            np.asarray(PIL.Image.open(folder / name).convert("RGB"))
-            for name in sorted(os.listdir(folder))
-        ]
-        return torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2), classes[folder.parent.name]
-
-    def epoch(order: np.ndarray) -> None:
-        for chosen in batches(order):
-            samples = [sample(folders[i]) for i in chosen]
-            torch.stack([images for images, _ in samples])
-            torch.tensor([label for _, label in samples])
-
-    return epoch
-
-
 def rows(tree: Tree, **options: Any) -> datasets.Dataset:
     cache = str(tree.path.parent / "cache")
     return multiview_cifar.load_dataset(
@@ -89,105 +101,184 @@ def rows(tree: Tree, **options: Any) -> datasets.Dataset:
     )
 
 
-def stock(ds: datasets.Dataset) -> Epoch:
-    data = ds.select_columns(["images", "label"]).with_format("torch")
-
-    def epoch(order: np.ndarray) -> None:
-        for chosen in batches(order):
-            data[chosen.tolist()]
-
-    return epoch
+# --- measuring ------------------------------------------------------------------------------------
 
 
-def ours(ds: datasets.Dataset, contiguous: bool = False) -> Epoch:
-    data = TorchBatches(ds, contiguous=contiguous)
-
-    def epoch(order: np.ndarray) -> None:
-        for chosen in batches(order):
-            data.__getitems__(chosen)
-
-    return epoch
-
-
-def memmap(ds: datasets.Dataset, path: Path, contiguous: bool = False) -> Epoch:
-    """The limit: the same pixels in one .npy, (N, V, H, W, C)."""
-    if not path.exists():
-        reader = BatchReader(ds, columns=[])
-        shape = (len(ds), *reader[[0]]["images"].shape[1:])
-        array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-        for chosen in batches(np.arange(len(ds))):
-            array[chosen] = reader[chosen]["images"]
-    pixels, labels = np.load(path, mmap_mode="r"), np.array(ds["label"][:])
-
-    def epoch(order: np.ndarray) -> None:
-        for chosen in batches(order):
-            images = torch.from_numpy(pixels[chosen]).permute(0, 1, 4, 2, 3)
-            torch.from_numpy(labels[chosen])
-            if contiguous:
-                images.contiguous()
-
-    return epoch
-
-
-def take_turns(epochs: dict[str, Epoch], size: int, n: int) -> dict[str, float]:
-    """Samples/s of the median of n rounds; a round before them warms up."""
-    taken: dict[str, list[float]] = {name: [] for name in epochs}
-    for turn in range(n + 1):
+def take_turns(contenders: dict[str, Measure], size: int, n: int) -> Speeds:
+    """Samples/s of n rounds; a round before them warms up and checks what is delivered."""
+    speeds: Speeds = {name: [] for name in contenders}
+    order = np.arange(size)
+    tallies = {name: Tally(*measure("tally", order)) for name, measure in contenders.items()}
+    for name, tally in tallies.items():
+        first = tallies[NAIVE]
+        near = abs(tally.brightness - first.brightness) < 2  # JPEG decoders differ a little
+        assert near and tally[:-1] == first[:-1], f"{name} delivers {tally}, {NAIVE} {first}"
+    for turn in range(n):
         order = np.random.default_rng(turn).permutation(size)
-        for name, epoch in epochs.items():
-            began = time.perf_counter()
-            epoch(order)
-            taken[name].append(time.perf_counter() - began)
-    return {name: size / statistics.median(times[1:]) for name, times in taken.items()}
-
-
-def measure(title: str, tree: Tree, n: int) -> dict[str, float]:
-    encoded, flat = rows(tree), rows(tree, encoding="flat_png", mode="RGB")
-    path = tree.path.parent / "pixels.npy"
-    epochs = {
-        NAIVE: naive(tree),
-        STOCK: stock(encoded),
-        ENCODED: ours(encoded),
-        FLAT: ours(flat),
-        FLAT_CHW: ours(flat, contiguous=True),
-        MEMMAP: memmap(flat, path),
-        MEMMAP_CHW: memmap(flat, path, contiguous=True),
-    }
-    speeds = take_turns(epochs, tree.rows, n)
-    print(f"\n{title}\n  {'':32}{'samples/s':>12}{'x naive':>10}   (median of {n})")
-    for name, speed in speeds.items():
-        print(f"  {name:32}{speed:12,.0f}{speed / speeds[NAIVE]:10.1f}")
+        for name in random.Random(turn).sample([*contenders], len(contenders)):
+            times: list[float] = []
+            while sum(times) < TURN:
+                times.append(contenders[name]("time", order))
+            speeds[name].append(size / statistics.median(times))
     return speeds
 
 
-def part_s(place: Path, n: int) -> None:
-    speeds = measure("S: 32x32", make_tree(Tree(place / "s", 10, 500, 4)), n)
-    judge("flat PNG, view / naive", speeds[FLAT] / speeds[NAIVE], 120, at_least=True)
-    judge("flat PNG, view / memmap", speeds[FLAT] / speeds[MEMMAP], 0.75, at_least=True)
-    judge("flat PNG, CHW / naive", speeds[FLAT_CHW] / speeds[NAIVE], 45, at_least=True)
-    judge("flat PNG, CHW / memmap", speeds[FLAT_CHW] / speeds[MEMMAP_CHW], 0.85, at_least=True)
-    judge("encoded PNG / naive", speeds[ENCODED] / speeds[NAIVE], 2.5, at_least=True)
+def measure(title: str, source: Source, makes: dict[str, Any], n: int) -> Speeds:
+    print(f"\n{title}")
+    contenders = {}
+    for name, make in makes.items():
+        try:
+            contenders[name] = make(source)
+        except ModuleNotFoundError as error:
+            print(f"  {name}: {error.name} is not installed, left out")
+    speeds = take_turns(contenders, source.tree.rows, n)
+    print(f"  {'':36}{'samples/s':>10}{'lowest':>10}{'highest':>10}{'x naive':>10}   (n = {n})")
+    for name, each in sorted(speeds.items(), key=lambda item: statistics.median(item[1])):
+        median, low, high = statistics.median(each), min(each), max(each)
+        ratio = median / statistics.median(speeds[NAIVE])
+        print(f"  {name:36}{median:10,.0f}{low:10,.0f}{high:10,.0f}{ratio:10.1f}")
+    return speeds
 
 
-def part_m(place: Path, n: int) -> None:
-    speeds = measure("M: 224x224", make_photos(Tree(place / "m", 10, 100, 4)), n)
-    judge("flat PNG, view / memmap", speeds[FLAT] / speeds[MEMMAP], 0.8, at_least=True)
-    judge("encoded JPEG / naive", speeds[ENCODED] / speeds[NAIVE], 1.5, at_least=True)
+def anonymous_memory() -> int:
+    """Bytes of this process that no file backs (Linux)."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("RssAnon:")[2].split()[0]) * 1024
+
+
+def memory_of_reading(files: list[str]) -> tuple[int, int, int, int]:
+    """A batch's bytes; anonymous memory after the imports, with the dataset open, at the peak."""
+    torch.set_num_threads(1)
+    imported = anonymous_memory()
+    ds = datasets.concatenate_datasets([datasets.Dataset.from_file(file) for file in files])
+    data, peak, size = TorchBatches(ds), 0, 0
+    opened = anonymous_memory()
+    for chosen in batches(np.random.default_rng(0).permutation(len(ds))):
+        (batch,) = data.__getitems__(chosen)  # held while the next one is made
+        peak, size = max(peak, anonymous_memory()), max(size, batch["images"].numel())
+    return size, imported, opened, peak
+
+
+def part_memory(results: Results, title: str, ds: datasets.Dataset) -> None:
+    if not Path("/proc/self/status").exists():
+        return
+    files = [file["filename"] for file in ds.cache_files]
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        size, imported, opened, peak = pool.submit(memory_of_reading, files).result()
+    print(
+        f"  memory of a process that reads flat PNG: {imported / 1e6:.1f} MB after the imports, "
+        f"+{(opened - imported) / 1e6:.2f} opened, +{(peak - imported) / 1e6:.2f} at the peak; "
+        f"a batch has {size / 1e6:.2f} MB"
+    )
+    results.judge(f"{title}: memory", (peak - imported) / size, 3, "batches")
+
+
+def part_writer(results: Results) -> None:
+    image = PIL.Image.open(BytesIO(noise_png(0, 32, 6))).convert("RGB")
+    runs = timeit.repeat(lambda: multiview_cifar.flat_png(image), number=200, repeat=51)
+    print("\nwriter: one 32x32 RGB image as flat PNG, median of 51 x 200")
+    results.judge("flat_png", statistics.median(runs) / 200 * 1e6, 10, "us")
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+class Results:
+    """The figures, and what became of the targets."""
+
+    def __init__(self, n: int) -> None:
+        found = {}
+        for package in PACKAGES:
+            try:
+                found[package] = version(package)
+            except PackageNotFoundError:  # the fast decoders are optional
+                found[package] = "not installed"
+        self.machine, self.n, self.batch = machine(), n, BATCH
+        self.versions = {"python": platform.python_version()} | found
+        self.speeds: dict[str, Speeds] = {}
+        self.judged: list[dict[str, Any]] = []
+
+    def judge(
+        self, what: str, value: float, target: float, unit: str = "x", at_least: bool = False
+    ) -> None:
+        judge(what, value, target, unit, at_least)
+        limit = {"at_least" if at_least else "at_most": target}
+        self.judged.append({"what": what, "value": round(value, 3), "unit": unit} | limit)
+
+    def ratio(self, tree: str, ours: str, theirs: str, target: float) -> None:
+        speeds = self.speeds[tree]
+        if theirs in speeds:  # else it is not installed
+            value = statistics.median(speeds[ours]) / statistics.median(speeds[theirs])
+            self.judge(f"{tree}: {ours} / {theirs}", value, target, at_least=True)
+
+    def save(self, path: Path) -> None:
+        rounded = {
+            tree: {name: [round(speed) for speed in each] for name, each in speeds.items()}
+            for tree, speeds in self.speeds.items()
+        }
+        path.write_text(json.dumps(vars(self) | {"speeds": rounded}, indent=1) + "\n")
+
+
+TARGETS = {
+    "S": [
+        (FLAT, NAIVE, 120),
+        (FLAT, MEMMAP, 0.75),
+        (FLAT, FFCV, 1),
+        (FLAT_CHW, NAIVE, 45),
+        (FLAT_CHW, MEMMAP_CHW, 0.85),
+        (ENCODED, NAIVE, 2.5),
+    ],
+    "M": [
+        (FLAT, MEMMAP, 0.8),
+        (FLAT, FFCV, 1.3),
+        (ENCODED, NAIVE, 1.5),
+        (ENCODED_2, FFCV_JPEG_2, 1),
+    ],
+}
+
+
+def part(results: Results, name: str, place: Path, pythons: dict[str, str]) -> None:
+    if name == "S":
+        title, makes = "S: 5,000 samples of 4 views, 32x32 PNG", BOTH
+        tree = make_tree(Tree(place / "tree", 10, 500, 4))
+    else:
+        title, makes = "M: 1,000 samples of 4 views, 224x224 JPEG", BOTH | M_ONLY
+        tree = make_photos(Tree(place / "tree", 10, 100, 4))
+    encoded, flat = rows(tree), rows(tree, encoding="flat_png", mode="RGB")
+    with ExitStack() as stack:
+        source = Source(tree, encoded, flat, place, pythons, stack, results.versions)
+        prepare(source)
+        results.speeds[name] = measure(title, source, makes, results.n)
+    for ours, theirs, target in TARGETS[name]:
+        results.ratio(name, ours, theirs, target)
+    part_memory(results, name, flat)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("parts", nargs="*", choices=["S", "M", "all"], default="all")
+    parser.add_argument("parts", nargs="*", choices=["S", "M", "writer", "all"], default="all")
     parser.add_argument("-n", type=int, default=5, help="counted rounds (default: 5)")
+    parser.add_argument("--ffcv", metavar="PYTHON", help="the interpreter that has FFCV")
+    parser.add_argument("--mds", metavar="PYTHON", help="the interpreter that has MDS")
+    parser.add_argument("--save", metavar="FILE", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
+    chosen = ["writer", "S", "M"] if "all" in args.parts else args.parts
+    pythons = {name: path for name in ("ffcv", "mds") if (path := vars(args)[name])}
     datasets.disable_progress_bars()
     torch.set_num_threads(1)
-    print_machine()
-    print(f"torch {torch.__version__}, numpy {np.__version__}")
-    for name, part in {"S": part_s, "M": part_m}.items():
-        if args.parts == "all" or {name, "all"} & set(args.parts):
-            with tempfile.TemporaryDirectory(prefix="multiview_cifar_") as place:
-                part(Path(place), args.n)
+    results = Results(args.n)
+    began = time.perf_counter()
+    print(results.machine)
+    print(", ".join(f"{name} {number}" for name, number in results.versions.items()))
+    for name in chosen:
+        if name == "writer":
+            part_writer(results)
+            continue
+        with tempfile.TemporaryDirectory(prefix="multiview_cifar_") as place:
+            part(results, name, Path(place), pythons)
+    print(f"\nin {time.perf_counter() - began:.0f} s")
+    if args.save:
+        results.save(args.save)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,11 @@ def pytest_unconfigure():
     shutil.rmtree(HOME, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(items):
+    # Once JAX is imported, which TensorFlow does too, it warns at every fork of the process.
+    items.sort(key=lambda item: item.path.stem in ("test_jax_batches", "test_tf_batches"))
+
+
 def colour_of(path):
     return tuple(hashlib.blake2b(path.encode(), digest_size=3).digest())
 

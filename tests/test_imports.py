@@ -23,11 +23,26 @@ def frameworks_loaded_by(module, folder):
     return done.stdout.split()
 
 
-def test_importing_loads_no_framework():
-    assert frameworks_loaded_by("multiview_cifar", REPOSITORY) == []
+@pytest.mark.parametrize("module", [
+    "multiview_cifar",
+    *(f"multiview_cifar_tools.{name}" for name in (
+        "__main__", "augmentation", "batching", "build", "decoding", "image_column", "infos")),
+])  # fmt: skip
+def test_importing_loads_no_framework(module):
+    assert frameworks_loaded_by(module, REPOSITORY) == []
 
 
-def test_the_test_above_can_fail(tmp_path):
-    pytest.importorskip("torch")
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+def test_each_loads_its_own(framework):
+    loaded = frameworks_loaded_by(f"multiview_cifar_tools.{framework}_batches", REPOSITORY)
+    assert loaded == [framework]
+
+
+def test_tensorflow_loads_no_torch():  # TensorFlow itself loads JAX where it finds it
+    loaded = frameworks_loaded_by("multiview_cifar_tools.tf_batches", REPOSITORY)
+    assert {"tensorflow"} <= set(loaded) <= {"tensorflow", "jax"}
+
+
+def test_the_tests_above_can_fail(tmp_path):
     (tmp_path / "careless.py").write_text("import torch\n")
     assert frameworks_loaded_by("careless", tmp_path) == ["torch"]

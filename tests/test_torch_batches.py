@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, RandomSampler
 
 import multiview_cifar
-from multiview_cifar_tools.torch_batches import TorchBatches
+from multiview_cifar_tools.torch_batches import TorchBatches, TorchStream
 from test_batching import expected, make_rows, png
 
 
@@ -64,9 +64,11 @@ def test_floats(rows):
         TorchBatches(rows, mean=mean)
 
 
-def test_one_sample(rows):
-    sample = TorchBatches(rows)[7]
+@pytest.mark.parametrize("ragged", ["pad", "flat", "list", "error"])
+def test_one_sample(rows, ragged):
+    sample = TorchBatches(rows, ragged=ragged)[7]
     assert np.array_equal(sample["images"].numpy(), pixels(rows, 7))
+    assert sample["view_mask"].tolist() == [True] * 3
     assert sample["label"] == rows[7]["label"]
 
 
@@ -97,5 +99,51 @@ def test_ragged(encode):
 
 def test_an_error_in_a_worker_says_what_is_wrong():
     ds = make_rows([1, 1], lambda image: b"no image")
-    with pytest.raises(ValueError, match="View 0 of cat/0 cannot be decoded"):
+    with pytest.raises(ValueError, match="View 0 of cat/0 is no image"):
         list(DataLoader(TorchBatches(ds), batch_size=2, num_workers=1))
+
+
+# --- streams --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stream(make_tree, workers):
+    paths = [f"{c}/{i}/{v}.png" for c in ("cat", "dog") for i in range(5) for v in range(1 + i % 2)]
+    tree = str(make_tree(*paths))
+    stream = multiview_cifar.load_dataset(data_dir=tree, split="train", streaming=True)
+    data = TorchStream(stream, batch_size=3, columns=["label", "sample_id"], contiguous=True)
+    seen = {}
+    for batch in DataLoader(data, batch_size=None, num_workers=workers):
+        assert batch["images"].shape[1:] in ((2, 3, 4, 4), (1, 3, 4, 4))
+        assert len(batch["images"]) <= 3
+        for i, name in enumerate(batch["sample_id"]):
+            seen[name] = batch["images"][i][batch["view_mask"][i]].numpy(), int(batch["label"][i])
+    rows = {row["sample_id"]: row for row in stream}
+    assert sorted(seen) == sorted(rows)
+    for name, (images, label) in seen.items():
+        right = [np.asarray(image).transpose(2, 0, 1) for image in rows[name]["images"]]
+        assert np.array_equal(images, np.stack(right))
+        assert label == rows[name]["label"]
+
+
+def test_a_stream_in_order_and_shuffled(make_tree):
+    tree = str(make_tree(*(f"cat/{i}/0.png" for i in range(7))))
+    stream = multiview_cifar.load_dataset(data_dir=tree, split="train", streaming=True)
+
+    def names(stream):
+        return [b["sample_id"] for b in TorchStream(stream, 3, columns=["sample_id"])]
+
+    assert names(stream) == [[f"cat/{i}" for i in part] for part in ([0, 1, 2], [3, 4, 5], [6])]
+    shuffled = sum(names(stream.shuffle(seed=1, buffer_size=7)), [])
+    assert sorted(shuffled) == sum(names(stream), []) != shuffled
+
+
+def test_wrong_streams(fails, make_tree):
+    tree = str(make_tree("cat/0/0.png"))
+    stream = multiview_cifar.load_dataset(data_dir=tree, split="train", streaming=True)
+    with fails("BatchError", "'masks'", "images"):
+        TorchStream(stream, 2, column="masks")
+    with fails("BatchError", "batch_size=0"):
+        TorchStream(stream, 0)
+    with fails("BatchError", "features"):
+        TorchStream(stream.map(lambda row: row), 2)

@@ -1,0 +1,186 @@
+"""One image file as an array: what Pillow reads, by the fastest decoder installed.
+
+Plain JPEG and PNG go to simplejpeg (libjpeg-turbo) and pyspng (libspng) where these are installed
+(`pip install "multiview-cifar[fast]"`), which give the same pixels as Pillow in a half to a tenth
+of its time. Whatever is not plain (palettes, 16 bits, CMYK, an orientation in EXIF or XMP) or fails
+there goes to Pillow, whose word is final.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import PIL.ImageOps
+
+from multiview_cifar import FLAT_MODES, flat_png
+
+try:
+    import simplejpeg
+except ImportError:
+    simplejpeg = None
+try:
+    import pyspng
+except ImportError:
+    pyspng = None
+
+Pixels = npt.NDArray[np.uint8]
+
+# Where an orientation may stand in a PNG or JPEG: the markers of EXIF and of XMP, and ImageMagick's
+# hexadecimal EXIF. Pillow reads all of them (PIL.Image.Image.getexif).
+ORIENTATION_MARKS = (b"Exif\0\0", b"eXIf", b"http://ns.adobe.com/xap", b"XML:com.adobe.xmp",
+                     b"Raw profile type exif")  # fmt: skip
+EXIF_KEYS = frozenset(["exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"])
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# Samples of a JPEG that Pillow reads as L or RGB, by simplejpeg's names, and what to ask it for.
+JPEG_COLOURS = {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}
+
+
+def decode_image(source: bytes | str, out: Pixels | None = None) -> Pixels:
+    """Decode a file's bytes, or the file of that path.
+
+    Args:
+        source: The bytes or the path.
+        out: A contiguous (H, W, C) array; a JPEG of that size may be decoded right into it.
+
+    Returns:
+        (H, W, C) uint8, C = 1 for grey; turned as EXIF says, as `datasets.Image()` does. Colour
+        indices of a palette are given as they are, as `np.asarray` of Pillow's image gives them.
+
+    Raises:
+        ValueError: It has more than 8 bits a channel.
+        Exception: Whatever Pillow raises on bad files: OSError, SyntaxError, struct.error and more.
+    """
+    if isinstance(source, bytes):
+        pixels = _decode_fast(source, out)
+        if pixels is not None:
+            return pixels
+    with PIL.Image.open(source if isinstance(source, str) else io.BytesIO(source)) as image:
+        image.load()
+        # Looking for an orientation takes a while, so only where there may be one.
+        turned = image if EXIF_KEYS.isdisjoint(image.info) else PIL.ImageOps.exif_transpose(image)
+        pixels = np.asarray(turned.convert("L") if turned.mode == "1" else turned)
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"it is of mode {image.mode}")
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def _decode_fast(data: bytes, out: Pixels | None) -> Pixels | None:
+    """The pixels of a plain JPEG or PNG; None where Pillow has to look."""
+    decode = None
+    if data[:2] == b"\xff\xd8" and simplejpeg is not None:
+        decode = _decode_jpeg
+    elif data[:8] == PNG_SIGNATURE and pyspng is not None:
+        decode = _decode_png
+    if decode is None or any(mark in data for mark in ORIENTATION_MARKS) and _is_turned(data):
+        return None
+    try:
+        return decode(data, out)
+    except (ValueError, RuntimeError):  # what they raise on bad files: Pillow says what is wrong
+        return None
+
+
+def _decode_jpeg(data: bytes, out: Pixels | None) -> Pixels | None:
+    height, width, colour, _ = simplejpeg.decode_jpeg_header(data)
+    if colour not in JPEG_COLOURS:
+        return None
+    kind = JPEG_COLOURS[colour]
+    shape = (height, width, 1 if kind == "GRAY" else 3)
+    buffer = out if out is not None and out.shape == shape else None
+    pixels: Pixels = simplejpeg.decode_jpeg(data, kind, buffer=buffer)
+    return pixels
+
+
+def _decode_png(data: bytes, out: Pixels | None) -> Pixels | None:
+    # IHDR (PNG 11.2.2): bit depth, colour type. A tRNS chunk would make pyspng add alpha; checksums
+    # it does not compare.
+    if data[24] != 8 or data[25] not in FLAT_MODES.values() or not _is_sound(data):
+        return None
+    pixels: Pixels = pyspng.load(data)
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def _is_sound(data: bytes) -> bool:
+    """Whether all of a PNG's chunks are whole, with right checksums (PNG 5.3), and none is tRNS."""
+    at, name = len(PNG_SIGNATURE), b""
+    while name != b"IEND":
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        name = data[at + 4 : at + 8]
+        checksum = int.from_bytes(data[end : end + 4], "big")
+        if end + 4 > len(data) or name == b"tRNS" or zlib.crc32(data[at + 4 : end]) != checksum:
+            return False
+        at = end + 4
+    return True
+
+
+def _is_turned(data: bytes) -> bool:
+    """Whether EXIF or XMP says that the image is to be turned; True too where Pillow fails."""
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as image:
+            return bool(image.getexif().get(0x0112, 1) != 1)  # the tag Orientation; 1: as it is
+    except Exception:
+        return True
+
+
+# --- flat PNG -------------------------------------------------------------------------------------
+
+
+class FlatLayout(NamedTuple):
+    """Where the pixels of a flat PNG stand: `height` rows of `width * channels` bytes."""
+
+    height: int
+    width: int
+    channels: int
+    stride: int  # bytes from one row's first pixel to the next one's
+    reference: Pixels  # (length,) the black image, which shares all but pixels and checksums
+
+
+FIRST_PIXEL = 49  # signature 8, IHDR 25, IDAT's length and name 8, zlib 2, block 5, filter 1
+TAIL = 12  # IEND; before it stand two checksums of 4 bytes
+
+
+def read_flat_layout(data: bytes) -> FlatLayout | None:
+    """The layout of a flat PNG as `multiview_cifar.flat_png` writes it; None for any other file.
+
+    Source: PNG (ISO/IEC 15948) 11.2.2, IHDR.
+    """
+    if len(data) < FIRST_PIXEL or data[:8] != PNG_SIGNATURE or data[12:16] != b"IHDR":
+        return None
+    width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+    mode = next((mode for mode, kind in FLAT_MODES.items() if kind == data[25]), "")
+    channels = len(mode)
+    if not (0 < width * height * channels < len(data)):
+        return None
+    black = np.frombuffer(flat_png(PIL.Image.new(mode, (width, height))), np.uint8)
+    rest = len(black) - FIRST_PIXEL - TAIL - 8 - width * channels
+    stride = rest // (height - 1) if height > 1 else width * channels
+    if len(black) != len(data) or stride * (height - 1) != rest:
+        return None
+    return FlatLayout(height, width, channels, stride, black)
+
+
+def are_flat(files: Pixels, layout: FlatLayout) -> npt.NDArray[np.bool_]:
+    """For each of (n, length) files whether all but its pixels and checksums is as it must be."""
+    row = layout.width * layout.channels
+    shape = (layout.height - 1, layout.stride - row)
+    at = FIRST_PIXEL + row
+    between = np.lib.stride_tricks.as_strided(
+        files[:, at:], (len(files), *shape), (files.strides[0], layout.stride, 1))
+    expected = np.lib.stride_tricks.as_strided(layout.reference[at:], shape, (layout.stride, 1))
+    flat: npt.NDArray[np.bool_] = (
+        (files[:, :FIRST_PIXEL] == layout.reference[:FIRST_PIXEL]).all(1)
+        & (between == expected).all((1, 2))
+        & (files[:, -TAIL:] == layout.reference[-TAIL:]).all(1)
+    )
+    return flat
+
+
+def view_pixels(files: Pixels, layout: FlatLayout) -> Pixels:
+    """The pixels of (..., length) flat files: a view (..., H, W, C)."""
+    shape = (*files.shape[:-1], layout.height, layout.width, layout.channels)
+    strides = (*files.strides[:-1], layout.stride, layout.channels, 1)
+    return np.ndarray(shape, np.uint8, files, FIRST_PIXEL, strides)

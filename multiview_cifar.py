@@ -1070,12 +1070,14 @@ def flat_png(image: Any) -> bytes:
     begins with filter byte 0 (PNG, 9.2). Any decoder reads it.
     """
     (width, height), kind = image.size, FLAT_MODES[image.mode]
-    step, pixels = width * len(image.mode), image.tobytes()
-    rows = [b"\0" + pixels[at : at + step] for at in range(0, len(pixels), step)]
-    data = b"".join(rows)
-    blocks = [data] if len(data) < 1 << 16 else rows
-    if step + 1 >= 1 << 16:  # wider than a block: a good PNG still, but not a flat one
-        blocks = [data[at : at + 0xFFFF] for at in range(0, len(data), 0xFFFF)]
+    step = 1 + width * len(image.mode)
+    if step < 1 << 16:  # Pillow pads a row with a zero, which is the next one's filter byte
+        data = b"\0" + image.tobytes("raw", image.mode, step)[:-1]
+        size = step if step * height >= 1 << 16 else step * height
+    else:  # wider than a block: a good PNG still, but not a flat one
+        pixels, row, size = image.tobytes(), step - 1, 0xFFFF
+        data = b"".join(b"\0" + pixels[at : at + row] for at in range(0, len(pixels), row))
+    blocks = [data[at : at + size] for at in range(0, len(data), size)]
     stored = [struct.pack("<BHH", 0, len(b), len(b) ^ 0xFFFF) + b for b in blocks[:-1]]
     last = struct.pack("<BHH", 1, len(blocks[-1]), len(blocks[-1]) ^ 0xFFFF) + blocks[-1]
     body = b"".join([b"IDATx\1", *stored, last, struct.pack(">I", zlib.adler32(data))])

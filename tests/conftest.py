@@ -35,9 +35,12 @@ def pytest_unconfigure():
     shutil.rmtree(HOME, ignore_errors=True)
 
 
+LATE = ("test_jax_batches", "test_tf_batches", "test_usual_loaders")
+
+
 def pytest_collection_modifyitems(items):
-    # Once JAX is imported, which TensorFlow does too, it warns at every fork of the process.
-    items.sort(key=lambda item: item.path.stem in ("test_jax_batches", "test_tf_batches"))
+    # Once JAX is imported, which TensorFlow does too, it warns at every later fork.
+    items.sort(key=lambda item: item.path.stem in LATE)
 
 
 def colour_of(path):

@@ -22,11 +22,11 @@ import datasets
 import numpy as np
 import PIL.Image
 import torch
-from build import Tree
-from worker import BATCH, MEASURES, Batches
 
+from build import Tree
 from multiview_cifar_tools.batching import BatchReader
 from multiview_cifar_tools.torch_batches import TorchBatches
+from worker import BATCH, MEASURES, Batches
 
 
 class Source(NamedTuple):
@@ -172,7 +172,7 @@ def array4d(source: Source) -> Epoch:
         features=datasets.Features(features | {"label": datasets.Value("int64")}),
         cache_dir=str(source.folder / "array4d"),
         gen_kwargs={"folder": source.folder},
-    ).with_format("numpy")
+    ).with_format("numpy", dtype=np.uint8)  # of itself it makes all integers int64
 
     def epoch(order: np.ndarray) -> Batches:
         for chosen in batches(order):
@@ -209,22 +209,22 @@ def webdataset(source: Source) -> Epoch:
 
 
 def h5(source: Source) -> Epoch:
-    """One dataset of all pixels; h5py takes indices in rising order only."""
+    """One dataset of all pixels, row by row: twice to ten times faster than a list of indices."""
     import h5py
 
     source.versions["h5py"] = h5py.__version__
     path = source.folder / "pixels.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset("images", source.pixels.shape, np.uint8)
-        for chosen in batches(np.arange(len(source.pixels))):
-            file["images"][chosen[0] : chosen[-1] + 1] = source.pixels[chosen]
+        for i, sample in enumerate(source.pixels):
+            file["images"][i] = sample
     images = source.stack.enter_context(h5py.File(path))["images"]
     labels = source.labels
 
     def epoch(order: np.ndarray) -> Batches:
         for chosen in batches(order):
-            rising = np.sort(chosen)
-            yield torch.from_numpy(images[rising]), torch.from_numpy(labels[rising])
+            pixels = np.stack([images[i] for i in chosen])
+            yield torch.from_numpy(pixels), torch.from_numpy(labels[chosen])
 
     return epoch
 

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from multiview_cifar import MultiviewError, OptionError
-from multiview_cifar_tools import __version__, build
+from multiview_cifar_tools import __version__, build, export, publish
 
-VERBS = (build,)
+VERBS = (build, publish, export)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

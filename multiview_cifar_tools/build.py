@@ -36,12 +36,24 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> An
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_source(parser)
+    add_all_options(parser)
+    return parser
+
+
+def add_source(parser: argparse.ArgumentParser, hub: bool = False) -> None:
+    """The argument that says what to build, or with `hub` to load from there."""
     parser.add_argument(
         "source",
-        metavar="|".join(["DATA_DIR", *CONFIGS]),
+        metavar="|".join(["DATA_DIR", *CONFIGS, *["USER/NAME"] * hub]),
         help="the folder that holds [split/]class/sample/view.png; or an embedded example: "
-        f"{', '.join(CONFIGS)} (for a folder of that name: ./{CONFIGS[0]})",
+        f"{', '.join(CONFIGS)} (for a folder of that name: ./{CONFIGS[0]})"
+        + "; or a dataset of the Hub" * hub,
     )
+
+
+def add_all_options(parser: argparse.ArgumentParser) -> None:
+    """How and where to build, and an argument for each option of the dataset."""
     parser.add_argument("--cache-dir", metavar="DIR", help="where to build (default: HF's cache)")
     parser.add_argument("--num-proc", metavar="N", type=_positive, help="processes that build")
     add_options(
@@ -49,7 +61,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> An
             "options of the dataset", "A VALUE is JSON or plain text; None is to leave it out."
         )
     )
-    return parser
 
 
 def add_options(group: argparse._ArgumentGroup) -> None:
@@ -99,16 +110,34 @@ def _positive(text: str) -> int:
     return number
 
 
+def source_of(args: argparse.Namespace) -> dict[str, str]:
+    """The config's name or the folder, as `load_dataset` takes it."""
+    return {"name": args.source} if args.source in CONFIGS else {"data_dir": args.source}
+
+
+def given_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of the dataset that were given."""
+    return {name: vars(args)[name] for name in option_defaults() if name in args}
+
+
+def make_builder(args: argparse.Namespace) -> MultiviewCifar:
+    """The builder that the arguments ask for."""
+    source = source_of(args)
+    return MultiviewCifar(
+        args.cache_dir,
+        config_name=source.get("name"),
+        data_dir=source.get("data_dir"),
+        **given_options(args),
+    )
+
+
 def run(args: argparse.Namespace) -> None:
     """Build, then print."""
-    source = {"name": args.source} if args.source in CONFIGS else {"data_dir": args.source}
-    options = {name: vars(args)[name] for name in option_defaults() if name in args}
-    builder = MultiviewCifar(
-        args.cache_dir, config_name=source.get("name"), data_dir=source.get("data_dir"), **options
-    )
+    builder = make_builder(args)
     builder.download_and_prepare(num_proc=args.num_proc)
     print("\n".join(summary(builder.as_dataset())))
-    print("\nload it with\n  " + load_line({**source, "cache_dir": args.cache_dir, **options}))
+    arguments = {**source_of(args), "cache_dir": args.cache_dir, **given_options(args)}
+    print("\nload it with\n  " + load_line(arguments))
 
 
 def load_line(arguments: dict[str, Any]) -> str:

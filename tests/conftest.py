@@ -22,6 +22,7 @@ os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = HOME
 import datasets  # noqa: E402  (reads HF_HOME when it is imported)
 from PIL import Image  # noqa: E402
 
+import hub_server  # noqa: E402
 import multiview_cifar  # noqa: E402
 
 REPOSITORY = Path(__file__).parents[1]
@@ -202,3 +203,18 @@ def fails():
             assert error.path == path
 
     return check
+
+
+# --- the Hub --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def hub_address(tmp_path_factory):
+    with hub_server.serve(tmp_path_factory.mktemp("hub")) as server:
+        yield server
+
+
+@pytest.fixture
+def hub(hub_address):
+    """A Hub that holds nothing yet, see hub_server.py; hub.run(function) is a client of it."""
+    return hub_address.fresh()

@@ -1,0 +1,209 @@
+"""The dataset card of a published dataset: README.md and the picture in it.
+
+The block between MARKS is written anew each time; all else that stands in a README stays as its
+author wrote it, and so does what its YAML says of licence, name, task and language.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import datasets
+import huggingface_hub
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
+import yaml
+
+from multiview_cifar_tools import __version__
+from multiview_cifar_tools.image_column import Integers, index_rows
+from multiview_cifar_tools.shards import PublishError, features_json, image_columns
+
+MARKS = ("<!-- multiview-cifar: from here -->", "<!-- multiview-cifar: to here -->")
+PICTURE = "views.png"
+THUMBNAIL, MARGIN, LETTER = 64, 4, 12  # pixels
+MOST_CLASSES, MOST_VIEWS = 40, 8  # in the picture
+# https://huggingface.co/docs/hub/datasets-cards, "size_categories"
+SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M",
+         10_000_000: "1M<n<10M", 100_000_000: "10M<n<100M"}  # fmt: skip
+Splits = Mapping[str, datasets.Dataset]
+
+
+def make_card(
+    old: str, splits: Splits, repo_id: str, num_bytes: dict[str, int], made_with: dict[str, Any],
+    license: str | None,
+) -> str:
+    """README.md of the dataset.
+
+    Args:
+        old: The README that stands there now, or "".
+        splits: The rows, as published.
+        repo_id: "user/name".
+        num_bytes: Of each split the bytes of its images.
+        made_with: The options that the rows were built with.
+        license: None: what the old card says, or "unknown".
+
+    Raises:
+        PublishError: The YAML of the old card cannot be read.
+    """
+    data, text = read_card(old)
+    rows, named = sum(map(len, splits.values())), repo_id.partition("/")[2]
+    data["license"] = license or data.get("license") or "unknown"
+    data.setdefault("pretty_name", named)
+    data.setdefault("task_categories", ["image-classification"])
+    data["tags"] = list(dict.fromkeys([*data.get("tags", []), "multi-view", "multiview-cifar"]))
+    size = next((name for most, name in SIZES.items() if rows < most), "n>100M")
+    data["size_categories"] = [size]
+    data["configs"] = [{"config_name": "default", "data_files": [
+        {"split": split, "path": f"data/{split}-*"} for split in splits]}]
+    features = next(iter(splits.values())).features
+    data["dataset_info"] = {
+        "features": features_yaml(features_json(features)),
+        "splits": [{"name": split, "num_bytes": num_bytes[split], "num_examples": len(ds)}
+                   for split, ds in splits.items()],
+        "download_size": sum(num_bytes.values()), "dataset_size": sum(num_bytes.values()),
+    }  # fmt: skip
+    block = "\n".join([MARKS[0], describe(splits, repo_id, made_with), MARKS[1]])
+    front = huggingface_hub.DatasetCardData(**data).to_yaml()
+    return f"---\n{front}\n---\n{_with_block(text, block, named)}"
+
+
+def read_card(old: str) -> tuple[dict[str, Any], str]:
+    """The YAML and the text of a card; PublishError where its YAML cannot be read."""
+    if not old.startswith("---"):
+        return {}, old
+    try:
+        card = huggingface_hub.DatasetCard(old)
+    except (ValueError, yaml.YAMLError) as error:
+        raise PublishError(f"The YAML at the top of README.md cannot be read ({error}). Expected "
+                             "a valid card: correct it on the Hub first.", "README.md") from None
+    data: dict[str, Any] = card.data.to_dict()  # type: ignore[no-untyped-call]
+    return data, card.text
+
+
+def _with_block(text: str, block: str, named: str) -> str:
+    """The text with its marked block renewed, or with one at its end where it has none."""
+    before, mark, rest = text.partition(MARKS[0])
+    if mark and MARKS[1] in rest:
+        return f"{before}{block}{rest.partition(MARKS[1])[2]}"
+    before = text.strip("\n") or f"# {named}"
+    return f"\n{before}\n\n{block}\n"
+
+
+def features_yaml(features: dict[str, Any]) -> list[dict[str, Any]]:
+    """Features as a card's YAML has them: what `datasets` 3.6 writes, and every version reads."""
+    return [{"name": name, **_feature_yaml(feature)} for name, feature in features.items()]
+
+
+def _feature_yaml(feature: dict[str, Any]) -> dict[str, Any]:
+    kind = feature["_type"]
+    if kind == "Sequence":
+        inner = _feature_yaml(feature["feature"])
+        return {"sequence": inner["dtype"] if set(inner) == {"dtype"}
+                and isinstance(inner["dtype"], str) else inner}  # fmt: skip
+    if kind == "ClassLabel":
+        names = {str(i): name for i, name in enumerate(feature["names"])}
+        return {"dtype": {"class_label": {"names": names}}}
+    return {"dtype": "image" if kind == "Image" else feature["dtype"]}
+
+
+def describe(splits: Splits, repo_id: str, made_with: dict[str, Any]) -> str:
+    """The block's text: picture, classes, views, images, how to load it, how it was made."""
+    features = next(iter(splits.values())).features
+    names = features["label"].names
+    counts = {split: [int((_labels(ds) == i).sum()) for i in range(len(names))]
+              for split, ds in splits.items()}  # fmt: skip
+    lines = [f"![Views of one sample of each class]({PICTURE})", "", "## Samples", "",
+             f"| class | {' | '.join(splits)} |", f"|---|{'---:|' * len(splits)}"]
+    lines += [f"| {name} | {' | '.join(str(n[i]) for n in counts.values())} |"
+              for i, name in enumerate(names)]
+    lines += [f"| all | {' | '.join(str(len(ds)) for ds in splits.values())} |", "", "## Views", ""]
+    views = np.concatenate([index_rows(ds.data.table["images"]).views for ds in splits.values()])
+    lines.append(f"{views.min()} to {views.max()} views a sample, {views.mean():.1f} on average, "
+                 f"{views.sum()} in all. Image columns: "
+                 f"{', '.join(f'`{column}`' for column in image_columns(features))}.")
+    lines += ["", "| image size | mode | images |", "|---|---|---:|"]
+    kinds = Counter(kind for ds in splits.values() for kind in image_kinds(ds))
+    lines += [f"| {w} x {h} | {mode} | {n} |" for (w, h, mode), n in kinds.most_common(8)]
+    if len(kinds) > 8:
+        others = sum(n for _, n in kinds.most_common()[8:])
+        lines.append(f"| {len(kinds) - 8} other kinds | | {others} |")
+    split = next(iter(splits))
+    options = json.dumps(made_with, sort_keys=True)
+    lines += ["", "## Load it", "", "```python", "from datasets import load_dataset", "",
+              f'ds = load_dataset("{repo_id}", split="{split}")', "```", "",
+              f"Made with multiview-cifar {__version__}, options `{options}`.", ""]
+    return "\n".join(lines)
+
+
+def _labels(ds: datasets.Dataset) -> Integers:
+    labels: Integers = ds.data.table["label"].fill_null(-1).to_numpy()
+    return labels
+
+
+def image_kinds(ds: datasets.Dataset) -> Iterator[tuple[int, int, str]]:
+    """(width, height, mode) of every image in `images`, from its first bytes."""
+    for chunk in ds.data.table["images"].chunks:
+        for batch in range(0, len(chunk), 64):
+            for views in chunk[batch : batch + 64].to_pylist():
+                yield from (image_kind(view["bytes"]) for view in views or () if view)
+
+
+def image_kind(data: bytes) -> tuple[int, int, str]:
+    """(width, height, mode) of an image; a plain PNG's from its header (PNG 11.2.2)."""
+    modes = {b"\x08\x00": "L", b"\x08\x02": "RGB", b"\x08\x06": "RGBA"}
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and data[24:26] in modes:
+        width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+        return width, height, modes[data[24:26]]
+    with PIL.Image.open(io.BytesIO(data)) as image:
+        return (*image.size, image.mode)
+
+
+def contact_sheet(splits: Splits) -> bytes:
+    """A PNG with a row of thumbnails for each class: the views of its first sample."""
+    names = next(iter(splits.values())).features["label"].names
+    rows = []
+    for label, name in enumerate(names[:MOST_CLASSES]):
+        views = first_views(splits, label)
+        if views:
+            rows.append((name, [thumbnail(data) for data in views[:MOST_VIEWS]]))
+    step = THUMBNAIL + MARGIN
+    width = MARGIN + step * max(len(images) for _, images in rows)
+    sheet = PIL.Image.new("RGB", (max(width, 3 * step), (step + LETTER) * len(rows) + MARGIN),
+                          "white")  # fmt: skip
+    draw, font = PIL.ImageDraw.Draw(sheet), PIL.ImageFont.load_default(LETTER - 2)
+    for row, (name, images) in enumerate(rows):
+        top = row * (step + LETTER) + MARGIN // 2
+        draw.text((MARGIN, top), name, "black", font)
+        for column, image in enumerate(images):
+            sheet.paste(image, (MARGIN + column * step, top + LETTER))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "png")
+    return buffer.getvalue()
+
+
+def first_views(splits: Splits, label: int) -> list[bytes]:
+    """The images of the first sample of a class, over all splits."""
+    for ds in splits.values():
+        found = np.flatnonzero(_labels(ds) == label)
+        if len(found):
+            views = ds.data.table["images"][int(found[0])].as_py()
+            return [view["bytes"] for view in views if view]
+    return []
+
+
+def thumbnail(data: bytes) -> PIL.Image.Image:
+    """An image fitted into a square; small ones are enlarged to whole pixels."""
+    with PIL.Image.open(io.BytesIO(data)) as image:
+        picture = image.convert("RGB")
+    times = THUMBNAIL // max(picture.size)
+    if times > 1:
+        size = (picture.width * times, picture.height * times)
+        return picture.resize(size, PIL.Image.Resampling.NEAREST)
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    return picture

@@ -1,0 +1,470 @@
+"""Publish a dataset on the Hub so that every version of `datasets` loads it, and in one commit.
+
+    publish(load_dataset(data_dir="photos"), "me/photos")
+
+The rows become Parquet shards of the same bytes each time. Each is written, sent (where the Hub
+does not have it) and removed again; then one commit makes shards and card visible together. So a
+reader sees the old dataset or the new one; a publication that was cut off is finished by running it
+again, and only what is missing travels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import datasets
+import huggingface_hub
+import numpy as np
+import pyarrow as pa
+import tenacity
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalTokenNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+from multiview_cifar_tools import build
+from multiview_cifar_tools.card import PICTURE, contact_sheet, make_card
+from multiview_cifar_tools.image_column import Integers
+from multiview_cifar_tools.shards import (
+    Held,
+    PublishError,
+    Shard,
+    digest_rows,
+    features_json,
+    plan_shards,
+    read_shard,
+    row_sizes,
+    write_shard,
+)
+
+MAX_SHARD_SIZE = "500MB"
+ATTEMPTS, LONGEST_WAIT = 6, 30  # tries of a request, seconds between two of them
+PASSING = {408, 425, 429, 500, 502, 503, 504}  # HTTP statuses that may be over the next time
+T = TypeVar("T")
+
+
+class Work(NamedTuple):
+    """What has to be done to a repository."""
+
+    shards: list[Shard]  # to be written
+    stale: list[str]  # files to be deleted
+    said: list[str]  # lines for the user
+
+
+def publish(
+    splits: datasets.DatasetDict,
+    repo_id: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    create_pr: bool = False,
+    max_shard_size: str | int = MAX_SHARD_SIZE,
+    append: bool = False,
+    overwrite: bool = False,
+    license: str | None = None,
+    made_with: Mapping[str, Any] | None = None,
+    dry_run: str | os.PathLike[str] | None = None,
+    token: str | None = None,
+) -> str:
+    """Publish rows of `multiview_cifar` as a dataset repository.
+
+    Args:
+        splits: The rows, as `load_dataset(data_dir="photos")` gives them.
+        repo_id: "user/name".
+        private: Of a repository that is made anew.
+        revision: The branch to publish on, made where it is not there. None: "main".
+        create_pr: Open a pull request instead of publishing on the branch.
+        max_shard_size: The most bytes of images in a file, such as "500MB"; one sample more where
+            it is larger.
+        append: Compare with what is published, by sample_id and contents: new samples come in new
+            shards, and only shards with a sample that changed or went are written anew.
+        overwrite: Replace a dataset of other features.
+        license: Of the card, such as "cc-by-4.0". None: what the card says, or "unknown".
+        made_with: The options that the rows were built with, for the card.
+        dry_run: A folder to leave the files in, instead of publishing them.
+        token: Of the Hub. None: the one that `hf auth login` left, or HF_TOKEN.
+
+    Returns:
+        Where the dataset is: the address of the commit or pull request, or of the folder.
+
+    Raises:
+        PublishError: What is wrong with the name, the rights, the published dataset, or the
+            network; nothing is half published, and the same call finishes the work later.
+        OSError: The disk is full, say.
+    """
+    check_name(repo_id)
+    splits = datasets.DatasetDict({name: ds.flatten_indices() if ds._indices is not None else ds
+                                   for name, ds in splits.items()})  # fmt: skip
+    hub = Repository(repo_id, revision, create_pr, token) if not dry_run or append else None
+    if hub is not None and not dry_run:
+        hub.create(private)
+    published = hub.read() if hub is not None else {}
+    sizes = {name: row_sizes(ds) for name, ds in splits.items()}
+    most = datasets.utils.py_utils.convert_file_size_to_int(max_shard_size)
+    held = hub.read_shards(published, everything=append) if hub is not None else {}
+    if not overwrite:
+        check_features(splits, held, repo_id)
+    work = (plan_append(splits, held, sizes, most) if append and held
+            else plan_all(splits, published, sizes, most))  # fmt: skip
+    for line in work.said:
+        print(line)
+    num_bytes = {name: int(each.sum()) for name, each in sizes.items()}
+    card = {
+        "README.md": make_card(hub.read_text("README.md", published) if hub else "", splits,
+                               repo_id, num_bytes, dict(made_with or {}), license).encode(),
+        PICTURE: contact_sheet(splits),
+    }  # fmt: skip
+    if dry_run is not None:
+        return leave_files(splits, work, sizes, card, os.fspath(dry_run))
+    assert hub is not None
+    with tempfile.TemporaryDirectory(prefix="multiview-cifar-") as folder:
+        additions = list(hub.send(splits, work.shards, sizes, published, folder))
+        pages = [CommitOperationAdd(path, data) for path, data in card.items()]
+        additions += [page for page in pages if not is_same(published.get(page.path_in_repo), page)]
+        if not additions and not work.stale:
+            print(f"{repo_id} holds all of this already: nothing to publish")
+            return hub.url
+        title = "Add samples" if append and held else "Publish the dataset"
+        return hub.commit(additions, work.stale, title)
+
+
+def check_name(repo_id: str) -> None:
+    """PublishError where it is no "user/name"."""
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError:
+        good = False
+    else:
+        good = repo_id.count("/") == 1
+    if not good:
+        raise PublishError(f'{repo_id!r} is no name of a repository. Expected "user/name", of '
+                           "letters, digits, -, _ and .", repo_id)
+
+
+def check_features(splits: datasets.DatasetDict, held: dict[str, Held], repo_id: str) -> None:
+    """PublishError where what is published has other features."""
+    ours = features_json(next(iter(splits.values())).features)
+    for path, shard in held.items():
+        names = [n for n in {**shard.features, **ours} if shard.features.get(n) != ours.get(n)]
+        if names:
+            found, right = (each.get(names[0], "no such column") for each in (shard.features, ours))
+            raise PublishError(
+                f"{repo_id} holds another dataset: its column {names[0]!r} is {found} in {path}, "
+                f"and would become {right}. Expected the same features: choose another name, build "
+                "with the same options (class_names, say), or replace it with overwrite.", path)
+
+
+# --- what has to be done --------------------------------------------------------------------------
+
+
+def plan_all(
+    splits: datasets.DatasetDict, published: Mapping[str, Any], sizes: dict[str, Integers],
+    most: int,
+) -> Work:
+    """All rows in new shards; every other file in data/ goes."""
+    shards = [shard for name, ds in splits.items()
+              for shard in plan_shards(name, np.arange(len(ds)), sizes[name], most)]  # fmt: skip
+    paths = {shard.path for shard in shards}
+    return Work(shards, [p for p in published if p.startswith("data/") and p not in paths], [])
+
+
+def plan_append(
+    splits: datasets.DatasetDict, held: dict[str, Held], sizes: dict[str, Integers], most: int
+) -> Work:
+    """Only shards in which a sample changed or went, and new shards for new samples."""
+    shards: list[Shard] = []
+    stale: list[str] = []
+    said: list[str] = []
+    for name, ds in splits.items():
+        digests = digest_rows(ds.data.table, ds.features)
+        rows = {key: row for row, key in enumerate(ds["sample_id"][:])}
+        numbers = [-1]
+        for path in [p for p in held if split_of(p) == name]:
+            shard = held[path]
+            kept = [rows.pop(key, -1) for key in shard.sample_ids]
+            gone = kept.count(-1)
+            changed = sum(row >= 0 and digests[row] != digest
+                          for row, digest in zip(kept, shard.digests, strict=True))  # fmt: skip
+            numbers.append(int(path[-13:-8]))
+            if gone or changed:
+                left = np.array([row for row in kept if row >= 0], np.int64)
+                said.append(f"{path}: {changed} samples changed, {gone} gone: written anew")
+                if len(left):
+                    shards.append(Shard(path, name, left))
+                else:
+                    stale.append(path)
+        if rows:
+            new = plan_shards(name, np.array(sorted(rows.values())), sizes[name], most,
+                              max(numbers) + 1)  # fmt: skip
+            shards += new
+            said.append(f"{len(rows)} new samples in {', '.join(shard.path for shard in new)}")
+    lost = [path for path in held if split_of(path) not in splits]
+    said += [f"{path}: its split is gone" for path in lost]
+    return Work(shards, stale + lost, said or ["no sample is new, changed or gone"])
+
+
+def split_of(path: str) -> str:
+    """The split of a shard, by its path."""
+    return re.sub(r"^data/(.*)-\d{5}\.parquet$", r"\1", path)
+
+
+def leave_files(
+    splits: datasets.DatasetDict, work: Work, sizes: dict[str, Integers], card: dict[str, bytes],
+    folder: str,
+) -> str:
+    """Write into a folder what would be published, and print it."""
+    for shard in work.shards:
+        path = os.path.join(folder, shard.path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        write_shard(splits[shard.split], shard, sizes[shard.split], path)
+        print(f"{os.path.getsize(path):12,} bytes  {shard.path} ({len(shard.rows)} samples)")
+    for name, data in card.items():
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(data)
+        print(f"{len(data):12,} bytes  {name}")
+    for path in work.stale:
+        print(f"{'':>12} delete {path}")
+    return folder
+
+
+# --- the Hub --------------------------------------------------------------------------------------
+
+
+class Repository:
+    """A dataset repository, each request to which is tried again while the trouble may pass."""
+
+    def __init__(
+        self, repo_id: str, revision: str | None, create_pr: bool, token: str | None
+    ) -> None:
+        self.api = HfApi(token=token)
+        self.repo_id, self.revision, self.create_pr = repo_id, revision or "main", create_pr
+        self.where: dict[str, Any] = {"repo_id": repo_id, "repo_type": "dataset"}
+        self.url = f"{self.api.endpoint}/datasets/{repo_id}"
+        self.head = ""
+
+    def create(self, private: bool) -> None:
+        """Make the repository and the branch where they are not there."""
+        self._try(self.api.create_repo, **self.where, private=private, exist_ok=True)
+        if self.revision != "main" and not self.create_pr:
+            self._try(self.api.create_branch, **self.where, branch=self.revision, exist_ok=True)
+
+    def read(self) -> dict[str, RepoFile]:
+        """The files of the revision by path; none where there is no such repository."""
+        try:
+            info = self._try(self.api.repo_info, **self.where, revision=self.revision)
+            self.head = info.sha or ""
+            entries = self._try(lambda: list(self.api.list_repo_tree(
+                **self.where, recursive=True, revision=self.head)))  # fmt: skip
+        except (RepositoryNotFoundError, RevisionNotFoundError):
+            return {}
+        files = {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+        script = self.repo_id.partition("/")[2] + ".py"
+        if script in files:
+            raise PublishError(f"{self.repo_id} holds {script}, which `datasets` takes for its "
+                               "loading script. Expected a repository without it: choose another "
+                               "name for the data.", script)
+        return files
+
+    def read_shards(self, published: dict[str, RepoFile], everything: bool) -> dict[str, Held]:
+        """What the shards say of themselves, by path: of all, or of the first one."""
+        paths = sorted(p for p in published if re.fullmatch(r"data/.*-\d{5}\.parquet", p))
+        files = huggingface_hub.HfFileSystem(token=self.api.token, endpoint=self.api.endpoint)
+        held = {}
+        for path in paths if everything else paths[:1]:
+            def read(path: str = path) -> Held:
+                # By 64 KB: the footer and one column are all that is wanted.
+                with files.open(f"datasets/{self.repo_id}@{self.head}/{path}", "rb",
+                                block_size=1 << 16) as file:  # fmt: skip
+                    return read_shard(file)
+
+            try:
+                held[path] = self._try(read)
+            except (KeyError, pa.ArrowInvalid):
+                if everything:
+                    raise PublishError(f"{path} in {self.repo_id} was not published by this tool. "
+                                       "Expected shards that say what they hold: publish without "
+                                       "append once.", path) from None
+        return held
+
+    def read_text(self, path: str, published: dict[str, RepoFile]) -> str:
+        """A small file, or "" where it is not there."""
+        if path not in published:
+            return ""
+        with tempfile.TemporaryDirectory() as folder:
+            local = self._try(self.api.hf_hub_download, **self.where, filename=path,
+                              revision=self.head, local_dir=folder)  # fmt: skip
+            with open(local, encoding="utf-8") as file:
+                return file.read()
+
+    def send(
+        self, splits: datasets.DatasetDict, shards: list[Shard], sizes: dict[str, Integers],
+        published: dict[str, RepoFile], folder: str,
+    ) -> Iterator[CommitOperationAdd]:
+        """Write each shard and send it if the Hub does not have it; what is to be committed."""
+        with datasets.utils.tqdm(total=len(shards), unit=" shards", desc="Publishing") as bar:
+            for shard in shards:
+                path = os.path.join(folder, os.path.basename(shard.path))
+                write_shard(splits[shard.split], shard, sizes[shard.split], path)
+                addition = CommitOperationAdd(shard.path, path)
+                if is_same(published.get(shard.path), addition):
+                    os.remove(path)
+                else:
+                    self._try(self.api.preupload_lfs_files, self.repo_id, [addition],
+                              repo_type="dataset", revision=self.revision,
+                              create_pr=self.create_pr)  # fmt: skip
+                    if addition.path_or_fileobj != path:  # else it goes with the commit
+                        os.remove(path)
+                    yield addition
+                bar.update()
+
+    def commit(
+        self, additions: list[CommitOperationAdd], stale: list[str], title: str
+    ) -> str:
+        """Make all of it visible at once; the address of the commit or pull request."""
+        operations: list[Any] = [*additions, *(CommitOperationDelete(path) for path in stale)]
+
+        def once() -> str:
+            try:
+                made = self.api.create_commit(
+                    **self.where, operations=operations, commit_message=title,
+                    revision=self.revision, create_pr=self.create_pr,
+                    parent_commit=self.head or None)  # fmt: skip
+            except HfHubHTTPError as error:
+                if status_of(error) == 412 and self._has(additions, stale):
+                    return self.url  # an earlier try went through, though its answer was lost
+                raise
+            return str(made.pr_url or made.commit_url)
+
+        return self._try(once)
+
+    def _has(self, additions: list[CommitOperationAdd], stale: list[str]) -> bool:
+        """Whether the revision holds just what this commit would make of it."""
+        files = {entry.path: entry for entry in self.api.list_repo_tree(
+            **self.where, recursive=True, revision=self.revision)}  # fmt: skip
+        return not files.keys() & set(stale) and all(
+            is_same(files.get(a.path_in_repo), a) for a in additions)
+
+    def _try(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call it, again where the trouble may pass; PublishError where it does not."""
+        retry = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(is_passing), reraise=True,
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT))  # fmt: skip
+        try:
+            return retry(call, *args, **kwargs)
+        except (RepositoryNotFoundError, RevisionNotFoundError):
+            raise
+        except LocalTokenNotFoundError:
+            raise PublishError("There is no token of the Hub. Expected one: run `hf auth login`, "
+                               "or set HF_TOKEN.", self.repo_id) from None
+        except Exception as error:
+            if not is_of_the_network(error):
+                raise
+            raise PublishError(self._explain(error), self.repo_id) from None
+
+    def _explain(self, error: Exception) -> str:
+        status = status_of(error)
+        if status == 401:
+            return ("The Hub does not know the token (401). Expected a valid one with the right to "
+                    "write: run `hf auth login`, or set HF_TOKEN.")
+        if status == 403:
+            return (f"The token has no right to write to {self.repo_id} (403). Expected the right: "
+                    "choose a name of your own, or a token that may write there.")
+        if status == 412:
+            return (f"{self.repo_id} was changed by somebody else meanwhile (412). Nothing was "
+                    "published: run the same command again.")
+        what = f"answers {status}" if status else f"cannot be reached ({type(error).__name__})"
+        return (f"The Hub at {self.api.endpoint} {what}, after {ATTEMPTS} tries. Nothing was "
+                "published: run the same command again, and only what is missing is sent.")
+
+
+def is_same(there: Any, addition: CommitOperationAdd) -> bool:
+    """Whether a file of the repository has the bytes of this one."""
+    if not isinstance(there, RepoFile):
+        return False
+    if there.lfs:
+        return there.lfs.sha256 == addition.upload_info.sha256.hex()
+    with addition.as_file() as file:
+        data = file.read()  # small: large ones are in LFS
+    # https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
+    return there.blob_id == hashlib.sha1(b"blob %d\0%b" % (len(data), data)).hexdigest()
+
+
+def status_of(error: BaseException | None) -> int:
+    """The HTTP status that an error, or what caused it, came with; 0 where there is none."""
+    while error is not None:
+        if isinstance(error, HfHubHTTPError) and error.response is not None:
+            return int(error.response.status_code)
+        error = error.__cause__
+    return 0
+
+
+def is_of_the_network(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, is one of HTTP or of the connection."""
+    while error is not None:
+        # huggingface_hub uses requests before version 1, then httpx, and now httpx2.
+        library = type(error).__module__.startswith(("requests", "urllib3", "httpx", "httpcore"))
+        if library or isinstance(error, (HfHubHTTPError, ConnectionError, TimeoutError)):
+            return True
+        error = error.__cause__
+    return False
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether an error may be over the next time."""
+    return is_of_the_network(error) and (status_of(error) or 503) in PASSING
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Any:
+    """Declare the verb: the source and options of `build`, and those of `publish`."""
+    parser = verbs.add_parser(
+        "publish",
+        help="build a folder's dataset and publish it on the Hub",
+        description="Build the dataset of a folder, and publish it on the Hub in one commit. "
+        "Cut off, it is finished by the same command.",
+    )
+    build.add_source(parser)
+    parser.add_argument("repo_id", metavar="USER/NAME", help="the dataset repository")
+    parser.add_argument("--private", action="store_true", help="make the repository private")
+    parser.add_argument("--revision", metavar="BRANCH", help="the branch (default: main)")
+    parser.add_argument("--create-pr", action="store_true", help="open a pull request")
+    parser.add_argument("--max-shard-size", metavar="SIZE", default=MAX_SHARD_SIZE,
+                        help=f"the most bytes of images in a file (default: {MAX_SHARD_SIZE})")
+    parser.add_argument("--append", action="store_true",
+                        help="send new and changed samples alone")  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true",
+                        help="replace a dataset of other features")  # fmt: skip
+    parser.add_argument("--license", metavar="NAME", help='such as "cc-by-4.0"')
+    parser.add_argument("--dry-run", metavar="FOLDER",
+                        help="leave the files in this folder instead")  # fmt: skip
+    build.add_all_options(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Build, then publish."""
+    check_name(args.repo_id)
+    builder = build.make_builder(args)
+    builder.download_and_prepare(num_proc=args.num_proc)
+    where = publish(
+        builder.as_dataset(), args.repo_id, private=args.private, revision=args.revision,
+        create_pr=args.create_pr, max_shard_size=args.max_shard_size, append=args.append,
+        overwrite=args.overwrite, license=args.license, made_with=build.given_options(args),
+        dry_run=args.dry_run,
+    )  # fmt: skip
+    print(where)

@@ -14,14 +14,19 @@ and `datasets`, and Pillow only where an image has to be opened.
     datasets.load_dataset("./multiview_cifar.py", data_dir="photos", trust_remote_code=True)   # 3.x
     multiview_cifar.load_dataset(data_dir="photos")                                     # 3.6 to 5.x
 
+Beside folders it knows an embedded example, "shapes", and "cifar10" and "cifar100", whose official
+files it downloads and turns multi-view: a sample is several images of one class.
+
 From top to bottom: the options, the builder, `load_dataset`; then plain functions in the order in
-which they are called: list the folder, match its names to the layout, plan the rows, read images.
+which they are called: list the folder, match its names to the layout, plan the rows, read images;
+last the CIFARs.
 """
 
 from __future__ import annotations
 
 import bisect
 import gc
+import gzip
 import hashlib
 import inspect
 import io
@@ -32,13 +37,14 @@ import marshal
 import os
 import re
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import datasets
@@ -83,6 +89,61 @@ SHAPES_ARCHIVE = "data/shapes.zip"
 SHAPES_SHARDS = 12  # each one lists the archive anew
 
 
+class Cifar(NamedTuple):
+    """An official archive, the binary version: files of records, which are label bytes and then
+    1,024 bytes each of red, green and blue, row by row (https://www.cs.toronto.edu/~kriz/cifar.html).
+    """
+
+    url: str
+    size: int
+    sha256: str
+    folder: str
+    files: dict[str, list[str]]  # of each split, without their ".bin"
+    record: int  # bytes, of which the last 3,072 are the image
+    classes: dict[bytes, str]  # by their label bytes, in the official order
+
+
+CIFAR_VIEWS = 4  # in a sample, unless num_views says otherwise
+CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck".split()
+CIFAR100 = {  # the classes of each superclass; officially, both are numbered in alphabetical order
+    "aquatic_mammals": "beaver dolphin otter seal whale",
+    "fish": "aquarium_fish flatfish ray shark trout",
+    "flowers": "orchid poppy rose sunflower tulip", "food_containers": "bottle bowl can cup plate",
+    "fruit_and_vegetables": "apple mushroom orange pear sweet_pepper",
+    "household_electrical_devices": "clock keyboard lamp telephone television",
+    "household_furniture": "bed chair couch table wardrobe",
+    "insects": "bee beetle butterfly caterpillar cockroach",
+    "large_carnivores": "bear leopard lion tiger wolf",
+    "large_man-made_outdoor_things": "bridge castle house road skyscraper",
+    "large_natural_outdoor_scenes": "cloud forest mountain plain sea",
+    "large_omnivores_and_herbivores": "camel cattle chimpanzee elephant kangaroo",
+    "medium_mammals": "fox porcupine possum raccoon skunk",
+    "non-insect_invertebrates": "crab lobster snail spider worm",
+    "people": "baby boy girl man woman", "reptiles": "crocodile dinosaur lizard snake turtle",
+    "small_mammals": "hamster mouse rabbit shrew squirrel",
+    "trees": "maple_tree oak_tree palm_tree pine_tree willow_tree",
+    "vehicles_1": "bicycle bus motorcycle pickup_truck train",
+    "vehicles_2": "lawn_mower rocket streetcar tank tractor",
+}
+COARSE = {name: i for i, names in enumerate(CIFAR100.values()) for name in names.split()}
+CIFAR = {
+    "cifar10": Cifar(
+        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", 170_052_171,
+        "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd", "cifar-10-batches-bin",
+        {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]},
+        3073, {bytes([i]): name for i, name in enumerate(CIFAR10)}),
+    "cifar100": Cifar(
+        "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", 168_513_733,
+        "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec", "cifar-100-binary",
+        {"train": ["train"], "test": ["test"]},
+        3074, {bytes([COARSE[name], i]): name for i, name in enumerate(sorted(COARSE))}),
+}
+# Options that mean nothing where there is no folder.
+REFUSED = dict.fromkeys(CIFAR, "layout split_ratios view_names on_missing_view view_sampling "
+                               "verify on_error".split())
+REFUSED["shapes"] = "data_dir layout split_ratios".split()
+
+
 class MultiviewError(ValueError):
     """Base of this file's errors. `.path` is the file, folder or option concerned."""
 
@@ -101,6 +162,10 @@ class LayoutError(MultiviewError):
 
 class ImageError(MultiviewError):
     """A file is no readable image; `.path` is relative to `data_dir`."""
+
+
+class ArchiveError(MultiviewError):
+    """A CIFAR's files cannot be had, or are not right; `.path` is the URL, archive or file."""
 
 
 # --- the options ----------------------------------------------------------------------------------
@@ -123,10 +188,12 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
             "view_label/view". None: all, natural-sorted.
         on_missing_view: What becomes of a sample that lacks a view: "raise", "skip_sample", or
             "null" (None stands in its place).
-        num_views: Keep this many views of a sample. None: all.
+        num_views: Keep this many views of a sample. None: all. A sample of "cifar10" or "cifar100"
+            is made of this many images; None: 4.
         view_sampling: Which views `num_views` keeps: "first", "even" (evenly spread, from the
             first one on), or "random" (fixed by seed, sample and view).
-        seed: Seed of `view_sampling="random"` and of `split_ratios`.
+        seed: Seed of `view_sampling="random"`, of `split_ratios`, and of which images of a class
+            are a sample of "cifar10" or "cifar100".
         split_ratios: {"train": 0.8, "test": 0.2} for a tree with no split level. Each sample goes
             by its own hash, so that new samples move none of the old ones.
         verify: How an image is checked: "signature" (first and last bytes; in doubt Pillow
@@ -172,8 +239,8 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
         self._plan: Plan | None = None
         options = {f.name: getattr(self, f.name) for f in fields(self)
                    if f.name not in ("name", "version", "description")}
-        if self.name == "default":
-            self.data_dir: str = existing_folder(options["data_dir"])
+        if self.name == "default" or self.data_dir:
+            self.data_dir: str = existing_folder(self.data_dir, CIFAR.get(self.name))
             options["data_dir"] = self.data_dir
             self._tree = scan_folder(self.data_dir)
             options["tree"] = self._tree.fingerprint
@@ -208,7 +275,7 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
 def check_options(config: MultiviewCifarConfig) -> None:
     """Raise OptionError, with the right values, at the first option whose value is wrong."""
     names, views, ratios = config.class_names, config.view_names, config.split_ratios
-    size, own = config.image_size, config.name == "default"
+    size, refused = config.image_size, REFUSED.get(config.name, ())
     rules = [
         (option, getattr(config, option) in right, f"one of {', '.join(map(repr, right))}")
         for option, right in CHOICES.items()
@@ -226,8 +293,8 @@ def check_options(config: MultiviewCifarConfig) -> None:
                                         and all(_is_count(n, 1) for n in size)),
          "(height, width) in pixels, such as (32, 32)"),
         ("resize", config.resize is None or size, "image_size=(height, width) with it"),
-        *((option, own or not getattr(config, option), f'none for the config "{config.name}"')
-          for option in ("data_dir", "layout", "split_ratios")),
+        *((f.name, getattr(config, f.name) == f.default, f'none for the config "{config.name}"')
+          for f in fields(config) if f.name in refused),
     ]
     for option, good, expected in rules:
         if not good:
@@ -259,17 +326,20 @@ def _is_split(name: Any) -> bool:
     return isinstance(name, str) and bool(re.fullmatch(r"\w+(\.\w+)*", name)) and name != "all"
 
 
-def existing_folder(data_dir: str | None) -> str:
-    """The absolute path of data_dir; OptionError without one, LayoutError where no folder is."""
+def existing_folder(data_dir: str | None, cifar: Cifar | None = None) -> str:
+    """The absolute path of data_dir; OptionError without one, LayoutError where it leads to no
+    folder, and for a CIFAR to no archive either.
+    """
     if not data_dir:
         raise OptionError('data_dir is missing. Pass data_dir="...", the folder that holds '
-                          'class/sample/view.png, or name the config "shapes", which needs none.',
-                          "data_dir")
+                          'class/sample/view.png, or name a config that needs none: "shapes", '
+                          '"cifar10" or "cifar100".', "data_dir")
     path = os.path.abspath(os.path.expanduser(data_dir))
-    if not os.path.isdir(path):
+    if not (os.path.exists(path) if cifar else os.path.isdir(path)):
         found = "is a file" if os.path.exists(path) else "does not exist"
-        raise LayoutError(f"data_dir {str(data_dir)!r} {found} (looked at {path}). Expected a "
-                          "local folder; an archive has to be unpacked first.", path)
+        folder = "a local folder; an archive has to be unpacked first"
+        raise LayoutError(f"data_dir {str(data_dir)!r} {found} (looked at {path}). Expected "
+                          f"{_expected(cifar) if cifar else folder}.", path)
     return path
 
 
@@ -284,7 +354,7 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
     `.as_dataset()`, or `.as_streaming_dataset()`.
 
     Raises:
-        OptionError, LayoutError, ImageError: What is wrong with an option, a name, an image.
+        OptionError, LayoutError, ImageError, ArchiveError: By what is wrong.
     """
 
     VERSION = datasets.Version("1.0.0")
@@ -292,8 +362,11 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
     BUILDER_CONFIGS = [
         MultiviewCifarConfig(name="default", version=VERSION, description="A folder of your own."),
         MultiviewCifarConfig(name="shapes", version=VERSION, description="Ten rendered solids."),
+        MultiviewCifarConfig(name="cifar10", version=VERSION, description="Multi-view CIFAR-10."),
+        MultiviewCifarConfig(name="cifar100", version=VERSION, description="Multi-view CIFAR-100."),
     ]
     DEFAULT_CONFIG_NAME = "default"
+    _files: dict[str, bytes] | None = None  # a CIFAR's, once they are read
 
     def __init__(self, cache_dir: str | None = None, *, hash: str | None = None,
                  base_path: str | None = None, **kwargs: Any) -> None:
@@ -320,19 +393,39 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
 
     def _info(self) -> datasets.DatasetInfo:
         features = None  # a folder's are known once all its names are read: see __init__
-        if self.config.name == "shapes":
-            class_names, _ = number_labels(SHAPES, self.config.class_names)
+        if (name := self.config.name) != "default":
+            folders = list(CIFAR[name].classes.values()) if name in CIFAR else SHAPES
+            class_names, _ = number_labels(folders, self.config.class_names)
             features = row_features(["images"], class_names, None)
+            if name == "cifar100":
+                features["coarse_label"] = datasets.ClassLabel(names=list(CIFAR100))
         return datasets.DatasetInfo(
             description="One row a sample: its views, a sequence of images, and its label.",
             features=features)
 
+    def get_exported_dataset_info(self) -> datasets.DatasetInfo:
+        """What dataset_infos.json says, which holds for a config without options only (3.x)."""
+        plain = self.config_id in self.builder_configs
+        return super().get_exported_dataset_info() if plain else datasets.DatasetInfo()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker process reads the files of a CIFAR itself: they are more than 180 MB.
+        return {**super().__getstate__(), "_files": None}
+
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        if self.config.name == "shapes":
+        root, shards = self.config.data_dir, MAX_SHARDS
+        if cifar := CIFAR.get(self.config.name):
+            if not root and dl_manager.is_streaming:  # to begin a row takes the whole archive
+                to = datasets.DownloadConfig(cache_dir=self._cache_downloaded_dir, use_etag=False)
+                dl_manager = datasets.DownloadManager(download_config=to, record_checksums=False)
+            root = root or download_cifar(cifar, dl_manager)
+            self._files = read_cifar(root, cifar)
+            plan = plan_cifar(self._files, cifar, self.config)
+        elif self.config.name == "shapes":
             tree = scan_shapes(dl_manager)
             root, shards, plan = tree.root, SHAPES_SHARDS, plan_rows(tree, self.config)
         else:
-            root, shards, plan = self.config.data_dir, MAX_SHARDS, self.config.plan
+            plan = self.config.plan
         self._writer_batch_size: int = self._writer_batch_size or plan.rows_a_batch
         return [datasets.SplitGenerator(name, {"chunks": _chunks(samples, shards), "root": root})
                 for name, samples in plan.splits.items()]
@@ -342,10 +435,16 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         layout = self.config.layout
         columns = list(layout) if isinstance(layout, Mapping) else ["images"]
-        with open_zip(root) if self.config.name == "shapes" else open_folder(root) as read:
+        opened: Any = open_zip(root) if self.config.name == "shapes" else open_folder(root)
+        if cifar := CIFAR.get(self.config.name):
+            self._files = self._files or read_cifar(root, cifar)
+            opened = nullcontext(partial(cifar_image, self._files, cifar))
+        with opened as read:
             for sample in itertools.chain.from_iterable(chunks):
                 example = read_example(sample, columns, read, self.config)
                 if example is not None:
+                    if self.config.name == "cifar100":
+                        example["coarse_label"] = COARSE[sample.sample_id.partition("/")[0]]
                     yield sample.sample_id, example
 
     def _prepare_split(self, split_generator: Any, *args: Any, **kwargs: Any) -> None:
@@ -395,8 +494,10 @@ def load_dataset(
     """`datasets.load_dataset` for this builder, under every version of `datasets` from 3.6 on.
 
     Args:
-        name: "shapes", the embedded example, or None for a folder of your own.
-        data_dir: The folder that holds [split/]class/sample/view.png.
+        name: None for a folder of your own; "shapes", the embedded example; "cifar10" or
+            "cifar100", the official images grouped to samples, see `plan_cifar`.
+        data_dir: The folder that holds [split/]class/sample/view.png. Of a CIFAR the archive (the
+            binary version) or the folder in it, where it should not be downloaded.
         split: Such as "train", "train[:10%]" or "train+test". None: a dict of all splits.
         cache_dir, download_mode, verification_mode, keep_in_memory, streaming, num_proc: As for
             `datasets.load_dataset`; streaming takes whole splits and no num_proc, as there.
@@ -406,7 +507,7 @@ def load_dataset(
         A Dataset or IterableDataset, or a dict of them where `split` is None.
 
     Raises:
-        OptionError, LayoutError, ImageError: What is wrong with an option, a name, an image.
+        OptionError, LayoutError, ImageError, ArchiveError: By what is wrong.
 
     Example:
         >>> ds = load_dataset(data_dir="photos", split="train", image_size=(32, 32), mode="RGB")
@@ -453,8 +554,11 @@ def scan_folder(data_dir: str) -> Tree:
 
     The fingerprint covers path, size, mtime and ctime (ns) of every visible file and the path of
     every folder. It cannot see a file rewritten with the same size and the clock set back.
-    LayoutError where a folder may not be listed.
+    LayoutError where a folder may not be listed. Of a file, an archive, only the fingerprint.
     """
+    if os.path.isfile(data_dir):
+        stat = os.stat(data_dir)
+        return Tree(data_dir, fingerprint=f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}")
     tree, digest, pending = Tree(data_dir), hashlib.blake2b(digest_size=16), [""]
     while pending:
         path = pending.pop()
@@ -932,7 +1036,7 @@ def rows_a_batch(sizes: Sequence[int]) -> int:
 
 
 def read_example(
-    sample: Sample, columns: Sequence[str], read: Callable[[str], bytes],
+    sample: Sample, columns: Sequence[str], read: Callable[[str], Any],
     config: MultiviewCifarConfig,
 ) -> dict[str, Any] | None:
     """The row of a sample, or None where `on_error` or `on_missing_view` skips it.
@@ -983,16 +1087,19 @@ def _take_as_missing(
 
 
 def load_image(
-    path: str, column: str, read: Callable[[str], bytes], config: MultiviewCifarConfig
+    path: str, column: str, read: Callable[[str], Any], config: MultiviewCifarConfig
 ) -> bytes:
-    """One image file's bytes, its own or converted; ImageError where that cannot be."""
+    """One image file's bytes, its own or converted; ImageError where that cannot be.
+
+    `read` gives the file's bytes, or a `PIL.Image.Image` where there is no file.
+    """
     try:
         data = read(path)
     except FileNotFoundError:
         raise _bad(path, "was listed, but is gone now") from None
     except OSError as error:
         raise _bad(path, f"cannot be read: {error.strerror}") from None
-    if config.mode or config.image_size or config.encoding:
+    if config.mode or config.image_size or config.encoding or not isinstance(data, bytes):
         return convert(data, path, column == "images", config)
     if config.verify == "decode" or (config.verify == "signature" and not looks_whole(data)):
         decode(data, path)
@@ -1033,12 +1140,12 @@ def decode(data: bytes, path: str) -> Any:
     return image
 
 
-def convert(data: bytes, path: str, is_image: bool, config: MultiviewCifarConfig) -> bytes:
+def convert(data: Any, path: str, is_image: bool, config: MultiviewCifarConfig) -> bytes:
     """Decode, turn as EXIF says, change mode and size, encode; ImageError where Pillow cannot."""
     import PIL.Image
     import PIL.ImageOps
 
-    image = decode(data, path)
+    image = decode(data, path) if isinstance(data, bytes) else data
     encoding = config.encoding or "png"
     if not is_image and (encoding != "flat_png" or image.mode not in FLAT_MODES):
         encoding = "png"
@@ -1080,11 +1187,22 @@ def flat_png(image: Any) -> bytes:
     blocks = [data[at : at + size] for at in range(0, len(data), size)]
     stored = [struct.pack("<BHH", 0, len(b), len(b) ^ 0xFFFF) + b for b in blocks[:-1]]
     last = struct.pack("<BHH", 1, len(blocks[-1]), len(blocks[-1]) ^ 0xFFFF) + blocks[-1]
-    body = b"".join([b"IDATx\1", *stored, last, struct.pack(">I", zlib.adler32(data))])
-    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
-    chunks = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
-              for chunk in (head, body, b"IEND")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    body = b"".join([b"x\1", *stored, last, struct.pack(">I", zlib.adler32(data))])
+    return _png_head(width, height, kind) + _png_chunk(b"IDAT", body) + PNG_END
+
+
+def _png_chunk(name: bytes, data: bytes) -> bytes:
+    checksum = zlib.crc32(data, zlib.crc32(name))
+    return b"".join([struct.pack(">I", len(data)), name, data, struct.pack(">I", checksum)])
+
+
+PNG_END = _png_chunk(b"IEND", b"")
+
+
+@lru_cache(maxsize=64)
+def _png_head(width: int, height: int, kind: int) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _png_chunk(b"IHDR", header)
 
 
 def to_mode(image: Any, mode: str) -> Any:
@@ -1118,3 +1236,127 @@ def open_zip(root: str) -> Iterator[Callable[[str], bytes]]:
     """A function from the path of a member to its bytes."""
     with open(root, "rb") as file, zipfile.ZipFile(file) as archive:
         yield archive.read
+
+
+# --- the CIFARs: download, check, group -----------------------------------------------------------
+
+
+def _expected(cifar: Cifar) -> str:
+    names = ", ".join(f"{name}.bin" for name in itertools.chain(*cifar.files.values()))
+    return f"{os.path.basename(cifar.url)}, or the folder {cifar.folder} in it, with {names}"
+
+
+def download_cifar(cifar: Cifar, dl_manager: Any) -> str:
+    """The path of the archive; ArchiveError where it cannot be had as it officially is."""
+    hint = f'try again, or pass data_dir="...", {_expected(cifar)}'
+    try:
+        path = str(dl_manager.download(cifar.url))
+    except Exception as error:  # those of fsspec and aiohttp have no base of their own
+        raise ArchiveError(f"{cifar.url} cannot be downloaded ({type(error).__name__}: {error}). "
+                           f"Expected a network, and the package aiohttp: {hint}.",
+                           cifar.url) from None
+    with open(path, "rb") as file:
+        size, sha256 = os.path.getsize(path), hashlib.file_digest(file, "sha256").hexdigest()
+    if (size, sha256) != (cifar.size, cifar.sha256):
+        os.remove(path)  # `datasets` would take it for the archive for ever
+        raise ArchiveError(f"{cifar.url} gave {size} bytes with the sha256 {sha256}. Expected "
+                           f"{cifar.size} bytes with {cifar.sha256}; they were removed: {hint}.",
+                           cifar.url)
+    return path
+
+
+def read_cifar(root: str, cifar: Cifar) -> dict[str, bytes]:
+    """The bytes of each file by its name; ArchiveError where one is not there, or not whole.
+
+    An archive given as data_dir may hold a part of the images; damage shows in gzip's checksum.
+    """
+    names = list(itertools.chain(*cifar.files.values()))
+    try:
+        if os.path.isdir(root):
+            with open_folder(root) as read:
+                there = [name for name in names if os.path.exists(f"{root}/{name}.bin")]
+                files = {name: read(f"{name}.bin") for name in there}
+        else:
+            files = _read_members(root, {f"{cifar.folder}/{name}.bin": name for name in names})
+    except Exception as error:  # tarfile, gzip and zlib have their own, and EOFError
+        raise ArchiveError(f"{root} cannot be read ({type(error).__name__}: {error}). Expected "
+                           f"{_expected(cifar)}: download it again.", root) from None
+    if absent := [f"{name}.bin" for name in names if name not in files]:
+        raise ArchiveError(f"{root} lacks {_some(absent)}. Expected {_expected(cifar)}, of the "
+                           "binary version, not of the one for Python or Matlab.", root)
+    for name, data in files.items():
+        n, rest = divmod(len(data), cifar.record)
+        if rest or not n:
+            raise ArchiveError(f"{name}.bin in {root} has {len(data)} bytes, {n} records and {rest}"
+                               f" bytes. Expected whole records of {cifar.record} bytes: it is cut "
+                               "off, so take it anew.", f"{name}.bin")
+    return files
+
+
+def _read_members(root: str, names: Mapping[str, str]) -> dict[str, bytes]:
+    """Only these members, into memory: whatever else there is, nothing is unpacked."""
+    files = {}
+    with gzip.GzipFile(root) as file:
+        with tarfile.open(fileobj=file, mode="r|") as archive:
+            for member in archive:
+                if member.name in names and (content := archive.extractfile(member)):
+                    files[names[member.name]] = content.read()
+        while file.read(1 << 20):  # up to the end, where gzip's checksum stands
+            pass
+    return files
+
+
+def read_classes(name: str, data: bytes, cifar: Cifar) -> list[str]:
+    """The class of each record of a file; ArchiveError where its label bytes mean none."""
+    starts = range(0, len(data), cifar.record)
+    labels = [data[at : at + cifar.record - 3072] for at in starts]
+    if wrong := [i for i, label in enumerate(labels) if label not in cifar.classes]:
+        raise ArchiveError(f"Record {wrong[0]} of {name}.bin begins with {[*labels[wrong[0]]]}, "
+                           "which labels no class. Expected one of "
+                           f"{_some([[*label] for label in cifar.classes], 10)}: the file is "
+                           "damaged, so take it anew.", f"{name}.bin")
+    return [cifar.classes[label] for label in labels]
+
+
+def plan_cifar(files: Mapping[str, bytes], cifar: Cifar, config: MultiviewCifarConfig) -> Plan:
+    """Group the images: `num_views` different ones of one class and split are a sample.
+
+    The view "data_batch_1-00042" is record 42 (the first is 0) of data_batch_1.bin. The views of a
+    class and split are ordered by `draw(seed, view)`; the first `num_views` of them are the sample
+    "airplane/0000", the next ones "airplane/0001", and so on. What is left over is logged.
+    """
+    splits: dict[str, list[Sample]] = defaultdict(list)
+    class_names, numbers = number_labels([*cifar.classes.values()], config.class_names)
+    k, (height, width) = config.num_views or CIFAR_VIEWS, config.image_size or (32, 32)
+    for split, names in cifar.files.items():
+        views: dict[str, list[str]] = {label: [] for label in cifar.classes.values()}
+        for name in names:
+            for i, label in enumerate(read_classes(name, files[name], cifar)):
+                views[label].append(f"{name}-{i:05}")
+        for label, own in views.items():
+            if 0 < len(own) < k:
+                raise OptionError(f"num_views={k} is more than the {len(own)} images of class "
+                                  f"{label!r} in the split {split!r}. Expected no more than a "
+                                  "class has: pass a smaller one.", "num_views")
+            own.sort(key=lambda view: draw(config.seed, view))
+            for n in range(len(own) // k):
+                group = tuple(own[n * k : n * k + k])
+                sample = Sample(f"{label}/{n:04}", numbers[label], group, (), (group,))
+                splits[split].append(sample)
+        if left := [f"{len(own) % k} of {label}" for label, own in views.items() if len(own) % k]:
+            logger.warning("Ignored images of the split %r that fill no sample of %d views: %s",
+                           split, k, ", ".join(left))
+    _log(Tree(""), splits, class_names)
+    features = row_features(["images"], class_names, None)
+    return Plan(splits, features, {}, rows_a_batch([k * height * width * 3]))
+
+
+def cifar_image(files: Mapping[str, bytes], cifar: Cifar, view: str) -> Any:
+    """The `PIL.Image.Image` of a view such as "data_batch_1-00042"."""
+    import PIL.Image
+
+    name, _, number = view.rpartition("-")
+    end = (int(number) + 1) * cifar.record
+    planes = [PIL.Image.frombytes("L", (32, 32), files[name][at : at + 1024])
+              for at in range(end - 3072, end, 1024)]
+    return PIL.Image.merge("RGB", planes)

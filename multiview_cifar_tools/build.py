@@ -46,7 +46,7 @@ def add_source(parser: argparse.ArgumentParser, hub: bool = False) -> None:
     parser.add_argument(
         "source",
         metavar="|".join(["DATA_DIR", *CONFIGS, *["USER/NAME"] * hub]),
-        help="the folder that holds [split/]class/sample/view.png; or an embedded example: "
+        help="the folder that holds [split/]class/sample/view.png; or a config that needs none: "
         f"{', '.join(CONFIGS)} (for a folder of that name: ./{CONFIGS[0]})"
         + "; or a dataset of the Hub" * hub,
     )

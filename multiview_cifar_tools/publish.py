@@ -21,7 +21,6 @@ from typing import Any, NamedTuple, TypeVar
 import datasets
 import huggingface_hub
 import numpy as np
-import pyarrow as pa
 import tenacity
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import (
@@ -41,6 +40,7 @@ from multiview_cifar_tools.shards import (
     Held,
     PublishError,
     Shard,
+    check_rows,
     digest_rows,
     features_json,
     plan_shards,
@@ -107,12 +107,14 @@ def publish(
     check_name(repo_id)
     splits = datasets.DatasetDict({name: ds.flatten_indices() if ds._indices is not None else ds
                                    for name, ds in splits.items()})  # fmt: skip
+    for name, ds in splits.items():
+        check_rows(name, ds)
+    most = bytes_of(max_shard_size)
     hub = Repository(repo_id, revision, create_pr, token) if not dry_run or append else None
     if hub is not None and not dry_run:
         hub.create(private)
     published = hub.read() if hub is not None else {}
     sizes = {name: row_sizes(ds) for name, ds in splits.items()}
-    most = datasets.utils.py_utils.convert_file_size_to_int(max_shard_size)
     held = hub.read_shards(published, everything=append) if hub is not None else {}
     if not overwrite:
         check_features(splits, held, repo_id)
@@ -153,6 +155,18 @@ def check_name(repo_id: str) -> None:
                            "letters, digits, -, _ and .", repo_id)
 
 
+def bytes_of(size: str | int) -> int:
+    """The bytes of a size such as "500MB"; PublishError where it is none."""
+    try:
+        number = int(datasets.utils.py_utils.convert_file_size_to_int(size))
+    except (ValueError, TypeError):
+        number = 0
+    if number < 1:
+        raise PublishError(f"max_shard_size={size!r} is not right. Expected bytes, or a size such "
+                           'as "500MB".', "max_shard_size")
+    return number
+
+
 def check_features(splits: datasets.DatasetDict, held: dict[str, Held], repo_id: str) -> None:
     """PublishError where what is published has other features."""
     ours = features_json(next(iter(splits.values())).features)
@@ -173,11 +187,11 @@ def plan_all(
     splits: datasets.DatasetDict, published: Mapping[str, Any], sizes: dict[str, Integers],
     most: int,
 ) -> Work:
-    """All rows in new shards; every other file in data/ goes."""
+    """All rows in new shards; every other Parquet file in data/ goes."""
     shards = [shard for name, ds in splits.items()
               for shard in plan_shards(name, np.arange(len(ds)), sizes[name], most)]  # fmt: skip
     paths = {shard.path for shard in shards}
-    return Work(shards, [p for p in published if p.startswith("data/") and p not in paths], [])
+    return Work(shards, [path for path in published if is_data(path) and path not in paths], [])
 
 
 def plan_append(
@@ -213,6 +227,11 @@ def plan_append(
     lost = [path for path in held if split_of(path) not in splits]
     said += [f"{path}: its split is gone" for path in lost]
     return Work(shards, stale + lost, said or ["no sample is new, changed or gone"])
+
+
+def is_data(path: str) -> bool:
+    """Whether a file of a repository is a Parquet file of rows."""
+    return path.startswith("data/") and path.endswith(".parquet")
 
 
 def split_of(path: str) -> str:
@@ -279,23 +298,21 @@ class Repository:
 
     def read_shards(self, published: dict[str, RepoFile], everything: bool) -> dict[str, Held]:
         """What the shards say of themselves, by path: of all, or of the first one."""
-        paths = sorted(p for p in published if re.fullmatch(r"data/.*-\d{5}\.parquet", p))
+        paths = sorted(filter(is_data, published))
         files = huggingface_hub.HfFileSystem(token=self.api.token, endpoint=self.api.endpoint)
-        held = {}
-        for path in paths if everything else paths[:1]:
-            def read(path: str = path) -> Held:
-                # By 64 KB: the footer and one column are all that is wanted.
-                with files.open(f"datasets/{self.repo_id}@{self.head}/{path}", "rb",
-                                block_size=1 << 16) as file:  # fmt: skip
-                    return read_shard(file)
 
-            try:
-                held[path] = self._try(read)
-            except (KeyError, pa.ArrowInvalid):
-                if everything:
-                    raise PublishError(f"{path} in {self.repo_id} was not published by this tool. "
-                                       "Expected shards that say what they hold: publish without "
-                                       "append once.", path) from None
+        def read(path: str) -> Held:
+            # By 64 KB: the footer and one column are all that is wanted.
+            name = f"datasets/{self.repo_id}@{self.head}/{path}"
+            with files.open(name, "rb", block_size=1 << 16) as file:
+                return read_shard(file)
+
+        held = {path: self._try(read, path) for path in (paths if everything else paths[:1])}
+        for path, shard in held.items():
+            if everything and not shard.digests:
+                raise PublishError(f"{path} in {self.repo_id} was not published by this tool. "
+                                   "Expected shards that say what they hold: publish without "
+                                   "append once.", path)
         return held
 
     def read_text(self, path: str, published: dict[str, RepoFile]) -> str:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import datasets
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from multiview_cifar import MultiviewError
@@ -50,8 +51,12 @@ def as_sequences(info: Any) -> Any:
 
 def features_json(features: datasets.Features) -> dict[str, Any]:
     """Features as they stand in a shard; equal features give equal ones in every version."""
-    plain = as_sequences(features.to_dict())
-    return json.loads(json.dumps(_without_defaults(plain)))  # type: ignore[no-any-return]
+    return normal_features(json.loads(json.dumps(features.to_dict())))
+
+
+def normal_features(info: dict[str, Any]) -> dict[str, Any]:
+    """The same features in one form, whichever version of `datasets` wrote them as JSON."""
+    return dict(_without_defaults(as_sequences(info)))
 
 
 def _without_defaults(info: Any) -> Any:
@@ -67,6 +72,25 @@ def _without_defaults(info: Any) -> Any:
 def image_columns(features: datasets.Features) -> list[str]:
     """The columns of image sequences."""
     return [name for name, feature in features.items() if is_image_sequence(feature)]
+
+
+def check_rows(name: str, dataset: datasets.Dataset) -> None:
+    """PublishError where a split does not have the rows of `multiview_cifar`, each once, whole."""
+    if missing := {"images", "label", "sample_id"} - set(dataset.features):
+        raise PublishError(f"The split {name!r} has no column {min(missing)!r}. Expected rows of "
+                           "multiview_cifar.load_dataset.", name)
+    ids = dataset.data.table["sample_id"]
+    twice = [group["values"] for group in ids.value_counts().to_pylist() if group["counts"] > 1]
+    if twice:
+        raise PublishError(f"The split {name!r} has the sample {twice[0]!r} twice. Expected each "
+                           "sample_id once.", name)
+    for column in image_columns(dataset.features):
+        files = pa.chunked_array([chunk.flatten() for chunk in dataset.data.table[column].chunks])
+        without = pc.and_(pc.is_null(pc.struct_field(files, "bytes")),
+                          pc.is_valid(pc.struct_field(files, "path")))  # fmt: skip
+        if pc.any(without).as_py():
+            raise PublishError(f"The split {name!r} names files in {column!r} instead of holding "
+                               "their bytes. Expected rows of multiview_cifar.load_dataset.", name)
 
 
 def row_sizes(dataset: datasets.Dataset) -> Integers:
@@ -181,15 +205,17 @@ class Held(NamedTuple):
 
 
 def read_shard(file: Any) -> Held:
-    """Read a shard's footer and its column `sample_id`, from a path or an open file.
+    """Read a Parquet file's footer and its column `sample_id`, from a path or an open file.
 
-    Raises:
-        KeyError: It is no shard of ours.
-        pa.ArrowInvalid: It is no Parquet file.
+    What another tool wrote has no digests, and what is no Parquet or says no features has none.
     """
-    parquet = pq.ParquetFile(file)
-    metadata = parquet.metadata.metadata
-    text, size = metadata[DIGESTS].decode(), 2 * DIGEST_BYTES
-    features = json.loads(metadata[b"huggingface"])["info"]["features"]
-    ids: Sequence[str] = parquet.read(columns=["sample_id"])["sample_id"].to_pylist()
-    return Held(features, list(ids), [text[at : at + size] for at in range(0, len(text), size)])
+    try:
+        parquet = pq.ParquetFile(file)
+        metadata = parquet.metadata.metadata or {}
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+    except (pa.ArrowInvalid, KeyError, ValueError):
+        return Held({}, [], [])
+    text, size = metadata.get(DIGESTS, b"").decode(), 2 * DIGEST_BYTES
+    ids = parquet.read(columns=["sample_id"])["sample_id"].to_pylist() if text else []
+    return Held(normal_features(features), list(ids),
+                [text[at : at + size] for at in range(0, len(text), size)])

@@ -266,6 +266,76 @@ def test_other_features_are_refused_and_overwritten(hub, make_tree, put, check_l
     check_loaded(other)
 
 
+def push_another(ds_name):
+    import datasets
+
+    features = datasets.Features({"text": datasets.Value("string")})
+    ds = datasets.Dataset.from_dict({"text": ["words"]}, features=features)
+    ds.push_to_hub(ds_name)
+
+
+def push_the_same(tree, cache):
+    import multiview_cifar
+
+    multiview_cifar.load_dataset(data_dir=tree, cache_dir=cache).push_to_hub("me/photos")
+
+
+def test_a_dataset_that_another_tool_pushed_is_no_prey(hub, make_tree, put, tmp_path, check_loaded):
+    tree = make_tree("cat/1/a.png")
+    hub.run(push_another, "me/photos")
+    hub.write("me/photos", {"data/notes.txt": b"mine"})
+    before = hub.files("me/photos")
+    where, _ = put(tree)
+    assert where.startswith("PublishError: me/photos holds another dataset")
+    assert hub.files("me/photos") == before
+    put(tree, overwrite=True)
+    assert hub.files("me/photos")["data/notes.txt"] == b"mine"
+    check_loaded(tree)
+
+
+def test_the_same_rows_pushed_before_are_replaced(hub, make_tree, put, tmp_path, check_loaded):
+    tree = make_tree("cat/1/a.png")
+    hub.run(push_the_same, str(tree), str(tmp_path / "cache"))
+    put(tree)
+    assert [p for p in hub.files("me/photos") if p.startswith("data/")] == [
+        "data/train-00000.parquet"]
+    check_loaded(tree)
+
+
+def publish_rows(kind):
+    """Rows that are not those of a build."""
+    import datasets
+
+    from multiview_cifar import row_features
+    from multiview_cifar_tools.publish import PublishError, publish
+
+    rows = {"images": [[{"bytes": b"x", "path": None}]] * 2, "label": [0, 0],
+            "sample_id": ["cat/1", "cat/2"], "view_names": [["a"]] * 2}  # fmt: skip
+    features = row_features(["images"], ["cat"], None)
+    if kind == "twice":
+        rows["sample_id"] = ["cat/1", "cat/1"]
+    if kind == "paths":
+        rows["images"] = [[{"bytes": None, "path": "a.png"}]] * 2
+    ds = datasets.Dataset.from_dict(rows, features=features)
+    if kind == "columns":
+        ds = ds.remove_columns("sample_id")
+    options = {"max_shard_size": "much"} if kind == "size" else {}
+    try:
+        publish(datasets.DatasetDict(train=ds), "me/photos", **options)
+    except PublishError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [("twice", "'cat/1' twice"), ("paths", "names files in 'images'"),
+     ("columns", "no column 'sample_id'"), ("size", "max_shard_size='much'")],
+)  # fmt: skip
+def test_rows_that_cannot_be_published(hub, kind, says):
+    assert says in hub.run(publish_rows, kind)
+    assert not hub.requests
+
+
 def test_a_split_that_is_gone_goes(hub, make_tree, put, check_loaded):
     put(make_tree("train/cat/1/a.png", "test/cat/2/a.png"))
     tree = make_tree("train/cat/1/a.png", under="other")

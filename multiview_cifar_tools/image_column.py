@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -95,7 +96,8 @@ class ImageColumn:
     """
 
     def __init__(
-        self, table: pa.Table, column: str, on_error: OnError, num_threads: int | None
+        self, table: pa.Table, column: str, on_error: OnError = "raise",
+        num_threads: int | None = None,
     ) -> None:
         self.table, self.column, self.on_error = table, column, on_error
         # Workers have the cores already.
@@ -162,14 +164,25 @@ class ImageColumn:
             if pixels is not None:
                 return pixels, real
         real[list(paths)] = True
-        starts, owners = self._starts[files], np.repeat(rows, views)
+        owners = np.repeat(rows, views)
         pixels, decoded = self._decode([
-            File(paths.get(i) or self._memory[starts[i] : starts[i] + length[i]].tobytes(),
-                 int(owners[i]), int(i - before[i]))
+            File(paths.get(i) or self.file_bytes(files[i]), int(owners[i]), int(i - before[i]))
             for i in np.flatnonzero(real).tolist()
         ])  # fmt: skip
         real[real] = decoded
         return pixels, real
+
+    def file_bytes(self, file: int) -> bytes:
+        """The bytes of a file by its number."""
+        start = self._starts[file]
+        return self._memory[start : start + self.index.length[file]].tobytes()
+
+    def all_bytes(self) -> Iterator[bytes]:
+        """The bytes of every file of the table, one after the other."""
+        memory = self._memory.data
+        for start, length in zip(self._starts.tolist(), self.index.length.tolist(), strict=True):
+            if length:
+                yield bytes(memory[start : start + length])
 
     def _find_uniform(self) -> tuple[Integers, Pixels, FlatLayout] | None:
         """Where each row begins, all runs of memory a row long, and the layout of all files.
@@ -187,10 +200,9 @@ class ImageColumn:
 
     def _find_layout(self, file: int) -> FlatLayout | None:
         """The layout of that file, which those of its length share if they are flat."""
-        start, length = int(self._starts[file]), int(self.index.length[file])
+        length = int(self.index.length[file])
         if length not in self._layouts:
-            data = self._memory[start : start + length].tobytes()
-            self._layouts[length] = read_flat_layout(data)
+            self._layouts[length] = read_flat_layout(self.file_bytes(file))
         return self._layouts[length]
 
     def _runs(self, files: int, length: int) -> Pixels:

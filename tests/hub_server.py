@@ -43,6 +43,7 @@ import re
 import secrets
 import shutil
 import socket
+import sys
 import threading
 import traceback
 from collections import Counter, defaultdict, deque
@@ -662,6 +663,9 @@ def clients(pipe):
 
     They read HF_ENDPOINT and HF_HOME when they are imported: so this process has to be a new one.
     """
+    # Of the tests' process, where scripts were loaded: here they would hide the client's own.
+    sys.path[:] = [path for path in sys.path
+                   if not os.path.isdir(os.path.join(path, "datasets_modules"))]  # fmt: skip
     import datasets  # noqa: F401
     import pytest  # noqa: F401
 

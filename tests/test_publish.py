@@ -374,6 +374,14 @@ def test_the_card(hub, photos, put):
         assert len(picture.getcolors(1 << 16)) > 50
 
 
+def test_images_that_are_none(hub, make_tree, put, check_loaded):
+    tree = make_tree("cat/1/a.png", "cat/1/b.png")
+    (tree / "cat/1/a.png").write_bytes(b"no image")
+    put(tree, {"verify": "none"})
+    assert "| 0 x 0 | unknown | 1 |" in hub.files("me/photos")["README.md"].decode()
+    check_loaded(tree, {"verify": "none"})
+
+
 def test_a_card_of_ones_own_is_kept(hub, photos, put):
     put(photos, license="mit")
     text = hub.files("me/photos")["README.md"].decode()

@@ -48,7 +48,13 @@ class RowIndex(NamedTuple):
     first: Integers  # (R,) the number of the row's first file
     views: Integers  # (R,) how many files it has
     address: Integers  # (F,)
-    length: Integers  # (F,) bytes; 0 for None, and for a path without bytes
+    length: Integers  # (F,) bytes; -1 for None, and for a path without bytes
+
+    def files_of(self, rows: Integers) -> Integers:
+        """The numbers of all files of these rows, one row behind the other."""
+        views = self.views[rows]
+        before = np.repeat(np.cumsum(views) - views, views)
+        return np.repeat(self.first[rows], views) + np.arange(len(before)) - before
 
 
 def index_rows(column: pa.ChunkedArray) -> RowIndex:
@@ -73,7 +79,7 @@ def _index_chunk(lists: Any) -> RowIndex:
     _, offsets_buffer, data = files.buffers()
     offsets = np.frombuffer(offsets_buffer, kind)[files.offset : files.offset + len(files) + 1]
     offsets = offsets.astype(np.int64)
-    lengths = np.where(np.asarray(files.is_valid()), np.diff(offsets), 0)
+    lengths = np.where(np.asarray(files.is_valid()), np.diff(offsets), -1)
     return RowIndex(starts[:-1], views, data.address + offsets[:-1], lengths)
 
 
@@ -153,20 +159,18 @@ class ImageColumn:
         Raises:
             BatchError: The images differ in size, or one cannot be decoded.
         """
-        views = self.index.views[rows]
-        before = np.repeat(np.cumsum(views) - views, views)
-        files = np.repeat(self.index.first[rows], views) + np.arange(len(before)) - before
-        length = self.index.length[files]
-        real = length > 0
+        files = self.index.files_of(rows)
+        real = self.index.length[files] >= 0
         paths = {} if real.all() else self._find_paths(rows)
         if not paths and real.any():
             pixels = self._copy_flat(files[real], rows)
             if pixels is not None:
                 return pixels, real
         real[list(paths)] = True
-        owners = np.repeat(rows, views)
+        owners = np.repeat(rows, self.index.views[rows])
+        numbers = files - self.index.first[owners]
         pixels, decoded = self._decode([
-            File(paths.get(i) or self.file_bytes(files[i]), int(owners[i]), int(i - before[i]))
+            File(paths.get(i) or self.file_bytes(files[i]), int(owners[i]), int(numbers[i]))
             for i in np.flatnonzero(real).tolist()
         ])  # fmt: skip
         real[real] = decoded
@@ -178,10 +182,12 @@ class ImageColumn:
         return self._memory[start : start + self.index.length[file]].tobytes()
 
     def all_bytes(self) -> Iterator[bytes]:
-        """The bytes of every file of the table, one after the other."""
+        """The bytes of every view of every row, one after the other."""
         memory = self._memory.data
-        for start, length in zip(self._starts.tolist(), self.index.length.tolist(), strict=True):
-            if length:
+        files = self.index.files_of(np.arange(len(self.index.views)))
+        starts, lengths = self._starts[files].tolist(), self.index.length[files].tolist()
+        for start, length in zip(starts, lengths, strict=True):
+            if length >= 0:
                 yield bytes(memory[start : start + length])
 
     def _find_uniform(self) -> tuple[Integers, Pixels, FlatLayout] | None:
@@ -193,7 +199,7 @@ class ImageColumn:
         if not len(length) or (views != views[0]).any() or (length != length[0]).any():
             return None
         # One behind the other: chunks may hold lists with gaps between them.
-        if not length[0] or (first != np.arange(len(views)) * views[0]).any():
+        if length[0] <= 0 or (first != first[0] + np.arange(len(views)) * views[0]).any():
             return None
         layout = self._find_layout(0)
         return layout and (self._starts[first], self._runs(int(views[0]), int(length[0])), layout)
@@ -232,7 +238,7 @@ class ImageColumn:
         lists = self.table[self.column].take(pa.array(rows)).to_pylist()
         files = [file for row in lists for file in row or ()]
         return {i: file["path"] for i, file in enumerate(files)
-                if file is not None and not file["bytes"] and file["path"] is not None}
+                if file is not None and file["bytes"] is None and file["path"] is not None}
 
     def _decode(self, files: list[File]) -> tuple[Pixels, Mask]:
         """These files decoded (N, H, W, C), and which of them could be, (all files,)."""

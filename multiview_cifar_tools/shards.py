@@ -98,7 +98,7 @@ def row_sizes(dataset: datasets.Dataset) -> Integers:
     total = np.zeros(len(dataset), np.int64)
     for column in image_columns(dataset.features):
         index = index_rows(dataset.data.table[column])
-        ends = np.concatenate([[0], np.cumsum(index.length)])
+        ends = np.concatenate([[0], np.cumsum(np.maximum(index.length, 0))])
         total += ends[index.first + index.views] - ends[index.first]
     return total
 

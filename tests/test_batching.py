@@ -298,6 +298,13 @@ def test_a_corrupt_image_is_named(fails):
         BatchReader(ds)[[0, 1]]
 
 
+def test_an_empty_file_is_no_missing_view(fails):
+    ds = make_rows([2, 1], lambda _: b"")
+    with fails("BatchError", "View 0 of cat/0 is no image"):
+        BatchReader(ds)[[0, 1]]
+    assert not BatchReader(ds, on_error="skip_view")[[0, 1]]["view_mask"].any()
+
+
 @pytest.mark.parametrize("num_threads", [1, 3])
 def test_a_corrupt_image_can_be_skipped(num_threads, caplog):
     good, bad = make_rows([2, 1], png), make_rows([3], lambda _: b"no image")

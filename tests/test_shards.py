@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import multiview_cifar
 from multiview_cifar_tools import shards
+from multiview_cifar_tools.card import image_kinds
 from multiview_cifar_tools.shards import (
     cut_by_bytes,
     digest_rows,
@@ -44,6 +45,13 @@ def test_the_sizes_of_rows():
     right = [sum(len(view["bytes"]) for view in views if view)
              for views in ds.data.table["images"].to_pylist()]  # fmt: skip
     assert row_sizes(ds).tolist() == right
+
+
+def test_the_kinds_of_images_in_a_slice():
+    ds = datasets.concatenate_datasets([make_rows([2, 3], png), make_rows([1], size=(6, 6))])
+    assert list(image_kinds(ds)) == [(5, 4, "RGB")] * 5 + [(6, 6, "RGB")]
+    assert list(image_kinds(ds.select(range(1, 3)))) == [(5, 4, "RGB")] * 3 + [(6, 6, "RGB")]
+    assert row_sizes(ds.select(range(1, 2))).tolist() == row_sizes(ds).tolist()[1:2]
 
 
 def write(ds, path, rows=None):

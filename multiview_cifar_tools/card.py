@@ -125,8 +125,9 @@ def describe(splits: Splits, repo_id: str, made_with: dict[str, Any]) -> str:
               for i, name in enumerate(names)]
     lines += [f"| all | {' | '.join(str(len(ds)) for ds in splits.values())} |", "", "## Views", ""]
     views = np.concatenate([index_rows(ds.data.table["images"]).views for ds in splits.values()])
-    lines.append(f"{views.min()} to {views.max()} views a sample, {views.mean():.1f} on average, "
-                 f"{views.sum()} in all. Image columns: "
+    few, many = views.min(), views.max()
+    counted = f"{few}" if few == many else f"{few} to {many} (on average {views.mean():.1f})"
+    lines.append(f"{counted} views a sample, {views.sum()} in all. Image columns: "
                  f"{', '.join(f'`{column}`' for column in image_columns(features))}.")
     lines += ["", "| image size | mode | images |", "|---|---|---:|"]
     kinds = Counter(kind for ds in splits.values() for kind in image_kinds(ds))

@@ -41,7 +41,7 @@ from multiview_cifar_tools.image_column import (
     Integers,
     Mask,
     OnError,
-    is_image_sequence,
+    image_columns,
 )
 
 Ragged = Literal["pad", "flat", "list", "error"]
@@ -114,7 +114,7 @@ class BatchReader:
         num_threads: int | None = None,
     ) -> None:
         features = dataset.features  # a copy, and not a cheap one
-        pictures = [name for name, feature in features.items() if is_image_sequence(feature)]
+        pictures = image_columns(features)
         others = [name for name in features if name not in pictures]
         if column not in pictures:
             raise BatchError(f"There is no column {column!r} of image sequences. Expected one of "
@@ -348,11 +348,15 @@ class BatchReader:
 
 def cut(order: Integers, batch_size: int, drop_last: bool) -> Iterator[Integers]:
     """The pieces of `batch_size` of it, without the last one where that is short and dropped."""
+    for number in range(count_batches(len(order), batch_size, drop_last)):
+        yield order[number * batch_size :][:batch_size]
+
+
+def count_batches(samples: int, batch_size: int, drop_last: bool) -> int:
+    """How many pieces `cut` makes of so many samples; BatchError where `batch_size` is none."""
     if batch_size < 1:
         raise BatchError(f"batch_size={batch_size} is not right. Expected 1 or more.", "batch_size")
-    stop = len(order) // batch_size * batch_size if drop_last else len(order)
-    for at in range(0, stop, batch_size):
-        yield order[at : at + batch_size]
+    return samples // batch_size if drop_last else -(-samples // batch_size)
 
 
 def spread(values: npt.NDArray[Any], mask: Mask, fill: int = 0) -> npt.NDArray[Any]:

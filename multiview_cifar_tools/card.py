@@ -20,13 +20,15 @@ import PIL.ImageDraw
 import PIL.ImageFont
 import yaml
 
+from multiview_cifar import FLAT_MODES
 from multiview_cifar_tools import __version__
 from multiview_cifar_tools.decoding import PNG_SIGNATURE
-from multiview_cifar_tools.image_column import ImageColumn, Integers, index_rows
-from multiview_cifar_tools.shards import PublishError, features_json, image_columns
+from multiview_cifar_tools.image_column import ImageColumn, Integers, image_columns, index_rows
+from multiview_cifar_tools.shards import PublishError, features_json
 
 MARKS = ("<!-- multiview-cifar: from here -->", "<!-- multiview-cifar: to here -->")
 PICTURE = "views.png"
+PNG_MODES = {bytes([8, kind]): mode for mode, kind in FLAT_MODES.items()}  # bit depth, colour type
 THUMBNAIL, MARGIN, LETTER = 64, 4, 12  # pixels
 MOST_CLASSES, MOST_VIEWS = 40, 8  # in the picture
 # https://huggingface.co/docs/hub/datasets-cards, "size_categories"
@@ -155,10 +157,9 @@ def image_kinds(ds: datasets.Dataset) -> Iterator[tuple[int, int, str]]:
 
 def image_kind(data: bytes) -> tuple[int, int, str]:
     """(width, height, mode) of an image; a plain PNG's from its header (PNG 11.2.2)."""
-    modes = {b"\x08\x00": "L", b"\x08\x02": "RGB", b"\x08\x06": "RGBA"}
-    if data[:8] == PNG_SIGNATURE and data[24:26] in modes:
+    if data[:8] == PNG_SIGNATURE and data[24:26] in PNG_MODES:
         width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
-        return width, height, modes[data[24:26]]
+        return width, height, PNG_MODES[data[24:26]]
     try:
         with PIL.Image.open(io.BytesIO(data)) as image:
             return (*image.size, image.mode)

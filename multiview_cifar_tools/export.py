@@ -20,7 +20,8 @@ import PIL.Image
 
 from multiview_cifar import MultiviewError, OptionError, natural_key
 from multiview_cifar_tools import build
-from multiview_cifar_tools.shards import image_columns, iterate_rows
+from multiview_cifar_tools.image_column import image_columns
+from multiview_cifar_tools.shards import iterate_rows
 
 EXTENSIONS = {"JPEG": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2", "PPM": ".ppm"}  # else the format
 CONVERSIONS = ("mode", "image_size", "encoding")

@@ -301,6 +301,7 @@ class ImageColumn:
         return names
 
 
-def is_image_sequence(feature: Any) -> bool:
-    """Whether a feature is `Sequence(Image())`, which is `List(Image())` from datasets 4 on."""
-    return isinstance(getattr(feature, "feature", None), datasets.Image)
+def image_columns(features: datasets.Features) -> list[str]:
+    """The columns that are `Sequence(Image())`, which is `List(Image())` from datasets 4 on."""
+    return [name for name, feature in features.items()
+            if isinstance(getattr(feature, "feature", None), datasets.Image)]

@@ -18,7 +18,7 @@ from typing import Any, Unpack
 import datasets
 import numpy as np
 
-from multiview_cifar_tools.batching import BatchReader, ReadOptions, cut
+from multiview_cifar_tools.batching import BatchReader, ReadOptions, count_batches, cut
 
 try:
     import jax
@@ -66,7 +66,7 @@ class JaxBatches:
 
     def __len__(self) -> int:
         """Number of batches."""
-        return len(list(self._cut()))
+        return count_batches(len(self.reader), self.batch_size, self.drop_last)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """One epoch of batches: arrays on the device, lists for columns that are no numbers."""
@@ -83,7 +83,7 @@ class JaxBatches:
         if waiting is not None:
             yield waiting
 
-    def _cut(self, epoch: int = 0) -> Iterator[Any]:
+    def _cut(self, epoch: int) -> Iterator[Any]:
         return cut(self.reader.order(self.shuffle, epoch), self.batch_size, self.drop_last)
 
     def _send(self, values: Any) -> Any:

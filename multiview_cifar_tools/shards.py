@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from multiview_cifar import MultiviewError
-from multiview_cifar_tools.image_column import Integers, index_rows, is_image_sequence
+from multiview_cifar_tools.image_column import Integers, image_columns, index_rows
 
 DIGESTS = b"multiview_cifar.digests"  # DIGEST_BYTES a row, one behind the other, in hexadecimal
 DIGEST_BYTES = 16
@@ -67,11 +67,6 @@ def _without_defaults(info: Any) -> Any:
     left_out = {"id": None, "length": -1, "mode": None, "decode": True}
     kept = {k: v for k, v in info.items() if k not in left_out or v != left_out[k]}
     return {key: _without_defaults(value) for key, value in kept.items()}
-
-
-def image_columns(features: datasets.Features) -> list[str]:
-    """The columns of image sequences."""
-    return [name for name, feature in features.items() if is_image_sequence(feature)]
 
 
 def check_rows(name: str, dataset: datasets.Dataset) -> None:

@@ -19,7 +19,7 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
-from multiview_cifar_tools.batching import PER_VIEW, BatchReader, ReadOptions, cut
+from multiview_cifar_tools.batching import PER_VIEW, BatchReader, ReadOptions, count_batches, cut
 from multiview_cifar_tools.image_column import BatchError
 
 try:
@@ -88,7 +88,7 @@ def to_tf_dataset(
         return {field.name: field.unflatten(tensors) for field in fields}
 
     number, numbers = tf.TensorSpec((), tf.int64), tf.TensorSpec((None,), tf.int64)
-    count = len(list(cut(reader.order(False, 0), batch_size, drop_remainder)))
+    count = count_batches(len(reader), batch_size, drop_remainder)
     epoch = tf.data.Dataset.from_generator(cut_epoch, output_signature=(number, numbers))
     epoch = epoch.apply(tf.data.experimental.assert_cardinality(count))
     return epoch.map(read_tensors, num_parallel_calls=2).prefetch(tf.data.AUTOTUNE)

@@ -541,6 +541,7 @@ class Tree:
     root: str
     listings: list[bytes] = field(default_factory=list)
     ignored: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    hidden: list[str] = field(default_factory=list)  # never taken, and never worth a warning
     fingerprint: str = ""
 
     @property
@@ -549,12 +550,13 @@ class Tree:
         return _some(itertools.chain.from_iterable(self.ignored.values())) or "nothing"
 
 
-def scan_folder(data_dir: str) -> Tree:
+def scan_folder(data_dir: str, stats: bool = True) -> Tree:
     """List a folder and all below it: a stat for every file, none is opened.
 
     The fingerprint covers path, size, mtime and ctime (ns) of every visible file and the path of
     every folder. It cannot see a file rewritten with the same size and the clock set back.
     LayoutError where a folder may not be listed. Of a file, an archive, only the fingerprint.
+    Without `stats` it is twice as fast, and takes every file for one of 0 bytes.
     """
     if os.path.isfile(data_dir):
         stat = os.stat(data_dir)
@@ -568,12 +570,15 @@ def scan_folder(data_dir: str) -> Tree:
                 for entry in entries:
                     name = entry.name
                     if name[0] == "." or name in SYSTEM_NAMES:
+                        tree.hidden.append(prefix + name)
                         continue
                     try:
                         is_folder = entry.is_dir()
                     except OSError:  # a link to itself
                         is_folder = True
-                    if not is_folder:  # a link to nothing is a file, one that cannot be read
+                    if not is_folder and not stats:
+                        files.append((name, 0, 0, 0))
+                    elif not is_folder:  # a link to nothing is a file, one that cannot be read
                         stat = entry.stat() if entry.is_file() else os.lstat(entry)
                         files.append((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
                     elif entry.is_symlink() and _leads_up(data_dir, prefix + name):

@@ -1,6 +1,7 @@
 """The command line: `python -m multiview_cifar_tools`, or `multiview-cifar` once installed.
 
-A verb is a module with two functions: `add_parser` declares it, `run` does it.
+A verb is a module with two functions: `add_parser` declares it; `run` does it and returns the exit
+code, or None for 0.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ VERBS = (build, publish, export)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; the exit code: 0, 1 after an error, 2 after wrong use."""
+    """Run one verb; the exit code: 0, 1 after an error or where problems were found, 2 after wrong
+    use.
+    """
     parser = argparse.ArgumentParser(
         prog="multiview-cifar", description="Folders of multi-view images as datasets."
     )
@@ -28,14 +31,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         verb_parser.set_defaults(run=verb.run)
     args = parser.parse_args(argv)
     try:
-        args.run(args)
+        code: int | None = args.run(args)
     except (MultiviewError, OSError, KeyboardInterrupt) as error:
         if args.debug:
             raise
         message = "interrupted" if isinstance(error, KeyboardInterrupt) else f"error: {error}"
         print(f"{parser.prog}: {message}", file=sys.stderr)
         return 2 if isinstance(error, OptionError) else 1
-    return 0
+    return code or 0
 
 
 if __name__ == "__main__":

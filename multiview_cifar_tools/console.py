@@ -1,0 +1,41 @@
+"""What the command line prints: tables that `rich` draws in a terminal, plain text in a pipe."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterable, Sequence
+
+import rich.box
+import rich.console
+import rich.table
+import rich.text
+
+
+def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table to stdout; columns of numbers stand to the right.
+
+    In a pipe a row is one line, however long, and columns are two blanks apart.
+    """
+    terminal = sys.stdout.isatty()
+    table = rich.table.Table(
+        title=title, title_justify="left", title_style="bold", header_style="bold" * terminal,
+        box=rich.box.ROUNDED if terminal else None, padding=(0, 2 - terminal, 0, 0 + terminal),
+    )  # fmt: skip
+    rows = [list(row) for row in rows]
+    for i, name in enumerate(header):
+        numbers = all(isinstance(row[i], (int, float)) for row in rows)
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(rich.text.Text(printable(str(cell))) for cell in row))
+    if terminal:
+        rich.console.Console().print(table)
+        return
+    text = io.StringIO()
+    rich.console.Console(file=text, width=1 << 16).print(table)
+    print("\n".join(line.rstrip() for line in text.getvalue().splitlines()))
+
+
+def printable(text: str) -> str:
+    r"""The text with what is no visible character as an escape: a file may be called "\x1b[31m"."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -1,0 +1,43 @@
+"""The frame of every HTML page that the tools write: one file, no server, no network."""
+
+from __future__ import annotations
+
+import html
+
+# Nothing but what stands in the page itself may be loaded: the browser holds us to it.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+STYLE = """\
+:root { color-scheme: light dark;
+  --text: light-dark(#1c1e21, #e6e6e6); --quiet: light-dark(#5a6068, #a0a6ad);
+  --back: light-dark(#ffffff, #16181b); --panel: light-dark(#f3f4f6, #22252a);
+  --line: light-dark(#d4d7dc, #3a3f46); --accent: light-dark(#1f5fbf, #7fb2ff); }
+* { box-sizing: border-box; }
+body { margin: 0; padding: 1rem; background: var(--back); color: var(--text);
+  font: 15px/1.45 system-ui, sans-serif; }
+h1 { font-size: 1.4rem; margin: 0 0 .5rem; } h2 { font-size: 1.1rem; margin: 1.5rem 0 .5rem; }
+table { border-collapse: collapse; } .wide { overflow-x: auto; }
+th, td { padding: .2rem .6rem; border-bottom: 1px solid var(--line); text-align: left;
+  vertical-align: top; overflow-wrap: anywhere; }
+.number { text-align: right; font-variant-numeric: tabular-nums; } .quiet { color: var(--quiet); }
+"""
+
+
+def html_page(title: str, body: str, style: str = "", script: str = "") -> str:
+    """A whole page. `title` is text; `body`, `style` and `script` stand in it as they are."""
+    return f"""\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(title)}</title>
+<style>
+{STYLE}{style}</style>
+</head>
+<body>
+{body}
+{f"<script>{script}</script>" if script else ""}
+</body>
+</html>
+"""

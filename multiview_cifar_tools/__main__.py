@@ -7,13 +7,17 @@ code, or None for 0.
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
 from multiview_cifar import MultiviewError, OptionError
-from multiview_cifar_tools import __version__, build, export, publish
+from multiview_cifar_tools import __version__, build, export, plan, publish
 
-VERBS = (build, publish, export)
+VERBS = (build, plan, publish, export)
+
+INTERRUPTED = "interrupted; nothing half-written was left"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,15 +34,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         verb_parser.add_argument("--debug", action="store_true", help="show errors with traceback")
         verb_parser.set_defaults(run=verb.run)
     args = parser.parse_args(argv)
+    os.register_at_fork(after_in_child=_end_at_ctrl_c)
     try:
         code: int | None = args.run(args)
-    except (MultiviewError, OSError, KeyboardInterrupt) as error:
-        if args.debug:
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has enough, as in "... | head"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except BaseException as error:
+        interrupted = _is_interrupt(error)
+        if args.debug or not (interrupted or isinstance(error, (MultiviewError, OSError))):
             raise
-        message = "interrupted" if isinstance(error, KeyboardInterrupt) else f"error: {error}"
-        print(f"{parser.prog}: {message}", file=sys.stderr)
+        print(f"{parser.prog}: {INTERRUPTED if interrupted else f'error: {error}'}",
+              file=sys.stderr)  # fmt: skip
         return 2 if isinstance(error, OptionError) else 1
     return code or 0
+
+
+def _end_at_ctrl_c() -> None:
+    """In a worker process, to which a terminal sends Ctrl-C too: without a traceback of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether it is Ctrl-C, or came of it: `datasets` raises a TimeoutError on its way out."""
+    return error is not None and (
+        isinstance(error, KeyboardInterrupt) or _is_interrupt(error.__context__)
+    )
 
 
 if __name__ == "__main__":

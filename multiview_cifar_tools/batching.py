@@ -22,9 +22,9 @@ import hashlib
 import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from copy import copy
 from functools import cached_property, reduce
-from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 import datasets
@@ -43,6 +43,7 @@ from multiview_cifar_tools.image_column import (
     OnError,
     image_columns,
 )
+from multiview_cifar_tools.whole import whole
 
 Ragged = Literal["pad", "flat", "list", "error"]
 Draws = Literal["per_sample", "per_view"]
@@ -221,26 +222,28 @@ class BatchReader:
                              ' Expected samples, and ragged="pad" or "error".')
         widest = copy(self)
         widest.num_views = self.num_views or int(self._images.index.views[self._rows].max())
-        partial = Path(f"{memmap}.partial")  # so that a broken run leaves no file of that name
         images: Any = None
         parts: dict[str, list[Any]] = {}
-        with datasets.utils.tqdm(total=len(self), unit=" samples", desc="Reading images") as bar:
+        with (
+            nullcontext() if memmap is None else whole(memmap) as partial,
+            datasets.utils.tqdm(total=len(self), unit=" samples", desc="Reading images") as bar,
+        ):
             for samples in cut(np.arange(len(self)), 64, drop_last=False):
                 batch = widest[samples]
                 pixels = batch.pop("images")
                 if images is None:
                     first, shape = self._rows[samples[0]], pixels.shape[2:]
-                    whole = (len(self), *pixels.shape[1:])
-                    images = (np.empty(whole, pixels.dtype) if memmap is None else
-                              np.lib.format.open_memmap(partial, "w+", pixels.dtype, whole))
+                    all_of_it = (len(self), *pixels.shape[1:])
+                    images = (np.empty(all_of_it, pixels.dtype) if partial is None else
+                              np.lib.format.open_memmap(partial, "w+", pixels.dtype, all_of_it))
                 self._images.check_size(first, shape, self._rows[samples[0]], pixels.shape[2:])
                 images[samples] = pixels
                 for name, values in batch.items():
                     parts.setdefault(name, []).append(values)
                 bar.update(len(samples))
+            if partial is not None:
+                images.flush()
         if memmap is not None:
-            images.flush()
-            os.replace(partial, memmap)
             images = np.load(memmap, mmap_mode="r")
         return {"images": images, **{name: join(values) for name, values in parts.items()}}
 

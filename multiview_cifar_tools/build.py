@@ -15,6 +15,7 @@ import datasets
 from multiview_cifar import CHOICES, MultiviewCifar, MultiviewCifarConfig
 
 CONFIGS = [name for name in MultiviewCifar.builder_configs if name != "default"]
+VALUES = "A VALUE is JSON or plain text; None is to leave it out."
 DESCRIPTION = """\
 Build the dataset of a folder, or open it if it was built and the folder is as it was then.
 Print its splits, its features, where its files lie and how to load it.
@@ -56,11 +57,7 @@ def add_all_options(parser: argparse.ArgumentParser) -> None:
     """How and where to build, and an argument for each option of the dataset."""
     parser.add_argument("--cache-dir", metavar="DIR", help="where to build (default: HF's cache)")
     parser.add_argument("--num-proc", metavar="N", type=_positive, help="processes that build")
-    add_options(
-        parser.add_argument_group(
-            "options of the dataset", "A VALUE is JSON or plain text; None is to leave it out."
-        )
-    )
+    add_options(parser.add_argument_group("options of the dataset", VALUES))
 
 
 def add_options(group: argparse._ArgumentGroup) -> None:

@@ -13,9 +13,10 @@ import rich.text
 
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table to stdout; columns of numbers stand to the right.
+    """Print a table to stdout, and an empty line; nothing where there are no rows.
 
-    In a pipe a row is one line, however long, and columns are two blanks apart.
+    Columns of numbers stand to the right. In a pipe a row is one line, however long, and columns
+    are two blanks apart.
     """
     terminal = sys.stdout.isatty()
     table = rich.table.Table(
@@ -23,17 +24,19 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[objec
         box=rich.box.ROUNDED if terminal else None, padding=(0, 2 - terminal, 0, 0 + terminal),
     )  # fmt: skip
     rows = [list(row) for row in rows]
+    if not rows:
+        return
     for i, name in enumerate(header):
         numbers = all(isinstance(row[i], (int, float)) for row in rows)
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(rich.text.Text(printable(str(cell))) for cell in row))
     if terminal:
-        rich.console.Console().print(table)
+        rich.console.Console().print(table, "")
         return
     text = io.StringIO()
     rich.console.Console(file=text, width=1 << 16).print(table)
-    print("\n".join(line.rstrip() for line in text.getvalue().splitlines()))
+    print("\n".join(line.rstrip() for line in text.getvalue().splitlines()), end="\n\n")
 
 
 def printable(text: str) -> str:

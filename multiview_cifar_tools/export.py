@@ -22,6 +22,7 @@ from multiview_cifar import MultiviewError, OptionError, natural_key
 from multiview_cifar_tools import build
 from multiview_cifar_tools.image_column import image_columns
 from multiview_cifar_tools.shards import iterate_rows
+from multiview_cifar_tools.whole import whole
 
 EXTENSIONS = {"JPEG": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2", "PPM": ".ppm"}  # else the format
 CONVERSIONS = ("mode", "image_size", "encoding")
@@ -34,7 +35,7 @@ class ExportError(MultiviewError):
 def export(
     splits: Mapping[str, datasets.Dataset], folder: str | os.PathLike[str]
 ) -> dict[str, Any]:
-    """Write every view of every row to a file of its own.
+    """Write every view of every row to a file of its own; broken off, it leaves no folder.
 
     Args:
         splits: Rows of `multiview_cifar`, built here or loaded from the Hub: a `DatasetDict`.
@@ -56,12 +57,16 @@ def export(
     folders: dict[str, str] = {}
     orders: set[tuple[str | None, ...]] = set()
     total = sum(map(len, splits.values()))
-    with datasets.utils.tqdm(total=total, unit=" samples", desc="Writing files") as bar:
+    os.makedirs(os.path.dirname(root), exist_ok=True)
+    with (
+        whole(root) as partial,
+        datasets.utils.tqdm(total=total, unit=" samples", desc="Writing files") as bar,
+    ):
         for split, ds in splits.items():
             for row in iterate_rows(ds):
                 for path, data in row_files(row, split, features):
-                    file = os.path.join(root, path)
-                    os.makedirs(os.path.dirname(file), exist_ok=True)
+                    file = partial / path
+                    file.parent.mkdir(parents=True, exist_ok=True)
                     with open(file, "xb") as stream:
                         stream.write(data)
                 class_folder = row["sample_id"].partition("/")[0]

@@ -141,6 +141,13 @@ def test_debug_shows_the_traceback(run):
     assert "LayoutError" in done.stderr.splitlines()[-1]
 
 
+def test_a_reader_that_has_enough(make_tree, tmp_path):
+    make_tree("cat/1/a.png")
+    done = subprocess.run(["bash", "-c", f"{' '.join(MODULE)} plan photos | head -c 0"],
+                          cwd=tmp_path, env=ENVIRONMENT, capture_output=True)  # fmt: skip
+    assert done.stderr == b""
+
+
 USAGE = {
     "no verb": ([], "VERB"),
     "unknown verb": (["fold"], "build"),
@@ -160,21 +167,42 @@ def test_wrong_use(run, arguments, says):
     assert says in done.stderr.splitlines()[-1]
 
 
-def test_control_c_is_one_line(make_tree, tmp_path):
+INTERRUPTED = "multiview-cifar: interrupted; nothing half-written was left\n"
+SLOW = ["--image-size", "[512, 512]", "--encoding", "webp"]  # some 10 s for 300 images
+
+
+@pytest.mark.parametrize("num_proc", [1, 2])
+def test_control_c_is_one_line(num_proc, make_tree, tmp_path):
     make_tree(*(f"cat/{i}/a.png" for i in range(300)))
-    slow = ["--image-size", "[512, 512]", "--encoding", "webp"]  # some 10 s
+    arguments = ["build", "photos", "--cache-dir", "cache", "--num-proc", num_proc, *SLOW]
+    interrupted = interrupt(arguments, tmp_path, lambda: [*tmp_path.glob("cache/**/*.arrow")])
+    assert interrupted == INTERRUPTED
+    assert not [*tmp_path.glob("cache/**/*.arrow")]
+
+
+def test_an_interrupted_export_leaves_no_folder(make_tree, tmp_path):
+    make_tree(*(f"cat/{i}/a.png" for i in range(20_000)))
+    started = tmp_path / "files"
+    arguments = ["export", "photos", started / "here", "--cache-dir", "cache"]
+    interrupted = interrupt(arguments, tmp_path, lambda: [*started.glob(".here*/**/*.png")])
+    assert interrupted == INTERRUPTED
+    assert [*started.iterdir()] == []
+
+
+def interrupt(arguments, folder, begun):
+    """The stderr of a command that gets Ctrl-C as soon as it has begun to write."""
     process = subprocess.Popen(
-        [*MODULE, "build", "photos", "--cache-dir", "cache", *slow],
-        cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True,
+        [*MODULE, *map(str, arguments)], cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 60
-    while not [*tmp_path.glob("cache/**/*.arrow")] and time.monotonic() < deadline:
+    while not begun() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the workers too
     _, stderr = process.communicate(timeout=60)
-    assert stderr == "multiview-cifar: interrupted\n"
     # Where Ctrl-C meets Python within the exec() of an import, it ends by the signal all the same.
     assert process.returncode in (1, -signal.SIGINT)
+    return stderr
 
 
 def test_help_and_version(run, command):

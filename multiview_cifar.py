@@ -9,7 +9,8 @@ and `datasets`, and Pillow only where an image has to be opened.
           0001/               sample_id    "cat/0001", unique in its split
             view_0.png        view_names   ["view_0", "view_1"], aligned with images
             view_1.png        view_labels  Sequence(ClassLabel), where the layout has them
-      test/ ...               and a Sequence(Image()) for each further image column
+      test/ ...               a Sequence(Image()) for each further image column
+    metadata.csv              and the columns of this file (or .jsonl, .parquet), where there is one
 
     datasets.load_dataset("./multiview_cifar.py", data_dir="photos", trust_remote_code=True)   # 3.x
     multiview_cifar.load_dataset(data_dir="photos")                                     # 3.6 to 5.x
@@ -18,8 +19,8 @@ Beside folders it knows an embedded example, "shapes", and "cifar10" and "cifar1
 files it downloads and turns multi-view: a sample is several images of one class.
 
 From top to bottom: the options, the builder, `load_dataset`; then plain functions in the order in
-which they are called: list the folder, match its names to the layout, plan the rows, read images;
-last the CIFARs.
+which they are called: list the folder, match its names to the layout, plan the rows, join their
+metadata, read images; last the CIFARs.
 """
 
 from __future__ import annotations
@@ -66,8 +67,13 @@ SPLIT_WORDS = {word: split for split, words in {
 FLAT_MODES = {"L": 0, "RGB": 2, "RGBA": 6}  # and their colour type in a PNG's header
 
 FIELDS = ("split", "label", "sample", "view", "view_label")
+OWN_COLUMNS = {"label", "sample_id", "view_names", "view_labels"}  # beside images
+METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+NO_IMAGES = "files that are no images"
+KEY_COLUMNS = ("sample_id", *FIELDS)  # of metadata: always text, as 0001 is not 1
 CHOICES: dict[str, tuple[str | None, ...]] = {  # of every option that takes one of a few values
     "on_missing_view": ("raise", "skip_sample", "null"),
+    "on_missing_metadata": ("raise", "null"),
     "view_sampling": ("first", "even", "random"),
     "verify": ("signature", "decode", "none"),
     "on_error": ("raise", "skip_view", "skip_sample"),
@@ -140,8 +146,8 @@ CIFAR = {
 }
 # Options that mean nothing where there is no folder.
 REFUSED = dict.fromkeys(CIFAR, "layout split_ratios view_names on_missing_view view_sampling "
-                               "verify on_error".split())
-REFUSED["shapes"] = "data_dir layout split_ratios".split()
+                               "verify on_error drop_metadata on_missing_metadata".split())
+REFUSED["shapes"] = "data_dir layout split_ratios drop_metadata on_missing_metadata".split()
 
 
 class MultiviewError(ValueError):
@@ -157,7 +163,9 @@ class OptionError(MultiviewError):
 
 
 class LayoutError(MultiviewError):
-    """The names in the folder do not fit the layout; `.path` is relative to `data_dir`."""
+    """The names in the folder do not fit the layout, or its metadata do not fit the names; `.path`
+    is relative to `data_dir`.
+    """
 
 
 class ImageError(MultiviewError):
@@ -196,6 +204,11 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
             are a sample of "cifar10" or "cifar100".
         split_ratios: {"train": 0.8, "test": 0.2} for a tree with no split level. Each sample goes
             by its own hash, so that new samples move none of the old ones.
+        drop_metadata: True ignores metadata.csv, metadata.jsonl and metadata.parquet, which
+            otherwise add their columns to the rows.
+        on_missing_metadata: What becomes of a sample or view without metadata, and of metadata
+            without a sample or view: "raise", or "null" (None stands in their place; they are
+            ignored, and logged).
         verify: How an image is checked: "signature" (first and last bytes; in doubt Pillow
             decides), "decode" (every pixel) or "none".
         on_error: What becomes of an unreadable image: "raise", "skip_view" (a missing view) or
@@ -218,6 +231,8 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
     view_sampling: str = "even"
     seed: int = 0
     split_ratios: dict[str, float] | None = None
+    drop_metadata: bool = False
+    on_missing_metadata: str = "raise"
     verify: str = "signature"
     on_error: str = "raise"
     mode: str | None = None
@@ -255,15 +270,7 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
     def plan(self) -> Plan:
         """All rows of `data_dir`, made when first asked for: an open cache needs none of it."""
         if self._tree is not None:
-            # Some hundred thousand strings and tuples and no cycle among them: one full search for
-            # garbage takes 50 ms and more at 20,000 files.
-            collecting = gc.isenabled()
-            gc.disable()
-            try:
-                self._plan, self._tree = plan_rows(self._tree, self), None
-            finally:
-                if collecting:
-                    gc.enable()
+            self._plan, self._tree = plan_rows(self._tree, self), None
         assert self._plan is not None  # but in worker processes, which are given their rows
         return self._plan
 
@@ -289,6 +296,7 @@ def check_options(config: MultiviewCifarConfig) -> None:
          'a list of different names, such as ["front", "left"]'),
         ("split_ratios", ratios is None or _are_ratios(ratios),
          'shares above 0 that add up to 1, such as {"train": 0.8, "test": 0.2}'),
+        ("drop_metadata", isinstance(config.drop_metadata, bool), "True or False"),
         ("image_size", size is None or (isinstance(size, (list, tuple)) and len(size) == 2
                                         and all(_is_count(n, 1) for n in size)),
          "(height, width) in pixels, such as (32, 32)"),
@@ -630,7 +638,7 @@ def read_listings(tree: Tree) -> tuple[list[str], list[tuple[str, int]]]:
             if _is_image(name):
                 images.append((prefix + name, size))
             else:
-                tree.ignored["files that are no images"].append(prefix + name)
+                tree.ignored[NO_IMAGES].append(prefix + name)
     paths = [*folders, *(path for path, _ in images)]
     try:
         "".join(paths).encode()
@@ -669,7 +677,7 @@ class Template(NamedTuple):
 def parse_layout(layout: str | Mapping[str, str]) -> dict[str, Template]:
     """The template of each image column; OptionError where a column or a field is wrong."""
     texts = {"images": layout} if isinstance(layout, str) else layout
-    taken = {"label", "sample_id", "view_names", "view_labels", ""}
+    taken = OWN_COLUMNS | {""}
     good = isinstance(texts, Mapping) and "images" in texts and not taken & set(texts)
     if not good or not all(isinstance(text, str) for text in texts.values()):
         raise OptionError(f'layout={layout!r} is not right. Expected a template such as "{{label}}/'
@@ -722,9 +730,11 @@ def detect_layout(images: Sequence[tuple[str, int]], tree: Tree) -> str:
                           f"class/sample/view.png; supported: {SUPPORTED}.", tree.root)
     tops = list(dict.fromkeys(path.partition("/")[0] for path, _ in images if "/" in path))
     splits = [top for top in tops if top.lower() in SPLIT_WORDS]
-    layout = "{split}/{label}/{sample}/{view}" if splits == tops else "{label}/{sample}/{view}"
+    has_splits = bool(tops) and splits == tops
+    layout = "{split}/" * has_splits + "{label}/{sample}/{view}"
     if all(path.count("/") > layout.count("/") for path, _ in images):
-        hint = f" Of {_some(tops)} only {_some(splits)} would be a split." if splits else ""
+        mixed = splits and not has_splits
+        hint = f" Of {_some(tops)} only {_some(splits)} would be a split." if mixed else ""
         raise LayoutError(f"Every image stands deeper than {layout}, such as {images[0][0]}.{hint} "
                           "Expected [split/]class/sample/view: pass a data_dir further down, or "
                           'say with layout="..." what the folders mean.', images[0][0])
@@ -834,6 +844,8 @@ class Sample(NamedTuple):
     view_names: tuple[str | None, ...]
     view_labels: tuple[int | None, ...]  # () where the layout has none
     paths: tuple[tuple[str | None, ...], ...]  # a file a view for each image column
+    metadata: Mapping[str, Any] = {}  # a value for each further column
+    view_metadata: Mapping[str, list[Any]] = {}  # or a value a view
 
 
 class Plan(NamedTuple):
@@ -845,6 +857,21 @@ class Plan(NamedTuple):
     rows_a_batch: int
 
 
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Without the search for cycles: among some hundred thousand strings and tuples there are none,
+    and a full search takes 50 ms and more at 20,000 files.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@no_garbage_collection()
 def plan_rows(tree: Tree, config: MultiviewCifarConfig) -> Plan:
     """Turn names into rows: splits, labels, samples and views, in their final order.
 
@@ -868,11 +895,15 @@ def plan_rows(tree: Tree, config: MultiviewCifarConfig) -> Plan:
     labels = sorted({label for _, label, _ in samples}, key=natural_key)
     class_names, numbers = number_labels(labels, config.class_names)
     rows = make_rows(samples, numbers, view_labels, tree, config)
+    features = row_features(list(templates), class_names, view_labels)
+    if not config.drop_metadata and (files := find_metadata(tree, templates, samples)):
+        metadata = read_metadata(files, tree.root, samples, fields, features)
+        rows = join_metadata(rows, metadata, samples, view_labels, tree, config)
+        features.update(metadata.features)
     splits = split_rows(rows, "split" in fields, config)
     _log(tree, splits, class_names)
     area = config.image_size[0] * config.image_size[1] * 3 if config.image_size else 0
     sizes = [area * len(sample.view_names) or nbytes[key] for key, sample in rows.items()]
-    features = row_features(list(templates), class_names, view_labels)
     return Plan(splits, features, dict(tree.ignored), rows_a_batch(sizes))
 
 
@@ -973,6 +1004,11 @@ def draw(*what: object) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
+def split_name(folder: str) -> str:
+    """The split that a split folder holds."""
+    return SPLIT_WORDS.get(folder.lower(), folder)
+
+
 def split_rows(
     rows: Mapping[SampleKey, Sample], has_splits: bool, config: MultiviewCifarConfig
 ) -> dict[str, list[Sample]]:
@@ -992,7 +1028,7 @@ def split_rows(
         if ratios:
             split = [*ratios][bisect.bisect(edges, draw(config.seed, sample.sample_id))]
         else:
-            split = SPLIT_WORDS.get(folder.lower(), folder)
+            split = split_name(folder)
         if folders.setdefault(split, folder) != folder:
             raise LayoutError(f"The folders {folders[split]!r} and {folder!r} both mean the split "
                               f"{split!r}. Expected one folder a split: merge or rename them.",
@@ -1037,6 +1073,254 @@ def rows_a_batch(sizes: Sequence[int]) -> int:
     return max(1, min(1000, int(BATCH_BYTES / max(1, mean))))
 
 
+# --- the metadata: columns that the user adds -----------------------------------------------------
+
+# Whose a row of metadata is: split folder, label folder, sample, and view key, which is "" where
+# rows are of whole samples.
+MetadataKey = tuple[str, str, str, str]
+
+
+class Metadata(NamedTuple):
+    """What all metadata files say."""
+
+    paths: list[str]
+    keys: list[str]  # the key columns; with "view" each row is of a view, else of a sample
+    features: datasets.Features
+    values: dict[MetadataKey, dict[str, Any]]
+
+    def said(self, key: MetadataKey) -> str:
+        """A key for errors: without the split where the files do not tell it."""
+        return "/".join(filter(None, key if "split" in self.keys else key[1:]))
+
+
+def _unfit(paths: Sequence[str], found: str, expected: str) -> LayoutError:
+    return LayoutError(f"{' and '.join(paths)} {found}. Expected {expected}, or pass "
+                       "drop_metadata=True.", paths[0])
+
+
+def find_metadata(
+    tree: Tree, templates: Mapping[str, Template], samples: Samples
+) -> dict[str, str]:
+    """The metadata file of each split folder, or of "", the whole tree; no longer in `ignored`.
+
+    LayoutError where two may be about the same sample.
+    """
+    folders, others = {""}, tree.ignored.pop(NO_IMAGES, [])
+    if all(template.text.startswith("{split}/") for template in templates.values()):
+        folders.update(split for split, _, _ in samples)
+    found = [path for path in others if path.rpartition("/")[2] in METADATA_FILES
+             and path.rpartition("/")[0] in folders]
+    files = {path.rpartition("/")[0]: path for path in found}
+    if len(files) < len(found) or ("" in files and len(files) > 1):
+        raise _unfit(found, "may be about the same sample", "one file at the top, or one in each "
+                     "split folder: merge them")
+    if rest := [path for path in others if path not in found]:
+        tree.ignored[NO_IMAGES] = rest
+    return files
+
+
+def read_metadata(
+    files: Mapping[str, str], root: str, samples: Samples, fields: frozenset[str],
+    taken: Iterable[str],
+) -> Metadata:
+    """Read the file of each split folder; LayoutError where one is damaged, they do not go
+    together, or a column or a key is not right.
+    """
+    import pyarrow as pa
+
+    paths, folders = [*files.values()], {split for split, _, _ in samples}
+    table = concatenate([read_table(path, root, split) for split, path in files.items()], paths)
+    keys = key_columns(table.column_names, fields, paths)
+    own = {part.name: part.type for part in table.schema if part.name not in keys}
+    if bad := OWN_COLUMNS.union(taken, [""]).intersection(own):
+        raise _unfit(paths, f"has the column {min(bad)!r}, a name that is taken",
+                     "names that the rows do not have already: rename or remove it")
+    if "view" in keys:
+        own = {name: pa.list_(kind) for name, kind in own.items()}
+    features = datasets.Features.from_arrow_schema(pa.schema(own))
+    metadata = Metadata(paths, keys, features, {})
+    for row in table.to_pylist():
+        key = row_key({name: row.pop(name) for name in keys}, samples, folders, paths)
+        if key in metadata.values:
+            raise _unfit(paths, f"has {metadata.said(key)} twice", "each once: remove one, or add "
+                         'a column "view" where the rows are of views')
+        metadata.values[key] = row
+    return metadata
+
+
+def read_table(path: str, root: str, split: str) -> Any:
+    """The pyarrow.Table of a metadata file, in types of `plain_type`, with a column `split` where
+    the file is a split's; LayoutError where it is damaged.
+    """
+    import pyarrow as pa
+
+    kind = path.rpartition(".")[2]
+    try:
+        with open_folder(root) as read:
+            table = parse_table(read(path), kind)
+        names = table.column_names
+        if len(set(names)) < len(names):
+            raise ValueError(f"two columns of one name: {_some(map(repr, names), 20)}")
+        types = [pa.string() if c.name in KEY_COLUMNS else plain_type(c.type) for c in table.schema]
+        table = table.cast(pa.schema(zip(names, types, strict=True)))
+        datasets.Features.from_arrow_schema(table.schema)
+    except Exception as error:  # those of Arrow have no base of their own
+        raise _unfit([path], f"cannot be read ({error})", f"a whole {kind} file, text in UTF-8, "
+                     "each column of one type: mend it") from None
+    if split and "split" not in names:
+        return table.append_column("split", pa.array([split] * len(table), pa.string()))
+    return table
+
+
+def parse_table(data: bytes, kind: str) -> Any:
+    """The pyarrow.Table of a whole file, its types inferred over all rows.
+
+    In a csv an empty cell is None, and nothing else is; so is in a jsonl what a line lacks.
+    """
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.json
+    import pyarrow.parquet
+
+    file, size, keys = pa.BufferReader(data), len(data) + 1, dict.fromkeys(KEY_COLUMNS, pa.string())
+    if kind == "parquet":
+        return pa.parquet.read_table(file)
+    data.decode()  # pyarrow takes text in another encoding for bytes
+    if kind == "csv":
+        return pa.csv.read_csv(
+            file, pa.csv.ReadOptions(block_size=size), pa.csv.ParseOptions(newlines_in_values=True),
+            pa.csv.ConvertOptions(column_types=keys, null_values=[""], strings_can_be_null=True))
+    table = pa.json.read_json(file, pa.json.ReadOptions(block_size=size),
+                              pa.json.ParseOptions(explicit_schema=pa.schema(keys)))
+    return table.drop_columns([key for key in keys if table[key].null_count == len(table)])
+
+
+def plain_type(kind: Any) -> Any:
+    """The pyarrow.DataType that such values keep from here through Python to Parquet: no integer
+    above int64, and times in microseconds, as Python has no finer and Parquet no coarser ones.
+    """
+    import pyarrow as pa
+
+    types = pa.types
+    if types.is_dictionary(kind):
+        return plain_type(kind.value_type)
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return pa.list_(plain_type(kind.value_type))
+    if types.is_struct(kind):
+        return pa.struct([part.with_type(plain_type(part.type)) for part in kind])
+    if types.is_timestamp(kind):
+        return pa.timestamp("us", kind.tz)
+    if types.is_time(kind) or types.is_duration(kind):
+        return pa.time64("us") if types.is_time(kind) else pa.duration("us")
+    return {pa.uint64(): pa.int64(), pa.string_view(): pa.string()}.get(kind, kind)
+
+
+def concatenate(tables: Sequence[Any], paths: Sequence[str]) -> Any:
+    """One pyarrow.Table; LayoutError where names of columns differ, or types more than int and
+    float.
+    """
+    import pyarrow as pa
+
+    names = tables[0].column_names
+    for table, path in zip(tables, paths, strict=True):
+        if odd := sorted(set(names) ^ set(table.column_names)):
+            raise _unfit([path, paths[0]], f"do not both have {_some(map(repr, odd))}",
+                         "the same columns in each split: add them")
+    try:
+        return pa.concat_tables([table.select(names) for table in tables],
+                                promote_options="permissive")
+    except pa.ArrowException as error:
+        raise _unfit(paths, f"do not go together ({error})",
+                     "columns of the same type in each split: mend them") from None
+
+
+def key_columns(names: Sequence[str], fields: frozenset[str], paths: Sequence[str]) -> list[str]:
+    """The columns that say whose a row is; LayoutError where one is not there."""
+    keys = ["sample_id"] if "sample_id" in names else ["label", "sample"]
+    if "view" in names:
+        keys += ["view_label", "view"] if "view_label" in fields else ["view"]
+    if absent := [key for key in keys if key not in names]:
+        raise _unfit(paths, f"has no column {absent[0]!r} (found: {_some(map(repr, names), 20)})",
+                     'columns, in a csv between commas, "sample_id" (class folder/sample), or '
+                     '"label" (class folder) and "sample"; under {view_label}, "view_label" with '
+                     '"view"')
+    return keys + ["split"] * ("split" in names and "split" in fields)
+
+
+def row_key(
+    cells: Mapping[str, str], samples: Samples, folders: set[str], paths: Sequence[str]
+) -> MetadataKey:
+    """Whose a row is, by the cells of its key columns; `folders` are those of the splits.
+
+    LayoutError where a cell is empty, or the sample stands in several splits.
+    """
+    if empty := [name for name, cell in cells.items() if not cell]:
+        raise _unfit(paths, f"has a row without {empty[0]!r}: {cells}", "it in every row: add it")
+    sample_id = cells.get("sample_id") or f"{cells['label']}/{cells['sample']}"
+    label, _, sample = sample_id.partition("/")
+    split = cells.get("split", "")
+    where = [folder for folder in folders if (split_name(folder) == split_name(split) if split
+                                              else (folder, label, sample) in samples)]
+    if len(where) > 1:
+        raise _unfit(paths, f"has {sample_id}, which stands in {_some(sorted(where))}",
+                     'a column "split", or a metadata file in each split folder')
+    view = "/".join(cells[name] for name in ("view_label", "view") if name in cells)
+    return where[0] if where else split, label, sample, view
+
+
+def join_metadata(
+    rows: Mapping[SampleKey, Sample], metadata: Metadata, samples: Samples,
+    view_labels: Sequence[str] | None, tree: Tree, config: MultiviewCifarConfig,
+) -> dict[SampleKey, Sample]:
+    """The rows with their metadata; where either lacks the other, as `on_missing_metadata` says.
+
+    What the options leave out may have metadata, and a view that is None may lack it.
+    """
+    by_view = "view" in metadata.keys
+    there = {(*key, view) for key, columns in samples.items()
+             for view in (set().union(*columns.values()) if by_view else [""])}
+    keys = {key: [(*key, view) for view in (_view_keys(sample, view_labels) if by_view else [""])]
+            for key, sample in rows.items()}
+    check_metadata(metadata, [*itertools.chain(*keys.values())], there, tree, config)
+    joined, blank = {}, dict.fromkeys(metadata.features)
+    for key, sample in rows.items():
+        found = [metadata.values.get(own, blank) for own in keys[key]]
+        if by_view:
+            aligned = {name: [values[name] for values in found] for name in blank}
+            joined[key] = sample._replace(view_metadata=aligned)
+        else:
+            joined[key] = sample._replace(metadata=found[0])
+    return joined
+
+
+def _view_keys(sample: Sample, view_labels: Sequence[str] | None) -> list[str]:
+    """The sample's views as in `Samples`, "" for a None."""
+    if view_labels is None:
+        return [view or "" for view in sample.view_names]
+    return ["" if i is None else f"{view_labels[i]}/{view}"
+            for i, view in zip(sample.view_labels, sample.view_names, strict=True)]
+
+
+def check_metadata(
+    metadata: Metadata, wanted: Sequence[MetadataKey], there: set[MetadataKey], tree: Tree,
+    config: MultiviewCifarConfig,
+) -> None:
+    """LayoutError where samples or views lack metadata, or metadata lack them; under "null" these
+    go to `tree.ignored`.
+    """
+    what, known = "view" if "view" in metadata.keys else "sample", there.union(wanted)
+    lacking = [metadata.said(key) for key in wanted if key in there and key not in metadata.values]
+    strays = [metadata.said(key) for key in metadata.values if key not in known]
+    if config.on_missing_metadata == "raise" and (lacking or strays):
+        found = [f"no row for {len(lacking)} {what}s ({_some(lacking)})"] * bool(lacking)
+        found += [f"{len(strays)} rows for no {what} ({_some(strays)})"] * bool(strays)
+        raise _unfit(metadata.paths, f"has {' and '.join(found)}",
+                     f'a row for each {what}: mend it, pass on_missing_metadata="null" (None for '
+                     "what is missing, other rows are ignored)")
+    if strays:
+        tree.ignored[f"rows of metadata for no {what}"] += strays
+
+
 # --- the images: read, checked, converted ---------------------------------------------------------
 
 
@@ -1048,7 +1332,7 @@ def read_example(
 
     ImageError where an image cannot be read, and `on_error` is "raise".
     """
-    row: dict[str, list[Any]] = {"view_names": list(sample.view_names)}
+    row: dict[str, list[Any]] = {"view_names": list(sample.view_names), **sample.view_metadata}
     if sample.view_labels:
         row["view_labels"] = list(sample.view_labels)
     bad: set[int] = set()
@@ -1072,7 +1356,7 @@ def read_example(
         if config.on_missing_view == "skip_sample" or not any(any(row[name]) for name in columns):
             logger.warning("skip_sample: %s lacks the skipped views", sample.sample_id)
             return None
-    return {**row, "label": sample.label, "sample_id": sample.sample_id}
+    return {**row, **sample.metadata, "label": sample.label, "sample_id": sample.sample_id}
 
 
 def _take_as_missing(

@@ -68,9 +68,11 @@ def add_options(group: argparse._ArgumentGroup) -> None:
         form: dict[str, Any] = {"type": json_or_text, "metavar": "VALUE"}
         if name in CHOICES:
             form = {"choices": [choice for choice in CHOICES[name] if choice is not None]}
+        elif bool in types:
+            form = {"action": "store_true"}
         elif int in types:
             form = {"type": int, "metavar": "N"}
-        shown = "" if default is None else f" (default: {default})"
+        shown = "" if default in (None, False) else f" (default: {default})"
         group.add_argument(
             "--" + name.replace("_", "-"),
             default=argparse.SUPPRESS,  # so that the config's own default holds
@@ -174,5 +176,9 @@ def describe(feature: Any) -> str:
         return f"ClassLabel of {len(names)}: {', '.join(names[:most])}{more}"
     if isinstance(feature, datasets.Value):
         return str(feature.dtype)
+    if isinstance(feature, dict):
+        return f"{{{', '.join(f'{name}: {describe(part)}' for name, part in feature.items())}}}"
+    if isinstance(feature, list):  # how 3.x writes a list of dicts
+        return f"List({describe(feature[0])})"
     kind, inner = type(feature).__name__, getattr(feature, "feature", None)
     return kind if inner is None else f"{kind}({describe(inner)})"

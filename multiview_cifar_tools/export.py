@@ -13,12 +13,15 @@ import argparse
 import io
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import datasets
 import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from multiview_cifar import MultiviewError, OptionError, natural_key
+from multiview_cifar import OWN_COLUMNS, MultiviewError, OptionError, natural_key
 from multiview_cifar_tools import build
 from multiview_cifar_tools.image_column import image_columns
 from multiview_cifar_tools.shards import iterate_rows
@@ -26,6 +29,11 @@ from multiview_cifar_tools.whole import whole
 
 EXTENSIONS = {"JPEG": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2", "PPM": ".ppm"}  # else the format
 CONVERSIONS = ("mode", "image_size", "encoding")
+EXAMPLES = """\
+examples:
+  multiview-cifar export me/photos photos
+  multiview-cifar export shapes solids
+"""
 
 
 class ExportError(MultiviewError):
@@ -35,7 +43,8 @@ class ExportError(MultiviewError):
 def export(
     splits: Mapping[str, datasets.Dataset], folder: str | os.PathLike[str]
 ) -> dict[str, Any]:
-    """Write every view of every row to a file of its own; broken off, it leaves no folder.
+    """Write every view of every row to a file of its own, and further columns to a metadata.parquet
+    in each split's folder; broken off, it leaves no folder.
 
     Args:
         splits: Rows of `multiview_cifar`, built here or loaded from the Hub: a `DatasetDict`.
@@ -63,6 +72,7 @@ def export(
         datasets.utils.tqdm(total=total, unit=" samples", desc="Writing files") as bar,
     ):
         for split, ds in splits.items():
+            write_metadata(ds, partial / split)
             for row in iterate_rows(ds):
                 for path, data in row_files(row, split, features):
                     file = partial / path
@@ -74,6 +84,22 @@ def export(
                 orders.add(tuple(row["view_names"]))
                 bar.update()
     return {"data_dir": root, "layout": layout_of(features), **differing(folders, orders, features)}
+
+
+def write_metadata(rows: datasets.Dataset, folder: Path) -> None:
+    """A metadata.parquet, if rows have further columns; labels among them by their names."""
+    features = rows.features
+    columns = [name for name in features if name not in {*OWN_COLUMNS, *image_columns(features)}]
+    if not columns:
+        return
+    folder.mkdir(parents=True)
+    table = rows.select_columns(["sample_id", *columns]).with_format("arrow")[:]
+    for i, name in enumerate(table.column_names):
+        if isinstance(features[name], datasets.ClassLabel):
+            to_name, labels = features[name].int2str, table[name].to_pylist()
+            names = [None if label is None else to_name(label) for label in labels]
+            table = table.set_column(i, name, pa.array(names, pa.string()))
+    pq.write_table(table, folder / "metadata.parquet")
 
 
 def layout_of(features: datasets.Features) -> str | dict[str, str]:
@@ -138,6 +164,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> An
         "export",
         help="write a dataset back to a folder",
         description="Write every view of a dataset to a file: the very bytes that it was built of.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     build.add_source(parser, hub=True)
     parser.add_argument("folder", metavar="FOLDER", help="where to; empty, or not there yet")

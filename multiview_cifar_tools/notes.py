@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -76,8 +77,9 @@ def _ragged(report: PlanReport) -> str:
     counts = report.num_views
     if len(counts) < 2:
         return ""
+    usual = json.dumps(report.usual_views) if 0 < len(report.usual_views) < 9 else "[...]"
     return (f"Samples have {min(counts)} to {max(counts)} views. Rows may differ; for equal ones "
-            f"pass num_views={min(counts) or 1}, or view_names=[...] with "
+            f"pass num_views={min(counts) or 1}, or view_names={usual} with "
             'on_missing_view="skip_sample" or "null".')  # fmt: skip
 
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 HIDDEN = "hidden files, and those of operating systems"
 # With these a plan shows what there is, where the options given would refuse it.
 LENIENT: dict[str, Any] = {"on_missing_view": "null", "on_error": "skip_sample",
+                           "on_missing_metadata": "null",
                            "view_names": None, "class_names": None}  # fmt: skip
 MOST_ROWS = 20  # that are printed; data frames and JSON hold all
 BAR = 40  # characters of the longest bar
@@ -225,7 +226,8 @@ def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
     config = make_config(data_dir, options)
     tree = scan_folder(config.data_dir, stats=False)
     report = PlanReport(tree.root, options)
-    for given in (config, replace(config, **LENIENT)):
+    lenient = replace(config, **LENIENT)
+    for given in (config, lenient, replace(lenient, drop_metadata=True)):
         listed = replace(tree, ignored=defaultdict(list, tree.ignored))
         try:
             with quiet():
@@ -321,7 +323,7 @@ def print_report(report: PlanReport) -> None:
     if not report.problem:
         print_section("load it with", [report.load_line])
     if not report.good:
-        left_out = f"The layout leaves out {report.num_left_out:,} images, see above."
+        left_out = f"Images that the layout leaves out: {report.num_left_out:,}, see above."
         print_section("problem", [report.problem or left_out])
 
 

@@ -50,6 +50,12 @@ from multiview_cifar_tools.shards import (
 )
 
 MAX_SHARD_SIZE = "500MB"
+EXAMPLES = """\
+examples:
+  multiview-cifar publish photos me/photos --license cc-by-4.0
+  multiview-cifar publish photos me/photos --append
+  multiview-cifar publish photos me/photos --dry-run files
+"""
 ATTEMPTS, LONGEST_WAIT = 6, 30  # tries of a request, seconds between two of them
 PASSING = {408, 425, 429, 500, 502, 503, 504}  # HTTP statuses that may be over the next time
 T = TypeVar("T")
@@ -454,6 +460,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> An
         help="build a folder's dataset and publish it on the Hub",
         description="Build the dataset of a folder, and publish it on the Hub in one commit. "
         "Cut off, it is finished by the same command.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     build.add_source(parser)
     parser.add_argument("repo_id", metavar="USER/NAME", help="the dataset repository")

@@ -63,6 +63,30 @@ def test_the_files_are_the_very_ones(make_tree, tmp_path):
     assert found == {path: (tree / path).read_bytes() for path in paths}
 
 
+def test_metadata_come_back(make_tree, tmp_path):
+    tree, cache = make_tree("train/cat/1/a.png", "train/cat/1/b.png", "test/dog/1/a.png"), tmp_path
+    (tree / "metadata.jsonl").write_text(
+        '{"sample_id": "cat/1", "view": "a", "angle": 1.5, "at": [1, 2]}\n'
+        '{"sample_id": "cat/1", "view": "b", "angle": null, "at": []}\n'
+        '{"sample_id": "dog/1", "view": "a", "angle": 3, "at": null}\n')
+    splits = multiview_cifar.load_dataset(data_dir=str(tree), cache_dir=str(cache))
+    arguments = export({name: ds.shuffle(seed=1) for name, ds in splits.items()}, tmp_path / "out")
+    again = multiview_cifar.load_dataset(cache_dir=str(cache), **arguments)
+    for split in splits:
+        assert again[split].features == splits[split].features
+        assert contents(again[split]) == contents(splits[split])
+        assert again[split]["angle"][:] == splits[split]["angle"][:]
+
+
+def test_further_labels_come_back_as_names(make_tree, tmp_path):
+    ds = multiview_cifar.load_dataset(data_dir=str(make_tree("cat/1/a.png", "dog/1/a.png")),
+                                      split="train", cache_dir=str(tmp_path))  # fmt: skip
+    ds = ds.add_column("kind", [0, None]).cast_column("kind", datasets.ClassLabel(names=["pet"]))
+    arguments = export({"train": ds}, tmp_path / "out")
+    again = multiview_cifar.load_dataset(split="train", cache_dir=str(tmp_path), **arguments)
+    assert again["kind"][:] == ["pet", None]
+
+
 def test_selected_rows(make_tree, tmp_path):
     tree = make_tree(*(f"cat/{i}/a.png" for i in range(5)))
     ds = multiview_cifar.load_dataset(

@@ -97,6 +97,17 @@ def test_a_tree_too_deep_as_a_whole(stream, make_tree, fails):
         list(stream(make_tree("x/y/cat/1/a.png")))
 
 
+def test_splits_one_level_too_deep(stream, make_tree, fails):
+    with fails("LayoutError", "{split}/{label}/{sample}/{view}", "data_dir") as error:
+        list(stream(make_tree("train/cat/1/x/a.png", "test/cat/1/x/a.png")))
+    assert "only" not in str(error.value)  # as if one of them were no split
+
+
+def test_images_in_no_folder_at_all(stream, make_tree, fails):
+    with fails("LayoutError", "a.png", " {label}/{sample}/{view}"):
+        list(stream(make_tree("a.png", "b.png")))
+
+
 # --- templates ------------------------------------------------------------------------------------
 
 

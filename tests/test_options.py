@@ -217,6 +217,9 @@ def test_split_ratios_that_leave_a_split_empty(load, make_tree, fails, tmp_path)
     [
         ("on_missing_view", "skip", ["'raise'", "'skip_sample'", "'null'"]),
         ("view_sampling", "middle", ["'first'", "'even'", "'random'"]),
+        ("on_missing_metadata", "skip", ["'raise'", "'null'"]),
+        ("drop_metadata", "true", ["True or False"]),
+        ("drop_metadata", 1, ["True or False"]),
         ("verify", "full", ["'signature'", "'decode'", "'none'"]),
         ("verify", True, ["'signature'", "'decode'", "'none'"]),
         ("on_error", "skip", ["'raise'", "'skip_view'", "'skip_sample'"]),

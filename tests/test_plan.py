@@ -189,6 +189,20 @@ def test_a_problem_with_an_option_still_shows_what_there_is(options, says, make_
     assert not report.candidates
 
 
+def test_metadata_that_cannot_be_joined(make_tree):
+    tree = make_tree(*WHOLE)
+    (tree / "metadata.csv").write_text("sample_id,angle\ncat/1,5\nbird/1,6\n")
+    report = plan(tree)
+    assert "metadata.csv has no row for 3 samples" in report.problem
+    assert "bird/1" in report.problem
+    assert "angle" in report.plan.features
+    (tree / "metadata.csv").write_text("sample_id,label\ncat/1,5\n")
+    report = plan(tree)
+    assert "a name that is taken" in report.problem
+    assert report.num_views == {2: 4}
+    assert plan(tree, drop_metadata=True).good
+
+
 def test_wrong_options(make_tree):
     tree = make_tree(*WHOLE)
     with pytest.raises(multiview_cifar.OptionError, match="layot"):

@@ -1,0 +1,537 @@
+"""metadata.csv, .jsonl and .parquet: their columns stand in the rows, with the right types, beside
+the right sample or view; and what does not fit is named.
+"""
+
+import csv
+import datetime
+import decimal
+import io
+import json
+import math
+import os
+import subprocess
+import sys
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import multiview_cifar
+from conftest import REPOSITORY
+
+TREE = ["cat/1/a.png", "cat/1/b.png", "cat/2/a.png", "dog/1/a.png"]
+MASKS = {"images": "{label}/{sample}/{view}", "masks": "{label}/{sample}/m/{view}"}
+TOP = "metadata.csv"
+SPLITS = ["train/cat/1/a.png", "train/cat/2/a.png", "test/cat/1/a.png"]
+
+
+@pytest.fixture
+def photos(make_tree):
+    """photos(TREE, **{TOP: "..."}): the tree with these files, text or bytes."""
+
+    def make(paths, **files):
+        tree = make_tree(*paths)
+        for name, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            (tree / name).write_bytes(data)
+        return tree
+
+    return make
+
+
+def parquet(**columns):
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file)
+    return file.getvalue()
+
+
+def column(ds, name):
+    return {row["sample_id"]: row[name] for row in ds}
+
+
+# --- where it stands, and how it is joined --------------------------------------------------------
+
+ANGLES = {"cat/1": 90, "cat/2": None, "dog/1": 7}
+KINDS = {
+    TOP: "sample_id,angle\ndog/1,7\ncat/1,90\ncat/2,\n",
+    "metadata.jsonl": '{"angle": 7, "sample_id": "dog/1"}\n{"angle": 90, "sample_id": "cat/1"}\n'
+    '\n{"sample_id": "cat/2"}\n',
+    "metadata.parquet": parquet(sample_id=["dog/1", "cat/1", "cat/2"], angle=[7, 90, None]),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_each_kind_of_file(load, photos, shown, caplog, name):
+    ds = load(photos(TREE, **{name: KINDS[name]}))
+    assert column(ds, "angle") == ANGLES
+    assert ds.features["angle"] == datasets.Value("int64")
+    assert list(ds.features)[-1] == "angle"
+    assert shown(ds)[0] == ("cat/1", "cat/1/a.png", "cat/1/b.png")
+    assert name not in caplog.text
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_drop_metadata(load, photos, caplog, name):
+    ds = load(photos(TREE, **{name: KINDS[name]}), drop_metadata=True)
+    assert list(ds.features) == ["images", "label", "sample_id", "view_names"]
+    assert name in caplog.text
+
+
+@pytest.mark.parametrize("content", ["label,sample,x\ncat,1,one\ncat,2,two\ndog,1,three\n",
+                                     "sample_id,x\ncat/1,one\ncat/2,two\ndog/1,three\n"])
+def test_each_key(load, photos, content):
+    ds = load(photos(TREE, **{TOP: content}))
+    assert column(ds, "x") == {"cat/1": "one", "cat/2": "two", "dog/1": "three"}
+
+
+def test_keys_are_text(load, photos):
+    tree = photos(["7/0001/a.png", "7/01/a.png"], **{
+        TOP: "label,sample,view,x\n7,0001,a,1\n7,01,a,2\n"})  # fmt: skip
+    assert column(load(tree), "x") == {"7/0001": [1], "7/01": [2]}
+
+
+def test_numbers_of_a_parquet_may_be_keys(quick, photos):
+    table = parquet(label=["cat", "cat", "dog"], sample=[1, 2, 1], x=[True, False, None])
+    ds = quick(photos(TREE, **{"metadata.parquet": table}))
+    assert column(ds, "x") == {"cat/1": True, "cat/2": False, "dog/1": None}
+
+
+def test_keys_are_class_folders_not_renamed_classes(load, photos):
+    tree = photos(TREE, **KINDS)
+    for name in ("metadata.jsonl", "metadata.parquet"):
+        (tree / name).unlink()
+    ds = load(tree, class_names={"dog": "rex", "cat": "tom"})
+    assert column(ds, "angle") == ANGLES
+    assert ds.features["label"].names == ["rex", "tom"]
+
+
+def test_a_split_column_at_the_top(load, photos):
+    tree = photos(SPLITS, **{
+        TOP: "split,sample_id,x\ntesting,cat/1,3\ntrain,cat/1,1\ntraining,cat/2,2\n"
+    })  # fmt: skip
+    splits = load(tree, split=None)
+    assert [row["x"] for split in ("train", "test") for row in splits[split]] == [1, 2, 3]
+    assert "split" not in splits["train"].features
+
+
+def test_no_split_column_where_each_sample_stands_in_one_split(load, photos):
+    tree = photos(["train/cat/1/a.png", "test/cat/2/a.png"], **{
+        TOP: "sample_id,x\ncat/2,2\ncat/1,1\n"})  # fmt: skip
+    assert column(load(tree, split="test"), "x") == {"cat/2": 2}
+
+
+def test_a_file_in_each_split(load, photos):
+    tree = photos(SPLITS, **{
+        "train/metadata.csv": "sample_id,x,y\ncat/1,1,a\ncat/2,2,b\n",
+        "test/metadata.jsonl": '{"y": "c", "x": 0.5, "sample_id": "cat/1"}\n',
+    })  # fmt: skip
+    splits = load(tree, split=None)
+    assert column(splits["train"], "x") == {"cat/1": 1.0, "cat/2": 2.0}
+    assert [row["x"] for row in splits["test"]] == [0.5]
+    assert {ds.features["x"].dtype for ds in splits.values()} == {"float64"}
+
+
+def test_split_is_an_ordinary_column_without_split_folders(load, photos):
+    tree = photos(TREE, **{TOP: "sample_id,split\ncat/1,a\ncat/2,b\ndog/1,a\n"})
+    assert column(load(tree), "split") == {"cat/1": "a", "cat/2": "b", "dog/1": "a"}
+
+
+def test_split_ratios(load, photos):
+    tree = photos([f"cat/{i}/a.png" for i in range(20)], **{
+        TOP: "label,sample,x\n" + "".join(f"cat,{i},{i}\n" for i in range(20))
+    })  # fmt: skip
+    splits = load(tree, split=None, split_ratios={"train": 0.5, "test": 0.5})
+    found = [(row["sample_id"], row["x"]) for ds in splits.values() for row in ds]
+    assert sorted(found) == sorted((f"cat/{i}", i) for i in range(20))
+
+
+@pytest.mark.parametrize("path", ["cat/metadata.csv", "cat/1/metadata.csv"])
+def test_elsewhere_it_is_a_file_like_any_other(load, photos, caplog, path):
+    ds = load(photos(TREE, **{path: "sample_id,angle\n"}))
+    assert "angle" not in ds.features
+    assert path in caplog.text
+
+
+def test_a_split_folder_further_down_holds_no_metadata(quick, photos, caplog):
+    tree = photos(["x/train/cat/1/a.png"], **{"x/metadata.csv": "a", "x/train/metadata.csv": "a"})
+    list(quick(tree, layout="x/{split}/{label}/{sample}/{view}"))
+    assert "x/train/metadata.csv" in caplog.text
+
+
+# --- values of views ------------------------------------------------------------------------------
+
+POSES = "sample_id,view,angle,name\n" + "".join(
+    f"{path[:5]},{path[6]},{i},{path}\n" for i, path in reversed([*enumerate(TREE)])
+)
+
+
+def test_values_of_views_are_aligned_with_images(load, photos, shown):
+    ds = load(photos(TREE, **{TOP: POSES}))
+    assert column(ds, "angle") == {"cat/1": [0, 1], "cat/2": [2], "dog/1": [3]}
+    assert ds.features["angle"] == datasets.Sequence(datasets.Value("int64"))
+    assert [(row["sample_id"], *row["name"]) for row in ds] == shown(ds)
+
+
+@pytest.mark.parametrize("options", [
+    {"view_names": ["b", "a"], "on_missing_view": "null"},
+    {"view_names": ["a"]},
+    {"view_names": ["b"], "on_missing_view": "skip_sample"},
+    {"num_views": 2, "on_missing_view": "null"},
+    {"num_views": 2, "on_missing_view": "skip_sample"},
+    {"num_views": 1, "view_sampling": "random", "seed": 3},
+])  # fmt: skip
+def test_values_follow_the_views_that_options_keep(load, photos, shown, options):
+    ds = load(photos(TREE, **{TOP: POSES}), **options)
+    assert [(row["sample_id"], *row["name"]) for row in ds] == shown(ds)
+
+
+@pytest.mark.parametrize("on_missing_view", ["raise", "null"])
+def test_values_follow_where_an_image_is_skipped(load, photos, shown, on_missing_view):
+    tree = photos(TREE, **{TOP: POSES, "cat/1/a.png": b"no image"})
+    row = next(iter(load(tree, on_error="skip_view", on_missing_view=on_missing_view)))
+    names = {"raise": ["cat/1/b.png"], "null": ["cat/1/a.png", "cat/1/b.png"]}[on_missing_view]
+    assert row["name"] == names
+    assert len(row["images"]) == len(row["angle"]) == len(row["view_names"]) == len(names)
+
+
+def test_view_labels(load, photos, shown):
+    paths = ["cat/1/top/a.png", "cat/1/top/b.png", "cat/1/low/a.png", "cat/2/low/a.png"]
+    rows = "".join(f"{p[:5]},{p[6:9]},{p[10]},{p}\n" for p in paths)
+    tree = photos(paths, **{TOP: f"sample_id,view_label,view,name\n{rows}"})
+    options = {"num_views": 3, "on_missing_view": "null"}
+    ds = load(tree, layout="{label}/{sample}/{view_label}/{view}", **options)
+    assert [(row["sample_id"], *row["name"]) for row in ds] == shown(ds)
+
+
+def test_a_second_image_column_has_no_rows_of_its_own(load, photos):
+    tree = photos(["cat/1/a.png", "cat/1/m/a.png"], **{TOP: "sample_id,view,x\ncat/1,a,5"})
+    ds = load(tree, layout=MASKS)
+    assert column(ds, "x") == {"cat/1": [5]}
+    assert list(ds.features)[-2:] == ["masks", "x"]
+
+
+def test_a_layout_without_views(quick, photos):
+    tree = photos(["cat/1.png"], **{TOP: "label,sample,view,x\ncat,1,0,5"})
+    assert column(quick(tree, layout="{label}/{sample}"), "x") == {"cat/1": [5]}
+
+
+# --- types ----------------------------------------------------------------------------------------
+
+NOON = datetime.datetime(2020, 1, 2, 12, 0, 0)
+BERLIN = pa.timestamp("s", "Europe/Berlin")
+VALUES = [
+    ("null", pa.null(), [None, None]),
+    ("bool", pa.bool_(), [True, None]),
+    ("int8", pa.int8(), [-5, None]),
+    ("int64", pa.uint64(), [5, None]),
+    ("float16", pa.float16(), [0.5, None]),
+    ("float32", pa.float32(), [0.5, None]),
+    ("float64", pa.float64(), [0.1, math.inf]),
+    ("string", pa.string(), ["", "ä\n,"]),
+    ("string", pa.dictionary(pa.int8(), pa.string()), ["a", None]),
+    ("string", pa.string_view(), ["a", None]),
+    ("large_string", pa.large_string(), ["a", None]),
+    ("binary", pa.binary(), [b"\xff", None]),
+    ("date32", pa.date32(), [NOON.date(), None]),
+    ("date32", pa.date64(), [NOON.date(), None]),
+    ("timestamp[us]", pa.timestamp("s"), [NOON, None]),
+    ("timestamp[us]", pa.timestamp("ns"), [NOON, None]),
+    ("timestamp[us, tz=Europe/Berlin]", BERLIN, pa.array([NOON, None], BERLIN).to_pylist()),
+    ("time64[us]", pa.time64("ns"), [NOON.time(), None]),
+    ("time64[us]", pa.time32("s"), [NOON.time(), None]),
+    ("duration[us]", pa.duration("ns"), [datetime.timedelta(seconds=1), None]),
+    ("decimal128(5, 2)", pa.decimal128(5, 2), [decimal.Decimal("1.50"), None]),
+    (None, pa.list_(pa.int32()), [[1, 2], None]),
+    (None, pa.list_(pa.float32(), 2), [[1.0, 2.0], [3.0, 4.0]]),
+    (None, pa.list_(pa.list_(pa.float64())), [[[1.0], []], []]),
+    (None, pa.large_list(pa.timestamp("ns")), [[NOON], None]),
+    (None, pa.list_(pa.null()), [[], None]),
+    (None, pa.struct({"b": pa.int64(), "a": pa.list_(pa.string())}), [{"b": 1, "a": ["x"]}, None]),
+    (None, pa.list_(pa.struct({"b": pa.int64(), "a": pa.string()})), [[{"b": 1, "a": "x"}], []]),
+]
+
+
+@pytest.mark.parametrize("by_view", [False, True])
+@pytest.mark.parametrize(("dtype", "kind", "values"), VALUES, ids=lambda v: str(v)[:40])
+def test_types(load, photos, dtype, kind, values, by_view):
+    table = {"sample_id": ["cat/1", "cat/2"], "x": pa.array(values, kind)}
+    table |= {"view": ["a", "a"]} if by_view else {}
+    ds = load(photos(["cat/1/a.png", "cat/2/a.png"], **{"metadata.parquet": parquet(**table)}))
+    found = [row["x"] for row in ds]
+    assert found == ([[value] for value in values] if by_view else values)
+    feature = ds.features["x"].feature if by_view and dtype else ds.features["x"]
+    assert dtype in (None, getattr(feature, "dtype", None))
+
+
+@pytest.mark.parametrize(("cells", "dtype", "values"), [
+    ("1 -2", "int64", [1, -2]),
+    ("1 2.5", "float64", [1.0, 2.5]),
+    ("1 ", "int64", [1, None]),
+    ("true False", "bool", [True, False]),
+    ("a ", "string", ["a", None]),
+    ("NA x", "string", ["NA", "x"]),
+    ("2020-01-02 2020-01-03", "date32", [datetime.date(2020, 1, 2), datetime.date(2020, 1, 3)]),
+    ("2020-01-02T12:00:00 2020-01-02T12:00:00", "timestamp[us]", [NOON, NOON]),
+    (" ", "null", [None, None]),
+])  # fmt: skip
+def test_types_of_a_csv(load, photos, cells, dtype, values):
+    rows = "\n".join(f"{key},{cell}" for key, cell in zip(["cat/1", "cat/2"], cells.split(" "),
+                                                         strict=True))  # fmt: skip
+    paths = ["cat/1/a.png", "cat/2/a.png"]
+    ds = load(photos(paths, **{TOP: f"sample_id,x\n{rows}\n"}))
+    assert [row["x"] for row in ds] == values
+    assert ds.features["x"].dtype == dtype
+
+
+@pytest.mark.parametrize("name", [TOP, "metadata.jsonl"])
+def test_a_type_is_that_of_all_rows(quick, photos, name):
+    """Also where a first block of many rows would tell another one."""
+    n = 120_000
+    lines = {TOP: ["cat,%d,%s\n", "label,sample,x\n"],
+             "metadata.jsonl": ['{"label": "cat", "sample": "%d", "x": %s}\n', ""]}  # fmt: skip
+    line, head = lines[name]
+    content = head + "".join(line % (i, i) for i in range(n)) + line % (n, "0.5")
+    tree = photos([f"cat/{n}/a.png"], **{name: content})
+    ds = quick(tree, on_missing_metadata="null")
+    assert [row["x"] for row in ds] == [0.5]
+
+
+def test_formats(build, photos):
+    tree = photos(TREE[:3], **{TOP: POSES.replace("dog/1,a,3,dog/1/a.png\n", "")})
+    ds = build(tree).select_columns(["angle", "sample_id"])
+    assert ds.with_format("numpy")[0]["angle"].tolist() == [0, 1]
+    torch = pytest.importorskip("torch")
+    assert torch.equal(ds.with_format("torch")[0]["angle"], torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize(("dtype", "kind", "values"), VALUES, ids=lambda v: str(v)[:40])
+def test_types_survive_parquet(build, photos, tmp_path, dtype, kind, values):
+    columns = {"x": pa.array(values, kind)}
+    columns["y"] = pa.ListArray.from_arrays([0, 1, 2], columns["x"])
+    table = parquet(sample_id=["cat/1", "cat/2"], view=["a", "a"], **columns)
+    ds = build(photos(["cat/1/a.png", "cat/2/a.png"], **{"metadata.parquet": table}))
+    ds.to_parquet(tmp_path / "0.parquet")
+    again = datasets.load_dataset("parquet", data_files=str(tmp_path / "0.parquet"),
+                                  split="train", cache_dir=str(tmp_path / "again"))  # fmt: skip
+    assert again.features == ds.features
+    assert again["x"][:] == ds["x"][:] == [[value] for value in values]
+    assert again["y"][:] == ds["y"][:] == [[[value]] for value in values]
+
+
+# --- built again, by several processes ------------------------------------------------------------
+
+
+def test_two_processes(build, photos):
+    tree = photos(TREE, **{TOP: POSES})
+    one, two = build(tree), build(tree, num_proc=2, cache_dir=str(tree.parent / "two"))
+    assert one.features == two.features
+    for name in ("sample_id", "angle", "name"):
+        assert one[name][:] == two[name][:]
+
+
+def test_a_change_of_the_file_gives_fresh_rows(build, photos):
+    tree = photos(TREE, **{TOP: KINDS[TOP]})
+    build(tree)
+    (tree / TOP).write_text(KINDS[TOP].replace("90", "91"))
+    assert column(build(tree), "angle")["cat/1"] == 91
+    assert "angle" not in build(tree, drop_metadata=True).features
+    assert "angle" in build(tree).features
+
+
+def test_an_open_cache_needs_no_look_into_the_file(photos, tmp_path):
+    tree = photos(TREE, **{TOP: KINDS[TOP]})
+    code = (
+        "import sys, multiview_cifar as m\n"
+        "seen = []\n"
+        "sys.addaudithook(lambda event, args: event == 'open' and seen.append(str(args[0])))\n"
+        f"m.load_dataset(data_dir={str(tree)!r}, cache_dir={str(tmp_path / 'cache')!r})\n"
+        "print(any(path.endswith('metadata.csv') for path in seen))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True,
+                           env=environment).stdout.split() for _ in range(2)]  # fmt: skip
+    assert done == [["True"], ["False"]]
+
+
+# --- what does not fit ----------------------------------------------------------------------------
+
+
+def test_without_each_other(load, photos, fails):
+    tree = photos(TREE, **{TOP: "sample_id,x\ncat/1,1\ncat/0002,2\ndog/1,3\nelk/1,1\n"})
+    with fails("LayoutError", TOP, "1 samples (cat/2)", "2 rows", "(cat/0002, elk/1)",
+               'on_missing_metadata="null"', "drop_metadata=True", path=TOP):  # fmt: skip
+        list(load(tree))
+
+
+def test_without_each_other_as_null(load, photos, caplog):
+    tree = photos(TREE, **{TOP: "sample_id,x\ncat/1,1\ncat/0002,2\n"})
+    ds = load(tree, on_missing_metadata="null")
+    assert column(ds, "x") == {"cat/1": 1, "cat/2": None, "dog/1": None}
+    assert "rows of metadata for no sample: cat/0002" in caplog.text
+
+
+def test_views_without_each_other(load, photos, fails):
+    tree = photos(TREE, **{TOP: POSES.replace("cat/1,b", "cat/1,c")})
+    with fails("LayoutError", "1 views (cat/1/b)", "1 rows for no view (cat/1/c)"):
+        list(load(tree))
+
+
+def test_views_without_each_other_as_null(load, photos, caplog):
+    tree = photos(TREE, **{TOP: POSES.replace("cat/1,b", "cat/1,c")})
+    ds = load(tree, on_missing_metadata="null")
+    assert column(ds, "angle") == {"cat/1": [0, None], "cat/2": [2], "dog/1": [3]}
+    assert "rows of metadata for no view: cat/1/c" in caplog.text
+
+
+def test_a_sample_that_is_skipped_may_have_metadata(load, photos):
+    ds = load(photos(TREE, **{TOP: POSES}), view_names=["a", "b"],
+              on_missing_view="skip_sample")  # fmt: skip
+    assert column(ds, "angle") == {"cat/1": [0, 1]}
+
+
+WRONG = [
+    (TOP, "sample_id,x\ncat/1,1\ncat/1,2\n", ["cat/1 twice", 'column "view"']),
+    (TOP, "sample_id,view,x\ncat/1,a,1\ncat/1,a,2\n", ["cat/1/a twice"]),
+    (TOP, "sample_id,images\ncat/1,1\n", ["'images'", "taken", "rename"]),
+    (TOP, "sample_id,label\ncat/1,1\n", ["'label'", "taken"]),
+    (TOP, "sample_id,view_names\ncat/1,1\n", ["'view_names'", "taken"]),
+    (TOP, "sample_id,view_labels\ncat/1,1\n", ["'view_labels'", "taken"]),
+    (TOP, ",sample_id\n0,cat/1\n", ["''", "taken"]),
+    (TOP, "sample_id,x,x\ncat/1,1,2\n", ["two columns of one name", "'x'"]),
+    (TOP, "angle,x\n1,1\n", ["no column 'label'", "'angle', 'x'", '"sample_id"']),
+    (TOP, "label,x\ncat,1\n", ["no column 'sample'", '"label"']),
+    (TOP, "sample_id;angle\ncat/1;1\n", ["'sample_id;angle'", "commas"]),
+    (TOP, "sample_id,x\ncat/1,1\n,2\n", ["a row without 'sample_id'", "in every row"]),
+    (TOP, "sample_id,x\ncat/1,1,2\n", ["Expected 2 columns, got 3"]),
+    (TOP, "", ["cannot be read", "Empty", "whole csv file"]),
+    (TOP, "sample_id,x\n", ["no row for 2 samples"]),
+    (TOP, "sample_id,x\ncat/1,\xe4\n".encode("latin-1"), ["cannot be read", "UTF-8"]),
+    (TOP, "sample_id,x\ncat/1,1\n".encode("utf-16"), ["cannot be read", "UTF-8"]),
+    (TOP, b"sample_id,x\n\xe4,1\n", ["cannot be read", "UTF-8"]),
+    ("metadata.jsonl", "", ["Empty JSON file"]),
+    ("metadata.jsonl", "\n", ["no column 'label'"]),
+    ("metadata.jsonl", '{"sample_id": "cat/1"}\n{"sample_id":\n', ["cannot be read", "row 1"]),
+    ("metadata.jsonl", '[{"sample_id": "cat/1"}]', ["cannot be read", "array"]),
+    ("metadata.jsonl", '{"sample_id": 1}', ["sample_id", "from string to number"]),
+    ("metadata.jsonl", '{"sample_id": "cat/1", "x": 1}\n{"x": "a"}', ["/x", "number to string"]),
+    ("metadata.parquet", b"", ["cannot be read", "whole parquet file"]),
+    ("metadata.parquet", parquet(sample_id=["cat/1"] * 99)[:-20], ["cannot be read"]),
+    ("metadata.parquet", parquet(sample_id=["cat/1"], x=pa.array([2**63], pa.uint64())),
+     ["cannot be read"]),
+    ("metadata.parquet", parquet(sample_id=["cat/1"], x=pa.array([1], pa.timestamp("ns"))),
+     ["would lose data"]),
+    ("metadata.parquet", parquet(sample_id=["cat/1"], x=pa.array(
+        [[("a", 1)]], pa.map_(pa.string(), pa.int8()))), ["map<"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "says"), WRONG)
+def test_a_wrong_file_is_named(quick, photos, fails, name, content, says):
+    tree = photos(["cat/1/a.png", "dog/1/a.png"], **{name: content})
+    with fails("LayoutError", name, *says, "drop_metadata=True", path=name):
+        quick(tree)
+    assert len(list(quick(tree, drop_metadata=True))) == 2
+
+
+def test_a_wrong_file_on_every_route(load, photos, fails):
+    with fails("LayoutError", "metadata.jsonl", "drop_metadata=True", path="metadata.jsonl"):
+        list(load(photos(TREE, **{"metadata.jsonl": "{"})))
+
+
+@pytest.mark.parametrize(("files", "says"), [
+    ({TOP: "sample_id,x\ncat/1,1\ncat/2,2\n"}, ["cat/1", "test, train", 'column "split"']),
+    ({TOP: "a", "metadata.jsonl": "a"}, ["metadata.csv and metadata.jsonl", "merge"]),
+    ({"train/metadata.csv": "a", "train/metadata.jsonl": "a"}, ["train/metadata.jsonl", "merge"]),
+    ({TOP: "a", "test/metadata.csv": "a"}, ["metadata.csv and test/metadata.csv", "merge"]),
+    ({"train/metadata.csv": "sample_id,x\n", "test/metadata.csv": "sample_id,y\n"},
+     ["train/metadata.csv", "test/metadata.csv", "'x', 'y'", "same columns"]),
+    ({"train/metadata.csv": "sample_id,x\ncat/1,1\n", "test/metadata.csv": "sample_id,x\ncat/1,a"},
+     ["Field x", "int64", "string", "same type"]),
+    ({"train/metadata.csv": "sample_id,x\ncat/1,1\ncat/2,2\n"}, ["1 samples (test/cat/1)"]),
+    ({TOP: "split,sample_id,x\nval,cat/1,1\n"}, ["1 rows for no sample (val/cat/1)"]),
+])  # fmt: skip
+def test_wrong_in_a_tree_with_splits(quick, photos, fails, files, says):
+    tree = photos(SPLITS, **files)
+    with fails("LayoutError", *says, "drop_metadata=True"):
+        quick(tree)
+    assert len(list(quick(tree, drop_metadata=True))) == 2
+
+
+def test_view_label_beside_view(quick, photos, fails):
+    tree = photos(["cat/1/top/a.png"], **{TOP: "sample_id,view,x\ncat/1,a,1\n"})
+    with fails("LayoutError", "no column 'view_label'", "'sample_id', 'view', 'x'"):
+        quick(tree, layout="{label}/{sample}/{view_label}/{view}")
+
+
+def test_an_image_column_is_taken(quick, photos, fails):
+    tree = photos(["cat/1/a.png", "cat/1/m/a.png"], **{TOP: "sample_id,masks\ncat/1,1\n"})
+    with fails("LayoutError", "'masks'", "taken", path=TOP):
+        quick(tree, layout=MASKS)
+
+
+def test_a_byte_order_mark(quick, photos):
+    for name in (TOP, "metadata.jsonl"):
+        tree = photos(TREE, **{name: b"\xef\xbb\xbf" + KINDS[name].encode()})
+        assert column(quick(tree), "angle") == ANGLES
+        (tree / name).unlink()
+
+
+def test_configs_without_a_folder_take_no_metadata_options(fails):
+    with fails("OptionError", "drop_metadata", "shapes", path="drop_metadata"):
+        multiview_cifar.load_dataset("shapes", drop_metadata=True)
+
+
+# --- any table ------------------------------------------------------------------------------------
+
+text = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8).map("t".__add__)
+number = st.integers(-(2**63), 2**63 - 1)
+FLAT = {"int": number, "float": st.floats(allow_nan=False, allow_infinity=False),
+        "text": text, "bool": st.booleans()}  # fmt: skip
+PART = st.fixed_dictionaries({"a": number, "b": st.lists(text, max_size=2)})
+EVERY = {**FLAT, "many": st.lists(number, max_size=3), "part": PART}
+
+
+def to_csv(rows):
+    file = io.StringIO()
+    writer = csv.DictWriter(file, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue().encode()
+
+
+def to_jsonl(rows):
+    return "\n".join(map(json.dumps, rows)).encode()
+
+
+def to_parquet(rows):
+    return parquet(**{name: [row[name] for row in rows] for name in rows[0]})
+
+
+@st.composite
+def tables(draw, columns):
+    """Rows for views of TREE, some or all of them, in any order; a cell may be empty."""
+    chosen = draw(st.lists(st.sampled_from(sorted(columns)), min_size=1, unique=True))
+    cells = st.fixed_dictionaries({name: st.none() | columns[name] for name in chosen})
+    views = draw(st.lists(st.sampled_from(TREE), min_size=1, unique=True))
+    return [{"sample_id": path[:5], "view": path[6], **draw(cells)} for path in views]
+
+
+@settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize(("write", "kind", "columns"), [
+    (to_csv, "csv", FLAT), (to_jsonl, "jsonl", EVERY), (to_parquet, "parquet", EVERY),
+])  # fmt: skip
+@given(data=st.data())
+def test_any_table_comes_back(quick, make_tree, write, kind, columns, data):
+    rows = data.draw(tables(columns))
+    tree = make_tree(*TREE)
+    (tree / f"metadata.{kind}").write_bytes(write(rows))
+    ds = quick(tree, on_missing_metadata="null").remove_columns("images")
+    names = [name for name in rows[0] if name not in ("sample_id", "view")]
+    found = {(row["sample_id"], view): [row[name][i] for name in names]
+             for row in ds for i, view in enumerate(row["view_names"])}  # fmt: skip
+    for row in rows:
+        assert found.pop((row["sample_id"], row["view"])) == [row[name] for name in names]
+    assert all(value is None for values in found.values() for value in values)

@@ -1,7 +1,7 @@
 """The command line: `python -m multiview_cifar_tools`, or `multiview-cifar` once installed.
 
-A verb is a module with two functions: `add_parser` declares it; `run` does it and returns the exit
-code, or None for 0.
+A verb is a module with its name: three texts for `--help`, and two functions, `add_arguments` and
+`run`, which does it and returns the exit code, or None for 0.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 
 from multiview_cifar import MultiviewError, OptionError
-from multiview_cifar_tools import __version__, build, export, plan, publish
+from multiview_cifar_tools import __version__, build, check, export, plan, preview, publish
 
-VERBS = (build, plan, publish, export)
+VERBS = (build, plan, check, preview, publish, export)
 
 INTERRUPTED = "interrupted; nothing half-written was left"
 
@@ -24,15 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; the exit code: 0, 1 after an error or where problems were found, 2 after wrong
     use.
     """
-    parser = argparse.ArgumentParser(
-        prog="multiview-cifar", description="Folders of multi-view images as datasets."
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for verb in VERBS:
-        verb_parser = verb.add_parser(verbs)
-        verb_parser.add_argument("--debug", action="store_true", help="show errors with traceback")
-        verb_parser.set_defaults(run=verb.run)
+    parser = make_parser()
     args = parser.parse_args(argv)
     os.register_at_fork(after_in_child=_end_at_ctrl_c)
     try:
@@ -49,6 +41,27 @@ def main(argv: Sequence[str] | None = None) -> int:
               file=sys.stderr)  # fmt: skip
         return 2 if isinstance(error, OptionError) else 1
     return code or 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs; `run` among the parsed arguments is the function of the verb."""
+    parser = argparse.ArgumentParser(
+        prog="multiview-cifar", description="Folders of multi-view images as datasets."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    for verb in VERBS:
+        verb_parser = verbs.add_parser(
+            verb.__name__.rpartition(".")[2],
+            help=verb.HELP,
+            description=verb.DESCRIPTION,
+            epilog=verb.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        verb.add_arguments(verb_parser)
+        verb_parser.add_argument("--debug", action="store_true", help="show errors with traceback")
+        verb_parser.set_defaults(run=verb.run)
+    return parser
 
 
 def _end_at_ctrl_c() -> None:

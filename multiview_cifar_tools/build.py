@@ -15,7 +15,7 @@ import datasets
 from multiview_cifar import CHOICES, MultiviewCifar, MultiviewCifarConfig
 
 CONFIGS = [name for name in MultiviewCifar.builder_configs if name != "default"]
-VALUES = "A VALUE is JSON or plain text; None is to leave it out."
+HELP = "make the dataset of a folder"
 DESCRIPTION = """\
 Build the dataset of a folder, or open it if it was built and the folder is as it was then.
 Print its splits, its features, where its files lie and how to load it.
@@ -28,18 +28,10 @@ examples:
 """
 
 
-def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Any:
-    """Declare the verb; its options are the fields of MultiviewCifarConfig."""
-    parser = verbs.add_parser(
-        "build",
-        help="make the dataset of a folder",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Its options are the fields of MultiviewCifarConfig."""
     add_source(parser)
     add_all_options(parser)
-    return parser
 
 
 def add_source(parser: argparse.ArgumentParser, hub: bool = False) -> None:
@@ -57,11 +49,14 @@ def add_all_options(parser: argparse.ArgumentParser) -> None:
     """How and where to build, and an argument for each option of the dataset."""
     parser.add_argument("--cache-dir", metavar="DIR", help="where to build (default: HF's cache)")
     parser.add_argument("--num-proc", metavar="N", type=_positive, help="processes that build")
-    add_options(parser.add_argument_group("options of the dataset", VALUES))
+    add_options(parser)
 
 
-def add_options(group: argparse._ArgumentGroup) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """An argument for each field of the config, in its order, with its help, type and choices."""
+    group = parser.add_argument_group(
+        "options of the dataset", "A VALUE is JSON or plain text; None is to leave it out."
+    )
     hints, helps = get_type_hints(MultiviewCifarConfig), option_helps()
     for name, default in option_defaults().items():
         types = {hints[name], *get_args(hints[name])}

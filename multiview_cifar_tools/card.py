@@ -16,12 +16,11 @@ import datasets
 import huggingface_hub
 import numpy as np
 import PIL.Image
-import PIL.ImageDraw
-import PIL.ImageFont
 import yaml
 
 from multiview_cifar import FLAT_MODES
 from multiview_cifar_tools import __version__
+from multiview_cifar_tools import contact_sheet as sheet
 from multiview_cifar_tools.decoding import PNG_SIGNATURE
 from multiview_cifar_tools.image_column import ImageColumn, Integers, image_columns, index_rows
 from multiview_cifar_tools.shards import PublishError, features_json
@@ -29,8 +28,6 @@ from multiview_cifar_tools.shards import PublishError, features_json
 MARKS = ("<!-- multiview-cifar: from here -->", "<!-- multiview-cifar: to here -->")
 PICTURE = "views.png"
 PNG_MODES = {bytes([8, kind]): mode for mode, kind in FLAT_MODES.items()}  # bit depth, colour type
-THUMBNAIL, MARGIN, LETTER = 64, 4, 12  # pixels
-MOST_CLASSES, MOST_VIEWS = 40, 8  # in the picture
 # https://huggingface.co/docs/hub/datasets-cards, "size_categories"
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M",
          10_000_000: "1M<n<10M", 100_000_000: "10M<n<100M"}  # fmt: skip
@@ -103,8 +100,13 @@ def features_yaml(features: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"name": name, **_feature_yaml(feature)} for name, feature in features.items()]
 
 
-def _feature_yaml(feature: dict[str, Any]) -> dict[str, Any]:
-    kind = feature["_type"]
+def _feature_yaml(feature: Any) -> dict[str, Any]:
+    if isinstance(feature, list):
+        inner = _feature_yaml(feature[0])
+        return {"list": inner.get("struct", inner)}
+    kind = feature.get("_type")
+    if not isinstance(kind, str):  # a struct, which may have a field of that name
+        return {"struct": features_yaml(feature)}
     if kind == "Sequence":
         inner = _feature_yaml(feature["feature"])
         return {"sequence": inner["dtype"] if set(inner) == {"dtype"}
@@ -168,48 +170,7 @@ def image_kind(data: bytes) -> tuple[int, int, str]:
 
 
 def contact_sheet(splits: Splits) -> bytes:
-    """A PNG with a row of thumbnails for each class: the views of its first sample."""
-    names = next(iter(splits.values())).features["label"].names
-    rows = []
-    for label, name in enumerate(names[:MOST_CLASSES]):
-        views = first_views(splits, label)
-        if views:
-            rows.append((name, [thumbnail(data) for data in views[:MOST_VIEWS]]))
-    step = THUMBNAIL + MARGIN
-    width = MARGIN + step * max(len(images) for _, images in rows)
-    sheet = PIL.Image.new("RGB", (max(width, 3 * step), (step + LETTER) * len(rows) + MARGIN),
-                          "white")  # fmt: skip
-    draw, font = PIL.ImageDraw.Draw(sheet), PIL.ImageFont.load_default(LETTER - 2)
-    for row, (name, images) in enumerate(rows):
-        top = row * (step + LETTER) + MARGIN // 2
-        draw.text((MARGIN, top), name, "black", font)
-        for column, image in enumerate(images):
-            sheet.paste(image, (MARGIN + column * step, top + LETTER))
+    """A PNG of the views of one sample of each class; it changes only where one of these does."""
     buffer = io.BytesIO()
-    sheet.save(buffer, "png")
+    sheet.contact_sheet(splits, samples_per_class=1, counts=False).save(buffer, "png")
     return buffer.getvalue()
-
-
-def first_views(splits: Splits, label: int) -> list[bytes]:
-    """The images of the first sample of a class, over all splits."""
-    for ds in splits.values():
-        found = np.flatnonzero(_labels(ds) == label)
-        if len(found):
-            views = ds.data.table["images"][int(found[0])].as_py()
-            return [view["bytes"] for view in views if view]
-    return []
-
-
-def thumbnail(data: bytes) -> PIL.Image.Image:
-    """An image fitted into a square, small ones enlarged to whole pixels; grey for a bad file."""
-    try:
-        with PIL.Image.open(io.BytesIO(data)) as image:
-            picture = image.convert("RGB")
-    except Exception:  # built with verify="none"; Pillow raises nearly anything on bad files
-        return PIL.Image.new("RGB", (THUMBNAIL, THUMBNAIL), "grey")
-    times = THUMBNAIL // max(picture.size)
-    if times > 1:
-        size = (picture.width * times, picture.height * times)
-        return picture.resize(size, PIL.Image.Resampling.NEAREST)
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    return picture

@@ -29,6 +29,8 @@ from multiview_cifar_tools.whole import whole
 
 EXTENSIONS = {"JPEG": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2", "PPM": ".ppm"}  # else the format
 CONVERSIONS = ("mode", "image_size", "encoding")
+HELP = "write a dataset back to a folder"
+DESCRIPTION = "Write every view of a dataset to a file: the very bytes that it was built of."
 EXAMPLES = """\
 examples:
   multiview-cifar export me/photos photos
@@ -158,19 +160,11 @@ def differing(
     return arguments
 
 
-def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Any:
-    """Declare the verb."""
-    parser = verbs.add_parser(
-        "export",
-        help="write a dataset back to a folder",
-        description="Write every view of a dataset to a file: the very bytes that it was built of.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
     build.add_source(parser, hub=True)
     parser.add_argument("folder", metavar="FOLDER", help="where to; empty, or not there yet")
     build.add_all_options(parser)
-    return parser
 
 
 def run(args: argparse.Namespace) -> None:

@@ -49,6 +49,11 @@ LENIENT: dict[str, Any] = {"on_missing_view": "null", "on_error": "skip_sample",
                            "view_names": None, "class_names": None}  # fmt: skip
 MOST_ROWS = 20  # that are printed; data frames and JSON hold all
 BAR = 40  # characters of the longest bar
+HELP = "say what would become of a folder, from its names"
+DESCRIPTION = """\
+Say what would become of a folder, from its names alone: nothing is built and no image is opened.
+The exit code is 1 where no dataset can be built, or the layout leaves images out.
+"""
 EXAMPLES = """\
 examples:
   multiview-cifar plan photos
@@ -277,23 +282,13 @@ def quiet() -> Iterator[None]:
 # --- the verb -------------------------------------------------------------------------------------
 
 
-def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Any:
-    """Declare the verb."""
-    parser = verbs.add_parser(
-        "plan",
-        help="say what would become of a folder, from its names",
-        description="Say what would become of a folder, from its names alone: nothing is built "
-        "and no image is opened. The exit code is 1 where no dataset can be built, or the layout "
-        "leaves images out.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
     parser.add_argument(
         "data_dir", metavar="DATA_DIR", help="the folder that holds [split/]class/sample/view.png"
     )
     parser.add_argument("--json", action="store_true", help="print all of it, for programs")
-    build.add_options(parser.add_argument_group("options of the dataset", build.VALUES))
-    return parser
+    build.add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:

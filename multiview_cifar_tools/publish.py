@@ -50,6 +50,11 @@ from multiview_cifar_tools.shards import (
 )
 
 MAX_SHARD_SIZE = "500MB"
+HELP = "build a folder's dataset and publish it on the Hub"
+DESCRIPTION = """\
+Build the dataset of a folder, and publish it on the Hub in one commit. Cut off, it is finished by
+the same command.
+"""
 EXAMPLES = """\
 examples:
   multiview-cifar publish photos me/photos --license cc-by-4.0
@@ -453,16 +458,8 @@ def is_passing(error: BaseException) -> bool:
 # --- the command line -----------------------------------------------------------------------------
 
 
-def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Any:
-    """Declare the verb: the source and options of `build`, and those of `publish`."""
-    parser = verbs.add_parser(
-        "publish",
-        help="build a folder's dataset and publish it on the Hub",
-        description="Build the dataset of a folder, and publish it on the Hub in one commit. "
-        "Cut off, it is finished by the same command.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The source and options of `build`, and those of `publish`."""
     build.add_source(parser)
     parser.add_argument("repo_id", metavar="USER/NAME", help="the dataset repository")
     parser.add_argument("--private", action="store_true", help="make the repository private")
@@ -478,7 +475,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> An
     parser.add_argument("--dry-run", metavar="FOLDER",
                         help="leave the files in this folder instead")  # fmt: skip
     build.add_all_options(parser)
-    return parser
 
 
 def run(args: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 import multiview_cifar
 from multiview_cifar_tools import __version__, build
+from multiview_cifar_tools.__main__ import VERBS, make_parser
 
 MODULE = [sys.executable, "-m", "multiview_cifar_tools"]
 SCRIPT = [str(Path(sys.executable).with_name("multiview-cifar"))]
@@ -212,9 +214,22 @@ def test_help_and_version(run, command):
     assert run("--version", command=command).stdout == f"{__version__}\n"
 
 
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__.rpartition(".")[2])
+def test_every_help_has_examples_that_are_right(verb, capsys):
+    name = verb.__name__.rpartition(".")[2]
+    with pytest.raises(SystemExit):
+        make_parser().parse_args([name, "--help"])
+    examples = capsys.readouterr().out.partition("\nexamples:\n")[2].splitlines()
+    assert examples
+    for line in examples:
+        program, *arguments = shlex.split(line.partition(" > ")[0])
+        assert program == "multiview-cifar"
+        assert make_parser().parse_args(arguments).run is verb.run
+
+
 def test_every_option_of_the_config_is_an_option_of_build():
     parser = argparse.ArgumentParser()
-    build.add_options(parser.add_argument_group())
+    build.add_options(parser)
     actions = {action.dest: action for action in parser._actions if action.dest != "help"}
     inherited = {f.name for f in fields(datasets.BuilderConfig)}
     own = [f.name for f in fields(multiview_cifar.MultiviewCifarConfig) if f.name not in inherited]
@@ -224,6 +239,16 @@ def test_every_option_of_the_config_is_an_option_of_build():
         assert len(action.help) > 20, name
         right = multiview_cifar.CHOICES.get(name)
         assert action.choices == (right and [value for value in right if value is not None])
+
+
+def test_a_switch_takes_no_value(run, make_tree):
+    tree = make_tree("cat/1/a.png", "cat/1/b.png")
+    (tree / "metadata.csv").write_text("sample_id,angle\ncat/1,5\n")
+    arguments = "build", "photos", "--cache-dir", "cache"
+    assert re.search(r"^  angle +int64$", run(*arguments).stdout, re.M)
+    done = run(*arguments, "--drop-metadata")
+    assert "angle" not in done.stdout
+    assert "angle" not in load_printed(done.stdout)["train"].features
 
 
 def test_values_are_json_or_text():

@@ -1,6 +1,7 @@
 """publish: what goes up loads everywhere, is whole or not there, and travels once."""
 
 import io
+import json
 import os
 import re
 import subprocess
@@ -131,6 +132,21 @@ def test_it_loads_like_the_folder(name, make_tree, put, check_loaded):
     where, _ = put(tree, options)
     assert "/datasets/me/photos/" in where
     check_loaded(tree, options)
+
+
+def test_metadata_of_every_kind_of_value(make_tree, put, check_loaded):
+    tree = make_tree("cat/1/a.png", "cat/1/b.png", "dog/1/a.png")
+    poses = [{"sample_id": "cat/1", "view": "a", "pose": {"at": [1.5, 2.0], "by": "rig"}},
+             {"sample_id": "cat/1", "view": "b", "pose": {"at": [], "by": None}},
+             {"sample_id": "dog/1", "view": "a", "pose": None}]  # fmt: skip
+    extra = {"angle": 0.5, "number": 7, "seen": "2026-01-02T03:04:05Z", "sure": True, "none": None,
+             "parts": [{"name": "ear", "size": 2}]}  # fmt: skip
+    rows = [{**row, **extra} for row in poses]
+    (tree / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    put(tree)
+    check_loaded(tree)
+    put(tree, append=True)
+    check_loaded(tree)
 
 
 def test_many_shards_in_one_commit(hub, photos, put, check_loaded):

@@ -1,10 +1,14 @@
 """The README: its code runs, its tables and its card say what the code says."""
 
 import ast
+import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import datasets
 import pytest
@@ -12,6 +16,8 @@ import yaml
 
 import multiview_cifar
 from conftest import HAS_SCRIPTS, REPOSITORY
+from multiview_cifar_tools.__main__ import VERBS
+from test_export import run_command
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 CODE = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
@@ -94,6 +100,59 @@ def test_a_script_beside_this_card(photos, tmp_path):
         (tmp_path / name).write_bytes((REPOSITORY / name).read_bytes())
     call = re.search(r'`(datasets\.load_dataset\("\./multiview_cifar\.py".*?)` \|', README)[1]
     assert list(eval(call, {"datasets": datasets})) == ["train", "test"]
+
+
+BLOCK = r"^```bash\n(multiview-cifar [^\n]*)\n```\n\n```text\n(.*?)^```"
+SHOWN = dict(re.findall(BLOCK, README, re.M | re.S))
+ON_HUB = [command for command in SHOWN if "me/photos" in command]
+LOCAL = [command for command in SHOWN if command not in ON_HUB]
+
+
+@pytest.fixture
+def shown_photos(make_tree, tmp_path, monkeypatch):
+    """A tree as the README tells of: a note in it, a view missing, and one in two splits."""
+    monkeypatch.chdir(tmp_path)
+    samples = [f"train/{name}/000{i}" for name in ("cat", "dog") for i in range(1, 5)]
+    samples += [f"test/{name}/000{i}" for name in ("cat", "dog") for i in range(1, 3)]
+    paths = [f"{sample}/view_{i}.png" for sample in samples for i in range(2)]
+    paths.remove("train/dog/0002/view_1.png")
+    tree = make_tree(*paths, "train/cat/0001/notes.txt")
+    shutil.copy(tree / "train/cat/0003/view_1.png", tree / "test/cat/0002/view_0.png")
+    return tree
+
+
+def as_shown(printed, folder):
+    """With the folder, version and digests of the README."""
+    printed = re.sub(r"http://127.0.0.1:\d+", "https://huggingface.co", printed)
+    printed = printed.replace(str(folder), "/home/me").replace("List(", "Sequence(")
+    return re.sub("[0-9a-f]{24,}", "...", printed).strip()
+
+
+@pytest.mark.parametrize("command", LOCAL)
+def test_what_a_command_prints(command, shown_photos, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "multiview_cifar_tools", *shlex.split(command)[1:]],
+        env={**os.environ, "PYTHONPATH": str(Path(multiview_cifar.__file__).parent),
+             "HF_HOME": f"{tmp_path}/.cache/huggingface"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert as_shown(done.stdout, tmp_path) == SHOWN[command].strip(), done.stderr
+
+
+def test_what_commands_with_the_hub_print(hub, shown_photos, tmp_path):
+    publish, export = ON_HUB
+    printed = hub.run(run_command, str(tmp_path), shlex.split(publish)[1:])
+    assert as_shown(printed, tmp_path) == SHOWN[publish].strip()
+    shown_photos.rename(tmp_path / "before")
+    printed = hub.run(run_command, str(tmp_path), shlex.split(export)[1:])
+    assert as_shown(printed, tmp_path) == SHOWN[export].strip()
+    assert len([*shown_photos.rglob("*.png")]) == 23
+
+
+def test_every_verb_is_shown():
+    """With its output, or with a picture of what it makes."""
+    commands = re.findall(r"^multiview-cifar (\w+)", README, re.M)
+    assert {*commands} >= {verb.__name__.rpartition(".")[2] for verb in VERBS}
 
 
 def test_the_commands_are_those_of_the_project():

@@ -1,0 +1,196 @@
+"""How fast a folder is planned, checked and previewed, beside the targets.
+
+    python benchmarks/inspection.py             # all parts, some ten minutes
+    python benchmarks/inspection.py plan -n 9   # one part or several
+
+The limits: for `plan` a bare walk, without a stat; for `check` reading and decoding the same images
+with Pillow in as many processes; for `preview` decoding and shrinking them with Pillow in as many
+threads. All from the page cache, in rounds that take turns; ratios are ratios of the medians. The
+time that a page takes to open is measured in headless Chromium, from the call that opens it until
+the first thumbnail is decoded. (Not called inspect.py: every `import inspect` would find that.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import multiprocessing
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+
+import datasets
+import numpy as np
+import PIL.Image
+
+sys.path[:0] = [str(Path(__file__).parents[1])]  # measure this checkout, not an installed package
+import multiview_cifar  # noqa: E402 - after the path
+from build import (  # noqa: E402
+    Tree,
+    judge,
+    make_tree,
+    peak_memory,
+    print_machine,
+    ratio,
+    report,
+    take_turns,
+)
+from multiview_cifar_tools.check import check  # noqa: E402
+from multiview_cifar_tools.contact_sheet import THUMBNAIL  # noqa: E402
+from multiview_cifar_tools.plan import plan  # noqa: E402
+from multiview_cifar_tools.preview import preview  # noqa: E402
+
+PROCESSES = os.cpu_count() or 1
+WALK, DECODE, SHRINK = "bare os.scandir walk", "read + decode", "read + decode + shrink"
+
+
+# --- plan -----------------------------------------------------------------------------------------
+
+
+def walk(tree: Tree, _: Path) -> None:
+    pending = [str(tree.path)]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            pending += [entry.path for entry in entries if entry.is_dir()]
+
+
+def run_plan(tree: Tree, _: Path) -> None:
+    assert sum(plan(tree.path).num_views.values()) == tree.rows
+
+
+def part_plan(place: Path, n: int) -> None:
+    tree = make_tree(Tree(place / "p", 10, 2000, 4))
+    times = take_turns({WALK: (walk, tree), "plan": (run_plan, tree)}, n)
+    report(f"plan: {tree.files} files in {tree.rows} folders", times, WALK)
+    judge("plan / walk", ratio(times, "plan", WALK), 3)
+
+
+# --- check ----------------------------------------------------------------------------------------
+
+
+def files_of(tree: Tree) -> list[str]:
+    return sorted(map(str, tree.path.rglob("*.*")))
+
+
+def decode(paths: Sequence[str]) -> None:
+    for path in paths:
+        PIL.Image.open(io.BytesIO(Path(path).read_bytes())).load()
+
+
+def decode_all(tree: Tree, _: Path) -> None:
+    paths = files_of(tree)
+    with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(decode, [paths[i : i + 500] for i in range(0, len(paths), 500)]))
+
+
+def run_check(tree: Tree, _: Path) -> None:
+    assert check(tree.path, num_proc=PROCESSES).num_images == tree.files
+
+
+def part_check(place: Path, n: int) -> None:
+    """Two splits, so that images are compared by their looks too; all of one split are noise."""
+    tree = Tree(place / "c", 20, 1250, 4)
+    make_pictures(tree, 32, "png")
+    times = take_turns({DECODE: (decode_all, tree), "check": (run_check, tree)}, n)
+    report(f"check: {tree.files} PNGs of 32x32, 2 splits, {PROCESSES} processes", times, DECODE)
+    judge("decoding / check", 1 / ratio(times, "check", DECODE), 0.6, at_least=True)
+    small = Tree(place / "s", 20, 125, 4)
+    make_pictures(small, 32, "png")
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        peaks = [pool.submit(peak_of_check, one).result() for one in (small, tree)]
+    print("  peak memory of the main process: "
+          f"{peaks[0]:.0f} MB with {small.files} images, {peaks[1]:.0f} MB with {tree.files}")
+
+
+def peak_of_check(tree: Tree) -> float:
+    datasets.disable_progress_bars()
+    run_check(tree, tree.path)
+    return peak_memory()
+
+
+def make_pictures(tree: Tree, side: int, kind: str) -> None:
+    """Different smooth pictures, in the splits train and test by turns of the class."""
+    random = np.random.default_rng(0)
+    for label in range(tree.classes):
+        for sample in range(tree.samples):
+            split = ("train", "test")[label % 2]
+            folder = tree.path / split / f"class_{label // 2}" / f"{sample:05d}"
+            folder.mkdir(parents=True)
+            for view in range(tree.views):
+                rough = PIL.Image.fromarray(random.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+                picture = rough.resize((side, side), PIL.Image.Resampling.BICUBIC)
+                picture.save(folder / f"view_{view}.{kind}")
+
+
+# --- preview --------------------------------------------------------------------------------------
+
+
+def shrink(path: str) -> None:
+    image = PIL.Image.open(io.BytesIO(Path(path).read_bytes()))
+    image.load()
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+
+
+def shrink_all(tree: Tree, _: Path) -> None:
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        list(pool.map(shrink, files_of(tree)))
+
+
+def run_preview(tree: Tree, place: Path) -> None:
+    splits = multiview_cifar.load_dataset(data_dir=str(tree.path), streaming=True)
+    assert len(preview(splits, place / "preview.html").samples) == tree.rows
+
+
+def part_preview(place: Path, n: int) -> None:
+    for side, kind, views in ((32, "png", 4), (224, "jpg", 2)):
+        tree = Tree(place / f"v{side}", 20, 500, views)
+        make_pictures(tree, side, kind)
+        times = take_turns({SHRINK: (shrink_all, tree), "preview": (run_preview, tree)}, n)
+        report(f"preview: {tree.rows} samples of {views}, {kind} of {side}x{side}", times, SHRINK)
+        judge("preview / decoding and shrinking", ratio(times, "preview", SHRINK), 1.5)
+        run_preview(tree, place)
+        size = (place / "preview.html").stat().st_size / 1e6
+        opened = [seconds_to_open(place / "preview.html") for _ in range(n)]
+        judge(f"the page of {size:.0f} MB opens in", statistics.median(opened), 2, "s")
+
+
+def seconds_to_open(page: Path) -> float:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"),
+                                             args=["--no-sandbox"])  # fmt: skip
+        tab = browser.new_page()
+        began = time.perf_counter()
+        tab.goto(page.as_uri(), wait_until="commit")
+        tab.wait_for_function("[...document.images].some(image => image.naturalWidth)")
+        seconds = time.perf_counter() - began
+        browser.close()
+    return seconds
+
+
+PARTS = {"plan": part_plan, "check": part_check, "preview": part_preview}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    # A string, not a list, is the default: argparse looks for it in choices.
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, "all"], default="all")
+    parser.add_argument("-n", type=int, default=5, help="counted rounds (default: 5)")
+    args = parser.parse_args()
+    datasets.disable_progress_bars()
+    print_machine()
+    for name, part in PARTS.items():
+        if args.parts == "all" or {name, "all"} & set(args.parts):
+            with tempfile.TemporaryDirectory(prefix="multiview_cifar_") as place:
+                part(Path(place), args.n)
+
+
+if __name__ == "__main__":
+    main()

@@ -264,7 +264,8 @@ def shrink(data: bytes, side: int) -> PIL.Image.Image:
         image: PIL.Image.Image = file
         if image.mode not in ("L", "RGB") or image.has_transparency_data:
             image = for_screens(image)
-        image.thumbnail((side, side))  # a JPEG is decoded at a fraction of its size
+        # With no gap a JPEG is decoded at the least fraction of its size that is large enough.
+        image.thumbnail((side, side), reducing_gap=1.0)
         image.load()
         return PIL.ImageOps.exif_transpose(image)
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 import multiview_cifar
+from conftest import REPOSITORY
 from multiview_cifar import LayoutError, OptionError
 from multiview_cifar_tools import duplicates, inspection
 from multiview_cifar_tools.check import check
@@ -342,7 +343,7 @@ def test_plain_images_look_alike_to_no_one(make_tree, run):
 
 
 def test_few_false_suspects_among_the_shapes(tmp_path):
-    archive = Path(multiview_cifar.__file__).parent / "data" / "shapes.zip"
+    archive = REPOSITORY / "data" / "shapes.zip"
     shutil.unpack_archive(archive, tmp_path)
     report = check(tmp_path)
     assert (report.num_images, report.num_samples) == (1200, 300)

@@ -134,6 +134,7 @@ def _chunk_size(root: str, paths: Sequence[str]) -> int:
 
 def _start_worker(max_pixels: int, parent: int) -> None:
     """Let Pillow itself refuse larger images, wherever it meets one, and say nothing else."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # loky's own threads may start a worker too
     PIL.Image.init()
     PIL.Image.MAX_IMAGE_PIXELS = max_pixels
     warnings.simplefilter("ignore")

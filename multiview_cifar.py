@@ -1279,7 +1279,7 @@ def join_metadata(
     by_view = "view" in metadata.keys
     there = {(*key, view) for key, columns in samples.items()
              for view in (set().union(*columns.values()) if by_view else [""])}
-    keys = {key: [(*key, view) for view in (_view_keys(sample, view_labels) if by_view else [""])]
+    keys = {key: [(*key, view) for view in (view_keys(sample, view_labels) if by_view else [""])]
             for key, sample in rows.items()}
     check_metadata(metadata, [*itertools.chain(*keys.values())], there, tree, config)
     joined, blank = {}, dict.fromkeys(metadata.features)
@@ -1293,7 +1293,7 @@ def join_metadata(
     return joined
 
 
-def _view_keys(sample: Sample, view_labels: Sequence[str] | None) -> list[str]:
+def view_keys(sample: Sample, view_labels: Sequence[str] | None) -> list[str]:
     """The sample's views as in `Samples`, "" for a None."""
     if view_labels is None:
         return [view or "" for view in sample.view_names]

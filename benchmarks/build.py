@@ -312,19 +312,20 @@ def print_machine() -> None:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def run_parts(doc: str, parts: dict[str, Callable[[Path, int], None]]) -> None:
+    """The command line of a benchmark: run the parts that are named, or all of them."""
+    parser = argparse.ArgumentParser(description=doc.partition("\n")[0])
     # A string, not a list, is the default: argparse looks for it in choices.
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, "all"], default="all")
+    parser.add_argument("parts", nargs="*", choices=[*parts, "all"], default="all")
     parser.add_argument("-n", type=int, default=5, help="counted rounds (default: 5)")
     args = parser.parse_args()
     datasets.disable_progress_bars()
     print_machine()
-    for name, part in PARTS.items():
+    for name, part in parts.items():
         if args.parts == "all" or {name, "all"} & set(args.parts):
             with tempfile.TemporaryDirectory(prefix="multiview_cifar_") as place:
                 part(Path(place), args.n)
 
 
 if __name__ == "__main__":
-    main()
+    run_parts(__doc__, PARTS)

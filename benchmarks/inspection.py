@@ -13,14 +13,12 @@ inspect.py: every `import inspect` would find that.)
 
 from __future__ import annotations
 
-import argparse
 import io
 import multiprocessing
 import os
 import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -37,9 +35,9 @@ from build import (  # noqa: E402
     judge,
     make_tree,
     peak_memory,
-    print_machine,
     ratio,
     report,
+    run_parts,
     take_turns,
 )
 from multiview_cifar_tools.check import check  # noqa: E402
@@ -200,19 +198,5 @@ def seconds_to_open(page: Path) -> float:
 PARTS = {"plan": part_plan, "check": part_check, "preview": part_preview}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    # A string, not a list, is the default: argparse looks for it in choices.
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, "all"], default="all")
-    parser.add_argument("-n", type=int, default=5, help="counted rounds (default: 5)")
-    args = parser.parse_args()
-    datasets.disable_progress_bars()
-    print_machine()
-    for name, part in PARTS.items():
-        if args.parts == "all" or {name, "all"} & set(args.parts):
-            with tempfile.TemporaryDirectory(prefix="multiview_cifar_") as place:
-                part(Path(place), args.n)
-
-
 if __name__ == "__main__":
-    main()
+    run_parts(__doc__, PARTS)

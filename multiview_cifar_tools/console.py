@@ -42,3 +42,9 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[objec
 def printable(text: str) -> str:
     r"""The text with what is no visible character as an escape: a file may be called "\x1b[31m"."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if names[most:] else ""
+    return ", ".join(names[:most]) + more

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -95,7 +94,7 @@ def try_layout(template: Template, paths: Sequence[str]) -> Trial:
         views = samples[fields.get("split", ""), fields["label"], fields["sample"]]
         views.add(f"{fields.get('view_label')}/{fields.get('view')}")
     taken = len(paths) - len(left_out)
-    candidate = Candidate(template.text, taken, len(samples), list(itertools.islice(left_out, 3)))
+    candidate = Candidate(template.text, taken, len(samples), left_out[:3])
     return Trial(candidate, _share(samples, "view" in template.fields))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from multiview_cifar import SPLIT_WORDS, natural_key
+from multiview_cifar_tools.console import some
 
 if TYPE_CHECKING:
     from multiview_cifar_tools.plan import PlanReport
@@ -19,12 +20,6 @@ def notes_on(report: PlanReport) -> Iterator[str]:
                  _greedy, _absent_classes, _one_split):  # fmt: skip
         if text := note(report):
             yield text
-
-
-def some(names: list[str], most: int = 3) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - most:,} more" if names[most:] else ""
-    return ", ".join(names[:most]) + more
 
 
 def _split_words(report: PlanReport) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 
 # Nothing but what stands in the page itself may be loaded: the browser holds us to it.
@@ -41,3 +42,8 @@ def html_page(title: str, body: str, style: str = "", script: str = "") -> str:
 </body>
 </html>
 """
+
+
+def data_url(data: bytes, mime: str) -> str:
+    """The URL that is a file itself (RFC 2397)."""
+    return f"data:{mime};base64,{base64.b64encode(data).decode()}"

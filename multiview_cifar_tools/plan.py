@@ -33,11 +33,12 @@ from multiview_cifar import (
     plan_rows,
     read_listings,
     scan_folder,
+    view_keys,
 )
 from multiview_cifar_tools import build
-from multiview_cifar_tools.console import print_table, printable
+from multiview_cifar_tools.console import print_table, printable, some
 from multiview_cifar_tools.layouts import Candidate, nearest_layouts
-from multiview_cifar_tools.notes import notes_on, some
+from multiview_cifar_tools.notes import notes_on
 
 if TYPE_CHECKING:
     import pandas
@@ -91,7 +92,8 @@ class PlanReport:
     @property
     def num_left_out(self) -> int:
         """How many images the layout leaves out."""
-        return sum(len(paths) for reason, paths in self.ignored.items() if reason[:6] == "images")
+        reasons = [reason for reason in self.ignored if reason.startswith("images")]
+        return sum(len(self.ignored[reason]) for reason in reasons)
 
     @property
     def layout(self) -> str | dict[str, str] | None:
@@ -111,7 +113,7 @@ class PlanReport:
             return f"detected: every top folder is a split ({', '.join(self.plan.splits)})"
         return "detected: not every top folder has the name of a split, so that they are classes"
 
-    @property
+    @cached_property
     def _samples(self) -> list[tuple[str, Sample]]:
         """(split, sample), in order."""
         splits = self.plan.splits if self.plan else {}
@@ -136,7 +138,7 @@ class PlanReport:
         view counts where all have it.
         """
         features = self.plan.features if self.plan else {}
-        labels = features["view_labels"].feature.names if "view_labels" in features else []
+        labels = features["view_labels"].feature.names if "view_labels" in features else None
         groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
         for split, sample in self._samples:
             groups[_views_of(sample, labels)].append(f"{split}/{sample.sample_id}")
@@ -203,15 +205,9 @@ class PlanReport:
         }
 
 
-def _views_of(sample: Sample, labels: Sequence[str]) -> tuple[str, ...]:
-    names: tuple[str | None, ...] = sample.view_names
-    if labels:
-        pairs = zip(sample.view_labels, names, strict=True)
-        names = tuple(None if i is None else f"{labels[i]}/{name}" for i, name in pairs)
-    if not any(None in paths for paths in sample.paths):
-        return names  # type: ignore[return-value]
-    views = zip(names, *sample.paths, strict=True)
-    return tuple(str(name) for name, *paths in views if None not in paths)
+def _views_of(sample: Sample, labels: Sequence[str] | None) -> tuple[str, ...]:
+    views = zip(view_keys(sample, labels), *sample.paths, strict=True)
+    return tuple(name for name, *paths in views if None not in paths)
 
 
 # --- the report -----------------------------------------------------------------------------------

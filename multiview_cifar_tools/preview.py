@@ -10,7 +10,6 @@ far as `full_size` allows.
 from __future__ import annotations
 
 import argparse
-import base64
 import heapq
 import io
 import itertools
@@ -44,7 +43,7 @@ from multiview_cifar_tools.contact_sheet import (
 )
 from multiview_cifar_tools.decoding import PNG_SIGNATURE
 from multiview_cifar_tools.image_column import image_columns
-from multiview_cifar_tools.page import html_page
+from multiview_cifar_tools.page import data_url, html_page
 from multiview_cifar_tools.shards import iterate_rows
 from multiview_cifar_tools.whole import whole
 
@@ -404,11 +403,6 @@ def image_url(image: PIL.Image.Image, lossless: bool) -> str:
     buffer = io.BytesIO()
     image.save(buffer, kind)
     return data_url(buffer.getvalue(), MIME[kind])
-
-
-def data_url(data: bytes, mime: str) -> str:
-    """The URL that is a file itself (RFC 2397)."""
-    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
 
 
 def page_json(value: Any) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import io
 import json
@@ -14,9 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from multiview_cifar_tools.console import print_table, printable
+from multiview_cifar_tools.console import print_table, printable, some
 from multiview_cifar_tools.findings import BAD, KINDS, Finding
-from multiview_cifar_tools.page import html_page
+from multiview_cifar_tools.page import data_url, html_page
 
 if TYPE_CHECKING:
     import pandas
@@ -140,8 +139,7 @@ def overview(report: CheckReport) -> list[str]:
     lines = [f"Checked {report.num_images:,} images of {report.num_samples:,} samples in "
              f"{printable(report.data_dir)}."]  # fmt: skip
     for reason, paths in report.ignored.items():
-        more = f" and {len(paths) - 3:,} more" if paths[3:] else ""
-        lines.append(printable(f"Ignored {len(paths):,} {reason}: {', '.join(paths[:3])}{more}."))
+        lines.append(printable(f"Ignored {len(paths):,} {reason}: {some(paths)}."))
     if report.num_plain:
         lines.append(f"{report.num_plain:,} images have too little contrast to be compared for "
                      "look-alikes.")  # fmt: skip
@@ -170,10 +168,9 @@ def print_report(report: CheckReport) -> None:
 
 
 def _line(finding: Finding) -> str:
-    paths, more = finding.paths[:4], len(finding.paths) - 4
-    files = ", ".join(paths) + (f" and {more:,} more" if more > 0 else "")
+    files = some(finding.paths, 4)
     samples = "" if len(finding.samples) != 1 else f" [{finding.samples[0]}]"
-    if not paths:
+    if not files:
         return f"{samples[2:-1]}: {finding.found}" if samples else finding.found
     if len(finding.samples) > 1:
         return f"{finding.found}: {files}"
@@ -258,4 +255,4 @@ def _thumbnail(path: str) -> str:
             small.save(buffer, "PNG")
         except (OSError, ValueError):
             buffer = io.BytesIO()
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return data_url(buffer.getvalue(), "image/png")

@@ -15,12 +15,13 @@ and `datasets`, and Pillow only where an image has to be opened.
     datasets.load_dataset("./multiview_cifar.py", data_dir="photos", trust_remote_code=True)   # 3.x
     multiview_cifar.load_dataset(data_dir="photos")                                     # 3.6 to 5.x
 
-Beside folders it knows an embedded example, "shapes", and "cifar10" and "cifar100", whose official
-files it downloads and turns multi-view: a sample is several images of one class.
+The folder may also be an archive of it (.zip, .tar, .tar.gz, .tar.zst), or either at a URL that
+fsspec reads. Besides there are an embedded example, "shapes", and "cifar10" and "cifar100", whose
+official files are downloaded and turned multi-view: a sample is several images of one class.
 
 From top to bottom: the options, the builder, `load_dataset`; then plain functions in the order in
 which they are called: list the folder, match its names to the layout, plan the rows, join their
-metadata, read images; last the CIFARs.
+metadata, read images; then archives and remote folders; last the CIFARs.
 """
 
 from __future__ import annotations
@@ -39,18 +40,26 @@ import os
 import re
 import struct
 import tarfile
+import tempfile
+import time
 import zipfile
 import zlib
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import datasets
+import fsspec
 
 logger = logging.getLogger(__name__)
+
+# Up to fsspec 2025 a forked process waits for ever for the thread of its parent that does the
+# requests (https://filesystem-spec.readthedocs.io/en/latest/async.html, "Limitations").
+os.register_at_fork(after_in_child=fsspec.asyn.reset_lock)
 
 # What Pillow reads on every platform without a plugin of its own.
 IMAGE_EXTENSIONS = frozenset(
@@ -92,7 +101,16 @@ MAX_SHARDS = 960
 SHAPES = ("capsule", "cone", "cube", "cylinder", "octahedron", "prism", "pyramid", "sphere",
           "tetrahedron", "torus")
 SHAPES_ARCHIVE = "data/shapes.zip"
-SHAPES_SHARDS = 12  # each one lists the archive anew
+
+ARCHIVES = {".zip": "zip", ".tar": "tar", ".tar.gz": "tar.gz", ".tgz": "tar.gz",
+            ".tar.zst": "tar.zst"}
+# What an archive may hold. Deflate packs at most 1,032 times; a set of images never comes near it.
+MAX_FILES, MAX_IMAGE_BYTES = 10_000_000, 1 << 30
+MAX_RATIO, FREE_BYTES = 100, 1 << 28  # unpacked bytes a packed one, beyond so many
+SPOOL_BYTES = 1 << 26  # of files that stand too early in a tar: in memory, beyond that on disk
+# Remote files read at a time, and ahead. A store answers one request in 20 to 100 ms.
+READERS, READ_AHEAD, READ_AHEAD_BYTES = 32, 128, 1 << 26
+ATTEMPTS, FIRST_WAIT = 4, 0.2  # of reading a remote file; seconds to the second one, then doubled
 
 
 class Cifar(NamedTuple):
@@ -173,7 +191,9 @@ class ImageError(MultiviewError):
 
 
 class ArchiveError(MultiviewError):
-    """A CIFAR's files cannot be had, or are not right; `.path` is the URL, archive or file."""
+    """An archive, a remote folder or a CIFAR's file cannot be had, or is not right; `.path` is the
+    URL, archive or file.
+    """
 
 
 # --- the options ----------------------------------------------------------------------------------
@@ -221,6 +241,8 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
             uncompressed PNG that is read in batches without a decoder. None: the files' own
             bytes, or PNG where `mode` or `image_size` changes them. Further image columns are
             taken for masks: same geometry, nearest neighbour, own mode, always (flat) PNG.
+        storage_options: Of the file system, where `data_dir` or a file is a URL, as fsspec takes
+            them, such as {"key": "...", "secret": "..."} for s3://.
     """
 
     layout: str | dict[str, str] | None = None
@@ -239,6 +261,7 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
     image_size: tuple[int, int] | None = None
     resize: str | None = None
     encoding: str | None = None
+    storage_options: dict[str, Any] | None = None
 
     def create_config_id(
         self, config_kwargs: dict[str, Any], custom_features: datasets.Features | None = None
@@ -253,11 +276,14 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
         self._tree: Tree | None = None
         self._plan: Plan | None = None
         options = {f.name: getattr(self, f.name) for f in fields(self)
-                   if f.name not in ("name", "version", "description")}
-        if self.name == "default" or self.data_dir:
-            self.data_dir: str = existing_folder(self.data_dir, CIFAR.get(self.name))
-            options["data_dir"] = self.data_dir
-            self._tree = scan_folder(self.data_dir)
+                   if f.name not in ("name", "version", "description", "storage_options")}
+        if self.name == "default":
+            self._tree = find_files(self)
+        elif self.data_dir:
+            self._tree = scan_folder(existing_folder(self.data_dir, CIFAR[self.name]))
+        if self._tree:
+            self.data_dir: str | None = self.data_dir and self._tree.root
+            options["data_dir"], options["data_files"] = self._tree.root, None
             options["tree"] = self._tree.fingerprint
         elif options == {f.name: f.default for f in fields(self) if f.name in options}:
             return str(super().create_config_id({}, custom_features))
@@ -270,9 +296,23 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
     def plan(self) -> Plan:
         """All rows of `data_dir`, made when first asked for: an open cache needs none of it."""
         if self._tree is not None:
+            list_archives(self._tree, self.layout is None)
             self._plan, self._tree = plan_rows(self._tree, self), None
         assert self._plan is not None  # but in worker processes, which are given their rows
         return self._plan
+
+    @property
+    def is_remote_archive(self) -> bool:
+        """Whether the names can be had only by a download, or by streaming a whole tar."""
+        return self._tree is not None and any(map(is_url, (root.path for root in self._tree.roots
+                                                           if root.kind in ARCHIVES.values())))
+
+    def download(self, dl_manager: Any) -> None:
+        """Have the remote archives here, each once for an ETag, unless they are to be streamed."""
+        if self.is_remote_archive and self._tree and not dl_manager.is_streaming:
+            dl_manager.download_config.storage_options.update(self.storage_options or {})
+            self._tree.roots = [download_archive(root, dl_manager) if is_url(root.path) else root
+                                for root in self._tree.roots]
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker process gets its share of the rows; the whole plan need not travel with it.
@@ -287,7 +327,10 @@ def check_options(config: MultiviewCifarConfig) -> None:
         (option, getattr(config, option) in right, f"one of {', '.join(map(repr, right))}")
         for option, right in CHOICES.items()
     ] + [
-        ("data_files", config.data_files is None, "none: pass the folder as data_dir"),
+        ("data_files", config.data_files is None or not (config.data_dir or refused),
+         "none beside data_dir, or with a config that needs no files"),
+        ("storage_options", config.storage_options is None
+         or isinstance(config.storage_options, Mapping), 'a dict, such as {"anon": True}'),
         ("num_views", config.num_views is None or _is_count(config.num_views, 1), "an int >= 1"),
         ("seed", _is_count(config.seed, 0), "an int >= 0"),
         ("class_names", names is None or _are_names(names),
@@ -344,11 +387,13 @@ def existing_folder(data_dir: str | None, cifar: Cifar | None = None) -> str:
                           '"cifar10" or "cifar100".', "data_dir")
     path = os.path.abspath(os.path.expanduser(data_dir))
     if not (os.path.exists(path) if cifar else os.path.isdir(path)):
-        found = "is a file" if os.path.exists(path) else "does not exist"
-        folder = "a local folder; an archive has to be unpacked first"
-        raise LayoutError(f"data_dir {str(data_dir)!r} {found} (looked at {path}). Expected "
-                          f"{_expected(cifar) if cifar else folder}.", path)
+        raise _no_such_folder(data_dir, path, _expected(cifar) if cifar else "a local folder")
     return path
+
+
+def _no_such_folder(data_dir: str, path: str, expected: str) -> LayoutError:
+    found = "is a file" if os.path.exists(path) else "does not exist"
+    return LayoutError(f"{str(data_dir)!r} {found} (looked at {path}). Expected {expected}.", path)
 
 
 # --- the builder ----------------------------------------------------------------------------------
@@ -395,9 +440,17 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
         if base_path is None:  # where data/shapes.zip lies: here, or among the tools in a wheel
             beside = os.path.exists(os.path.join(here, SHAPES_ARCHIVE))
             base_path = here if beside else os.path.join(here, "multiview_cifar_tools")
+        if kwargs.get("data_files") is not None:
+            kwargs["data_files"] = archive_a_split(kwargs["data_files"])
         super().__init__(cache_dir=cache_dir, hash=hash, base_path=base_path, **kwargs)
-        if self.info.features is None:  # there was no cache to take them from
+        # There was no cache to take them from, and no download is needed to know them.
+        if self.info.features is None and not self.config.is_remote_archive:
             self.info.features = self.config.plan.features
+
+    def _create_builder_config(self, *args: Any, **options: Any) -> Any:
+        # `datasets` keeps these to itself, but the config lists a remote folder.
+        storage = self.storage_options or None
+        return super()._create_builder_config(*args, storage_options=storage, **options)
 
     def _info(self) -> datasets.DatasetInfo:
         features = None  # a folder's are known once all its names are read: see __init__
@@ -421,34 +474,43 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
         return {**super().__getstate__(), "_files": None}
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        root, shards = self.config.data_dir, MAX_SHARDS
-        if cifar := CIFAR.get(self.config.name):
-            if not root and dl_manager.is_streaming:  # to begin a row takes the whole archive
-                to = datasets.DownloadConfig(cache_dir=self._cache_downloaded_dir, use_etag=False)
-                dl_manager = datasets.DownloadManager(download_config=to, record_checksums=False)
-            root = root or download_cifar(cifar, dl_manager)
-            self._files = read_cifar(root, cifar)
-            plan = plan_cifar(self._files, cifar, self.config)
-        elif self.config.name == "shapes":
-            tree = scan_shapes(dl_manager)
-            root, shards, plan = tree.root, SHAPES_SHARDS, plan_rows(tree, self.config)
+        streaming = dl_manager.is_streaming
+        if streaming and self.config.name != "default":  # our own archives are had whole, and once
+            to = datasets.DownloadConfig(cache_dir=self._cache_downloaded_dir, use_etag=False,
+                                         token=self.token)
+            whole = datasets.DownloadManager(download_config=to, base_path=self.base_path,
+                                             record_checksums=False)
         else:
+            whole = dl_manager
+        if cifar := CIFAR.get(self.config.name):
+            path = self.config.data_dir or download_cifar(cifar, whole)
+            self._files = read_cifar(path, cifar)
+            plan = plan_cifar(self._files, cifar, self.config)._replace(roots=[Root(path)])
+        elif self.config.name == "shapes":
+            plan = plan_rows(find_shapes(whole), self.config)
+        else:
+            self.config.download(dl_manager)
             plan = self.config.plan
+            self.info.features = plan.features
         self._writer_batch_size: int = self._writer_batch_size or plan.rows_a_batch
-        return [datasets.SplitGenerator(name, {"chunks": _chunks(samples, shards), "root": root})
-                for name, samples in plan.splits.items()]
+        return [datasets.SplitGenerator(name, {"chunks": _chunks(samples, root, streaming),
+                                               "root": root})
+                for name, samples in plan.splits.items() for root in [root_of(name, plan.roots)]]
 
     def _generate_examples(
-        self, chunks: list[list[Sample]], root: str
+        self, chunks: list[list[Sample]], root: Root
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         layout = self.config.layout
         columns = list(layout) if isinstance(layout, Mapping) else ["images"]
-        opened: Any = open_zip(root) if self.config.name == "shapes" else open_folder(root)
+        samples = list(itertools.chain.from_iterable(chunks))
         if cifar := CIFAR.get(self.config.name):
-            self._files = self._files or read_cifar(root, cifar)
-            opened = nullcontext(partial(cifar_image, self._files, cifar))
+            self._files = self._files or read_cifar(root.path, cifar)
+            opened: Any = nullcontext(partial(cifar_image, self._files, cifar))
+        else:
+            opened = open_files(root, (path for sample in samples for paths in sample.paths
+                                       for path in paths if path is not None))
         with opened as read:
-            for sample in itertools.chain.from_iterable(chunks):
+            for sample in samples:
                 example = read_example(sample, columns, read, self.config)
                 if example is not None:
                     if self.config.name == "cifar100":
@@ -457,6 +519,7 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
 
     def _prepare_split(self, split_generator: Any, *args: Any, **kwargs: Any) -> None:
         super()._prepare_split(split_generator, *args, **kwargs)
+        check_unchanged(split_generator.gen_kwargs["root"])
         if not split_generator.split_info.num_examples:  # `datasets` cannot open such a split
             raise ImageError(f"The split {split_generator.name!r} has no row left. Expected one or "
                              "more: see the log for what on_error skipped.", split_generator.name)
@@ -486,29 +549,36 @@ class EncodedFeatures(datasets.Features):
         return example
 
 
-def _chunks(samples: list[Sample], most: int) -> list[list[Sample]]:
+def _chunks(samples: list[Sample], root: Root, streaming: bool) -> list[list[Sample]]:
     """The shards of a split: runs of nearly equal length, in order."""
-    n = min(len(samples), most)
+    n = min(len(samples), MAX_SHARDS)
+    if streaming and root.is_one_pass:
+        n = 1  # each further one would pass through the whole archive again
+    elif streaming and root.kind == "remote":  # enough files in each that reading ahead has some
+        n = min(n, 1 + sum(len(sample.view_names) for sample in samples) // READ_AHEAD)
     edges = [i * len(samples) // n for i in range(n + 1)]
     return [samples[a:b] for a, b in itertools.pairwise(edges)]
 
 
 def load_dataset(
-    name: str | None = None, data_dir: str | None = None, split: Any = None,
+    name: str | None = None, data_dir: str | None = None, data_files: Any = None, split: Any = None,
     cache_dir: str | None = None, download_mode: Any = None, verification_mode: Any = None,
     keep_in_memory: bool = False, streaming: bool = False, num_proc: int | None = None,
-    **options: Any,
+    storage_options: dict[str, Any] | None = None, **options: Any,
 ) -> Any:
     """`datasets.load_dataset` for this builder, under every version of `datasets` from 3.6 on.
 
     Args:
         name: None for a folder of your own; "shapes", the embedded example; "cifar10" or
             "cifar100", the official images grouped to samples, see `plan_cifar`.
-        data_dir: The folder that holds [split/]class/sample/view.png. Of a CIFAR the archive (the
-            binary version) or the folder in it, where it should not be downloaded.
+        data_dir: The folder that holds [split/]class/sample/view.png, an archive of it (.zip, .tar,
+            .tar.gz, .tar.zst), or the URL of either. Of a CIFAR the archive (the binary version) or
+            the folder in it, where it should not be downloaded.
+        data_files: Or one archive a split: {"train": "train.zip", "test": "test.zip"}.
         split: Such as "train", "train[:10%]" or "train+test". None: a dict of all splits.
         cache_dir, download_mode, verification_mode, keep_in_memory, streaming, num_proc: As for
             `datasets.load_dataset`; streaming takes whole splits and no num_proc, as there.
+        storage_options: Of the file system, where a URL is given, as fsspec takes them.
         **options: The fields of MultiviewCifarConfig, or what `datasets.DatasetBuilder` takes.
 
     Returns:
@@ -525,7 +595,8 @@ def load_dataset(
         hint = f"; for the folder say data_dir={name!r}" if os.path.isdir(name) else ""
         known = ", ".join(map(repr, MultiviewCifar.builder_configs))
         raise OptionError(f"There is no config {name!r}. Expected one of {known}{hint}.", "name")
-    builder = MultiviewCifar(cache_dir, config_name=name, data_dir=data_dir, **options)
+    builder = MultiviewCifar(cache_dir, config_name=name, data_dir=data_dir, data_files=data_files,
+                             storage_options=storage_options, **options)
     if streaming:
         if num_proc is not None:
             raise NotImplementedError("streaming takes no num_proc: use a DataLoader's workers")
@@ -547,10 +618,16 @@ class Tree:
     """
 
     root: str
+    roots: list[Root] = field(default_factory=list)  # where the files are read from
     listings: list[bytes] = field(default_factory=list)
     ignored: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     hidden: list[str] = field(default_factory=list)  # never taken, and never worth a warning
     fingerprint: str = ""
+
+    @property
+    def is_by_split(self) -> bool:
+        """Whether each top folder is the archive of a split."""
+        return any(root.prefix for root in self.roots)
 
     @property
     def others(self) -> str:
@@ -567,9 +644,9 @@ def scan_folder(data_dir: str, stats: bool = True) -> Tree:
     Without `stats` it is twice as fast, and takes every file for one of 0 bytes.
     """
     if os.path.isfile(data_dir):
-        stat = os.stat(data_dir)
-        return Tree(data_dir, fingerprint=f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}")
-    tree, digest, pending = Tree(data_dir), hashlib.blake2b(digest_size=16), [""]
+        return Tree(data_dir, fingerprint=local_version(data_dir))
+    tree, digest = Tree(data_dir, [Root(data_dir)]), hashlib.blake2b(digest_size=16)
+    pending = [""]
     while pending:
         path = pending.pop()
         prefix, files, subfolders = path and f"{path}/", [], []
@@ -577,7 +654,7 @@ def scan_folder(data_dir: str, stats: bool = True) -> Tree:
             with os.scandir(f"{data_dir}/{prefix}") as entries:
                 for entry in entries:
                     name = entry.name
-                    if name[0] == "." or name in SYSTEM_NAMES:
+                    if _is_hidden(name):
                         tree.hidden.append(prefix + name)
                         continue
                     try:
@@ -615,17 +692,8 @@ def _leads_up(data_dir: str, link: str) -> bool:
     return os.path.islink(target) or any(f"{f}/".startswith(f"{target}/") for f in way)
 
 
-def scan_shapes(dl_manager: Any) -> Tree:
-    """List the embedded example as `scan_folder` lists a folder; LayoutError where it is not."""
-    try:
-        path = str(dl_manager.download(SHAPES_ARCHIVE))
-        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-            members = sorted((m.filename, m.file_size, 0, 0) for m in archive.infolist())
-    except (OSError, zipfile.BadZipFile) as error:
-        raise LayoutError(f"The example {SHAPES_ARCHIVE} cannot be read ({error}). Expected it "
-                          "beside multiview_cifar.py: take the whole repository instead of the "
-                          "script alone, or pip install it.", SHAPES_ARCHIVE) from None
-    return Tree(path, [marshal.dumps(("", [], members), 2)])
+def _is_hidden(name: str) -> bool:
+    return name[0] == "." or name in SYSTEM_NAMES
 
 
 def read_listings(tree: Tree) -> tuple[list[str], list[tuple[str, int]]]:
@@ -722,19 +790,22 @@ def _regex(template: str) -> re.Pattern[str]:
 def detect_layout(images: Sequence[tuple[str, int]], tree: Tree) -> str:
     """`[split/]label/sample/view`; LayoutError where there are no images, or all stand too deep.
 
-    The top folders are splits only if every one is a split word: otherwise train and test would
-    become classes in silence, or a class a split.
+    The top folders are splits only if every one is a split word, or each the archive of a split:
+    otherwise train and test would become classes in silence, or a class a split.
     """
     if not images:
         raise LayoutError(f"{tree.root} holds no images (found: {tree.others}). Expected "
                           f"class/sample/view.png; supported: {SUPPORTED}.", tree.root)
     tops = list(dict.fromkeys(path.partition("/")[0] for path, _ in images if "/" in path))
     splits = [top for top in tops if top.lower() in SPLIT_WORDS]
-    has_splits = bool(tops) and splits == tops
+    has_splits = tree.is_by_split or (bool(tops) and splits == tops)
     layout = "{split}/" * has_splits + "{label}/{sample}/{view}"
     if all(path.count("/") > layout.count("/") for path, _ in images):
         mixed = splits and not has_splits
+        around = len(tops) == 1 and not has_splits and tree.roots[0].kind in ARCHIVES.values()
         hint = f" Of {_some(tops)} only {_some(splits)} would be a split." if mixed else ""
+        if around:
+            hint = f' If {tops[0]} is a folder around everything, pass layout="{tops[0]}/{layout}".'
         raise LayoutError(f"Every image stands deeper than {layout}, such as {images[0][0]}.{hint} "
                           "Expected [split/]class/sample/view: pass a data_dir further down, or "
                           'say with layout="..." what the folders mean.', images[0][0])
@@ -855,6 +926,7 @@ class Plan(NamedTuple):
     features: datasets.Features
     ignored: dict[str, list[str]]
     rows_a_batch: int
+    roots: Sequence[Root] = ()
 
 
 @contextmanager
@@ -878,7 +950,7 @@ def plan_rows(tree: Tree, config: MultiviewCifarConfig) -> Plan:
     LayoutError where a name does not fit the layout or an option.
     """
     folders, images = read_listings(tree)
-    templates = parse_layout(config.layout or detect_layout(images, tree))
+    templates = parse_layout(layout_of(tree, images, config.layout))
     samples, nbytes = match_images(images, tree, templates)
     if not samples:
         raise LayoutError(f"No image in {tree.root} fits layout={config.layout!r} (found: "
@@ -897,14 +969,29 @@ def plan_rows(tree: Tree, config: MultiviewCifarConfig) -> Plan:
     rows = make_rows(samples, numbers, view_labels, tree, config)
     features = row_features(list(templates), class_names, view_labels)
     if not config.drop_metadata and (files := find_metadata(tree, templates, samples)):
-        metadata = read_metadata(files, tree.root, samples, fields, features)
+        metadata = read_metadata(files, tree.roots, samples, fields, features)
         rows = join_metadata(rows, metadata, samples, view_labels, tree, config)
         features.update(metadata.features)
-    splits = split_rows(rows, "split" in fields, config)
+    splits = split_rows(rows, "split" in fields, tree.is_by_split, config)
     _log(tree, splits, class_names)
     area = config.image_size[0] * config.image_size[1] * 3 if config.image_size else 0
     sizes = [area * len(sample.view_names) or nbytes[key] for key, sample in rows.items()]
-    return Plan(splits, features, dict(tree.ignored), rows_a_batch(sizes))
+    return Plan(splits, features, dict(tree.ignored), rows_a_batch(sizes), tree.roots)
+
+
+def layout_of(
+    tree: Tree, images: Sequence[tuple[str, int]], layout: str | Mapping[str, str] | None
+) -> str | Mapping[str, str]:
+    """The layout of the whole tree, in which the archive of a split stands as a split folder."""
+    if layout is None:
+        return detect_layout(images, tree)
+    if not tree.is_by_split:
+        return layout
+    if any("split" in template.fields for template in parse_layout(layout).values()):
+        raise OptionError(f"layout={layout!r} has {{split}}, but data_files is an archive a split. "
+                          "Expected a template of what is in each: leave {split} out.", "layout")
+    texts = {"images": layout} if isinstance(layout, str) else layout
+    return {column: "{split}/" + text for column, text in texts.items()}
 
 
 def _log(tree: Tree, splits: Mapping[str, Sequence[Sample]], class_names: Sequence[str]) -> None:
@@ -1010,11 +1097,12 @@ def split_name(folder: str) -> str:
 
 
 def split_rows(
-    rows: Mapping[SampleKey, Sample], has_splits: bool, config: MultiviewCifarConfig
+    rows: Mapping[SampleKey, Sample], has_splits: bool, by_name: bool, config: MultiviewCifarConfig
 ) -> dict[str, list[Sample]]:
     """The rows of each split: train, validation and test first, others in natural order.
 
-    LayoutError where a split gets no sample, or `datasets` would not take its name.
+    A split folder's name is taken for the split that it means, or `by_name` as it is. LayoutError
+    where a split gets no sample, or `datasets` would not take its name.
     """
     ratios = config.split_ratios or {}
     if ratios and has_splits:
@@ -1028,7 +1116,7 @@ def split_rows(
         if ratios:
             split = [*ratios][bisect.bisect(edges, draw(config.seed, sample.sample_id))]
         else:
-            split = split_name(folder)
+            split = folder if by_name else split_name(folder)
         if folders.setdefault(split, folder) != folder:
             raise LayoutError(f"The folders {folders[split]!r} and {folder!r} both mean the split "
                               f"{split!r}. Expected one folder a split: merge or rename them.",
@@ -1120,7 +1208,7 @@ def find_metadata(
 
 
 def read_metadata(
-    files: Mapping[str, str], root: str, samples: Samples, fields: frozenset[str],
+    files: Mapping[str, str], roots: Sequence[Root], samples: Samples, fields: frozenset[str],
     taken: Iterable[str],
 ) -> Metadata:
     """Read the file of each split folder; LayoutError where one is damaged, they do not go
@@ -1129,7 +1217,7 @@ def read_metadata(
     import pyarrow as pa
 
     paths, folders = [*files.values()], {split for split, _, _ in samples}
-    table = concatenate([read_table(path, root, split) for split, path in files.items()], paths)
+    table = concatenate([read_table(path, roots, split) for split, path in files.items()], paths)
     keys = key_columns(table.column_names, fields, paths)
     own = {part.name: part.type for part in table.schema if part.name not in keys}
     if bad := OWN_COLUMNS.union(taken, [""]).intersection(own):
@@ -1148,7 +1236,7 @@ def read_metadata(
     return metadata
 
 
-def read_table(path: str, root: str, split: str) -> Any:
+def read_table(path: str, roots: Sequence[Root], split: str) -> Any:
     """The pyarrow.Table of a metadata file, in types of `plain_type`, with a column `split` where
     the file is a split's; LayoutError where it is damaged.
     """
@@ -1156,7 +1244,7 @@ def read_table(path: str, root: str, split: str) -> Any:
 
     kind = path.rpartition(".")[2]
     try:
-        with open_folder(root) as read:
+        with open_files(root_of(split, roots), [path]) as read:
             table = parse_table(read(path), kind)
         names = table.column_names
         if len(set(names)) < len(names):
@@ -1387,7 +1475,7 @@ def load_image(
     except FileNotFoundError:
         raise _bad(path, "was listed, but is gone now") from None
     except OSError as error:
-        raise _bad(path, f"cannot be read: {error.strerror}") from None
+        raise _bad(path, f"cannot be read: {error.strerror or error}") from None
     if config.mode or config.image_size or config.encoding or not isinstance(data, bytes):
         return convert(data, path, column == "images", config)
     if config.verify == "decode" or (config.verify == "signature" and not looks_whole(data)):
@@ -1501,14 +1589,335 @@ def to_mode(image: Any, mode: str) -> Any:
     return image.convert(mode)
 
 
+# --- archives and remote folders: where files are read from --------------------------------------
+
+
+class Options(dict[str, Any]):
+    """Storage options that can be a part of a key."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(repr(self))
+
+
+class Root(NamedTuple):
+    """A folder, an archive, or the URL of one.
+
+    A path in the tree is `prefix` and the file's name, without `top`.
+    """
+
+    path: str
+    kind: str = "folder"  # or "remote", a folder behind a URL; or one of ARCHIVES
+    version: str = ""  # changes with the files; "" for a folder
+    prefix: str = ""  # the split folder in which they count as standing, such as "train/"
+    top: str = ""  # the folder around everything in an archive, such as "photos/"
+    options: Options = Options()  # of the file system
+    local: str = ""  # where a remote archive was downloaded to
+
+    @property
+    def file(self) -> str:
+        """The path or URL that is opened."""
+        return self.local or self.path
+
+    @property
+    def is_one_pass(self) -> bool:
+        """Whether it can only be read from its beginning to its end."""
+        return self.kind.startswith("tar.") or (self.kind == "tar" and is_url(self.file))
+
+    def name(self, path: str) -> str:
+        """What a path in the tree is called there."""
+        return self.top + path[len(self.prefix):] if self.top or self.prefix else path
+
+
+def find_shapes(dl_manager: Any) -> Tree:
+    """The embedded example, listed; LayoutError where it is not there."""
+    try:
+        path = str(dl_manager.download(SHAPES_ARCHIVE))
+        tree = Tree(path, [Root(path, "zip", local_version(path))])
+        list_archives(tree, False)
+    except (OSError, ArchiveError) as error:
+        raise LayoutError(f"The example {SHAPES_ARCHIVE} cannot be read ({error}). Expected it "
+                          "beside multiview_cifar.py: take the whole repository instead of the "
+                          "script alone, or pip install it.", SHAPES_ARCHIVE) from None
+    return tree
+
+
+def is_url(place: str) -> bool:
+    """Whether it is for fsspec."""
+    return "://" in place
+
+
+def archive_kind(place: str) -> str:
+    """Which of ARCHIVES it is called, or ""."""
+    path = place.partition("?")[0].lower() if is_url(place) else place.lower()
+    return next((kind for ending, kind in ARCHIVES.items() if path.endswith(ending)), "")
+
+
+def root_of(split: str, roots: Sequence[Root]) -> Root:
+    """Where the files of a split are: there is one root, or one a split."""
+    return next(root for root in roots if root.prefix in ("", f"{split}/"))
+
+
+def archive_a_split(data_files: Any) -> Any:
+    """`data_files` with whole paths, as `datasets` takes it past its own search for patterns.
+
+    OptionError where it is not one archive a split.
+    """
+    splits = data_files if isinstance(data_files, Mapping) else {"train": data_files}
+    paths: dict[str, str] = {}
+    for split, given in splits.items():
+        names = [os.fspath(name) for name in
+                 ([given] if isinstance(given, (str, os.PathLike)) else given)]
+        if len(names) != 1 or not archive_kind(names[0]):
+            raise OptionError(f"data_files={data_files!r} is not right. Expected one archive "
+                              f"({' '.join(ARCHIVES)}) a split, such as {{\"train\": "
+                              '"train.zip", "test": "test.zip"}; pass a folder as data_dir.',
+                              "data_files")
+        local = os.path.abspath(os.path.expanduser(names[0]))
+        paths[str(split)] = names[0] if is_url(names[0]) else local
+    lists = {split: datasets.data_files.DataFilesList([path], [()])
+             for split, path in paths.items()}
+    return datasets.data_files.DataFilesDict(lists)
+
+
+def find_files(config: MultiviewCifarConfig) -> Tree:
+    """The folder of a config, listed; or its archives, which `list_archives` lists.
+
+    OptionError where there is none, LayoutError where it leads nowhere.
+    """
+    options = Options(config.storage_options or {})
+    if config.data_files is None:
+        root = find_root(config.data_dir, options)
+        if root.kind == "folder":
+            return scan_folder(root.path)
+        return scan_remote(root) if root.kind == "remote" else Tree(
+            root.path, [root], fingerprint=root.version)
+    roots = [find_root(path, options, f"{split}/")
+             for split, (path,) in config.data_files.items()]
+    return Tree(_some(root.path for root in roots), roots,
+                fingerprint=json.dumps([(root.path, root.prefix, root.version) for root in roots]))
+
+
+def find_root(
+    data_dir: str | os.PathLike[str] | None, options: Options, prefix: str = ""
+) -> Root:
+    """What stands at a path or URL; OptionError without one, LayoutError where it leads nowhere."""
+    place = os.fspath(data_dir or existing_folder(None)).removeprefix("file://")
+    kind = archive_kind(place)
+    if is_url(place):
+        root = Root(place.rstrip("/"), kind or "remote", "", prefix, "", options)
+        return root._replace(version=remote_version(root)) if kind else root
+    path = os.path.abspath(os.path.expanduser(place))
+    if os.path.isdir(path) and not prefix:
+        return Root(path)
+    if not os.path.isfile(path) or not kind:
+        raise _no_such_folder(place, path, "a folder, or an archive of one "
+                              f"({' '.join(ARCHIVES)})")
+    return Root(path, kind, local_version(path), prefix)
+
+
+def local_version(path: str) -> str:
+    """Size, mtime and ctime of a file."""
+    stat = os.stat(path)
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+
+
+def _stamp(info: Mapping[str, Any]) -> str:
+    """What changes with a remote file: its ETag or digest, else its time, as its store calls it."""
+    keys = ("ETag", "etag", "blob_id", "md5Hash", "Content-MD5", "LastModified", "Last-Modified",
+            "last_modified", "updated", "mtime", "created")
+    return f"{info.get('size')} {next((info[key] for key in keys if info.get(key)), '')}"
+
+
+def remote_version(root: Root) -> str:
+    """Size and ETag of a remote archive, or its time; ArchiveError where it cannot be had."""
+    with _explained(root):
+        fs, path = file_system(root)
+        fs.invalidate_cache()  # of listings: what is there now counts
+        return _stamp(fs.info(path))
+
+
+def file_system(root: Root) -> tuple[Any, str]:
+    """The fsspec file system of a URL, and the path in it.
+
+    Its options may stand under the protocol's name, as `datasets` has them.
+    """
+    protocols = fsspec.available_protocols()
+    own = root.options.get(fsspec.utils.get_protocol(root.path)) or {
+        name: value for name, value in root.options.items() if name not in protocols}
+    fs, path = fsspec.core.url_to_fs(root.path, **own)
+    return fs, path
+
+
 @contextmanager
-def open_folder(root: str) -> Iterator[Callable[[str], bytes]]:
-    """A function from a path below root to the file's bytes."""
+def _explained(root: Root) -> Iterator[None]:
+    """Errors of any library as one ArchiveError."""
+    try:
+        yield
+    except MultiviewError:
+        raise
+    except Exception as error:  # those of fsspec, its stores, tarfile and zlib have no common base
+        expected = f"a whole {root.kind} archive" if root.kind != "remote" else "a remote folder"
+        if isinstance(error, ImportError):
+            expected += ", and the package that reads it: pip install it"
+        elif is_url(root.path):
+            expected += ", and the right to read it: check the address, pass the key in " \
+                        "storage_options={...} where it needs one, or try again later"
+        else:
+            expected += ": make or download it anew"
+        said = " ".join(str(error).split())
+        raise ArchiveError(f"{root.path} cannot be read ({type(error).__name__}: {said}). "
+                           f"Expected {expected}.", root.path) from None
+
+
+def scan_remote(root: Root) -> Tree:
+    """List a remote folder in one go, as `scan_folder` does a local one.
+
+    The fingerprint covers path, size and ETag (or time) of each file. ArchiveError where it cannot
+    be listed.
+    """
+    with _explained(root):
+        fs, path = file_system(root)
+        fs.invalidate_cache()
+        found = fs.find(path, detail=True)
+        infos = {name[len(path):].lstrip("/"): info for name, info in sorted(found.items())}
+    if not infos or "" in infos:
+        what = "is a file" if infos else "is empty, or does not exist"
+        raise ArchiveError(f"{root.path} {what}. Expected a folder that holds class/sample/"
+                           f"view.png, or an archive of one ({' '.join(ARCHIVES)}).", root.path)
+    stamps = "\n".join(f"{name} {_stamp(info)}" for name, info in infos.items())
+    version = hashlib.blake2b(stamps.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+    tree = Tree(root.path, [root._replace(version=version)], fingerprint=version)
+    add_names(tree, root, {name: info.get("size") or 0 for name, info in infos.items()})
+    return tree
+
+
+def check_unchanged(root: Root) -> None:
+    """ArchiveError where a remote folder is no longer what was listed."""
+    if root.kind == "remote" and scan_remote(root).fingerprint != root.version:
+        raise ArchiveError(f"{root.path} changed while it was read. Expected it to stay as it is: "
+                           "build it again.", root.path)
+
+
+def download_archive(root: Root, dl_manager: Any) -> Root:
+    """The archive, had by the download manager of `datasets`, which keeps one file an ETag."""
+    with _explained(root):
+        fs, path = file_system(root)
+        info, how = fs.info(path), dl_manager.download_config
+        # By itself it would give the first file of that URL for ever, or ask an old listing.
+        how.use_etag = bool(info.get("ETag") or info.get("etag"))
+        how.force_download = how.force_download or not how.use_etag
+        type(fs).clear_instance_cache()
+        return root._replace(local=str(dl_manager.download(root.path)))
+
+
+def list_archives(tree: Tree, pass_over_top: bool) -> None:
+    """List the archives of a tree, as `scan_folder` does a folder: nothing is unpacked.
+
+    Where `pass_over_top`, a folder around everything that is called as its archive is left out:
+    `zip -r photos.zip photos` is read as photos. ArchiveError where one is damaged or refused.
+    """
+    archives = [root for root in tree.roots if root.kind in ARCHIVES.values()]
+    if archives:
+        tree.listings, tree.roots = [], []
+    for root in archives:
+        with _explained(root):
+            names = {name: size for name, size, _ in list_members(root)}
+        top = os.path.basename(root.path).partition(".")[0] + "/"
+        if pass_over_top and all(name.startswith(top) for name in names if _is_image(name)):
+            root = root._replace(top=top)
+        add_names(tree, root, names)
+        tree.roots.append(root)
+
+
+def add_names(tree: Tree, root: Root, names: Mapping[str, int]) -> None:
+    """Put files, name to bytes, into the tree; a name with a "/" at its end is a folder."""
+    folders: dict[str, list[tuple[str, int, int, int]]] = {"": []}
+    for name, size in names.items():
+        if not name.startswith(root.top):
+            tree.ignored["files beside the folder around the others"].append(name)
+            continue
+        path = root.prefix + name[len(root.top):]
+        if any(map(_is_hidden, filter(None, path.split("/")))):
+            tree.hidden.append(path)
+            continue
+        folder, _, file = path.rpartition("/")
+        if file:
+            folders.setdefault(folder, []).append((file, size, 0, 0))
+        while folder:
+            folders.setdefault(folder, [])
+            folder = folder.rpartition("/")[0]
+    for folder, files in sorted(folders.items()):
+        tree.listings.append(marshal.dumps((folder, [], sorted(files)), 2))
+
+
+def list_members(root: Root) -> Iterator[tuple[str, int, int]]:
+    """(name, bytes, offset) of each member of an archive, checked."""
+    if root.kind == "zip":
+        found = ((zip_name(info), info.file_size, info.header_offset)
+                 for info in open_zip(root, os.getpid()).infolist() if _is_plain(root, info))
+        yield from check_members(root, found)
+    elif root.is_one_pass:
+        with open_stream(root) as file:
+            yield from check_members(root, walk_tar(root, Forward(file)))
+    else:
+        yield from ((name, size, offset) for name, (offset, size) in index_tar(root).items())
+
+
+def check_members(
+    root: Root, members: Iterable[tuple[str, int, int]]
+) -> Iterator[tuple[str, int, int]]:
+    """Pass members on, without a "./" before them; ArchiveError where a name leads out of the
+    archive or stands in it twice, and where there is more in it than a set of images can have.
+    """
+    packed, unpacked, seen = _packed_size(root), 0, set()
+    for name, size, offset in members:
+        name = name.removeprefix("./")
+        if name.startswith("/") or ".." in name.split("/"):
+            raise _refused(root, f"has the member {name!r}, which leads out of it",
+                           "names below its top")
+        if name in seen and not name.endswith("/"):
+            raise _refused(root, f"has the member {name!r} twice", "each once")
+        if name:
+            seen.add(name)
+            yield name, size, offset
+        unpacked += size
+        if unpacked > max(FREE_BYTES, MAX_RATIO * packed) or len(seen) > MAX_FILES or (
+                size > MAX_IMAGE_BYTES and _is_image(name)):
+            raise _refused(root, f"would be {len(seen):,} files and {unpacked:,} bytes up to "
+                           f"{name!r}, of {packed:,} bytes packed",
+                           f"at most {MAX_RATIO} times its size, {MAX_FILES:,} files, and "
+                           f"{MAX_IMAGE_BYTES:,} bytes an image. If you trust it, unpack it and")
+
+
+def _refused(root: Root, found: str, expected: str) -> ArchiveError:
+    return ArchiveError(f"{root.path} {found}. Expected {expected}: pack it anew, or pass a folder "
+                        "as data_dir.", root.path)
+
+
+def _packed_size(root: Root) -> int:
+    if not is_url(root.file):
+        return os.path.getsize(root.file)
+    fs, path = file_system(root)
+    return int(fs.info(path).get("size") or 1 << 40)  # a server need not say
+
+
+def _check_link(root: Root, name: str, target: str) -> None:
+    """ArchiveError at a link that leads out of the archive, or that would be an image."""
+    way = os.path.normpath(os.path.join(os.path.dirname(name), target))
+    if way.startswith(("/", "..")) or _is_image(name):
+        raise _refused(root, f"has the member {name!r}, which is a link to {target!r} or no plain "
+                       "file", "files (tar and zip store them, if they follow links: tar "
+                       "--dereference --hard-dereference)")
+
+
+@contextmanager
+def read_folder(root: Root, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
+    """A function from a path below root to the file's bytes, for any order."""
 
     def read(path: str) -> bytes:
         # Small files by the ten thousand: `io.FileIO` took a quarter to a half longer, and `open`
         # is patched by `datasets` in this module.
-        file = os.open(f"{root}/{path}", os.O_RDONLY)
+        file = os.open(f"{root.path}/{path}", os.O_RDONLY)
         try:
             data = os.read(file, 1 << 16)
             while more := os.read(file, 1 << 24):  # once: nothing more, where the file is small
@@ -1520,11 +1929,266 @@ def open_folder(root: str) -> Iterator[Callable[[str], bytes]]:
     yield read
 
 
+# zip: by its directory, which stands at its end
+
+
+@lru_cache(maxsize=4)
+def open_zip(root: Root, process: int) -> zipfile.ZipFile:
+    """The archive, opened once in a `process`: its directory may be long, and a fork would share
+    the place in the file.
+    """
+    if not is_url(root.file):
+        return zipfile.ZipFile(root.file)
+    fs, path = file_system(root)
+    return zipfile.ZipFile(fs.open(path, "rb"))
+
+
+def zip_name(info: zipfile.ZipInfo) -> str:
+    """A member's name. Many tools write UTF-8 without the flag for it (APPNOTE 4.4.4, bit 11)."""
+    if info.flag_bits & 0x800 or info.filename.isascii():
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode()
+    except UnicodeError:
+        return info.filename
+
+
+def _is_plain(root: Root, info: zipfile.ZipInfo) -> bool:
+    """Whether it is no link; ArchiveError where it may not stand there, or needs a password."""
+    if info.flag_bits & 1:
+        raise _refused(root, f"has the member {info.filename!r}, which needs a password",
+                       "an archive without one")
+    if info.external_attr >> 28 != 0xA:  # S_IFLNK
+        return True
+    archive = open_zip(root, os.getpid())
+    _check_link(root, zip_name(info), archive.open(info).read(4096).decode(errors="replace"))
+    return False
+
+
 @contextmanager
-def open_zip(root: str) -> Iterator[Callable[[str], bytes]]:
-    """A function from the path of a member to its bytes."""
-    with open(root, "rb") as file, zipfile.ZipFile(file) as archive:
-        yield archive.read
+def read_zip(root: Root, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
+    """A function from the name of a member to its bytes."""
+    archive = open_zip(root, os.getpid())
+    infos = _zip_infos(root, os.getpid())
+
+    def read(name: str) -> bytes:
+        try:
+            return archive.read(infos[name])
+        except Exception as error:  # BadZipFile, zlib.error, EOFError and those of stores
+            raise OSError(f"{error}, in {root.path} at byte {infos[name].header_offset}") from None
+
+    yield read
+
+
+@lru_cache(maxsize=4)
+def _zip_infos(root: Root, process: int) -> dict[str, zipfile.ZipInfo]:
+    infos = open_zip(root, process).infolist()
+    return {zip_name(info).removeprefix("./"): info for info in infos}
+
+
+# tar: by the offsets of its members, or where it is packed or remote in one pass
+
+
+class Forward:
+    """A stream as a file that goes forward, and back by a block: all that tarfile needs."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._buffer, self._start, self._at = stream, b"", 0, 0
+
+    def tell(self) -> int:
+        """The place of the next byte."""
+        return self._at
+
+    def seek(self, at: int) -> int:
+        """Go to a place."""
+        self._at = at
+        return at
+
+    def read(self, size: int) -> bytes:
+        """So many bytes, or fewer at the end."""
+        end = self._at + size
+        while (have := self._start + len(self._buffer)) < end:
+            more = self._stream.read(max(1 << 18, end - max(have, self._at)))
+            if not more:
+                break
+            keep = max(0, min(self._at, have) - tarfile.BLOCKSIZE - self._start)
+            self._buffer, self._start = self._buffer[keep:] + more, self._start + keep
+        data = self._buffer[self._at - self._start : end - self._start]
+        self._at += len(data)
+        return data
+
+
+@contextmanager
+def open_stream(root: Root) -> Iterator[Any]:
+    """The bytes of a tar, unpacked as they are read."""
+    if is_url(root.file):
+        fs, path = file_system(root)
+        opened = fs.open(path, "rb")
+    else:
+        opened = io.FileIO(root.file)  # `open` is patched by `datasets` in this module
+    with opened as file:
+        if root.kind == "tar.gz":
+            yield gzip.GzipFile(fileobj=file)
+        elif root.kind == "tar.zst":
+            import zstandard
+
+            yield zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+        else:
+            yield file
+
+
+def walk_tar(root: Root, file: Any) -> Iterator[tuple[str, int, int]]:
+    """(name, bytes, offset) of each member; ArchiveError where the tar is cut off or damaged, which
+    tarfile takes for its end.
+    """
+    name = "its beginning"
+    with tarfile.open(fileobj=file, mode="r:") as archive:
+        try:
+            while (member := archive.next()) is not None:
+                archive.members.clear()  # type: ignore[attr-defined]  # else it keeps them all
+                name = member.name
+                if member.isdir():
+                    yield f"{name}/", 0, -1
+                elif member.isreg() and not member.issparse():
+                    yield name, member.size, member.offset_data
+                else:
+                    _check_link(root, name, member.linkname)
+                    yield name, 0, -1
+        except tarfile.TarError as error:
+            raise _cut_off(root, archive.offset, name, str(error)) from None
+        file.seek(archive.offset)
+        end, rest = file.read(tarfile.BLOCKSIZE), 0
+        if len(end) < tarfile.BLOCKSIZE or any(end):
+            raise _cut_off(root, archive.offset, name, "no end-of-archive mark")
+        while more := file.read(1 << 16):  # up to the end, where gzip's checksum stands
+            rest += len(more)
+            if any(more) or rest > FREE_BYTES:
+                raise _cut_off(root, archive.offset, name, "more data behind the end mark")
+
+
+def _cut_off(root: Root, offset: int, name: str, why: str) -> ArchiveError:
+    return ArchiveError(f"{root.path} is damaged or cut off at byte {offset}, after {name}: {why}. "
+                        f"Expected a whole {root.kind} archive: make or download it anew.",
+                        root.path)
+
+
+@lru_cache(maxsize=4)
+def index_tar(root: Root) -> dict[str, tuple[int, int]]:
+    """(offset, bytes) of each member of a plain, local tar. Worker processes that are forked have
+    it from the process that planned.
+    """
+    with io.BufferedReader(io.FileIO(root.file)) as file:
+        members = check_members(root, walk_tar(root, file))
+        return {name: (offset, size) for name, size, offset in members}
+
+
+@contextmanager
+def read_tar(root: Root, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
+    """A function from the name of a member to its bytes, for any order."""
+    index, file = index_tar(root), os.open(root.file, os.O_RDONLY)
+
+    def read(name: str) -> bytes:
+        offset, size = index[name]
+        if len(data := os.pread(file, size, offset)) < size:
+            raise OSError(f"{root.path} was cut off in mid-read, at byte {offset}")
+        return data
+
+    try:
+        yield read
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def read_one_pass(root: Root, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
+    """A function from the name of a member to its bytes, for the order of `wanted`.
+
+    What stands in the tar before its turn waits in a spool: SPOOL_BYTES in memory, more on disk.
+    """
+    awaited, places = set(wanted), dict[str, tuple[int, int]]()
+    with open_stream(root) as stream, tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
+        file = Forward(stream)
+        members = check_members(root, walk_tar(root, file))
+
+        def read(name: str) -> bytes:
+            awaited.discard(name)
+            if name in places:
+                offset, size = places.pop(name)
+                spool.seek(offset)
+                data = spool.read(size)
+                if not places:
+                    spool.seek(0)
+                    spool.truncate()
+                return data
+            with _explained(root):
+                for found, size, offset in members:
+                    if found == name or found in awaited:
+                        file.seek(offset)
+                        data = file.read(size)
+                        if found == name:
+                            return data
+                        places[found] = spool.seek(0, io.SEEK_END), len(data)
+                        spool.write(data)
+            raise FileNotFoundError(name)
+
+        yield read
+
+
+# a remote folder: many requests at a time
+
+
+@contextmanager
+def read_remote(root: Root, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
+    """A function from the name of a file to its bytes, which are fetched ahead in the order of
+    `wanted`: READERS at a time, READ_AHEAD at most, and fewer where files are large.
+    """
+    fs, base = file_system(root)
+    ahead: deque[tuple[str, Any]] = deque()
+    names, largest = iter(wanted), 0
+
+    def fetch(name: str) -> bytes:
+        wait = FIRST_WAIT
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                # From byte 0: else s3fs asks for the size first, a request more for each file.
+                return bytes(fs.cat_file(f"{base}/{name}", start=0))
+            except (FileNotFoundError, PermissionError):
+                raise
+            except Exception as error:  # each store has its own
+                if attempt == ATTEMPTS:
+                    raise OSError(f"{type(error).__name__}: {error} ({attempt} times)") from None
+            time.sleep(wait)
+            wait *= 2
+        raise AssertionError
+
+    def read(name: str) -> bytes:
+        nonlocal largest
+        most = max(2, min(READ_AHEAD, READ_AHEAD_BYTES // max(largest, 1)))
+        ahead.extend((n, pool.submit(fetch, n)) for n in itertools.islice(names, most - len(ahead)))
+        found, future = ahead.popleft()
+        while found != name:  # what a skipped sample did not ask for
+            found, future = ahead.popleft()
+        data: bytes = future.result()
+        largest = max(largest, len(data))
+        return data
+
+    pool = ThreadPoolExecutor(READERS)
+    try:
+        yield read
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def open_files(root: Root, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
+    """A function from a path in the tree to the file's bytes, called in the order of `wanted`.
+
+    It raises OSError where a file cannot be read, ArchiveError where an archive cannot.
+    """
+    readers = {"folder": read_folder, "remote": read_remote, "zip": read_zip, "tar": read_tar}
+    reader = read_one_pass if root.is_one_pass else readers[root.kind]
+    with reader(root, map(root.name, wanted)) as read:
+        yield (lambda path: read(root.name(path))) if root.top or root.prefix else read
 
 
 # --- the CIFARs: download, check, group -----------------------------------------------------------
@@ -1562,7 +2226,7 @@ def read_cifar(root: str, cifar: Cifar) -> dict[str, bytes]:
     names = list(itertools.chain(*cifar.files.values()))
     try:
         if os.path.isdir(root):
-            with open_folder(root) as read:
+            with read_folder(Root(root), ()) as read:
                 there = [name for name in names if os.path.exists(f"{root}/{name}.bin")]
                 files = {name: read(f"{name}.bin") for name in there}
         else:

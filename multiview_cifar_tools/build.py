@@ -7,13 +7,15 @@ import inspect
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, get_args, get_type_hints
 
 import datasets
 
-from multiview_cifar import CHOICES, MultiviewCifar, MultiviewCifarConfig
+from multiview_cifar import CHOICES, MultiviewCifar, MultiviewCifarConfig, is_url
 
+SECRET = {"storage_options"}  # may hold keys, so neither a card nor a printed line shows them
 CONFIGS = [name for name in MultiviewCifar.builder_configs if name != "default"]
 HELP = "make the dataset of a folder"
 DESCRIPTION = """\
@@ -39,7 +41,8 @@ def add_source(parser: argparse.ArgumentParser, hub: bool = False) -> None:
     parser.add_argument(
         "source",
         metavar="|".join(["DATA_DIR", *CONFIGS, *["USER/NAME"] * hub]),
-        help="the folder that holds [split/]class/sample/view.png; or a config that needs none: "
+        help="the folder that holds [split/]class/sample/view.png, an archive of it, or the URL "
+        "of either; or a config that needs none: "
         f"{', '.join(CONFIGS)} (for a folder of that name: ./{CONFIGS[0]})"
         + "; or a dataset of the Hub" * hub,
     )
@@ -114,6 +117,11 @@ def given_options(args: argparse.Namespace) -> dict[str, Any]:
     return {name: vars(args)[name] for name in option_defaults() if name in args}
 
 
+def without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that may be shown and published."""
+    return {name: value for name, value in options.items() if name not in SECRET}
+
+
 def make_builder(args: argparse.Namespace) -> MultiviewCifar:
     """The builder that the arguments ask for."""
     source = source_of(args)
@@ -135,10 +143,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def load_line(arguments: dict[str, Any]) -> str:
-    """The Python that loads what was built, from whatever folder it is run in."""
+    """The Python that loads what was built, from whatever folder it is run in; without secrets."""
     for name in {"data_dir", "cache_dir"} & arguments.keys():
-        arguments[name] = arguments[name] and os.path.abspath(arguments[name])
-    given = [f"{name}={value!r}" for name, value in arguments.items() if value is not None]
+        place = arguments[name]
+        arguments[name] = place if not place or is_url(place) else os.path.abspath(place)
+    given = [f"{name}={name if name in SECRET else repr(value)}"
+             for name, value in arguments.items() if value is not None]
     return f"from multiview_cifar import load_dataset; ds = load_dataset({', '.join(given)})"
 
 

@@ -225,7 +225,7 @@ def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
         LayoutError: There is no such folder, or it may not be listed.
     """
     config = make_config(data_dir, options)
-    tree = scan_folder(config.data_dir, stats=False)
+    tree = scan_folder(str(config.data_dir), stats=False)
     report = PlanReport(tree.root, options)
     lenient = replace(config, **LENIENT)
     for given in (config, lenient, replace(lenient, drop_metadata=True)):

@@ -485,7 +485,7 @@ def run(args: argparse.Namespace) -> None:
     where = publish(
         builder.as_dataset(), args.repo_id, private=args.private, revision=args.revision,
         create_pr=args.create_pr, max_shard_size=args.max_shard_size, append=args.append,
-        overwrite=args.overwrite, license=args.license, made_with=build.given_options(args),
-        dry_run=args.dry_run,
+        overwrite=args.overwrite, license=args.license, dry_run=args.dry_run,
+        made_with=build.without_secrets(build.given_options(args)),
     )  # fmt: skip
     print(where)

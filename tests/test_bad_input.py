@@ -21,9 +21,9 @@ def test_no_such_folder(load, tmp_path, fails):
 
 
 def test_a_file_in_place_of_the_folder(load, make_tree, fails):
-    tree = make_tree("photos.zip")
-    with fails("LayoutError", "photos.zip", "is a file", "unpack"):
-        load(tree / "photos.zip")
+    tree = make_tree("photos.rar")
+    with fails("LayoutError", "photos.rar", "is a file", "archive", ".zip .tar"):
+        load(tree / "photos.rar")
 
 
 def test_no_folder_given(load, fails):

@@ -35,6 +35,7 @@ OPTIONS = {
     "image_size": None,
     "resize": None,
     "encoding": None,
+    "storage_options": None,
 }
 
 
@@ -148,6 +149,7 @@ def test_every_option_is_a_keyword(load, make_tree):
         "image_size": (6, 8),
         "resize": "pad",
         "encoding": "png",
+        "storage_options": {"anon": True},
     }
     assert given.keys() == OPTIONS.keys()
     tree = make_tree("cat/1/a.png", "cat/1/b.png", "dog/1/a.png", "dog/1/b.png", "dog/1/c.png")

@@ -1826,7 +1826,7 @@ def list_archives(tree: Tree, pass_over_top: bool) -> None:
         tree.listings, tree.roots = [], []
     for root in archives:
         with _explained(root):
-            names = {name: size for name, size, _ in list_members(root)}
+            names = list_members(root)
         top = os.path.basename(root.path).partition(".")[0] + "/"
         if pass_over_top and all(name.startswith(top) for name in names if _is_image(name)):
             root = root._replace(top=top)
@@ -1855,17 +1855,17 @@ def add_names(tree: Tree, root: Root, names: Mapping[str, int]) -> None:
         tree.listings.append(marshal.dumps((folder, [], sorted(files)), 2))
 
 
-def list_members(root: Root) -> Iterator[tuple[str, int, int]]:
-    """(name, bytes, offset) of each member of an archive, checked."""
+def list_members(root: Root) -> dict[str, int]:
+    """The bytes of each member of an archive by its name, all checked."""
     if root.kind == "zip":
-        found = ((zip_name(info), info.file_size, info.header_offset)
-                 for info in open_zip(root.archive, os.getpid()).infolist() if _is_plain(root, info))
-        yield from check_members(root, found)
-    elif root.is_one_pass:
+        infos = open_zip(root.archive, os.getpid()).infolist()
+        found = ((zip_name(info), info.file_size, 0) for info in infos if _is_plain(root, info))
+        return {name: size for name, size, _ in check_members(root, found)}
+    if root.is_one_pass:
         with open_stream(root) as file:
-            yield from check_members(root, walk_tar(root, Forward(file)))
-    else:
-        yield from ((name, size, offset) for name, (offset, size) in index_tar(root.archive).items())
+            found = check_members(root, walk_tar(root, Forward(file)))
+            return {name: size for name, size, _ in found}
+    return {name: size for name, (_, size) in index_tar(root.archive).items()}
 
 
 def check_members(
@@ -2027,7 +2027,7 @@ class QuickTarInfo(tarfile.TarInfo):
     """A header of a tar, of which the most usual kind is read in a third of the time."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> Any:
         """Of a plain file, a folder or pax records: name, size and type (POSIX.1-1988, ustar)."""
         kind, stored = buf[156:157], buf[148:156]
         try:

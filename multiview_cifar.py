@@ -1863,8 +1863,8 @@ def list_members(root: Root) -> dict[str, int]:
         return {name: size for name, size, _ in check_members(root, found)}
     if root.is_one_pass:
         with open_stream(root) as file:
-            found = check_members(root, walk_tar(root, Forward(file)))
-            return {name: size for name, size, _ in found}
+            walked = check_members(root, walk_tar(root, Forward(file)))
+            return {name: size for name, size, _ in walked}
     return {name: size for name, (_, size) in index_tar(root.archive).items()}
 
 

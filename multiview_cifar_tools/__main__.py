@@ -34,11 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except BaseException as error:
-        interrupted = _is_interrupt(error)
-        if args.debug or not (interrupted or isinstance(error, (MultiviewError, OSError))):
+        interrupt = _find_interrupt(error)
+        if args.debug or not (interrupt or isinstance(error, (MultiviewError, OSError))):
             raise
-        print(f"{parser.prog}: {INTERRUPTED if interrupted else f'error: {error}'}",
-              file=sys.stderr)  # fmt: skip
+        # An interrupt with words says what is left: an export can be gone on with.
+        said = f"error: {error}" if interrupt is None else str(interrupt) or INTERRUPTED
+        print(f"{parser.prog}: {said}", file=sys.stderr)
         return 2 if isinstance(error, OptionError) else 1
     return code or 0
 
@@ -69,11 +70,11 @@ def _end_at_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _is_interrupt(error: BaseException | None) -> bool:
-    """Whether it is Ctrl-C, or came of it: `datasets` raises a TimeoutError on its way out."""
-    return error is not None and (
-        isinstance(error, KeyboardInterrupt) or _is_interrupt(error.__context__)
-    )
+def _find_interrupt(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Ctrl-C, where it is that, or came of it: `datasets` raises a TimeoutError on its way out."""
+    if error is None or isinstance(error, KeyboardInterrupt):
+        return error
+    return _find_interrupt(error.__context__)
 
 
 if __name__ == "__main__":

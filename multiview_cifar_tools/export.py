@@ -1,187 +1,373 @@
-"""A dataset back to a folder: the very bytes of every view, under the names that the rows hold.
+"""Rows to files of any format, and back to a folder of images: the very bytes of every view.
 
-    export(load_dataset("me/photos"), "photos")     # photos/train/cat/0001/view_0.png, ...
+    export(load_dataset("me/photos"), "photos")               # photos/train/cat/0001/view_0.png ...
+    export(load_dataset("me/photos"), "shards", format="webdataset")
+    export(open_source("photos.zip", streaming=True), "arrays", format="hdf5", pixels=True)
 
-A file's extension is no part of a row: it follows from the file's contents, so that a `.jpeg`
-becomes a `.jpg`. Rows that were converted when they were built (`mode`, `image_size`, `encoding`)
-give the converted files.
+All formats but "folder" come as shards beside a manifest, `formats.MANIFEST`, by which
+`sources.load` makes the same rows again. Rows that were converted when they were built (`mode`,
+`image_size`, `encoding`) give the converted images.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import datasets
+import numpy as np
 import PIL.Image
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from multiview_cifar import OWN_COLUMNS, MultiviewError, OptionError, natural_key
+from multiview_cifar import OptionError
 from multiview_cifar_tools import build
+from multiview_cifar_tools.formats import (
+    MANIFEST,
+    MODULES,
+    ExportError,
+    FormatError,
+    Row,
+    format_module,
+)
+from multiview_cifar_tools.formats.image_names import EXTENSIONS as EXTENSIONS
+from multiview_cifar_tools.grouping import group_rows
 from multiview_cifar_tools.image_column import image_columns
-from multiview_cifar_tools.shards import iterate_rows
-from multiview_cifar_tools.whole import whole
+from multiview_cifar_tools.partial import Finished, Partial, partial_export
+from multiview_cifar_tools.readings import check_ids, row_bytes
+from multiview_cifar_tools.shards import features_json
+from multiview_cifar_tools.sources import Rows, load, open_source, rows_of
 
-EXTENSIONS = {"JPEG": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2", "PPM": ".ppm"}  # else the format
 CONVERSIONS = ("mode", "image_size", "encoding")
-HELP = "write a dataset back to a folder"
-DESCRIPTION = "Write every view of a dataset to a file: the very bytes that it was built of."
+MAX_SHARD_SIZE = "500MB"
+NEEDED = ("images", "label", "sample_id", "view_names")
+HELP = "write a dataset to files: a folder, or shards of a format"
+DESCRIPTION = """\
+Write every view of a dataset to a file, the very bytes that it was built of; or all rows into
+shards of a format. Broken off anywhere, it is finished by the same command: finished shards stay.
+"""
 EXAMPLES = """\
 examples:
   multiview-cifar export me/photos photos
   multiview-cifar export shapes solids
+  multiview-cifar export photos shards --format webdataset --max-shard-size 1GB
+  multiview-cifar export photos.zip arrays --format hdf5 --pixels --image-size '[32, 32]' --mode RGB
+  multiview-cifar export me/pictures objects --group-by object_id --view-column angle
 """
 
 
-class ExportError(MultiviewError):
-    """Rows cannot become files; `.path` is the sample or folder concerned."""
-
-
 def export(
-    splits: Mapping[str, datasets.Dataset], folder: str | os.PathLike[str]
+    splits: Mapping[str, Any], dest: str | os.PathLike[str], *, format: str = "folder",
+    pixels: bool = False, max_shard_size: str | int = MAX_SHARD_SIZE,
 ) -> dict[str, Any]:
-    """Write every view of every row to a file of its own, and further columns to a metadata.parquet
-    in each split's folder; broken off, it leaves no folder.
+    """Write rows to files.
+
+    While they are written, they stand in the folder `dest` plus ".partial", which becomes `dest` in
+    one step. Broken off, the shards that are finished stay there, and the same call goes on from
+    them; so do its Writers, whose errors come before anything is written of a row.
 
     Args:
-        splits: Rows of `multiview_cifar`, built here or loaded from the Hub: a `DatasetDict`.
-        folder: Where to; made if it is not there.
+        splits: Rows of `multiview_cifar`, built here, loaded from the Hub, or streamed: a
+            `DatasetDict`, a dict of `Dataset`, `IterableDataset` or `Rows`. Where streams are no
+            `Rows`, that they are the same ones is told by the last sample_id alone.
+        dest: Where to: a folder that is not there yet, or empty.
+        format: One of `formats.MODULES`.
+        pixels: Write arrays of pixels in place of the files' bytes; "cifar" always does.
+        max_shard_size: The most bytes of images (or pixels) in a shard, such as "500MB"; one sample
+            more where it is larger. Of a folder, what is not written again after a break.
 
     Returns:
-        The arguments of `load_dataset` that make the same rows of the folder: `data_dir`,
-        `layout`, and where they are needed `class_names` and `view_names`.
+        The arguments that make the same rows of it. Of a folder those of
+        `multiview_cifar.load_dataset`: `data_dir`, `layout`, and where they are needed
+        `class_names`, `view_names` and `num_views`; where views are None, add
+        `on_missing_view="null"`. Else those of `sources.load`: `source`.
 
     Raises:
-        ExportError: The folder is not empty, a name is none that a file can have, or an image is
-            none that Pillow knows.
-        OSError: The disk is full, say.
+        OptionError: A wrong format, size, or pixels of a format that holds none.
+        ExportError: The place is taken, another export was begun there, the format cannot hold a
+            row, or the disk is full, say.
+        MultiviewError: The source cannot be read, by what is wrong.
     """
-    root = os.path.abspath(folder)
-    if os.path.isdir(root) and os.listdir(root):
-        raise ExportError(f"{root} is not empty. Expected a folder of its own: name another.", root)
-    features = next(iter(splits.values())).features
-    folders: dict[str, str] = {}
-    orders: set[tuple[str | None, ...]] = set()
-    total = sum(map(len, splits.values()))
-    os.makedirs(os.path.dirname(root), exist_ok=True)
-    with (
-        whole(root) as partial,
-        datasets.utils.tqdm(total=total, unit=" samples", desc="Writing files") as bar,
-    ):
-        for split, ds in splits.items():
-            write_metadata(ds, partial / split)
-            for row in iterate_rows(ds):
-                for path, data in row_files(row, split, features):
-                    file = partial / path
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    with open(file, "xb") as stream:
-                        stream.write(data)
-                class_folder = row["sample_id"].partition("/")[0]
-                folders[class_folder] = features["label"].int2str(row["label"])
-                orders.add(tuple(row["view_names"]))
-                bar.update()
-    return {"data_dir": root, "layout": layout_of(features), **differing(folders, orders, features)}
+    arguments = write(splits, dest, format, pixels, max_shard_size)
+    arguments.pop("on_missing_view", None)
+    return arguments
 
 
-def write_metadata(rows: datasets.Dataset, folder: Path) -> None:
-    """A metadata.parquet, if rows have further columns; labels among them by their names."""
-    features = rows.features
-    columns = [name for name in features if name not in {*OWN_COLUMNS, *image_columns(features)}]
-    if not columns:
-        return
-    folder.mkdir(parents=True)
-    table = rows.select_columns(["sample_id", *columns]).with_format("arrow")[:]
-    for i, name in enumerate(table.column_names):
-        if isinstance(features[name], datasets.ClassLabel):
-            to_name, labels = features[name].int2str, table[name].to_pylist()
-            names = [None if label is None else to_name(label) for label in labels]
-            table = table.set_column(i, name, pa.array(names, pa.string()))
-    pq.write_table(table, folder / "metadata.parquet")
+def write(
+    splits: Mapping[str, Any], dest: str | os.PathLike[str], format: str, pixels: bool,
+    max_shard_size: str | int,
+) -> dict[str, Any]:
+    """As `export`; what it returns is all that is needed."""
+    module, most = format_module(format), bytes_of(max_shard_size)
+    pixels = holds_pixels(module, format, pixels)
+    sources = checked_rows(splits)
+    features = next(iter(sources.values())).features
+    root = os.path.abspath(os.path.expanduser(dest))
+    begun = {
+        "source": {split: rows.fingerprint for split, rows in sources.items()},
+        "columns": features_json(features), "format": format, "pixels": pixels,
+        "max_shard_size": most,
+    }  # fmt: skip
+    with partial_export(root, begun, [*sources]) as partial:
+        write_splits(sources, partial, Shards(partial, module, features, pixels, most))
+        return conclude(partial, module, begun, features)
 
 
-def layout_of(features: datasets.Features) -> str | dict[str, str]:
-    """The layout of the folder that these rows become."""
-    view = "{view_label}/{view}" if "view_labels" in features else "{view}"
-    sample = "{split}/{label}/{sample}"
-    layouts = {column: "/".join([sample, *[column] * (column != "images"), view])
-               for column in image_columns(features)}  # fmt: skip
-    return layouts["images"] if len(layouts) == 1 else layouts
+def bytes_of(size: str | int) -> int:
+    """The bytes of a size such as "500MB"; OptionError where it is none."""
+    try:
+        plain = str(size).isdecimal()
+        number = int(size if plain else datasets.utils.py_utils.convert_file_size_to_int(size))
+    except (ValueError, TypeError, AttributeError):
+        number = 0
+    if number < 1:
+        raise OptionError(f"max_shard_size={size!r} is not right. Expected bytes, or a size such as"
+                          ' "500MB".', "max_shard_size")
+    return number
 
 
-def row_files(
-    row: dict[str, Any], split: str, features: datasets.Features
-) -> Iterator[tuple[str, bytes]]:
-    """(path, bytes) of each view of a row; a view that is None has none."""
-    for column in image_columns(features):
-        for i, view in enumerate(row[column]):
-            if view is None:
+def holds_pixels(module: Any, format: str, pixels: bool) -> bool:
+    """Whether to write pixels; OptionError where the format holds none."""
+    if pixels and "pixels" not in module.HOLDS:
+        able = [name for name in MODULES if "pixels" in format_module(name).HOLDS]
+        raise OptionError(f"pixels is given, but {format!r} holds files' bytes. Expected it with "
+                          f"one of {', '.join(able)}; a folder's images are converted with "
+                          "image_size, mode and encoding when they are built.", "pixels")
+    return pixels or "bytes" not in module.HOLDS
+
+
+def checked_rows(splits: Mapping[str, Any]) -> dict[str, Rows]:
+    """The rows of each split; ExportError where they are no rows of this project, differ in their
+    features, or are known to have a sample twice.
+    """
+    if not splits:
+        raise ExportError("There is no split to export. Expected one or more.")
+    for split, data in splits.items():
+        if missing := [name for name in NEEDED if name not in (data.features or ())]:
+            raise ExportError(f"The split {split!r} has no column {missing[0]!r}. Expected rows of "
+                              "multiview_cifar.load_dataset; for a row an image, group them first.",
+                              split)
+        if not isinstance(data.features["label"], datasets.ClassLabel):
+            raise ExportError(f"The column 'label' of the split {split!r} has no names. Expected a "
+                              "ClassLabel: cast it, or encode it with class_encode_column.", split)
+        try:
+            if isinstance(data, datasets.Dataset):
+                check_ids(split, data)
+        except FormatError as error:
+            raise ExportError(str(error), error.path) from None
+    sources = {split: rows_of(data) for split, data in splits.items()}
+    (first, rows), *others = sources.items()
+    for split, other in others:
+        if features_json(other.features) != features_json(rows.features):
+            raise ExportError(f"The splits {first!r} and {split!r} differ in their columns or label"
+                              " names. Expected the same: cast one, or export each for itself.",
+                              split)
+    return sources
+
+
+# --- shards ---------------------------------------------------------------------------------------
+
+
+def write_splits(sources: Mapping[str, Rows], partial: Partial, shards: Shards) -> None:
+    """Write all rows that are in no finished shard; ExportError where the rows before them are not
+    the same any more, or a split has none.
+    """
+    counts = [rows.num_rows for rows in sources.values()]
+    total = None if None in counts else sum(filter(None, counts))
+    done = sum(shard.num_rows for shard in partial.finished)
+    with datasets.utils.tqdm(
+        total=total, initial=done, unit=" samples", desc="Writing files"
+    ) as bar:
+        for split, rows in sources.items():
+            if split in partial.ended:
                 continue
-            parts = [split, *row["sample_id"].split("/"), *[column] * (column != "images")]
-            if "view_labels" in features:
-                parts.append(features["view_labels"].feature.int2str(row["view_labels"][i]))
-            parts.append(row["view_names"][i])
-            for part in parts:
-                if not part or part[0] == "." or set(part) & set("/\\\0"):
-                    raise ExportError(f"{row['sample_id']} has the name {part!r}, which no file of "
-                                      "a dataset can have. Expected names without / and a dot in "
-                                      "front.", row["sample_id"])
-            yield "/".join(parts) + extension(view["bytes"], row["sample_id"]), view["bytes"]
+            left = left_rows(rows, partial.of(split), partial.folder)
+            row = next(left, None)
+            while row is not None:
+                row = shards.write(split, row, left, bar)
+            if not partial.of(split):
+                raise ExportError(f"The split {split!r} has no rows. Expected one or more: leave "
+                                  "it out.", split)
+            partial.end_split(split)
 
 
-def extension(data: bytes, sample_id: str) -> str:
-    """What a file of these bytes is called, such as ".png"."""
+def left_rows(rows: Rows, finished: Sequence[Finished], folder: str) -> Iterator[Row]:
+    """The rows behind the finished ones, the last of which is compared."""
+    start = sum(shard.num_rows for shard in finished)
+    if not start:
+        return rows.iterate()
+    left = rows.iterate(start - 1)
+    found = next(left, {"sample_id": None})["sample_id"]
+    if found != finished[-1].last:
+        raise ExportError(f"Row {start - 1} is the sample {found!r}. Expected "
+                          f"{finished[-1].last!r}, which was written as such: the source has "
+                          f"changed; remove {folder} to begin anew.", folder)
+    return left
+
+
+class Shards:
+    """Writes one shard after the other.
+
+    Args:
+        partial: Where.
+        module: Of the format.
+        features: Of the rows.
+        pixels: As for `export`.
+        most: Bytes of images in a shard.
+    """
+
+    def __init__(
+        self, partial: Partial, module: Any, features: datasets.Features, pixels: bool, most: int
+    ) -> None:
+        self.partial, self.module, self.features = partial, module, features
+        self.pixels, self.most, self.columns = pixels, most, image_columns(features)
+
+    def write(self, split: str, row: Row, left: Iterator[Row], bar: Any) -> Row | None:
+        """Write a shard that begins with this row; returns the first one of those left that did not
+        fit, None where none is left.
+        """
+        name = f"{split}-{len(self.partial.of(split)):05d}{self.module.EXTENSION}"
+        following: Row | None = row
+        held, size, count, last = 0, self.size(row), 0, ""
+        with self.partial.shard_path(name) as path, self.open_writer(path) as writer:
+            while following is not None and (not held or held + size <= self.most):
+                writer.write(following)
+                held, count, last = held + size, count + 1, following["sample_id"]
+                bar.update()
+                following = next(left, None)
+                size = self.size(following) if following else 0
+        self.partial.finish_shard(name, split, count, last, noted(writer))
+        return following
+
+    def size(self, row: Row) -> int:
+        """The bytes that a row's images take in a shard, 1 at least."""
+        if not self.pixels:
+            return max(1, row_bytes(row, self.columns))
+        views = (view for column in self.columns for view in row[column] if view is not None)
+        return max(1, sum(pixel_bytes(view["bytes"]) for view in views))
+
+    @contextmanager
+    def open_writer(self, path: str) -> Iterator[Any]:
+        """A Writer that knows what the last one noted."""
+        writer = self.module.Writer(path, self.features, self.pixels)
+        if self.partial.finished:
+            hand_on(self.partial.finished[-1].notes, writer)
+        try:
+            yield writer
+        except BaseException:
+            with suppress(Exception):  # what it wrote will be removed
+                writer.close()
+            raise
+        writer.close()
+
+
+def pixel_bytes(data: bytes) -> int:
+    """The bytes of an image's pixels, as its header says; 0 where Pillow does not know it."""
     try:
         with PIL.Image.open(io.BytesIO(data)) as image:
-            kind = image.format or ""
-    except PIL.UnidentifiedImageError:
-        raise ExportError(f"A view of {sample_id} is no image that Pillow knows. Expected one: "
-                          'build with verify="decode".', sample_id) from None
-    return EXTENSIONS.get(kind, f".{kind.lower()}")
+            depth = 2 if image.mode.startswith("I;16") else 1
+            return image.width * image.height * len(image.getbands()) * depth
+    except Exception:  # Pillow raises nearly anything on bad files; the Writer says what is wrong
+        return 0
 
 
-def differing(
-    folders: dict[str, str], orders: set[tuple[str | None, ...]], features: datasets.Features
+def noted(writer: Any) -> dict[str, Any]:
+    """What a Writer has seen of all rows so far, in values of JSON."""
+    shapes = writer.shapes.first if hasattr(writer, "shapes") else {}
+    return {"notes": getattr(writer, "notes", None),
+            "shapes": {column: [first.name, [*first.shape], first.dtype.str]
+                       for column, first in shapes.items()}}  # fmt: skip
+
+
+def hand_on(notes: Mapping[str, Any], writer: Any) -> None:
+    """Let a Writer know what the one before it noted."""
+    if notes["notes"] is not None:
+        writer.notes = json.loads(json.dumps(notes["notes"]))
+    for column, (name, shape, dtype) in notes["shapes"].items():
+        writer.shapes.check(column, np.empty(shape, dtype), name, name)
+
+
+def conclude(
+    partial: Partial, module: Any, begun: Mapping[str, Any], features: datasets.Features
 ) -> dict[str, Any]:
-    """`class_names` and `view_names`, where they are not what the folder alone would give."""
-    arguments: dict[str, Any] = {}
-    names = features["label"].names
-    if sorted(folders, key=natural_key) != names:
-        by_label = sorted(folders, key=lambda folder: names.index(folders[folder]))
-        arguments["class_names"] = {folder: folders[folder] for folder in by_label}
-    if len(orders) == 1:
-        (order,) = orders
-        if None not in order and sorted(order, key=natural_key) != list(order):
-            arguments["view_names"] = list(order)
-    return arguments
+    """Give everything its last name; the arguments that make the same rows of it."""
+    shards = {split: partial.of(split) for split in begun["source"]}
+    if begun["format"] == "folder":
+        paths = {split: [shard.path for shard in own] for split, own in shards.items()}
+        options = module.assemble(partial.folder, paths, partial.finished[-1].notes["notes"],
+                                  features)  # fmt: skip
+        partial.conclude()
+        return {"data_dir": partial.root, **options}
+    manifest: dict[str, Any] = {"format": begun["format"], "pixels": begun["pixels"],
+                                "features": begun["columns"], "splits": {}}  # fmt: skip
+    for split, own in shards.items():
+        manifest["splits"][split] = {"num_rows": sum(shard.num_rows for shard in own), "shards": []}
+        for i, shard in enumerate(own):
+            name = f"{split}-{i:05d}-of-{len(own):05d}{module.EXTENSION}"
+            partial.rename(shard.path, name)
+            manifest["splits"][split]["shards"].append({
+                "path": name, "num_rows": shard.num_rows, "num_bytes": shard.num_bytes,
+                "sha256": shard.sha256})  # fmt: skip
+    partial.write(MANIFEST, json.dumps(manifest, indent=1))
+    partial.conclude()
+    return {"source": partial.root}
+
+
+# --- the command ----------------------------------------------------------------------------------
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     build.add_source(parser, hub=True)
-    parser.add_argument("folder", metavar="FOLDER", help="where to; empty, or not there yet")
+    # fmt: off
+    parser.add_argument("dest", metavar="DEST", help="where to; empty, or not there yet")
+    parser.add_argument("--format", choices=MODULES, default="folder",
+                        help="of what is written (default: %(default)s)")
+    parser.add_argument("--pixels", action="store_true",
+                        help="write arrays of pixels in place of files' bytes")
+    parser.add_argument("--max-shard-size", metavar="SIZE", default=MAX_SHARD_SIZE,
+                        help="the most bytes of images in a shard (default: %(default)s)")
+    parser.add_argument("--streaming", action="store_true",
+                        help="read the source as it goes, and build nothing")
+    parser.add_argument("--source-format", choices=MODULES,
+                        help="of the source, where its name does not tell it")
+    parser.add_argument("--group-by", metavar="COLUMN",
+                        help="of a dataset with a row an image: what says the sample")
+    parser.add_argument("--view-column", metavar="COLUMN",
+                        help="with --group-by: what says the view's name")
+    # fmt: on
     build.add_all_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Load or build, then write."""
+    """Open, then write."""
     options = build.given_options(args)
-    is_local = args.source in build.CONFIGS or os.path.isdir(args.source)
-    if is_local:
-        builder = build.make_builder(args)
-        builder.download_and_prepare(num_proc=args.num_proc)
-        splits = builder.as_dataset()
-    elif options:
-        raise OptionError(f"{args.source} is no folder, and a dataset of the Hub takes no options.",
-                          next(iter(options)))  # fmt: skip
-    else:
-        splits = datasets.load_dataset(args.source, cache_dir=args.cache_dir)
-    arguments = export(splits, args.folder)
-    print(f"wrote {arguments['data_dir']}")
+    sources = open_rows(args, options)
+    arguments = write(sources, args.dest, args.format, args.pixels, args.max_shard_size)
+    print(f"wrote {arguments.get('data_dir') or arguments['source']}")
     if converted := [name for name in CONVERSIONS if name in options]:
         print(f"these are converted images ({', '.join(converted)}), not the files of the source")
-    print("load it with\n  " + build.load_line(arguments))
+    print("load it with\n  " + load_line(arguments))
+
+
+def open_rows(args: argparse.Namespace, options: dict[str, Any]) -> dict[str, Rows]:
+    """The rows of the source, grouped if that is asked for."""
+    opened = {"streaming": args.streaming, "source_format": args.source_format,
+              "cache_dir": args.cache_dir, "num_proc": args.num_proc, **options}  # fmt: skip
+    if args.group_by is None and args.view_column is not None:
+        raise OptionError("--view-column is given without --group-by. Expected both, or neither.",
+                          "view_column")  # fmt: skip
+    if args.group_by is None:
+        return open_source(args.source, **opened)
+    return group_rows(load(args.source, **opened), args.group_by, view=args.view_column)
+
+
+def load_line(arguments: dict[str, Any]) -> str:
+    """The Python that loads what was written."""
+    if "data_dir" in arguments:
+        return build.load_line(arguments)
+    return ("from multiview_cifar_tools.sources import load; "
+            f"ds = load({arguments['source']!r})")  # fmt: skip

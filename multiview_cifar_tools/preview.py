@@ -16,7 +16,6 @@ import itertools
 import json
 import math
 import os
-import re
 import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,7 +27,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import datasets
 import PIL.Image
 
-from multiview_cifar import MultiviewCifar, MultiviewError, OptionError, looks_whole
+from multiview_cifar import MultiviewError, OptionError, looks_whole
 from multiview_cifar_tools import build
 from multiview_cifar_tools.console import printable
 from multiview_cifar_tools.contact_sheet import (
@@ -44,7 +43,7 @@ from multiview_cifar_tools.contact_sheet import (
 from multiview_cifar_tools.decoding import PNG_SIGNATURE
 from multiview_cifar_tools.image_column import image_columns
 from multiview_cifar_tools.page import data_url, html_page
-from multiview_cifar_tools.shards import iterate_rows
+from multiview_cifar_tools.sources import Rows, find_kind, open_source, rows_of
 from multiview_cifar_tools.whole import whole
 
 if TYPE_CHECKING:
@@ -64,7 +63,6 @@ MOST_FACT = 500  # characters of what another column says
 # A preview shows what is wrong instead of ending there.
 LENIENT = {"verify": "none", "on_missing_view": "null", "on_error": "skip_view",
            "on_missing_metadata": "null"}  # fmt: skip
-SAVED = ("dataset_dict.json", "state.json")  # which `save_to_disk` writes
 BODY = """\
 <header><h1 id="title"></h1><p id="totals" class="quiet"></p><div id="notes"></div></header>
 <noscript>This page needs JavaScript.</noscript>
@@ -167,13 +165,14 @@ def preview(
         if missing := {"images", "label", "sample_id"} - set(rows.features or ()):
             raise PreviewError(f"The split {split!r} has no column {min(missing)!r}. Expected rows "
                                "of multiview_cifar.load_dataset.", split)
-    features = next(iter(splits.values())).features
+    sources = {split: rows_of(rows) for split, rows in splits.items()}
+    features = next(iter(sources.values())).features
     name = title or os.path.splitext(os.path.basename(file))[0]
     groups, share = Groups(features, samples_per_class), FullSize(full_size * 1e6)
     folder = os.path.dirname(os.path.abspath(file))
     with whole(file) as partial, tempfile.TemporaryFile(dir=folder) as spool:
-        samples = list(read_samples(splits, groups, share, thumbnail, spool))
-        order = [*splits]
+        samples = list(read_samples(sources, groups, share, thumbnail, spool))
+        order = [*sources]
         samples.sort(key=lambda sample: (sample.label % (1 << 32), order.index(sample.split)))
         seen = Preview(samples, features["label"].names, draw_sheet(groups, thumbnail),
                        make_notes(samples, share))  # fmt: skip
@@ -211,10 +210,12 @@ class FullSize:
 
 
 def read_samples(
-    splits: Mapping[str, Any], groups: Groups, share: FullSize, thumbnail: int, spool: IO[bytes]
+    splits: Mapping[str, Rows], groups: Groups, share: FullSize, thumbnail: int, spool: IO[bytes]
 ) -> Iterator[Sample]:
     """Read all rows once; what the page needs of their images goes to the spool."""
-    features, total = next(iter(splits.values())).features, count_rows(splits)
+    features = next(iter(splits.values())).features
+    counts = [rows.num_rows for rows in splits.values()]
+    total = None if None in counts else sum(filter(None, counts))
 
     def shrink_all(tasks: list[Task]) -> list[tuple[Task, Pieces]]:
         return [(task, make_pieces(task, features, thumbnail)) for task in tasks]
@@ -230,19 +231,6 @@ def read_samples(
                 bar.update()
 
 
-def count_rows(splits: Mapping[str, Any]) -> int | None:
-    """How many rows there are; None where a stream does not say."""
-    total = 0
-    for split, rows in splits.items():
-        if not isinstance(rows, datasets.IterableDataset):
-            total += len(rows)
-        elif split in (rows.info.splits or {}):
-            total += rows.info.splits[split].num_examples
-        else:
-            return None
-    return total
-
-
 class Task(NamedTuple):
     """A row to be made small."""
 
@@ -252,23 +240,15 @@ class Task(NamedTuple):
     want_full: bool
 
 
-def make_tasks(splits: Mapping[str, Any], groups: Groups, share: FullSize) -> Iterator[Task]:
+def make_tasks(splits: Mapping[str, Rows], groups: Groups, share: FullSize) -> Iterator[Task]:
     """All rows; the contact sheet gets those that it wants."""
     ranks: Counter[int] = Counter()
     for split, rows in splits.items():
-        for row in raw_rows(rows):
+        for row in rows.iterate():
             label = label_of(row)
             groups.add(label, lambda row=row: row)  # type: ignore[misc]
             yield Task(split, row, ranks[label], share.wants(ranks[label], label))
             ranks[label] += 1
-
-
-def raw_rows(rows: Any) -> Iterable[Row]:
-    """The rows with their images as {bytes, path}."""
-    if isinstance(rows, datasets.Dataset):
-        return iterate_rows(rows)
-    raw: Iterable[Row] = rows
-    return rows.decode(False) if isinstance(rows, datasets.IterableDataset) else raw
 
 
 def in_batches(tasks: Iterable[Task]) -> Iterator[list[Task]]:
@@ -556,50 +536,8 @@ def check_arguments(args: argparse.Namespace, sheet: Path) -> None:
                               "Expected another place: --output ../preview.html", "output")
 
 
-def load_source(source: str, cache_dir: str | None, options: dict[str, Any]) -> Mapping[str, Any]:
-    """The splits of a folder, of a config, of what `save_to_disk` wrote, or of the Hub."""
-    if source in build.CONFIGS:
-        return stream_rows(MultiviewCifar(cache_dir, config_name=source, **options))
-    is_saved = any(os.path.exists(os.path.join(source, name)) for name in SAVED)
-    on_hub = not os.path.exists(source) and re.fullmatch(r"[\w.-]+/[\w.-]+", source)
-    if not is_saved and not on_hub:
-        return stream_rows(MultiviewCifar(cache_dir, data_dir=source, **LENIENT | options))
-    if options:
-        raise OptionError(f"{source} is a dataset already, which takes no options. Expected a "
-                          "folder of images with them.", next(iter(options)))  # fmt: skip
-    try:
-        if on_hub:
-            splits: Any = datasets.load_dataset(source, streaming=True, cache_dir=cache_dir)
-        else:
-            splits = datasets.load_from_disk(source)
-    except Exception as error:  # `datasets` lets through those of all its libraries
-        found = " ".join(str(error).split())
-        raise PreviewError(f"{source} cannot be loaded: {found}. Expected a dataset of the Hub, "
-                           "USER/NAME, or what save_to_disk wrote.", source) from error
-    split = str(getattr(splits, "split", None) or "train")
-    return splits if isinstance(splits, dict) else {split: splits}
-
-
-class StreamedRows:
-    """The rows of one split, read from the files one by one.
-
-    `datasets` encodes and decodes each row of its own streams, which takes 0.2 (5.2.0) or 1 ms
-    (3.6.0) of it; reading its files takes 0.04.
-    """
-
-    def __init__(self, builder: MultiviewCifar, arguments: dict[str, Any]) -> None:
-        self.features, self._builder, self._arguments = builder.info.features, builder, arguments
-
-    def __len__(self) -> int:
-        return sum(map(len, self._arguments["chunks"]))
-
-    def __iter__(self) -> Iterator[Row]:
-        for _, row in self._builder._generate_examples(**self._arguments):
-            yield row
-
-
-def stream_rows(builder: MultiviewCifar) -> dict[str, StreamedRows]:
-    """The splits of a builder, as `as_streaming_dataset` has them."""
-    manager = datasets.StreamingDownloadManager(base_path=builder.base_path)
-    return {split.name: StreamedRows(builder, split.gen_kwargs)
-            for split in builder._split_generators(manager)}  # fmt: skip
+def load_source(source: str, cache_dir: str | None, options: dict[str, Any]) -> Mapping[str, Rows]:
+    """The splits of any source; a folder is shown whatever is wrong with it."""
+    _, kind = find_kind(source)
+    lenient = LENIENT if kind == "folder" else {}
+    return open_source(source, streaming=True, cache_dir=cache_dir, **lenient | options)

@@ -1,0 +1,219 @@
+"""Rows as arrays: what HDF5 files, NumPy folders and CIFAR's binary files have in common.
+
+    images       (N, V, H, W, C)  pixels: uint8, or of 16-bit grey uint16; or files' bytes (N, V)
+    labels       (N,) int64
+    sample_id    (N,) text
+    view_names   (N, V) text      "" where a view has no name
+    view_mask    (N, V) bool      True = a real view
+    num_views    (N,) int64       how many views the row has, those that are None counted
+    view_labels  (N, V) int64     -1 where there is none; only where rows have them
+    metadata     (N,) text        all other columns of a row as JSON; only where there are any
+    masks        like images      and masks_mask like view_mask, for a further image column "masks"
+
+N is the number of rows and V the largest number of views; shorter rows are filled up. This module
+makes arrays of rows, `stored` makes rows of arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import IO, Any
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+
+from multiview_cifar import OWN_COLUMNS
+from multiview_cifar_tools.formats import ExportError, FormatError, Row
+from multiview_cifar_tools.formats.pixels import Pixels, Shapes, decode_row, view_bytes
+from multiview_cifar_tools.formats.values import check_row, to_json
+from multiview_cifar_tools.image_column import image_columns
+
+# A row's views of one image column: pixels (V, H, W, C), or the bytes of files.
+Views = Pixels | list[bytes | None]
+# What arrays are called; the last ones only in files of others, or as attributes.
+NAMES = frozenset("images labels sample_id view_names view_mask num_views view_labels metadata "
+                  "label splits offsets class_names view_label_names split_names features".split())
+# What fills up the rows of an array (N, V), and its dtype.
+FILLS: dict[str, tuple[type, Any]] = {"view_names": (object, ""), "view_labels": (np.int64, -1)}
+NO_PIXELS = (1, 1, 1)  # (H, W, C) of a shard that has no real view
+
+
+def num_bytes(views: Views) -> int:
+    """The size of a row's views."""
+    return views.nbytes if isinstance(views, np.ndarray) else sum(map(len, filter(None, views)))
+
+
+def mask_name(column: str) -> str:
+    """The array that says which views of an image column are real."""
+    return "view_mask" if column == "images" else f"{column}_mask"
+
+
+def array_names(features: datasets.Features) -> list[str]:
+    """All arrays but those of images."""
+    columns = image_columns(features)
+    names = ["labels", "num_views", "sample_id", "view_names", *map(mask_name, columns)]
+    if "view_labels" in features:
+        names.append("view_labels")
+    if set(features) - {*columns, *OWN_COLUMNS}:
+        names.append("metadata")
+    return names
+
+
+def label_names(features: datasets.Features) -> dict[str, list[str]]:
+    """The names of all labels, by what arrays of them are called."""
+    names = {"class_names": list(features["label"].names)}
+    if "view_labels" in features:
+        names["view_label_names"] = list(features["view_labels"].feature.names)
+    return names
+
+
+class ArrayWriter:
+    """Checks rows, and gathers all but their images until they become arrays.
+
+    Args:
+        path: As for `formats.ShardWriter`, like the others.
+        features: Of the rows.
+        pixels: Whether images become pixels.
+
+    `small` has a list of each array's values, but for images; `shapes` the size of pixels so far.
+    """
+
+    def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
+        self.path, self.features, self.pixels = path, features, pixels
+        self.columns = image_columns(features)
+        self.shapes = Shapes()
+        self.small: dict[str, list[Any]] = {name: [] for name in array_names(features)}
+        _check_names(self.columns, self.small)
+
+    def take(self, row: Row) -> dict[str, Views]:
+        """Keep what the row has beside images, and return its views by column.
+
+        ExportError where the row is not right, or arrays cannot hold it.
+        """
+        sample, small = row["sample_id"], self.small
+        try:
+            check_row(row, self.features, f"the sample {sample}")
+        except FormatError as error:
+            raise ExportError(str(error), str(sample)) from None
+        _check_texts(sample, [sample, *(name for name in row["view_names"] if name is not None)])
+        views = {column: self._take_views(row, column) for column in self.columns}
+        small["labels"].append(row["label"])
+        small["num_views"].append(len(row["images"]))
+        small["sample_id"].append(sample)
+        small["view_names"].append([name or "" for name in row["view_names"]])
+        for column in self.columns:
+            small[mask_name(column)].append([view is not None for view in row[column]])
+        if "view_labels" in small:
+            labels = [-1 if label is None else label for label in row["view_labels"]]
+            small["view_labels"].append(labels)
+        if "metadata" in small:
+            small["metadata"].append(to_json(row, self.features, leave_out=OWN_COLUMNS))
+        return views
+
+    def _take_views(self, row: Row, column: str) -> Views:
+        sample = row["sample_id"]
+        if not self.pixels:
+            return [None if view is None else view_bytes(view, f"view {i} of {sample}", sample)
+                    for i, view in enumerate(row[column])]
+        pixels, _ = decode_row(row, column)
+        self.shapes.check(column, pixels, sample, sample)
+        return pixels
+
+    def pixel_type(self, column: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """(H, W, C) and dtype of a column's pixels, as far as they are known."""
+        first = self.shapes.first.get(column)
+        return (first.shape, first.dtype) if first else (NO_PIXELS, np.dtype(np.uint8))
+
+    def small_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """`small` as arrays, of the rows taken since the last call."""
+        arrays = {name: to_array(name, values) for name, values in self.small.items()}
+        for values in self.small.values():
+            values.clear()
+        return arrays
+
+
+def _check_names(columns: Sequence[str], others: Iterable[str]) -> None:
+    """ExportError where an image column would be called as another array, or as no file can be."""
+    taken = NAMES.union(others, (f"{column}_offsets" for column in columns)) - {"images"}
+    for column in columns:
+        if column in taken or "/" in column or "\0" in column or column[0] == ".":
+            raise ExportError(f"No array can be called {column!r} like this image column. Expected "
+                              f"a name without / and a dot in front, and none of "
+                              f"{', '.join(sorted(taken))}: rename the column.", column)
+
+
+def _check_texts(sample: str, texts: Iterable[str]) -> None:
+    """ExportError where a name would not come back from arrays of text."""
+    for text in texts:
+        if not text or "\0" in text:
+            raise ExportError(f"The sample {sample!r} has the name {text!r}, which arrays of text "
+                              "cannot hold. Expected names that are not empty and have no zero "
+                              "bytes: rename the view or sample.", sample)
+
+
+def to_array(name: str, values: Sequence[Any]) -> npt.NDArray[Any]:
+    """The values of all rows (N,), or (N, V) where they are lists; text as objects."""
+    if name in ("labels", "num_views"):
+        return np.array(values, np.int64)
+    if name in ("sample_id", "metadata"):
+        return np.array(values, object)
+    return pad(values, *FILLS.get(name, (np.bool_, False)))
+
+
+def pad(rows: Sequence[Sequence[Any]], dtype: type, fill: Any) -> npt.NDArray[Any]:
+    """Rows of different lengths as an array (N, V), filled up."""
+    out: npt.NDArray[Any] = np.full((len(rows), max(map(len, rows), default=0)), fill, dtype)
+    for row, own in zip(out, rows, strict=True):
+        row[: len(own)] = own
+    return out
+
+
+def write_lines(path: str, lines: Iterable[str]) -> None:
+    """Write a text file, a line each."""
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+
+class RowFile:
+    """A file of one row behind the other, which can be filled up to one length at the end.
+
+    Args:
+        path: It is not there yet.
+        head: Bytes kept free in front, for a header that is known at the end.
+    """
+
+    def __init__(self, path: str, head: int) -> None:
+        self.head, self.lengths = head, list[int]()
+        self._file: IO[bytes] = open(path, "x+b")  # noqa: SIM115  (closed by `close`)
+        self._file.write(bytes(head))
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):  # not closed yet where a row was refused
+            self._file.close()
+
+    def append(self, *parts: Any) -> None:
+        """Add a row of bytes or contiguous arrays."""
+        self.lengths.append(sum(self._file.write(part) for part in parts))
+
+    def pad(self, length: int) -> None:
+        """Fill up each row with zeros to `length` bytes.
+
+        Rows are moved in place, one at a time and the last one first, so that none is written over
+        before it was read.
+        """
+        start = self.head + sum(self.lengths)
+        for i in reversed(range(len(self.lengths))):
+            own, to = self.lengths[i], self.head + i * length
+            start -= own
+            if (start, own) != (to, length):
+                self._file.seek(start)
+                data = self._file.read(own)
+                self._file.seek(to)
+                self._file.write(data.ljust(length, b"\0"))
+
+    def close(self, head: bytes) -> None:
+        """Write the header, and finish the file."""
+        self._file.seek(0)
+        self._file.write(head)
+        self._file.close()

@@ -1,0 +1,193 @@
+"""HDF5 files, read and written with h5py: the arrays of `arrays`, each a dataset.
+
+Images without pixels are variable-length cells of uint8, the bytes of one file each, empty where a
+view is missing; so every HDF5 library reads them. Attributes of the file are `class_names`,
+`view_label_names` where rows have view labels, and `multiview_cifar`, the features as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+
+from multiview_cifar_tools.formats import FormatError, Reading, Row
+from multiview_cifar_tools.formats.arrays import (
+    ArrayWriter,
+    Views,
+    label_names,
+    mask_name,
+    num_bytes,
+)
+from multiview_cifar_tools.formats.stored import Kind, Stored, read_arrays, text_of
+from multiview_cifar_tools.shards import features_json
+
+EXTENSION = ".h5"
+HOLDS = frozenset({"bytes", "pixels"})
+EXTENSIONS = (".h5", ".hdf5", ".hdf", ".he5")
+FEATURES = "multiview_cifar"  # the attribute
+NAMES = ("class_names", "view_label_names", "split_names")
+# What a random row is read with: larger chunks made a shuffled epoch up to four times slower.
+CHUNK_BYTES = 16 << 10
+# Written at once: row by row, cells took 25 times as long.
+BLOCK_ROWS, BLOCK_BYTES = 1024, 4 << 20
+
+
+def _h5py() -> Any:
+    try:
+        import h5py
+    except ImportError:
+        raise FormatError("HDF5 needs the package h5py. Expected it installed: "
+                          'pip install "multiview-cifar[hdf5]".') from None
+    return h5py
+
+
+class Writer(ArrayWriter):
+    """A `formats.ShardWriter` of an HDF5 file."""
+
+    def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
+        super().__init__(path, features, pixels)
+        # HDF5 1.8 (2008) or later reads it; before, an attribute held 64 KB, 4,000 class names.
+        self._file = _h5py().File(path, "w", libver=("v108", "v108"))
+        self._file.attrs.update(label_names(features))
+        self._file.attrs[FEATURES] = json.dumps(features_json(features))
+        self._block: dict[str, list[Views]] = {column: [] for column in self.columns}
+        self._num_rows = self._block_bytes = 0  # in the file; in the block
+
+    def write(self, row: Row) -> None:
+        """Add a row. ExportError where arrays cannot hold it."""
+        for column, views in self.take(row).items():
+            self._block[column].append(views)
+            self._block_bytes += num_bytes(views)
+        if self._block_bytes >= BLOCK_BYTES or len(self._block["images"]) >= BLOCK_ROWS:
+            self._write_block()
+
+    def _write_block(self) -> None:
+        small = self.small_arrays()
+        for name, array in small.items():
+            self._append(name, array)
+        for column, rows in self._block.items():
+            shape = small[mask_name(column)].shape
+            if not self.pixels:
+                self._append(column, _cells(rows, shape))
+            elif any(map(num_bytes, rows)):  # else HDF5 fills up what is missing, with zeros
+                self._append(column, _stack(rows, shape, *self.pixel_type(column)))
+            rows.clear()
+        self._num_rows += len(small["labels"])
+        self._block_bytes = 0
+
+    def _append(self, name: str, array: npt.NDArray[Any]) -> None:
+        """Write (rows, ...) behind the rows that are in the file, as wide as the widest."""
+        stop = self._num_rows + len(array)
+        if name not in self._file:
+            self._create(name, (stop, *array.shape[1:]), array.dtype)
+        dataset = self._file[name]
+        dataset.resize((stop, *map(max, dataset.shape[1:], array.shape[1:])))
+        dataset[(slice(self._num_rows, stop), *map(slice, array.shape[1:]))] = array
+
+    def _create(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        """Make a dataset that can grow in rows and views."""
+        h5py = _h5py()
+        if dtype.kind == "O":
+            dtype = h5py.vlen_dtype(np.uint8) if name in self.columns else h5py.string_dtype()
+        row = [max(1, size) for size in shape[1:]]
+        chunks = (max(1, CHUNK_BYTES // (math.prod(row) * dtype.itemsize)), *row)
+        self._file.create_dataset(
+            name, shape, dtype, chunks=chunks, maxshape=(None, None, *shape[2:])[: len(shape)],
+            fillvalue=-1 if name == "view_labels" else None)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._write_block()
+        for column in self.columns if self.pixels else ():
+            shape = self._file[mask_name(column)].shape
+            size, dtype = self.pixel_type(column)
+            if column in self._file:
+                self._file[column].resize((*shape, *size))
+            else:
+                self._create(column, (*shape, *size), dtype)
+        self._file.close()
+
+
+def _cells(rows: list[Views], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """(rows, V) arrays of bytes, empty where there is no view."""
+    out = np.empty(shape, object)
+    out.fill(np.zeros(0, np.uint8))  # h5py crashes over None
+    for cells, files in zip(out, rows, strict=True):
+        for i, data in enumerate(files):
+            if data is not None:
+                cells[i] = np.frombuffer(data, np.uint8)
+    return out
+
+
+def _stack(
+    rows: list[Views], shape: tuple[int, ...], size: tuple[int, ...], dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    """(rows, V, H, W, C), zeros where there is no view."""
+    out = np.zeros((*shape, *size), dtype)
+    for views, own in zip(out, rows, strict=True):
+        if num_bytes(own):
+            views[: len(own)] = own
+    return out
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def read(
+    path: str, manifest: dict[str, Any] | None, class_names: Sequence[str] | None = None
+) -> Reading:
+    """Read an HDF5 file or a folder of them, see `formats.stored.read_arrays`.
+
+    Args:
+        path: Of the file (.h5, .hdf5, .hdf or .he5) or folder.
+        manifest: Of the folder, where there is one.
+        class_names: The names of the labels, where the attribute `class_names` does not say them.
+    """
+    return read_arrays(path, manifest, KIND, class_names)
+
+
+def _is_shard(path: str) -> bool:
+    return path.lower().endswith(EXTENSIONS) and os.path.isfile(path)
+
+
+@contextmanager
+def _open(path: str) -> Iterator[Stored]:
+    h5py = _h5py()
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise _damaged(path, error) from None
+    with file:
+        try:
+            arrays, names, features = _look_into(file, h5py)
+        except Exception as error:  # h5py raises KeyError, RuntimeError, TypeError and more
+            raise _damaged(path, error) from None
+        yield Stored(path, arrays, names, features)
+
+
+def _look_into(file: Any, h5py: Any) -> tuple[dict[str, Any], dict[str, list[str]], Any]:
+    """The datasets of a file, and its attributes: lists of names, and features."""
+    found = {name: file[name] for name in file}
+    arrays = {name: dataset for name, dataset in found.items()
+              if isinstance(dataset, h5py.Dataset) and dataset.shape is not None and dataset.dtype}
+    attributes = {**(found["splits"].attrs if "splits" in found else {}), **file.attrs}
+    names = {name: [*map(text_of, np.asarray(attributes[name]).tolist())]
+             for name in NAMES if name in attributes}  # fmt: skip
+    features = json.loads(attributes[FEATURES]) if FEATURES in attributes else None
+    return arrays, names, features
+
+
+def _damaged(path: str, error: Exception) -> FormatError:
+    return FormatError(f"{path} cannot be read as HDF5 ({error}). Expected a whole file: copy or "
+                       "make it again.", path)  # fmt: skip
+
+
+KIND = Kind("an HDF5 file (.h5, .hdf5)", _is_shard, _open)

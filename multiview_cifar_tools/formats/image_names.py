@@ -1,0 +1,37 @@
+"""Bytes that may be an image file: what it is called, and whether it is one."""
+
+from __future__ import annotations
+
+import io
+
+import PIL.Image
+
+from multiview_cifar import ImageError, decode, looks_whole
+from multiview_cifar_tools.decoding import PNG_SIGNATURE
+from multiview_cifar_tools.formats import ExportError
+
+EXTENSIONS = {"JPEG": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2", "PPM": ".ppm"}  # else the format
+
+
+def image_extension(data: bytes, sample_id: str) -> str:
+    """What a file of these bytes is called, such as ".png".
+
+    ExportError where they are no image; `sample_id` is the sample that it names.
+    """
+    if data.startswith(PNG_SIGNATURE) and data[12:16] == b"IHDR":
+        return ".png"  # in a twentieth of the time
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as image:
+            kind = image.format or ""
+    except Exception:  # of an image that is too large, say, Pillow raises errors of its own
+        raise ExportError(f"A view of {sample_id} is no image that Pillow knows. Expected one: "
+                          'build with verify="decode".', sample_id) from None
+    return EXTENSIONS.get(kind, f".{kind.lower()}")
+
+
+def is_image(data: bytes) -> bool:
+    """Whether it is an image file: it begins and ends as one, or Pillow reads it."""
+    try:
+        return looks_whole(data) or bool(decode(data, ""))
+    except ImageError:
+        return False

@@ -1,0 +1,258 @@
+"""Folders of NumPy arrays: the arrays of `arrays`, each a .npy file that np.load(mmap_mode="r")
+opens without reading it.
+
+    train-00000-of-00002/
+      images.npy           pixels (N, V, H, W, C); or the bytes of all files (total,) uint8, and
+      offsets.npy          (N, V + 1) int64: images[offsets[i, j] : offsets[i, j + 1]] is the file
+      labels.npy           of view j of row i, of no bytes where a view is missing
+      ...                  a further image column "masks" has masks.npy and masks_offsets.npy
+      metadata.jsonl       a line a row, where rows have other columns
+      class_names.npy      (K,) text, and view_label_names.npy where rows have view labels
+      features.json        of the rows
+
+Arrays of others may stand in such a folder or in one .npz file. Pickled objects are never loaded,
+as they can run any code. Format: numpy.lib.format, and ZIP (APPNOTE.TXT 4.3.7) of .npz.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import struct
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import datasets
+import numpy as np
+import numpy.lib.format as npy
+import numpy.typing as npt
+
+from multiview_cifar_tools.formats import FormatError, Reading, Row
+from multiview_cifar_tools.formats.arrays import (
+    ArrayWriter,
+    RowFile,
+    label_names,
+    mask_name,
+    pad,
+    write_lines,
+)
+from multiview_cifar_tools.formats.stored import Kind, Stored, read_arrays, shard_files, text_of
+from multiview_cifar_tools.image_column import Integers
+from multiview_cifar_tools.shards import features_json
+
+EXTENSION = ""
+HOLDS = frozenset({"bytes", "pixels"})
+HEAD = 256  # bytes of the header of an array that is written row by row
+NAMES = ("class_names", "view_label_names", "split_names")
+FEATURES, METADATA = "features.json", "metadata.jsonl"
+READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+def offsets_name(column: str) -> str:
+    """The array that says where the files of an image column begin and end."""
+    return "offsets" if column == "images" else f"{column}_offsets"
+
+
+class Writer(ArrayWriter):
+    """A `formats.ShardWriter` of a folder of arrays."""
+
+    def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
+        super().__init__(path, features, pixels)
+        os.mkdir(path)
+        self._images = {column: RowFile(self._file(f"{column}.npy"), HEAD)
+                        for column in self.columns}  # fmt: skip
+        self._sizes: dict[str, list[list[int]]] = {column: [] for column in self.columns}
+
+    def _file(self, name: str) -> str:
+        return os.path.join(self.path, name)
+
+    def write(self, row: Row) -> None:
+        """Add a row. ExportError where arrays cannot hold it."""
+        for column, views in self.take(row).items():
+            if isinstance(views, np.ndarray):
+                self._images[column].append(views)
+            else:
+                self._images[column].append(*filter(None, views))
+                self._sizes[column].append([len(view or b"") for view in views])
+
+    def close(self) -> None:
+        """Finish the folder."""
+        arrays = self.small_arrays()
+        for column, images in self._images.items():
+            shape = arrays[mask_name(column)].shape
+            if self.pixels:
+                size, dtype = self.pixel_type(column)
+                images.pad(math.prod((*shape[1:], *size)) * dtype.itemsize)
+                images.close(_header((*shape, *size), dtype))
+            else:
+                images.close(_header((sum(images.lengths),), np.dtype(np.uint8)))
+                arrays[offsets_name(column)] = _offsets(self._sizes[column])
+        for name, labels in label_names(self.features).items():
+            arrays[name] = np.array(labels, object)
+        if "metadata" in arrays:
+            write_lines(self._file(METADATA), arrays.pop("metadata"))
+        write_lines(self._file(FEATURES), [json.dumps(features_json(self.features))])
+        for name, array in arrays.items():
+            is_text = array.dtype.kind == "O"
+            np.save(self._file(f"{name}.npy"), array.astype(np.str_) if is_text else array)
+
+
+def _header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """The header of an array (numpy.lib.format, version 1.0), HEAD bytes long."""
+    header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    text = repr(header).encode().ljust(HEAD - 11) + b"\n"
+    return npy.magic(1, 0) + struct.pack("<H", len(text)) + text
+
+
+def _offsets(sizes: list[list[int]]) -> Integers:
+    """Where each file begins and the next one does, (N, V + 1), of the sizes in each row."""
+    padded = pad(sizes, np.int64, 0)
+    out = np.zeros((len(padded), padded.shape[1] + 1), np.int64)
+    out[:, 1:] = padded.cumsum().reshape(padded.shape)
+    out[1:, 0] = out[:-1, -1]
+    return out
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def read(
+    path: str, manifest: dict[str, Any] | None, class_names: Sequence[str] | None = None
+) -> Reading:
+    """Read a folder of arrays, an .npz file, or a folder of them, see
+    `formats.stored.read_arrays`.
+
+    Args:
+        path: Of the file or folder.
+        manifest: Of the folder, where there is one.
+        class_names: The names of the labels, where the array `class_names` does not say them.
+    """
+    return read_arrays(path, manifest, KIND, class_names)
+
+
+def _is_shard(path: str) -> bool:
+    is_file = path.lower().endswith(".npz") and os.path.isfile(path)
+    return is_file or os.path.isfile(os.path.join(path, "images.npy"))
+
+
+@contextmanager
+def _open(path: str) -> Iterator[Stored]:
+    arrays = _open_npz(path) if os.path.isfile(path) else _open_folder(path)
+    features = arrays.pop(FEATURES, None)
+    try:
+        names = {name: [*map(text_of, arrays.pop(name)[:].tolist())]
+                 for name in NAMES if name in arrays}  # fmt: skip
+    except Exception as error:  # as below
+        raise _not_loaded(path, error) from None
+    for column in [name for name in arrays if offsets_name(name) in arrays]:
+        arrays[column] = _Files(path, arrays[column], arrays.pop(offsets_name(column)))
+    yield Stored(path, arrays, names, features)
+
+
+def _not_loaded(path: str, error: Exception) -> FormatError:
+    return FormatError(f"{path} cannot be loaded ({error}). Expected arrays of numbers or text, as "
+                       "numpy.save writes them, and whole; pickled objects are never loaded, as "
+                       "they can run any code.", path)  # fmt: skip
+
+
+def _open_folder(path: str) -> dict[str, Any]:
+    """The arrays of a folder, and its features."""
+    arrays = {}
+    for file in shard_files(path):
+        name = os.path.basename(file)
+        if name.endswith(".npy") or name in (FEATURES, METADATA):
+            arrays[name.removesuffix(".npy").removesuffix(".jsonl")] = _load(file)
+    return arrays
+
+
+def _load(path: str) -> Any:
+    """An array mapped into memory, the lines of metadata, or features."""
+    try:
+        if path.endswith(".npy"):
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        with open(path, encoding="utf-8") as file:
+            if path.endswith(FEATURES):
+                return json.load(file)
+            return np.array([line.rstrip("\n") for line in file], object)
+    except (OSError, ValueError, EOFError) as error:
+        raise _not_loaded(path, error) from None
+
+
+class _Files:
+    """The bytes of files (N, V), which stand one behind the other in one array."""
+
+    dtype, ndim = np.dtype(object), 2
+
+    def __init__(self, path: str, data: Any, offsets: Any) -> None:
+        if data.ndim != 1 or data.dtype != np.uint8 or offsets.ndim != 2 or not offsets.shape[1]:
+            raise FormatError(
+                f"{path} has images of the shape {data.shape}, {data.dtype}, and offsets of "
+                f"{offsets.shape}. Expected the bytes of all files (total,) uint8, and (N, V + 1): "
+                "of pixels there are no offsets.", path)
+        self.data, self.offsets = data, offsets
+        self.shape = (offsets.shape[0], offsets.shape[1] - 1)
+
+    def __getitem__(self, rows: slice) -> npt.NDArray[Any]:
+        data, offsets = memoryview(self.data[:]), self.offsets[rows].tolist()
+        out = np.empty((len(offsets), self.shape[1]), object)
+        for i, own in enumerate(offsets):
+            for j, (start, end) in enumerate(itertools.pairwise(own)):
+                if not 0 <= start <= end <= len(data):
+                    raise ValueError(f"view {j} is from {start} to {end} of {len(data)} bytes")
+                out[i, j] = data[start:end]
+        return out
+
+
+def _open_npz(path: str) -> dict[str, Any]:
+    """The arrays of an .npz file: mapped into memory where they are stored as they are, as
+    numpy.savez does, else read when they are asked for.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [_Member(path, archive, info) for info in archive.infolist()
+                       if info.filename.endswith(".npy")]  # fmt: skip
+            return {member.name.removesuffix(".npy"):
+                    member.map() if member.is_stored else member for member in members}
+    except Exception as error:  # zipfile and zlib have their own
+        raise _not_loaded(path, error) from None
+
+
+class _Member:
+    """An array in an .npz file, of which only the header is read until a slice is asked for."""
+
+    def __init__(self, path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+        self.path, self.name = path, info.filename
+        self.is_stored = info.compress_type == zipfile.ZIP_STORED
+        with archive.open(info) as file:
+            read = READERS[npy.read_magic(file)]
+            self.shape, self.fortran_order, self.dtype = read(file)
+            self._head = file.tell()
+        if self.dtype.hasobject:
+            raise ValueError(f"{self.name} holds Python objects")
+        self.ndim, self._at = len(self.shape), info.header_offset
+
+    def map(self) -> npt.NDArray[Any]:
+        """The array, mapped into memory."""
+        with open(self.path, "rb") as file:
+            # The lengths of the name and of the extra field, 2 bytes each; the data follow them.
+            file.seek(self._at + 26)
+            start = file.tell() + 4 + sum(struct.unpack("<HH", file.read(4))) + self._head
+        order: Any = "F" if self.fortran_order else "C"
+        return np.memmap(self.path, self.dtype, "r", start, self.shape, order)
+
+    @cached_property
+    def _array(self) -> npt.NDArray[Any]:
+        with zipfile.ZipFile(self.path) as archive, archive.open(self.name) as file:
+            array: npt.NDArray[Any] = npy.read_array(file, allow_pickle=False)
+        return array
+
+    def __getitem__(self, rows: slice) -> npt.NDArray[Any]:
+        return self._array[rows]
+
+
+KIND = Kind("a folder with images.npy and labels.npy, or an .npz file", _is_shard, _open)

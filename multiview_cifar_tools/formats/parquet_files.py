@@ -1,0 +1,192 @@
+"""Parquet files, as `publish` makes them: one row a sample, its images' bytes in it.
+
+`datasets.load_dataset("parquet", data_files=...)`, pandas and `shards.read_shard` read them. What
+another tool wrote has to say in its key-value metadata what `datasets` writes there: the features.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from multiview_cifar_tools.formats import ExportError, FormatError, Reading, Row
+from multiview_cifar_tools.formats.shard_files import Shard, by_split, find_shards, named_shards
+from multiview_cifar_tools.formats.values import check_row, features_from
+from multiview_cifar_tools.image_column import image_columns
+from multiview_cifar_tools.readings import row_bytes
+from multiview_cifar_tools.shards import DIGESTS, ROW_GROUP_BYTES, digest_rows, features_json
+
+EXTENSION = ".parquet"
+HOLDS = frozenset({"bytes"})
+BATCH_ROWS = 16  # few at a time: images become Python objects
+
+
+class Writer:
+    """A `formats.ShardWriter` of a Parquet file: the same as `shards.write_shard` of these rows."""
+
+    def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
+        self.path, self.features, self.images = path, features, image_columns(features)
+        huggingface = json.dumps({"info": {"features": features_json(features)}})
+        self._schema = features.arrow_schema.with_metadata({"huggingface": huggingface})
+        plain = [name for name in features if name not in self.images]
+        self._file = pq.ParquetWriter(path, self._schema, use_dictionary=plain,
+                                      write_statistics=plain)  # fmt: skip
+        self._rows: list[Row] = []
+        self._group: list[pa.Table] = []  # of a row group
+        self._held = 0
+        self._digests: list[str] = []
+
+    def write(self, row: Row) -> None:
+        """Add a row. ExportError where it is not what its features say."""
+        try:
+            check_row(row, self.features, f"the sample {row['sample_id']}")
+        except FormatError as error:
+            raise ExportError(str(error), str(row["sample_id"])) from None
+        size = max(row_bytes(row, self.images), 1)
+        if self._held and self._held + size > ROW_GROUP_BYTES:
+            self._write_group()
+        self._held += size
+        self._rows.append(row)
+        if len(self._rows) == BATCH_ROWS:
+            self._take_rows()
+
+    def _take_rows(self) -> None:
+        """Out of Python, whose objects take more memory."""
+        self._group.append(to_table(self._rows, self._schema))
+        self._rows = []
+
+    def _write_group(self) -> None:
+        self._take_rows()
+        table = pa.concat_tables(self._group)
+        self._digests += digest_rows(table, self.features)
+        self._file.write_table(table, row_group_size=len(table))
+        self._group, self._held = [], 0
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._held:
+            self._write_group()
+        self._file.add_key_value_metadata({DIGESTS: "".join(self._digests)})
+        self._file.close()
+
+
+def to_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
+    """Rows as a table; ExportError where a value is none of its column's type."""
+    try:
+        return pa.Table.from_pylist(rows, schema)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        names = f"{rows[0]['sample_id']} to {rows[-1]['sample_id']}"
+        raise ExportError(f"One of the samples {names} has a value that is not of its column's type"
+                          f" ({error}). Expected values as the features say.",
+                          str(rows[0]["sample_id"])) from None
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def read(path: str, manifest: dict[str, Any] | None) -> Reading:
+    """Read a Parquet file, or a folder of some.
+
+    Args:
+        path: Of the file or folder.
+        manifest: Of the folder, where there is one.
+
+    Raises:
+        FormatError: A file is not there or not whole, or says no features of multi-view rows, or
+            others than the first one.
+    """
+    if manifest is not None:
+        features, shards = features_from(manifest["features"]), named_shards(path, manifest)
+    else:
+        files = find_shards(path, _is_shard, "a .parquet file")
+        features, shards = _features_of(files), by_split(files)
+    return Reading(features, shards, partial(read_rows, features),
+                   [shard.path for own in shards.values() for shard in own])  # fmt: skip
+
+
+def _is_shard(path: str) -> bool:
+    return path.lower().endswith(EXTENSION)
+
+
+def _features_of(files: Sequence[str]) -> datasets.Features:
+    said = [_said_features(file) for file in files]
+    for file, features in zip(files, said, strict=True):
+        if features != said[0]:
+            raise FormatError(f"{file} has other features than {files[0]}. Expected files of one "
+                              "dataset: read them one by one.", file)
+    return said[0]
+
+
+def _said_features(file: str) -> datasets.Features:
+    with _opened(file) as parquet:
+        metadata = parquet.schema_arrow.metadata or {}
+    try:
+        info = json.loads(metadata[b"huggingface"])["info"]["features"]
+    except (KeyError, ValueError, TypeError):
+        raise FormatError(f"{file} says no features. Expected Parquet of `datasets` or `export`, "
+                          "which say what is an image and what a label: load it with `datasets`, "
+                          "cast its columns, and export that.", file) from None
+    try:
+        return features_from(info)
+    except FormatError as error:
+        raise FormatError(f"{file}: {error} For a row an image, group them first.", file) from None
+
+
+def _opened(file: str) -> Any:
+    try:
+        return pq.ParquetFile(file)
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(file, error) from None
+
+
+def _damaged(file: str, error: Exception, where: str = "") -> FormatError:
+    found = " ".join(str(error).split())
+    return FormatError(f"{file} cannot be read{where} ({found}). Expected a whole Parquet file: "
+                       "copy or make it again.", file)
+
+
+def read_rows(features: datasets.Features, shard: Shard) -> Iterator[Row]:
+    """The rows of a shard; FormatError where it is damaged."""
+    with _opened(shard.path) as parquet:
+        found = parquet.metadata.num_rows
+        if shard.num_rows not in (None, found):
+            raise FormatError(f"{shard.path} has {found} rows. Expected {shard.num_rows}, as the "
+                              "manifest says: copy it again.", shard.path)
+        if absent := [name for name in features if name not in parquet.schema_arrow.names]:
+            raise FormatError(f"{shard.path} has no column {absent[0]!r}. Expected "
+                              f"{', '.join(features)}.", shard.path)
+        images, number = image_columns(features), 0
+        for table in _batches(shard.path, parquet, [*features]):
+            for row in table.to_pylist():
+                where = f"{shard.path}, row {number}"
+                check_row(row, features, where, shard.path)
+                for column in images:
+                    row[column] = [_view(view, column, where, shard.path) for view in row[column]]
+                yield row
+                number += 1
+
+
+def _batches(path: str, parquet: Any, columns: list[str]) -> Iterator[Any]:
+    number = 0
+    try:
+        for batch in parquet.iter_batches(BATCH_ROWS, columns=columns):
+            yield batch
+            number += len(batch)
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, error, f" from row {number} on") from None
+
+
+def _view(view: Any, column: str, where: str, path: str) -> dict[str, Any] | None:
+    if view is None:
+        return None
+    if view["bytes"] is None:
+        raise FormatError(f"{where}: a view in {column!r} names the file {view['path']!r} instead "
+                          "of holding its bytes. Expected them: `datasets` embeds them in "
+                          "push_to_hub, not in to_parquet.", path)
+    return {"bytes": view["bytes"], "path": None}

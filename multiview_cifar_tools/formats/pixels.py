@@ -1,0 +1,173 @@
+"""Views as arrays of pixels, for formats that hold arrays: files to pixels, and pixels to files.
+
+What an array cannot say is refused: CMYK would come back as RGBA, 16 bits of colour as 8, and a
+palette without its colours. Further image columns are taken for masks, whose indices are the very
+content: their palettes are left behind. Of an animation the first frame is taken.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import PIL.ImageOps
+
+from multiview_cifar import flat_png
+from multiview_cifar_tools.decoding import PNG_SIGNATURE, decode_image
+from multiview_cifar_tools.formats import ExportError, FormatError, Row
+from multiview_cifar_tools.image_column import Mask
+
+Pixels = npt.NDArray[np.uint8 | np.uint16]
+# What an array (H, W, C) of unsigned integers of so many bytes is, by Pillow's name.
+ARRAY_MODES = {("u", 1, 1): "L", ("u", 1, 3): "RGB", ("u", 1, 4): "RGBA", ("u", 2, 1): "I;16"}
+# What IHDR says (PNG 11.2.2), bit depth and colour type, by Pillow's name of the pixels.
+PNG_MODES = {(1, 0): "1", (2, 0): "L", (4, 0): "L", (8, 0): "L", (16, 0): "I;16", (8, 2): "RGB",
+             (8, 6): "RGBA", **{(depth, 3): "P" for depth in (1, 2, 4, 8)}}  # fmt: skip
+KINDS = "images of 8 bits in grey, RGB or RGBA, or of 16 bits in grey"
+REMEDY = ('export a folder with --image-size "[32, 32]" --mode RGB, say, or export the bytes of '
+          "the files, in a format that holds them, and not pixels")  # fmt: skip
+
+
+def decode_row(row: Row, column: str) -> tuple[Pixels, Mask]:
+    """The views of an image column as one array.
+
+    Returns:
+        The pixels (V, H, W, C), uint8 or, of 16-bit grey, uint16; zeros where a view is None, and
+        (V, 0, 0, 0) where all are. And which views are real (V,).
+
+    Raises:
+        ExportError: A view cannot be decoded, is of a mode that no array can say, or differs in
+            size or mode from another one of the row.
+    """
+    views, sample = row[column], row["sample_id"]
+    real = np.array([view is not None for view in views], np.bool_)
+    out: Pixels = np.zeros((len(views), 0, 0, 0), np.uint8)
+    shapes = Shapes()
+    for i in np.flatnonzero(real).tolist():
+        name = f"view {i} of {sample}"
+        pixels = _decode(view_bytes(views[i], name, sample), name, sample, column)
+        shapes.check(column, pixels, name, sample)
+        if not out.size:
+            out = np.zeros((len(views), *pixels.shape), pixels.dtype)
+        out[i] = pixels
+    return out, real
+
+
+def view_bytes(view: dict[str, Any], name: str, sample: str) -> bytes:
+    """The bytes of a view that is not None; ExportError where it names a file instead."""
+    data: bytes | None = view["bytes"]
+    if not data:
+        raise ExportError(f"{name} holds no bytes (path: {view.get('path')!r}). Expected those of "
+                          "an image file: build the dataset with multiview_cifar.load_dataset, "
+                          "which embeds them.", sample)
+    return data
+
+
+def _decode(data: bytes, name: str, sample: str, column: str) -> Pixels:
+    """(H, W, C); ExportError where it cannot be."""
+    try:
+        mode = _mode(data)
+        if mode.startswith("I;16"):
+            return _decode_16_bits(data)
+        if mode in ("1", "L", "RGB", "RGBA") or mode == "P" and column != "images":
+            return decode_image(data)
+    except Exception as error:  # Pillow raises SyntaxError, struct.error and more on bad files
+        why = "no known format" if isinstance(error, PIL.UnidentifiedImageError) else error
+        raise ExportError(f"{name} in {column!r} cannot be decoded ({why}). Expected an image: "
+                          'build with verify="decode", whose errors name the file.',
+                          sample) from None
+    raise ExportError(f"{name} in {column!r} has pixels of mode {mode}. Expected {KINDS}: "
+                      f"{REMEDY}.", sample)
+
+
+def _mode(data: bytes) -> str:
+    """Pillow's name of the mode; of a PNG from its header, as opening one takes as long as
+    decoding.
+    """
+    if data.startswith(PNG_SIGNATURE) and len(data) > 25:
+        depth, colour = data[24], data[25]
+        return PNG_MODES.get((depth, colour), f"(PNG, bit depth {depth}, colour type {colour})")
+    with PIL.Image.open(io.BytesIO(data)) as image:
+        return image.mode
+
+
+def _decode_16_bits(data: bytes) -> Pixels:
+    with PIL.Image.open(io.BytesIO(data)) as image:
+        image.load()
+        turned = PIL.ImageOps.exif_transpose(image)
+        return np.asarray(turned).astype(np.uint16)[:, :, None]
+
+
+class _First(NamedTuple):
+    """The pixels that set the shape: of which view or sample, (H, W, C) and dtype."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+class Shapes:
+    """Holds each image column to one (H, W, C) and one dtype, that of its first pixels.
+
+    A Writer has one in its attribute `shapes`, for the rows of its shard; handed on from one Writer
+    to the next, it holds for the whole export.
+    """
+
+    def __init__(self) -> None:
+        self.first: dict[str, _First] = {}
+
+    def check(self, column: str, pixels: Pixels, name: str, sample: str) -> None:
+        """ExportError where these pixels (..., H, W, C) differ from the column's first. An empty
+        array, of a row without a real view, goes with any.
+        """
+        if not pixels.size:
+            return
+        shape = pixels.shape[-3:]
+        first = self.first.setdefault(column, _First(name, shape, pixels.dtype))
+        if (shape, pixels.dtype) != first[1:]:
+            raise ExportError(
+                f"{name} has {column!r} of (H, W, C) = {shape}, {pixels.dtype}, {first.name} of "
+                f"{first.shape}, {first.dtype}. Expected one size and mode: {REMEDY}.", sample)
+
+
+def array_mode(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
+    """Pillow's name of what pixels (..., H, W, C) are; None where `encode` takes none such."""
+    good = len(shape) >= 3 and 0 not in shape[-3:]
+    return ARRAY_MODES.get((dtype.kind, dtype.itemsize, shape[-1])) if good else None
+
+
+def encode(pixels: Pixels) -> bytes:
+    """A PNG of these pixels (H, W, C): of uint8 (C is 1, 3 or 4) flat, see
+    `multiview_cifar.flat_png`; of uint16 (C is 1) in grey.
+
+    FormatError where the array is of another shape or dtype.
+    """
+    mode = array_mode(pixels.shape, pixels.dtype) if pixels.ndim == 3 else None
+    if mode is None:
+        raise FormatError(f"Pixels are of shape {pixels.shape}, {pixels.dtype}. Expected "
+                          "(H, W, C), uint8 with a C of 1, 3 or 4, or uint16 with 1.")
+    if mode != "I;16":
+        return flat_png(_Image(pixels, mode))
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(pixels[:, :, 0].astype(np.uint16)).save(buffer, "png", compress_level=1)
+    return buffer.getvalue()
+
+
+class _Image:
+    """What `flat_png` asks of a Pillow image; to make one of an array takes as long as the rest."""
+
+    def __init__(self, pixels: Pixels, mode: str) -> None:
+        height, width, channels = pixels.shape
+        self.rows = pixels.reshape(height, width * channels)
+        self.size, self.mode = (width, height), mode
+
+    def tobytes(self, encoder: str = "raw", mode: str = "", step: int = 0) -> bytes:
+        """The pixels row by row, each row filled up with a zero to `step` bytes."""
+        if step <= self.rows.shape[1]:
+            return self.rows.tobytes()
+        padded = np.zeros((len(self.rows), step), np.uint8)
+        padded[:, : self.rows.shape[1]] = self.rows
+        return padded.tobytes()

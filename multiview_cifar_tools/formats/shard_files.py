@@ -1,0 +1,104 @@
+"""Which files are the shards of a dataset, and of which split."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from multiview_cifar import SPLIT_WORDS, OptionError, natural_key
+from multiview_cifar_tools.formats import MANIFEST, FormatError
+
+logger = logging.getLogger(__name__)
+
+
+class Shard(NamedTuple):
+    """A file that holds rows, and how many, where a manifest says so."""
+
+    path: str
+    num_rows: int | None = None
+
+
+def named_shards(folder: str, manifest: dict[str, Any]) -> dict[str, list[Shard]]:
+    """The shards that a manifest names; FormatError where one is not there, or not as large."""
+    shards: dict[str, list[Shard]] = {}
+    for split, said in manifest["splits"].items():
+        shards[split] = []
+        for each in said["shards"]:
+            path = os.path.join(folder, each["path"])
+            if not os.path.isfile(path):
+                raise FormatError(f"{path} is not there, but {MANIFEST} names it. Expected all "
+                                  "shards of an export: copy it again.", path)
+            if (size := os.path.getsize(path)) != each["num_bytes"]:
+                raise FormatError(f"{path} has {size} bytes. Expected {each['num_bytes']}, as "
+                                  f"{MANIFEST} says: it is cut off or changed, copy it again.",
+                                  path)
+            shards[split].append(Shard(path, each["num_rows"]))
+    return shards
+
+
+def find_shards(path: str, is_shard: Callable[[str], bool], word: str) -> list[str]:
+    """The path of each shard, in natural order: `path` itself, or what stands in that folder and in
+    the folders in it. What else stands there is logged.
+
+    FormatError where there is none; `word` is what the files are called.
+    """
+    if is_shard(path):
+        return [path]
+    found, ignored = [], []
+    for name in _listed(path):
+        child = os.path.join(path, name)
+        inner = [os.path.join(child, each) for each in _listed(child)]
+        shards = [child] if is_shard(child) else [*filter(is_shard, inner)]
+        found += shards
+        ignored += [] if shards else [child]
+    if not found:
+        there = os.path.exists(path)
+        raise FormatError(f"{path} {'has none' if there else 'does not exist'}. Expected {word}, "
+                          "a folder of some, or one with a folder for each split.", path)
+    if ignored:
+        logger.warning("Ignored beside %s: %s", word, ", ".join(ignored))
+    return found
+
+
+def _listed(folder: str) -> list[str]:
+    """What stands in a folder, without hidden names."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return sorted((name for name in names if name[0] != "."), key=natural_key)
+
+
+def by_split(paths: Iterable[str]) -> dict[str, list[Shard]]:
+    """Shards without a manifest, by the split that they or else their folders are named after, or
+    "train"; train comes first, then validation, then test.
+    """
+    shards: dict[str, list[Shard]] = defaultdict(list)
+    for path in paths:
+        folder = os.path.dirname(path)
+        shards[_split_of(path) or _split_of(folder) or "train"].append(Shard(path))
+    order = [*dict.fromkeys(SPLIT_WORDS.values())]
+    return {split: shards[split] for split in order if split in shards}
+
+
+def _split_of(path: str) -> str | None:
+    """The split that a file or folder is named after, as "train-00000-of-00002.tar" is."""
+    stem = re.sub(r"([-_.]?[\d-]+(of-\d+)?)?(\.[a-z]+)*$", "", os.path.basename(path).lower())
+    return SPLIT_WORDS.get(stem)
+
+
+def need_no(class_names: Sequence[str] | None, path: str) -> None:
+    """OptionError where class names are given for files that say theirs."""
+    if class_names is not None:
+        raise OptionError(f"class_names are given, but {path} says its own. Expected them only for "
+                          "files that another tool made: leave them out.", "class_names")
+
+
+def given_names(class_names: Sequence[str]) -> list[str]:
+    """The class names that the caller gives; OptionError where they are none."""
+    names = [] if isinstance(class_names, str) else [*class_names]
+    if not names or len({*names}) < len(names) or not all(isinstance(n, str) for n in names):
+        raise OptionError(f"class_names={class_names!r} is not right. Expected a list of names, "
+                          "none of them twice.", "class_names")
+    return names

@@ -1,0 +1,462 @@
+"""Arrays as rows: reads what HDF5 files, NumPy folders and CIFAR's binary files hold.
+
+See `arrays` for what the arrays are. Where this project did not write them, only `images` and
+`labels` (or `label`) have to be there, and `images` may be (N, H, W, C) or (N,), of one view a row;
+`view_names` may be (V,), the same for all rows. Without `num_views`, masked views at the end of a
+row are none of its views, and those before them are None. `splits` (N,) says the split of each row,
+by name or by its number among `split_names`. Arrays of other names are ignored, and logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, NamedTuple
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+
+from multiview_cifar import SPLIT_WORDS, OptionError, natural_key, row_features, split_name
+from multiview_cifar_tools.formats import MANIFEST, FormatError, Reading, Row
+from multiview_cifar_tools.formats.arrays import array_names, mask_name
+from multiview_cifar_tools.formats.image_names import is_image
+from multiview_cifar_tools.formats.pixels import array_mode, encode
+from multiview_cifar_tools.formats.shard_files import find_shards, need_no
+from multiview_cifar_tools.formats.values import check_row, features_from, from_json
+from multiview_cifar_tools.image_column import Integers, image_columns
+
+logger = logging.getLogger(__name__)
+
+SMALL_ROWS = 1024  # rows whose columns but images are read at once
+BLOCK_ROWS, BLOCK_BYTES = 64, 1 << 20  # rows whose images are read at once, no more than so large
+# Of each array its axes, the kinds of its dtype as NumPy names them, and these in words.
+EXPECTED = {
+    "labels": ("N", "iu", "integers"), "num_views": ("N", "iu", "integers"),
+    "sample_id": ("N", "OSU", "text"), "metadata": ("N", "OSU", "text"),
+    "splits": ("N", "OSUiu", "text or integers"), "view_names": ("NV", "OSU", "text"),
+    "view_labels": ("NV", "iu", "integers"),
+}  # fmt: skip
+MOST_LABELS = 1 << 20  # without names for them
+NAMES_EXPECTED = 'a list of different names, such as ["cat", "dog"]'
+MASK = ("NV", "biu", "booleans")
+
+
+class Stored:
+    """The arrays of an open file or folder, which fit together; no image is read yet.
+
+    Args:
+        path: Of the file or folder.
+        arrays: By their names: what has a shape, a dtype and slices. `images` of the dtype object
+            hold the bytes of files, none where a view is missing; all others hold pixels.
+        names: Lists of names, such as "class_names", by what they are called.
+        features: As JSON, where this project wrote the arrays.
+        place: What to call a row in errors.
+
+    Raises:
+        FormatError: Arrays are missing, or their shapes or dtypes are not right.
+    """
+
+    def __init__(
+        self, path: str, arrays: Mapping[str, Any], names: Mapping[str, list[str]],
+        features: dict[str, Any] | None = None, place: Callable[[int], str] = "row {}".format,
+    ) -> None:
+        self.path, self.arrays, self.names, self.place = path, dict(arrays), names, place
+        self.features = None if features is None else _features(path, features)
+        if "label" in self.arrays and "labels" not in self.arrays:
+            self.arrays["labels"] = self.arrays.pop("label")
+        self.columns = image_columns(self.features) if self.features else ["images"]
+        needed = ["images", "labels"]
+        if self.features:
+            needed = [*self.columns, *array_names(self.features)]
+        if missing := [name for name in needed if name not in self.arrays]:
+            raise FormatError(f"{path} has no array {missing[0]!r} (it has: "
+                              f"{', '.join(sorted(self.arrays)) or 'none'}). Expected "
+                              f"{', '.join(needed)}.", path)
+        self.shape = self._images_shape("images")  # (N, V)
+        self.num_rows = self.shape[0]
+        self.pixels = {name for name in self.columns if self.arrays[name].dtype != object}
+        expected = EXPECTED | {mask_name(column): MASK for column in self.columns}
+        if not self.features:
+            expected.pop("metadata")
+        self.small = [name for name in expected if name in self.arrays]
+        for column in self.columns:
+            if self._images_shape(column) != self.shape:
+                raise self._wrong(column, f"{self.shape} images, as images has them")
+        for name in self.small:
+            self._check(name, *expected[name])
+        if ignored := set(self.arrays) - {*self.columns, *expected}:
+            logger.warning("Ignored arrays of %s: %s", path, ", ".join(sorted(ignored)))
+
+    def _images_shape(self, column: str) -> tuple[int, int]:
+        """(N, V); FormatError where they are no images."""
+        array = self.arrays[column]
+        if array.dtype == object:
+            good, several = array.ndim in (1, 2), array.ndim == 2
+        else:
+            mode = array_mode(array.shape, array.dtype) or 0 in array.shape
+            good, several = bool(mode) and array.ndim in (4, 5), array.ndim == 5
+        if not good:
+            raise self._wrong(column, "(N, V, H, W, C) or (N, H, W, C) of uint8 with a C of 1, 3 "
+                                      "or 4, or of uint16 with 1")
+        return int(array.shape[0]), int(array.shape[1]) if several else 1
+
+    def _check(self, name: str, axes: str, kinds: str, words: str) -> None:
+        array, shape = self.arrays[name], self.shape[: len(axes)]
+        same_for_all = name == "view_names" and array.shape == self.shape[1:]
+        if array.dtype.kind not in kinds or (array.shape != shape and not same_for_all):
+            raise self._wrong(name, f"{words} of the shape {shape}, as images has {self.num_rows} "
+                                    f"rows of {self.shape[1]} views")
+
+    def _wrong(self, name: str, expected: str) -> FormatError:
+        array = self.arrays[name]
+        return FormatError(f"{self.path}: the array {name!r} has the shape {array.shape} and the "
+                           f"dtype {array.dtype}. Expected {expected}.", self.path)
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> npt.NDArray[Any]:
+        """These rows of an array; FormatError where one of them cannot be read."""
+        try:
+            return np.asarray(self.arrays[name][start:stop])
+        except Exception as error:  # those of HDF5 and zlib, and whatever damage makes of offsets
+            last = self.num_rows if stop is None else stop
+            for row in range(start, last) if last - start > 1 else ():
+                self.read(name, row, row + 1)  # finds out which
+            raise self.error(start, f"the array {name!r} cannot be read "
+                             f"({type(error).__name__}: {error})",
+                             "a whole file: copy or make it again") from None
+
+    def read_texts(self, name: str, start: int = 0, stop: int | None = None) -> list[Any]:
+        """These rows of an array of text: a string each, or a list of strings."""
+        texts: list[Any] = []
+        try:
+            for each in self.read(name, start, stop).tolist():
+                texts.append([*map(text_of, each)] if isinstance(each, list) else text_of(each))
+        except (UnicodeDecodeError, TypeError) as error:
+            raise self.error(start + len(texts), f"the array {name!r} has what is no text "
+                             f"({error})", "text in UTF-8") from None
+        return texts
+
+    def read_splits(self) -> npt.NDArray[Any]:
+        """The split of each row, its name or number."""
+        is_text = self.arrays["splits"].dtype.kind in "OSU"
+        return np.array(self.read_texts("splits")) if is_text else self.read("splits")
+
+    def read_small(self, start: int) -> dict[str, list[Any]]:
+        """SMALL_ROWS rows, from that one on, of all arrays but images."""
+        stop = min(start + SMALL_ROWS, self.num_rows)
+        small: dict[str, list[Any]] = {}
+        for name in self.small:
+            array = self.arrays[name]
+            if name == "splits":
+                continue
+            if array.dtype.kind not in "OSU":
+                small[name] = self.read(name, start, stop).tolist()
+            elif name == "view_names" and array.ndim == 1:
+                small[name] = [self.read_texts(name)] * (stop - start)
+            else:
+                small[name] = self.read_texts(name, start, stop)
+        return small
+
+    def iterate_views(self, rows: Integers) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The number of each of these rows, which ascend, and its images (V, ...) by column."""
+        numbers, at, step = rows.tolist(), 0, 1
+        while at < len(numbers):
+            start, stop = numbers[at], min(numbers[at] + step, numbers[-1] + 1)
+            blocks = {column: self._read_images(column, start, stop) for column in self.columns}
+            size = sum(map(_num_bytes, blocks.values())) // (stop - start)
+            step = min(BLOCK_ROWS, max(1, BLOCK_BYTES // max(1, size)))
+            while at < len(numbers) and numbers[at] < stop:
+                row = numbers[at] - start
+                yield numbers[at], {column: block[row] for column, block in blocks.items()}
+                at += 1
+
+    def _read_images(self, column: str, start: int, stop: int) -> npt.NDArray[Any]:
+        """(rows, V, H, W, C), or (rows, V) of bytes."""
+        images = self.read(column, start, stop)
+        return images[:, None] if images.ndim in (1, 4) else images
+
+    def error(self, row: int, found: str, expected: str) -> FormatError:
+        """What is wrong with a row."""
+        return FormatError(f"{self.path}, {self.place(row)}: {found}. Expected {expected}.",
+                           self.path)
+
+
+def _features(path: str, said: dict[str, Any]) -> datasets.Features:
+    try:
+        return features_from(said)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}", path) from None
+
+
+def text_of(value: Any) -> str:
+    """Text that an array may hold as bytes; TypeError where it holds anything else."""
+    if isinstance(value, bytes):
+        return value.decode()
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} found")
+    return value
+
+
+def _num_bytes(images: npt.NDArray[Any]) -> int:
+    return sum(map(len, images.flat)) if images.dtype == object else images.nbytes
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+class Part(NamedTuple):
+    """Rows of one file or folder: a shard of a Reading."""
+
+    path: str
+    num_rows: int  # all of the file's
+    first: int = 0  # rows in the files before it
+    splits: tuple[Any, ...] | None = None  # take rows with one of these in `splits`; None: all
+
+
+Opener = Callable[[str], AbstractContextManager[Stored]]
+
+
+def read_rows(open_stored: Opener, features: datasets.Features, part: Part) -> Iterator[Row]:
+    """The rows of a shard; FormatError where it is damaged."""
+    with open_stored(part.path) as stored:
+        if stored.num_rows != part.num_rows:
+            raise FormatError(f"{part.path} has {stored.num_rows} rows. Expected {part.num_rows}, "
+                              "as when it was written or first looked at: put the right file "
+                              "there.", part.path)
+        rows = np.arange(part.num_rows)
+        if part.splits is not None:
+            rows = rows[np.isin(stored.read_splits(), part.splits)]
+        start = 0
+        small: dict[str, list[Any]] = {}
+        for number, views in stored.iterate_views(rows):
+            if not small or number >= start + SMALL_ROWS:
+                start, small = number, stored.read_small(number)
+            own = {name: values[number - start] for name, values in small.items()}
+            row = _make_row(stored, features, part.first, number, own, views)
+            check_row(row, features, f"{part.path}, {stored.place(number)}", part.path)
+            yield row
+
+
+def _make_row(
+    stored: Stored, features: datasets.Features, first: int, number: int, own: dict[str, Any],
+    views: dict[str, Any],
+) -> Row:
+    """A row of what the arrays hold of it: `own`, and the images (V, ...) of each column."""
+    label, class_names = own["labels"], features["label"].names
+    if not 0 <= label < len(class_names):
+        raise stored.error(number, f"the label is {label}", f"0 to {len(class_names) - 1}, as "
+                           f"there are {len(class_names)} class names")
+    real = {column: _real_views(own.get(mask_name(column)), cells)
+            for column, cells in views.items()}  # fmt: skip
+    count = own.get("num_views", _last(real["images"]) + 1)
+    if not max(map(_last, real.values())) < count <= stored.shape[1]:
+        raise stored.error(number, f"num_views is {count}, view_mask {real['images']}",
+                           f"no real view behind the last one, and {stored.shape[1]} at most")
+    try:
+        row = from_json(own["metadata"], features) if "metadata" in own else {}
+    except FormatError as error:
+        raise FormatError(f"{stored.path}, {stored.place(number)}: {error}", stored.path) from None
+    for column, cells in views.items():
+        known = zip(cells[:count], real[column][:count], strict=True)
+        row[column] = _files(stored, number, column, known)
+    names = own.get("view_names", [*map(str, range(count))])
+    row |= {"label": label, "view_names": [name or None for name in names[:count]]}
+    row["sample_id"] = own.get("sample_id", f"{class_names[label]}/{first + number}")
+    if "view_labels" in own:
+        labels = own["view_labels"][:count]
+        row["view_labels"] = [None if view_label == -1 else view_label for view_label in labels]
+    return row
+
+
+def _real_views(mask: list[Any] | None, cells: Any) -> list[bool]:
+    """Which of a row's views are real; without a mask those that hold anything."""
+    return [*map(bool, mask)] if mask is not None else [len(cell) > 0 for cell in cells]
+
+
+def _last(real: list[bool]) -> int:
+    """The number of the last real view, -1 where none is."""
+    return max((i for i, there in enumerate(real) if there), default=-1)
+
+
+def _files(
+    stored: Stored, number: int, column: str, cells: Iterable[tuple[Any, bool]]
+) -> list[dict[str, Any] | None]:
+    """The views as files' bytes, where they are real."""
+    views: list[dict[str, Any] | None] = []
+    for i, (cell, real) in enumerate(cells):
+        data = None
+        if real and column in stored.pixels:
+            data = encode(cell)
+        elif real:
+            data = bytes(cell)
+            if not is_image(data):
+                found = f"{len(data)} bytes that begin with {data[:12]!r}" if data else "empty"
+                raise stored.error(number, f"view {i} in {column!r} is {found}",
+                                   "the bytes of an image file that Pillow reads")
+        views.append(None if data is None else {"bytes": data, "path": None})
+    return views
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+class Kind(NamedTuple):
+    """A format of arrays.
+
+    Args:
+        word: What to call one of its files or folders.
+        is_shard: Whether a path may be one, told by names alone.
+        open: Opens one; it can be pickled.
+    """
+
+    word: str
+    is_shard: Callable[[str], bool]
+    open: Opener
+
+
+def read_arrays(
+    path: str, manifest: dict[str, Any] | None, kind: Kind, class_names: Sequence[str] | None
+) -> Reading:
+    """A Reading of a file, of a folder that is a shard, or of a folder of shards.
+
+    Args:
+        path: Of the file or folder.
+        manifest: What `export` wrote beside the shards; None where it did not.
+        kind: The format.
+        class_names: Of labels that arrays do not name.
+
+    Raises:
+        FormatError: There is none, or one is not right.
+    """
+    if manifest is not None:
+        need_no(class_names, path)
+        features, parts = features_from(manifest["features"]), _parts_of(path, manifest)
+    else:
+        features, parts = _look(path, kind, class_names)
+    files = dict.fromkeys(part.path for several in parts.values() for part in several)
+    return Reading(features, parts, partial(read_rows, kind.open, features),
+                   [file for shard in files for file in shard_files(shard)])  # fmt: skip
+
+
+def _parts_of(path: str, manifest: dict[str, Any]) -> dict[str, list[Part]]:
+    """The shards that a manifest names; FormatError where one is not there, or not as large."""
+    parts: dict[str, list[Part]] = {}
+    for split, said in manifest["splits"].items():
+        parts[split] = [Part(os.path.join(path, shard["path"]), shard["num_rows"])
+                        for shard in said["shards"]]  # fmt: skip
+        for part, shard in zip(parts[split], said["shards"], strict=True):
+            if not os.path.exists(part.path):
+                raise FormatError(f"{part.path} is not there, but {MANIFEST} names it. Expected "
+                                  "all shards of an export: copy it again.", part.path)
+            size = sum(map(os.path.getsize, shard_files(part.path)))
+            if size != shard["num_bytes"]:
+                raise FormatError(f"{part.path} has {size} bytes. Expected {shard['num_bytes']}, as"
+                                  f" {MANIFEST} says: it is cut off or changed, copy it again.",
+                                  part.path)
+    return parts
+
+
+def _look(
+    path: str, kind: Kind, class_names: Sequence[str] | None
+) -> tuple[datasets.Features, dict[str, list[Part]]]:
+    """The features and shards of files without a manifest, by what they say themselves."""
+    parts: dict[str, list[Part]] = defaultdict(list)
+    labels, view_labels = _Labels("class_names", class_names), _Labels("view_label_names", None)
+    first, own = 0, []
+    for file in find_shards(path, kind.is_shard, kind.word):
+        split = _named_split(file) or _named_split(os.path.dirname(file)) or "train"
+        with kind.open(file) as stored:
+            for name, values in _splits_of(stored, split).items():
+                parts[name].append(Part(file, stored.num_rows, first, values))
+            first += stored.num_rows
+            own.append((stored.features, file))
+            if stored.features is None:
+                labels.add(stored, "labels")
+            if stored.features is None and "view_labels" in stored.arrays:
+                view_labels.add(stored, "view_labels")
+    features, file = own[0]
+    if features is not None:
+        need_no(class_names, file)
+    if different := [other for said, other in own if said != features]:
+        raise FormatError(f"{different[0]} holds other columns or labels than {file}. Expected "
+                          "files of one dataset: read them one by one.", different[0])
+    if features is None:
+        features = row_features(["images"], labels.names() or [], view_labels.names())
+    return features, {split: parts[split] for split in sorted(parts, key=_split_key)}
+
+
+def shard_files(path: str) -> list[str]:
+    """The files of a shard: itself, or all in the folder but hidden ones."""
+    if os.path.isfile(path):
+        return [path]
+    names = sorted(name for name in os.listdir(path) if name[0] != ".")
+    return [*filter(os.path.isfile, (os.path.join(path, name) for name in names))]
+
+
+def _named_split(path: str) -> str | None:
+    """The split that a file or folder is named after, as "train-00000-of-00002.h5" is."""
+    stem = re.sub(r"(-\d+-of-\d+)?(\.\w+)?$", "", os.path.basename(path).lower())
+    return SPLIT_WORDS.get(stem.removesuffix("_batch"))  # CIFAR-10 has a test_batch.bin
+
+
+def _splits_of(stored: Stored, split: str) -> dict[str, tuple[Any, ...] | None]:
+    """Which values in `splits` mean which split; of a file without it all rows are of `split`."""
+    if "splits" not in stored.arrays:
+        return {split: None}
+    values, names = stored.read_splits(), stored.names.get("split_names", [])
+    found: dict[str, tuple[Any, ...]] = defaultdict(tuple)
+    for value in np.unique(values).tolist():
+        name = value if isinstance(value, str) else dict(enumerate(names)).get(value, "")
+        if not re.fullmatch(r"\w+(\.\w+)*", name) or name == "all":
+            raise stored.error(int(np.flatnonzero(values == value)[0]), f"splits is {value!r}",
+                               'a name such as "train", or its number among split_names')
+        found[split_name(name)] += (value,)
+    return {**found}
+
+
+def _split_key(split: str) -> Any:
+    """Train, validation and test first, others in natural order."""
+    order = list(SPLIT_WORDS.values())
+    return order.index(split) if split in order else len(order), natural_key(split)
+
+
+def _are_names(names: Any) -> bool:
+    return (isinstance(names, (list, tuple)) and len(set(names)) == len(names) > 0
+            and all(isinstance(name, str) and name for name in names))
+
+
+class _Labels:
+    """The names of the labels of several files: what these or the caller say, or else numbers."""
+
+    def __init__(self, key: str, given: Sequence[str] | None) -> None:
+        if given is not None and not _are_names(given):
+            raise OptionError(f"{key}={given!r} is not right. Expected {NAMES_EXPECTED}.", key)
+        self.key, self.known = key, None if given is None else list(given)
+        self.count: int | None = None  # None: no file has such labels
+
+    def add(self, stored: Stored, name: str) -> None:
+        """Take what a file says of the labels in that array."""
+        own = stored.names.get(self.key)
+        if own is not None and not _are_names(own):
+            raise FormatError(f"{stored.path} has the {self.key} {own}. Expected {NAMES_EXPECTED}.",
+                              stored.path)
+        if own is not None and self.known not in (None, own):
+            raise FormatError(f"{stored.path} has the {self.key} {own}, where {self.known} were "
+                              "given or stand in a file before it. Expected the same everywhere.",
+                              stored.path)
+        self.known = self.known or own
+        top = 0 if self.known else max(stored.read(name).tolist(), default=-1)
+        if top >= MOST_LABELS:
+            raise FormatError(f"{stored.path}: the array {name!r} has the label {top}, and there "
+                              f"is no {self.key}. Expected labels below {MOST_LABELS}, counted "
+                              "from 0.", stored.path)
+        self.count = max(self.count or 0, top + 1)
+
+    def names(self) -> list[str] | None:
+        """The names, None where no file has such labels."""
+        return None if self.count is None else self.known or [*map(str, range(self.count))]

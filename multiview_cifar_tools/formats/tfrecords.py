@@ -1,0 +1,413 @@
+"""TFRecord files, read and written with TensorFlow: a `tf.train.SequenceExample` a row.
+
+    context         label         int64
+                    label_name    bytes
+                    sample_id     bytes
+                    metadata      bytes, all other columns as JSON; only where there are any
+                    images/shape  int64 (H, W, C), with pixels only; all 0 where no view is real
+                    images/dtype  bytes, "uint8" or "uint16", with pixels only
+    feature_lists   images        bytes of each view, b"" where it is missing: a file's, or with
+                                  pixels those of the array, little endian
+                    view_names    bytes of each view, b"" where it has no name
+                    view_labels   int64 of each view, -1 where it has none; where rows have them
+                    masks         as images, for a further image column "masks"
+
+Of records that others wrote, `label` (int64) and images are taken: a feature list, or the list of
+bytes of a `tf.train.Example`, that is called `images`, `image` or `image/encoded`; besides, where
+they are there, `label_name`, `sample_id` and `view_names`. Other features are left out, and logged.
+
+Source of the files' form: https://www.tensorflow.org/tutorials/load_data/tfrecord
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import datasets
+import numpy as np
+
+from multiview_cifar import OWN_COLUMNS, row_features
+from multiview_cifar_tools.formats import ExportError, FormatError, Reading, Row
+from multiview_cifar_tools.formats.image_names import is_image
+from multiview_cifar_tools.formats.pixels import decode_row, encode, view_bytes
+from multiview_cifar_tools.formats.shard_files import (
+    Shard,
+    by_split,
+    find_shards,
+    given_names,
+    named_shards,
+    need_no,
+)
+from multiview_cifar_tools.formats.values import check_row, features_from, from_json, to_json
+from multiview_cifar_tools.image_column import image_columns
+
+logger = logging.getLogger(__name__)
+
+EXTENSION = ".tfrecord"
+HOLDS = frozenset({"bytes", "pixels"})
+EXTENSIONS = (".tfrecord", ".tfrecords")
+IMAGES = ("images", "image", "image/encoded")  # what others call them
+TAKEN = {"label", "label_name", "sample_id", "view_names"}
+FRAME_BYTES = 8 + 4 + 4  # around a record: its length, that one's checksum, the record's
+MOST_BYTES = (1 << 31) - 1  # of a protocol buffer
+MOST_LABELS = 1 << 20  # without names for them
+
+
+def _tensorflow() -> Any:
+    try:
+        import tensorflow
+    except ImportError:
+        raise FormatError("TFRecord files need TensorFlow. Expected it installed: pip install "
+                          '"multiview-cifar[tensorflow]".') from None
+    return tensorflow
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+class Writer:
+    """A `formats.ShardWriter` of a TFRecord file."""
+
+    def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
+        self.features, self.pixels = features, pixels
+        self.columns = image_columns(features)
+        self.has_metadata = bool(set(features) - {*self.columns, *OWN_COLUMNS})
+        self._tf = _tensorflow()
+        with self._os_errors():
+            self._file = self._tf.io.TFRecordWriter(path)
+
+    def write(self, row: Row) -> None:
+        """Add a row. ExportError where it is not right, or too large."""
+        sample = str(row.get("sample_id"))
+        try:
+            check_row(row, self.features, f"the sample {sample}")
+        except FormatError as error:
+            raise ExportError(str(error), sample) from None
+        if "" in row["view_names"]:
+            raise ExportError(f"A view of the sample {sample} is called ''. Expected names of one "
+                              "or more letters, as '' says that a view has no name: rename it.",
+                              sample)
+        example = self._tf.train.SequenceExample()
+        self._fill_context(example.context.feature, row)
+        self._fill_lists(example.feature_lists.feature_list, row)
+        for column in self.columns:
+            self._fill_views(example, row, column)
+        record = _serialize(example)
+        if record is None or len(record) > MOST_BYTES:
+            raise ExportError(f"The sample {sample} takes more than {MOST_BYTES} bytes, which no "
+                              "protocol buffer does. Expected fewer: leave out views.", sample)
+        with self._os_errors():
+            self._file.write(record)
+
+    def _fill_context(self, context: Any, row: Row) -> None:
+        label: int = row["label"]
+        context["label"].int64_list.value.append(label)
+        texts = {"label_name": self.features["label"].names[label], "sample_id": row["sample_id"]}
+        if self.has_metadata:
+            texts["metadata"] = to_json(row, self.features, leave_out=OWN_COLUMNS)
+        for name, text in texts.items():
+            context[name].bytes_list.value.append(text.encode())
+
+    def _fill_lists(self, lists: Any, row: Row) -> None:
+        names = lists["view_names"].feature
+        for name in row["view_names"]:
+            names.add().bytes_list.value.append((name or "").encode())
+        if "view_labels" in self.features:
+            labels = lists["view_labels"].feature
+            for label in row["view_labels"]:
+                labels.add().int64_list.value.append(-1 if label is None else label)
+
+    def _fill_views(self, example: Any, row: Row, column: str) -> None:
+        sample = row["sample_id"]
+        if self.pixels:
+            pixels, real = decode_row(row, column)
+            context, (shape, dtype) = example.context.feature, _about_pixels(column)
+            context[shape].int64_list.value.extend(pixels.shape[1:])
+            context[dtype].bytes_list.value.append(pixels.dtype.name.encode())
+            little = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
+            views = [view.tobytes() if there else b""
+                     for view, there in zip(little, real, strict=True)]  # fmt: skip
+        else:
+            views = [b"" if view is None else view_bytes(view, f"view {i} of {sample}", sample)
+                     for i, view in enumerate(row[column])]  # fmt: skip
+        steps = example.feature_lists.feature_list[column].feature
+        for data in views:
+            steps.add().bytes_list.value.append(data)
+
+    def close(self) -> None:
+        """Finish the file."""
+        with self._os_errors():
+            self._file.close()
+
+    @contextmanager
+    def _os_errors(self) -> Iterator[None]:
+        """OSError in place of TensorFlow's errors, where the disk is full, say."""
+        try:
+            yield
+        except self._tf.errors.OpError as error:
+            raise OSError(error.message) from None
+
+
+def _serialize(example: Any) -> bytes | None:
+    """The record of a row; None where protobuf says that it is far too large."""
+    try:
+        record: bytes = example.SerializeToString(deterministic=True)
+    except Exception:  # its EncodeError, which TensorFlow does not hand on
+        return None
+    return record
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def read(
+    path: str, manifest: dict[str, Any] | None, class_names: Sequence[str] | None = None
+) -> Reading:
+    """Read a TFRecord file or a folder of some.
+
+    Args:
+        path: Of the file (.tfrecord or .tfrecords) or folder.
+        manifest: Of the folder, where there is one.
+        class_names: The names of the labels, where there is none. Without them, one pass over the
+            files looks for the labels; those that no `label_name` names are called by their number.
+
+    Raises:
+        FormatError: There is none, or one is not right.
+        OptionError: class_names are given where a manifest says them.
+    """
+    if manifest is not None:
+        need_no(class_names, path)
+        features, shards = features_from(manifest["features"]), named_shards(path, manifest)
+    else:
+        shards = by_split(find_shards(path, _is_shard, "a TFRecord file (.tfrecord, .tfrecords)"))
+    files = [shard.path for several in shards.values() for shard in several]
+    if manifest is None:
+        names = find_labels(files) if class_names is None else given_names(class_names)
+        features = row_features(["images"], names, None)
+    return Reading(features, shards, partial(read_rows, features, manifest is not None), files)
+
+
+def _is_shard(path: str) -> bool:
+    return path.lower().endswith(EXTENSIONS) and os.path.isfile(path)
+
+
+class Record(NamedTuple):
+    """A record of a file, as a `tf.train.SequenceExample`; byte for byte, a `tf.train.Example` is
+    one too, without feature lists.
+    """
+
+    path: str
+    number: int
+    offset: int  # bytes
+    context: Any
+    lists: Any
+
+    def wrong(self, found: str, expected: str) -> FormatError:
+        """What is wrong with it."""
+        return FormatError(f"{self.path}, record {self.number} at byte {self.offset}: {found}. "
+                           f"Expected {expected}.", self.path)
+
+    def lacks(self, names: str) -> FormatError:
+        """That a feature is not there."""
+        there = ", ".join(sorted([*self.context, *self.lists])) or "none"
+        return self.wrong(f"there is no feature {names} (there are: {there})",
+                          "a SequenceExample or Example of an image dataset")
+
+    def one(self, name: str, kind: str) -> Any:
+        """The value of a feature of the context; `kind` is "int64" or "bytes"."""
+        if name not in self.context:
+            raise self.lacks(repr(name))
+        return self._value(name, self.context[name], kind)
+
+    def text(self, name: str) -> str:
+        """The text of a feature of the context."""
+        return self._text(name, self.one(name, "bytes"))
+
+    def each(self, name: str, kind: str) -> list[Any]:
+        """The values of a feature list, one a view; in an Example, of a feature."""
+        if name in self.lists:
+            return [self._value(name, step, kind) for step in self.lists[name].feature]
+        if name not in self.context:
+            raise self.lacks(repr(name))
+        return [*getattr(self.context[name], f"{kind}_list").value]
+
+    def texts(self, name: str) -> list[str]:
+        """The texts of a feature list."""
+        return [self._text(name, value) for value in self.each(name, "bytes")]
+
+    def _value(self, name: str, feature: Any, kind: str) -> Any:
+        values = getattr(feature, f"{kind}_list").value
+        if len(values) != 1:
+            raise self.wrong(f"{name!r} holds {feature.WhichOneof('kind')} with {len(values)} "
+                             f"values of {kind}", f"one value of {kind}")
+        return values[0]
+
+    def _text(self, name: str, value: bytes) -> str:
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise self.wrong(f"{name!r} is {value[:40]!r}", "UTF-8") from None
+
+
+def read_records(path: str) -> Iterator[Record]:
+    """The records of a file; FormatError where one is cut off, or its checksum is wrong."""
+    tf = _tensorflow()
+    number = offset = 0
+    try:
+        # Past its note that it is deprecated: `tf.data.TFRecordDataset` takes 20 times as long, and
+        # has threads, which no process that is forked later has.
+        for record in inspect.unwrap(tf.compat.v1.io.tf_record_iterator)(path):
+            example = _parse(tf, path, number, offset, record)
+            lists = example.feature_lists.feature_list
+            yield Record(path, number, offset, example.context.feature, lists)
+            number, offset = number + 1, offset + len(record) + FRAME_BYTES
+    except tf.errors.OpError as error:
+        raise _damaged(path, number, offset, error.message) from None
+    if rest := os.path.getsize(path) - offset:  # below 12 bytes, TensorFlow takes it for the end
+        raise _damaged(path, number, offset, f"{rest} bytes of it")
+
+
+def _damaged(path: str, number: int, offset: int, why: str) -> FormatError:
+    return FormatError(f"{path} is damaged or cut off at record {number}, byte {offset} ({why}). "
+                       "Expected whole records, not compressed: copy or make it again.", path)
+
+
+def _parse(tf: Any, path: str, number: int, offset: int, record: bytes) -> Any:
+    try:
+        return tf.train.SequenceExample.FromString(record)
+    except Exception:  # protobuf's DecodeError, which TensorFlow does not hand on
+        raise FormatError(f"{path}, record {number} at byte {offset}: {len(record)} bytes that "
+                          f"begin with {record[:12]!r}. Expected a SequenceExample or an Example.",
+                          path) from None
+
+
+def read_rows(features: datasets.Features, is_own: bool, shard: Shard) -> Iterator[Row]:
+    """The rows of a file; FormatError where it is damaged."""
+    path, count = shard.path, 0
+    make = _own_row if is_own else _foreign_row
+    for record in read_records(path):
+        row = make(record, features)
+        check_row(row, features, f"{path}, record {record.number} at byte {record.offset}", path)
+        yield row
+        count += 1
+    if shard.num_rows not in (None, count):
+        raise FormatError(f"{path} has {count} records. Expected {shard.num_rows}, as when it was "
+                          "written: put the right file there.", path)
+
+
+def _own_row(record: Record, features: datasets.Features) -> Row:
+    """The row of a record that this project wrote."""
+    row: Row = {}
+    if "metadata" in record.context:
+        try:
+            row = from_json(record.one("metadata", "bytes"), features)
+        except FormatError as error:
+            found, _, expected = str(error).partition(". Expected ")
+            raise record.wrong(f"metadata: {found}", expected.removesuffix(".")) from None
+    for column in image_columns(features):
+        row[column] = _views(record, column)
+    row |= {"label": record.one("label", "int64"), "sample_id": record.text("sample_id"),
+            "view_names": [name or None for name in record.texts("view_names")]}  # fmt: skip
+    if "view_labels" in features:
+        labels = record.each("view_labels", "int64")
+        row["view_labels"] = [None if label == -1 else label for label in labels]
+    return row
+
+
+def _foreign_row(record: Record, features: datasets.Features) -> Row:
+    """The row of a record that somebody else wrote."""
+    label, names = record.one("label", "int64"), features["label"].names
+    if not 0 <= label < len(names):
+        raise record.wrong(f"the label is {label}", f"0 to {len(names) - 1}, as there are "
+                           f"{len(names)} class names")
+    stored = next((name for name in IMAGES if name in record.lists or name in record.context), None)
+    if stored is None:
+        raise record.lacks(" or ".join(map(repr, IMAGES)))
+    row: Row = {"images": _views(record, stored), "label": label}
+    if "sample_id" in record.context:
+        row["sample_id"] = record.text("sample_id")
+    else:
+        stem = os.path.splitext(os.path.basename(record.path))[0]
+        row["sample_id"] = f"{names[label]}/{stem}-{record.number}"
+    if "view_names" in record.lists or "view_names" in record.context:
+        row["view_names"] = [name or None for name in record.texts("view_names")]
+    else:
+        row["view_names"] = [*map(str, range(len(row["images"])))]
+    left_out = {*record.context, *record.lists} - {stored, *TAKEN, *_about_pixels(stored)}
+    if left_out:
+        _log_left_out(frozenset(left_out))
+    return row
+
+
+def _about_pixels(column: str) -> tuple[str, str]:
+    """The features that say what the bytes of a column are; where they are not there: files."""
+    return f"{column}/shape", f"{column}/dtype"
+
+
+def _views(record: Record, column: str) -> list[dict[str, Any] | None]:
+    """The views of a feature list, or of a feature."""
+    files = record.each(column, "bytes")
+    shape, dtype = _about_pixels(column)
+    if shape in record.context:
+        read_pixels = partial(np.frombuffer, dtype=_dtype(record, dtype))
+        sizes = tuple(record.context[shape].int64_list.value)
+    views: list[dict[str, Any] | None] = []
+    for i, data in enumerate(files):
+        if not data:
+            views.append(None)
+            continue
+        if shape in record.context:
+            try:
+                data = encode(read_pixels(data).reshape(sizes))
+            except (ValueError, FormatError) as error:
+                raise record.wrong(f"view {i} in {column!r} has {len(data)} bytes ({error})",
+                                   f"pixels of {shape} {sizes}") from None
+        elif not is_image(data):
+            raise record.wrong(f"view {i} in {column!r} is {len(data)} bytes that begin with "
+                               f"{data[:12]!r}", "the bytes of an image file that Pillow reads")
+        views.append({"bytes": data, "path": None})
+    return views
+
+
+def _dtype(record: Record, name: str) -> Any:
+    """The dtype of pixels, as a feature of the context names it."""
+    said = record.text(name)
+    if said not in ("uint8", "uint16"):
+        raise record.wrong(f"{name} is {said!r}", "'uint8' or 'uint16'")
+    return np.dtype(said).newbyteorder("<")
+
+
+@lru_cache
+def _log_left_out(names: frozenset[str]) -> None:
+    """Say once that no column becomes of such features."""
+    logger.warning("Left out of rows: the features %s.", ", ".join(sorted(names)))
+
+
+def find_labels(paths: Sequence[str]) -> list[str]:
+    """The names of all labels in records without a manifest, from number 0 on.
+
+    FormatError where a label has two names, or two have one.
+    """
+    names: dict[int, str] = {}
+    for record in (record for path in paths for record in read_records(path)):
+        label = record.one("label", "int64")
+        name = record.text("label_name") if "label_name" in record.context else str(label)
+        if not 0 <= label < MOST_LABELS:
+            raise record.wrong(f"the label is {label}", f"0 to {MOST_LABELS - 1}")
+        if names.setdefault(label, name) != name:
+            raise record.wrong(f"the label {label} is called {name!r}, and before it was "
+                               f"{names[label]!r}", "one name for each label")
+    if not names:
+        raise FormatError(f"{paths[0]} has no records. Expected some.", paths[0])
+    found = [names.get(label, str(label)) for label in range(max(names) + 1)]
+    if len({*found}) < len(found):
+        twice = next(name for name in found if found.count(name) > 1)
+        raise FormatError(f"{paths[0]}: two labels are called {twice!r}. Expected a name for each: "
+                          "pass class_names.", paths[0])
+    return found

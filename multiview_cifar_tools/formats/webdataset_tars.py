@@ -1,0 +1,555 @@
+"""Tars as the library `webdataset` reads them, see https://github.com/webdataset/webdataset.
+
+A member's name up to the first dot behind the last slash is the key of its sample, what follows is
+its field; the members of a sample stand together. A tar that this project wrote holds
+
+    __multiview_cifar__           the features as JSON; `webdataset` passes over such names
+    cat/0001.json                 a row's columns, "label_name" besides, and in place of each image
+                                  column its fields: {"images": ["front.png", null], ...}
+    cat/0001.cls                  the label's number
+    cat/0001.front.png            a view; with view labels cat/0001.left.front.png
+    cat/0001.masks.front.png      a view of a further image column
+
+In keys and fields a dot, and whatever else would be misread, is written as %2E is in a URL. Fields
+are lower case, as `webdataset` makes them. A name that is taken gets "~" and a number. With pixels,
+views are .npy files of (H, W, C).
+
+A tar of others has for each sample a .cls with the label's number, or a .json with its number or
+name as "label", "class" or "label_name", and images: what stands in front of the extension is the
+view, "0" where nothing does. Views come in natural order. Other fields are left out, and logged.
+"""
+
+from __future__ import annotations
+
+import glob
+import io
+import json
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import lru_cache, partial
+from typing import IO, Any, NamedTuple
+
+import datasets
+import numpy as np
+import numpy.lib.format as npy
+
+from multiview_cifar import IMAGE_EXTENSIONS, SUPPORTED, is_url, natural_key, row_features
+from multiview_cifar_tools.formats import ExportError, FormatError, Reading, Row
+from multiview_cifar_tools.formats.image_names import image_extension, is_image
+from multiview_cifar_tools.formats.pixels import decode_row, encode, view_bytes
+from multiview_cifar_tools.formats.shard_files import (
+    Shard,
+    by_split,
+    find_shards,
+    given_names,
+    named_shards,
+    need_no,
+)
+from multiview_cifar_tools.formats.tar_files import (
+    END,
+    EXTENSIONS,
+    Member,
+    open_tar,
+    read_members,
+    remote,
+    tar_member,
+    unreadable,
+)
+from multiview_cifar_tools.formats.values import (
+    check_row,
+    features_from,
+    from_object,
+    parse_object,
+    to_json,
+)
+from multiview_cifar_tools.image_column import image_columns
+from multiview_cifar_tools.shards import features_json
+
+logger = logging.getLogger(__name__)
+
+EXTENSION = ".tar"
+HOLDS = frozenset({"bytes", "pixels"})
+FEATURES = "__multiview_cifar__"
+PIXELS = ".npy"
+WORD = f"a WebDataset tar ({', '.join(EXTENSIONS)})"
+# What webdataset would take for the end of a key, for its own ("__x__"), or not match at all; and
+# slashes that are lost where a tar is unpacked.
+KEY_ESCAPES = re.compile(r"[%.\x00-\x1f\x7f]|^/|/$|(?<=/)/|^_(?=_)")
+FIELD_ESCAPES = re.compile(r"[%./~\x00-\x1f\x7f]")
+OF_WEBDATASET = re.compile(r"__[^/]*__($|/)")  # what webdataset itself passes over
+LABEL_KEYS = ("label", "class", "label_name")
+MOST_LABELS = 1 << 20  # without names for them
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+class Writer:
+    """A `formats.ShardWriter` of a tar."""
+
+    def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
+        self.features, self.pixels = features, pixels
+        self.columns = image_columns(features)
+        self._keys: set[str] = set()
+        self._file = open(path, "wb", buffering=1 << 20)  # noqa: SIM115  (closed by `close`)
+        self._file.writelines(tar_member(FEATURES, json.dumps(features_json(features)).encode()))
+
+    def write(self, row: Row) -> None:
+        """Add a row. ExportError where it is not right, or its sample is in this tar."""
+        try:
+            check_row(row, self.features, f"the sample {row.get('sample_id')}")
+        except FormatError as error:
+            raise ExportError(str(error), str(row.get("sample_id"))) from None
+        key = _escape(KEY_ESCAPES, row["sample_id"])
+        if key in self._keys:
+            raise ExportError(f"The sample {row['sample_id']!r} comes twice. Expected each "
+                              "sample_id once in a split: rename one.", row["sample_id"])
+        views = {column: self._files(row, column) for column in self.columns}
+        self._keys.add(key)
+        for field, data in [*self._fields(row, views)]:
+            self._file.writelines(tar_member(f"{key}.{field}", data))
+
+    def _files(self, row: Row, column: str) -> list[tuple[str, bytes] | None]:
+        """(extension, contents) of each view's file, None where it is missing."""
+        if self.pixels:
+            pixels, real = decode_row(row, column)
+            return [(PIXELS, _write_npy(view)) if there else None
+                    for view, there in zip(pixels, real, strict=True)]
+        sample, files = row["sample_id"], []
+        for i, view in enumerate(row[column]):
+            data = None if view is None else view_bytes(view, f"view {i} of {sample}", sample)
+            files.append(None if data is None else (image_extension(data, sample), data))
+        return files
+
+    def _fields(
+        self, row: Row, views: dict[str, list[tuple[str, bytes] | None]]
+    ) -> Iterator[tuple[str, bytes]]:
+        """(field, contents) of each member of a sample."""
+        fields: dict[str, Any] = {
+            column: [file and stem + file[0] for stem, file in zip(stems, files, strict=True)]
+            for (column, files), stems in zip(views.items(), self._stems(row), strict=True)}
+        more = {"label_name": self.features["label"].names[row["label"]], **fields}
+        yield "json", to_json(row, self.features, more=more).encode()
+        yield "cls", b"%d" % row["label"]
+        for column, files in views.items():
+            for field, file in zip(fields[column], files, strict=True):
+                if field and file:
+                    yield field, file[1]
+
+    def _stems(self, row: Row) -> list[list[str]]:
+        labels = None
+        if "view_labels" in self.features:
+            names = self.features["view_labels"].feature.names
+            labels = tuple("" if label is None else names[label] for label in row["view_labels"])
+        return field_stems(tuple(self.columns), tuple(row["view_names"]), labels)
+
+    def close(self) -> None:
+        """Finish the tar."""
+        self._file.write(END)
+        self._file.close()
+
+
+@lru_cache(maxsize=256)  # most rows have the views of the row before
+def field_stems(
+    columns: tuple[str, ...], names: tuple[str | None, ...], labels: tuple[str, ...] | None
+) -> list[list[str]]:
+    """For each image column the field of each view, without its extension; no two are the same."""
+    taken: set[str] = set()
+    stems: list[list[str]] = []
+    for column in columns:
+        stems.append([])
+        for i, name in enumerate(names):
+            parts = [] if column == "images" else [column]
+            parts += [] if labels is None else [labels[i]]
+            parts.append(str(i) if name is None else name)
+            stem = ".".join(_escape(FIELD_ESCAPES, part) for part in parts).lower()
+            stem += f"~{len(taken)}" if stem in taken else ""
+            taken.add(stem)
+            stems[-1].append(stem)
+    return stems
+
+
+def _escape(pattern: re.Pattern[str], name: str) -> str:
+    return pattern.sub(lambda match: f"%{ord(match[0]):02X}", name)
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+Opener = Callable[[str], AbstractContextManager[IO[bytes]]]
+
+
+def read(
+    path: str, manifest: dict[str, Any] | None, class_names: Sequence[str] | None = None,
+    storage_options: dict[str, Any] | None = None,
+) -> Reading:
+    """Read a tar or several.
+
+    Args:
+        path: Of a tar (.tar, .tar.gz, .tgz, .tar.zst) or a folder of some; or a URL that fsspec
+            reads, or a pattern of either such as "train-{000..010}.tar" or "train-*.tar".
+        manifest: Of the folder, where there is one.
+        class_names: The names of the labels, where the tar is somebody else's. Without them, one
+            pass looks for the labels, and a label that has no name is called by its number.
+        storage_options: Of a URL's file system, as fsspec takes them.
+
+    Raises:
+        FormatError: There is none, or one is not right.
+        OptionError: class_names are given where the tar says its own.
+    """
+    opener = partial(open_tar, storage_options=storage_options)
+    if manifest is not None:
+        need_no(class_names, path)
+        features, shards = features_from(manifest["features"]), named_shards(path, manifest)
+        return Reading(features, shards, partial(read_rows, features, True, opener), _paths(shards))
+    shards = by_split(expand(path, storage_options))
+    files = _paths(shards)
+    said = [_said_features(opener, file) for file in files]
+    if different := [file for file, own in zip(files, said, strict=True) if own != said[0]]:
+        raise FormatError(f"{different[0]} holds other columns or labels than {files[0]}. Expected "
+                          "tars of one dataset: read them one by one.", different[0])
+    features = said[0]
+    if features is not None:
+        need_no(class_names, files[0])
+    elif class_names is not None:
+        features = row_features(["images"], given_names(class_names), None)
+    else:
+        features = row_features(["images"], find_labels(opener, files), None)
+    is_own = said[0] is not None
+    return Reading(features, shards, partial(read_rows, features, is_own, opener), files)
+
+
+def _paths(shards: dict[str, list[Shard]]) -> list[str]:
+    return [shard.path for several in shards.values() for shard in several]
+
+
+def expand(path: str, storage_options: dict[str, Any] | None = None) -> list[str]:
+    """The tars that a path, URL or pattern means; FormatError where it is none."""
+    if os.path.exists(path):
+        return find_shards(path, _is_tar, WORD)
+    found = [each for pattern in _expand_braces(path) for each in _glob(pattern, storage_options)]
+    return [tar for each in found for tar in find_shards(each, _is_tar, WORD)]
+
+
+def _is_tar(path: str) -> bool:
+    named = path.partition("?")[0].lower().endswith(EXTENSIONS)
+    return named and (is_url(path) or os.path.isfile(path))
+
+
+def _expand_braces(pattern: str) -> list[str]:
+    """As bash expands "{000..010}" and "{train,test}"."""
+    if "{" not in pattern:
+        return [pattern]
+    try:
+        import braceexpand
+    except ImportError:
+        raise FormatError(f"{pattern} needs the package braceexpand. Expected it installed: pip "
+                          'install "multiview-cifar[webdataset]".', pattern) from None
+    try:
+        return [*braceexpand.braceexpand(pattern)]
+    except ValueError as error:
+        raise FormatError(f"{pattern} is no pattern ({error}). Expected one such as "
+                          '"train-{000..010}.tar".', pattern) from None
+
+
+def _glob(pattern: str, storage_options: dict[str, Any] | None) -> list[str]:
+    if "*" not in pattern:
+        return [pattern]
+    if not is_url(pattern):
+        found = glob.glob(pattern)
+    else:
+        try:
+            fs, inner = remote(pattern, storage_options)
+            found = [fs.unstrip_protocol(each) for each in fs.glob(inner)]
+        except Exception as error:  # those of fsspec and its stores have no common base
+            raise unreadable(pattern, error) from None
+    if not found:
+        raise FormatError(f"{pattern} matches nothing. Expected {WORD}.", pattern)
+    return sorted(found, key=natural_key)
+
+
+def _said_features(opener: Opener, path: str) -> datasets.Features | None:
+    """The features that a tar says; None where it is somebody else's."""
+    with opener(path) as file:
+        first = next(read_members(path, file, FEATURES.__eq__), None)
+    if first is None or first.data is None:
+        return None
+    try:
+        return features_from(parse_object(first.data))
+    except FormatError as error:
+        raise FormatError(f"{path}, {FEATURES}: {error}", path) from None
+
+
+# samples
+
+
+class Sample(NamedTuple):
+    """The members of a tar that share a key, by their fields."""
+
+    path: str  # of the tar
+    key: str
+    members: dict[str, Member]
+
+    def wrong(self, field: str, found: str, expected: str) -> FormatError:
+        """What is wrong with a member."""
+        name, offset, _ = self.members[field]
+        return FormatError(f"{self.path}, {name} at byte {offset}: {found}. Expected {expected}.",
+                           self.path)
+
+    def lacks(self, what: str, expected: str) -> FormatError:
+        """That a member is missing."""
+        offset = min(member.offset for member in self.members.values())
+        return FormatError(f"{self.path}, the sample {self.key!r} at byte {offset} has no {what} "
+                           f"(it has: {', '.join(self.members)}). Expected {expected}.", self.path)
+
+    def read_json(self) -> dict[str, Any]:
+        """What its .json holds."""
+        try:
+            return parse_object(self.members["json"].data or b"")
+        except FormatError as error:
+            raise self.wrong("json", str(error).partition(". Expected")[0], "an object") from None
+
+
+def read_samples(
+    path: str, file: IO[bytes], wanted: Callable[[str], bool] = lambda name: True
+) -> Iterator[Sample]:
+    """The samples of a tar, as `webdataset` groups them; contents of members of `wanted` names
+    alone. What belongs to none is logged.
+
+    FormatError where a key comes again behind another one, or a field twice.
+    """
+    seen: set[str] = set()
+    ignored: list[str] = []
+    sample = Sample(path, "", {})
+    for member in read_members(path, file, wanted):
+        key, field = _split(member.name)
+        if not key or member.data is None and wanted(member.name):
+            ignored.append(member.name)
+        elif key == sample.key:
+            if field in sample.members:
+                raise sample._replace(members={field: member}).wrong(
+                    field, f"the sample {key!r} has {field!r} twice", "each name once")
+            sample.members[field] = member
+        else:
+            if sample.members:
+                yield sample
+            sample = Sample(path, key, {field: member})
+            if key in seen:
+                raise sample.wrong(field, f"the sample {key!r} comes again",
+                                   "all members of a sample to stand together")
+            seen.add(key)
+    if sample.members:
+        yield sample
+    _log_ignored(path, [name for name in ignored if name != FEATURES])
+
+
+def _split(name: str) -> tuple[str, str]:
+    """The key and the field of a member; no key where `webdataset` passes over it."""
+    folder, slash, base = name.rpartition("/")
+    stem, dot, field = base.partition(".")
+    if not stem or not dot or OF_WEBDATASET.match(name):
+        return "", ""
+    return folder + slash + stem, field.lower()
+
+
+def _log_ignored(path: str, names: Sequence[str]) -> None:
+    if names:
+        shown = ", ".join(names[:5]) + ", ..." * (len(names) > 5)
+        logger.warning("Ignored in %s, %d of its members: %s", path, len(names), shown)
+
+
+# rows
+
+
+def read_rows(
+    features: datasets.Features, is_own: bool, opener: Opener, shard: Shard
+) -> Iterator[Row]:
+    """The rows of a tar; FormatError where it is damaged."""
+    path, count = shard.path, 0
+    make = _own_row if is_own else _foreign_row
+    with opener(path) as file:
+        for sample in read_samples(path, file):
+            row = make(sample, features)
+            check_row(row, features, f"{path}, the sample {sample.key!r}", path)
+            yield row
+            count += 1
+    if shard.num_rows not in (None, count):
+        raise FormatError(f"{path} has {count} samples. Expected {shard.num_rows}, as when it was "
+                          "written: put the right file there.", path)
+
+
+def _own_row(sample: Sample, features: datasets.Features) -> Row:
+    """The row of a sample that this project wrote."""
+    for field in ("json", "cls"):
+        if field not in sample.members:
+            raise sample.lacks(field, "one .json and one .cls a sample")
+    said = sample.read_json()
+    try:
+        row = from_object(said, features)
+    except FormatError as error:
+        raise FormatError(f"{sample.path}, {sample.members['json'].name}: {error}",
+                          sample.path) from None
+    if row.get("label") != _number(sample):
+        raise sample.wrong("cls", f"the label is {_number(sample)}, in the .json "
+                           f"{row.get('label')!r}", "the same")
+    unnamed = {*sample.members} - {"json", "cls"}
+    for column in image_columns(features):
+        fields = said.get(column)
+        if not isinstance(fields, list):
+            raise sample.wrong("json", f"{column} is {fields!r}", "a list of fields")
+        row[column] = [None if field is None else _view(sample, field) for field in fields]
+        unnamed.difference_update(fields)
+    if unnamed:
+        raise sample.wrong(min(unnamed), "the .json does not name it", "to find all there")
+    return row
+
+
+def _foreign_row(sample: Sample, features: datasets.Features) -> Row:
+    """The row of a sample that somebody else wrote."""
+    names, label = features["label"].names, _label(sample)
+    if label in names:
+        label = names.index(label)
+    if not isinstance(label, int) or label >= len(names):
+        field = "cls" if "cls" in sample.members else "json"
+        raise sample.wrong(field, f"the label is {label!r}", f"0 to {len(names) - 1}, or one of the"
+                           f" {len(names)} class names")
+    views = _views(sample)
+    order = natural_order(tuple(views))
+    images = [_view(sample, views[view]) for view in order]
+    return {"images": images, "label": label, "sample_id": sample.key, "view_names": [*order]}
+
+
+def _views(sample: Sample) -> dict[str, str]:
+    """The field of each view; FormatError where two are of one view, or there is none."""
+    views: dict[str, str] = {}
+    for field in sample.members:
+        view, _, extension = field.rpartition(".")
+        if f".{extension}" not in IMAGE_EXTENSIONS:
+            if field not in ("cls", "json"):
+                _log_left_out(field)
+        elif views.setdefault(view or "0", field) != field:
+            raise sample.wrong(field, f"{views[view or '0']!r} is the view {view or '0'!r} too",
+                               "one image a view")
+    if not views:
+        raise sample.lacks("image", f"images ({SUPPORTED})")
+    return views
+
+
+@lru_cache(maxsize=256)
+def natural_order(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of views, view_2 before view_10."""
+    return tuple(sorted(names, key=natural_key))
+
+
+@lru_cache
+def _log_left_out(field: str) -> None:
+    """Say once that no column becomes of such members."""
+    logger.warning("Left out of rows: members such as .%s. Taken are images, .cls, and the label "
+                   "in a .json.", field)
+
+
+def _view(sample: Sample, field: Any) -> dict[str, Any]:
+    """The image that a member holds."""
+    if not isinstance(field, str) or field not in sample.members:
+        raise sample.lacks(f"{field}", "the member, as the .json names it")
+    data = sample.members[field].data or b""
+    if field.endswith(PIXELS):
+        try:
+            data = encode(_read_npy(data))
+        except Exception as error:  # those of NumPy, and of `encode`
+            raise sample.wrong(field, f"no array of pixels ({error})",
+                               "a .npy of (H, W, C), uint8 or uint16") from None
+    elif not is_image(data):
+        raise sample.wrong(field, f"{len(data)} bytes that begin with {data[:12]!r}",
+                           "the bytes of an image file that Pillow reads")
+    return {"bytes": data, "path": None}
+
+
+# labels
+
+
+def _number(sample: Sample) -> int:
+    """The label's number in a .cls."""
+    data = sample.members["cls"].data or b""
+    try:
+        number = int(data)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise sample.wrong("cls", f"the label is {data[:20]!r}", "its number as text, from 0 on")
+    return number
+
+
+def _label(sample: Sample) -> int | str:
+    """What a sample of others says of its label: a number, or a name."""
+    if "cls" in sample.members:
+        return _number(sample)
+    said = sample.read_json() if "json" in sample.members else {}
+    for value in map(said.get, LABEL_KEYS):
+        if isinstance(value, str) and value or type(value) is int and value >= 0:
+            return value
+    raise sample.lacks("label", "a .cls with its number, or a .json with its number or name as "
+                       f"one of {', '.join(LABEL_KEYS)}")  # fmt: skip
+
+
+def _says_label(name: str) -> bool:
+    return name.lower().endswith((".cls", ".json"))
+
+
+def find_labels(opener: Opener, paths: Sequence[str]) -> list[str]:
+    """The names of all labels in tars of others: their numbers from 0 on, or their names in natural
+    order. FormatError where some have numbers and some have names.
+    """
+    places: dict[int | str, str] = {}
+    for path in paths:
+        with opener(path) as file:
+            for sample in read_samples(path, file, _says_label):
+                places.setdefault(_label(sample), f"{path}, the sample {sample.key!r}")
+    numbers = [label for label in places if isinstance(label, int)]
+    names = [label for label in places if isinstance(label, str)]
+    if not places:
+        raise FormatError(f"{paths[0]} has no samples. Expected some.", paths[0])
+    if numbers and names:
+        raise FormatError(f"{places[names[0]]}: the label is {names[0]!r}, of {places[numbers[0]]} "
+                          f"{numbers[0]}. Expected names or numbers, not both.", paths[0])
+    if max(numbers, default=0) >= MOST_LABELS:
+        raise FormatError(f"{places[max(numbers)]}: the label is {max(numbers)}. Expected labels "
+                          f"below {MOST_LABELS}, counted from 0.", paths[0])
+    return sorted(names, key=natural_key) or [*map(str, range(max(numbers) + 1))]
+
+
+# .npy files of pixels, a header for many of them: to make or to parse one takes 20 us
+
+
+def _write_npy(pixels: Any) -> bytes:
+    contents: bytes = pixels.tobytes()
+    return _npy_header(pixels.shape, pixels.dtype) + contents
+
+
+@lru_cache(maxsize=64)
+def _npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    said = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    buffer = io.BytesIO()
+    npy.write_array_header_1_0(buffer, said)
+    return buffer.getvalue()
+
+
+def _read_npy(data: bytes) -> Any:
+    """The array of a .npy as `_write_npy` makes it; ValueError where it is another."""
+    start = 10 + int.from_bytes(data[8:10], "little")
+    shape, dtype = _parse_npy(data[:start])
+    return np.frombuffer(data, dtype, offset=start).reshape(shape)
+
+
+@lru_cache(maxsize=64)
+def _parse_npy(header: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    buffer = io.BytesIO(header)
+    if npy.read_magic(buffer) != (1, 0):
+        raise ValueError("it is of another version")
+    shape, in_columns, dtype = npy.read_array_header_1_0(buffer)
+    if in_columns or dtype.hasobject:
+        raise ValueError(f"it is of {dtype}, fortran_order={in_columns}")
+    return shape, dtype

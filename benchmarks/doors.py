@@ -143,8 +143,8 @@ def part_s3(place: Path, n: int) -> None:
                 read_remote(url, s3.options, tree.rows)
                 ours.append(time.perf_counter() - began)
             median = statistics.median(ours)
-            print(f"\nS3, {tree.files} files, answers {delay * 1000:.0f} ms late: one after another "
-                  f"{slow:.1f} s (n = 1), ours {median:.2f} s (n = {n})")
+            print(f"\nS3, {tree.files} files, answers {delay * 1000:.0f} ms late: one after "
+                  f"another {slow:.1f} s (n = 1), ours {median:.2f} s (n = {n})")
             judge("times faster", slow / median, 8, at_least=True)
 
 

@@ -31,8 +31,11 @@ from multiview_cifar import (
     METADATA_FILES,
     MultiviewCifar,
     OptionError,
+    Options,
+    Root,
     archive_kind,
     is_url,
+    remote_version,
 )
 from multiview_cifar_tools import build
 from multiview_cifar_tools.formats import (
@@ -408,13 +411,17 @@ def read_files(
                           f"Expected {' or '.join(known) or 'none'}.", unknown[0])
     manifest = read_manifest(place)
     reading: Reading = read(place, manifest, **options)
-    fingerprint = text_digest(name, repr(sorted(options.items())), *map(_stamp, reading.files))
+    stamps = [_stamp(path, options.get("storage_options")) for path in reading.files]
+    fingerprint = text_digest(name, repr(sorted(options.items())), *stamps)
     counts = {split: said["num_rows"] for split, said in (manifest or {"splits": {}})[
         "splits"].items()}  # fmt: skip
     return reading, fingerprint, counts
 
 
-def _stamp(path: str) -> str:
+def _stamp(path: str, storage_options: Mapping[str, Any] | None) -> str:
+    if is_url(path):
+        root = Root(path, options=Options(storage_options or {}))
+        return f"{path} {remote_version(root)}"
     stat = os.stat(path)
     return f"{os.path.abspath(path)} {stat.st_size} {stat.st_mtime_ns}"
 

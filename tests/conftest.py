@@ -24,6 +24,7 @@ from PIL import Image  # noqa: E402
 
 import hub_server  # noqa: E402
 import multiview_cifar  # noqa: E402
+import s3_server  # noqa: E402
 
 REPOSITORY = Path(__file__).parents[1]
 HAS_SCRIPTS = datasets.__version__.startswith("3.")
@@ -203,6 +204,16 @@ def fails():
             assert error.path == path
 
     return check
+
+
+# --- stores on loopback ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def s3_address():
+    """S3 that all tests share, see s3_server.py."""
+    with s3_server.serve() as server:
+        yield server
 
 
 # --- the Hub --------------------------------------------------------------------------------------

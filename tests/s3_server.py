@@ -45,7 +45,7 @@ class S3:
     @property
     def options(self):
         """For `storage_options`."""
-        return {"key": "test", "secret": "test",  # noqa: S106
+        return {"key": "test", "secret": "test",
                 "client_kwargs": {"endpoint_url": self.endpoint, "region_name": "us-east-1"}}
 
     def request(self, method, path, data=None):

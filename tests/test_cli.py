@@ -186,7 +186,7 @@ def test_an_interrupted_export_leaves_no_folder(make_tree, tmp_path):
     make_tree(*(f"cat/{i}/a.png" for i in range(20_000)))
     started = tmp_path / "files"
     arguments = ["export", "photos", started / "here", "--cache-dir", "cache"]
-    interrupted = interrupt(arguments, tmp_path, lambda: [*started.glob(".here*/**/*.png")])
+    interrupted = interrupt(arguments, tmp_path, lambda: [*started.glob("here.partial/**/*.png")])
     assert interrupted == INTERRUPTED
     assert [*started.iterdir()] == []
 

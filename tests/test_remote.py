@@ -14,17 +14,13 @@ from torch.utils.data import DataLoader
 
 import multiview_cifar
 import s3_server
+from multiview_cifar_tools.export import export
+from multiview_cifar_tools.sources import load
 from test_archives import PATHS, everything, files_of, write_archive
 
 # aiobotocore leaves what it could close to the garbage collector.
 pytestmark = [pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
               pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning")]  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def s3_address():
-    with s3_server.serve() as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)
@@ -211,6 +207,22 @@ def test_workers_stream_from_s3(stream, make_tree, s3):
     rows = stream(url(s3, "photos"), storage_options=s3.options).select_columns(["sample_id"])
     ids = [row["sample_id"] for row in DataLoader(rows, batch_size=None, num_workers=2)]
     assert sorted(ids) == sorted(row["sample_id"] for row in rows)
+
+
+def test_files_of_a_format(make_tree, s3, tmp_path):
+    tree = make_tree("cat/1/a.png", "cat/1/b.png", "dog/1/a.png")
+    local = multiview_cifar.load_dataset(data_dir=str(tree), cache_dir=str(tmp_path / "cache"))
+    export(local, tmp_path / "out", format="webdataset")
+    (tar,) = (tmp_path / "out").glob("*.tar")
+    s3.put(f"{s3.name}/train.tar", tar.read_bytes())
+    how = {"source_format": "webdataset", "storage_options": s3.options,
+           "cache_dir": str(tmp_path / "cache")}  # fmt: skip
+    for streaming in (False, True):
+        rows = load(url(s3, "train.tar"), streaming=streaming, **how)
+        assert everything(rows) == everything(local)
+    s3.log.clear()
+    load(url(s3, "train.tar"), **how)
+    assert sum(line.startswith("GET") for line in s3.log) == 1  # what is in it, not the images
 
 
 # --- HTTP -----------------------------------------------------------------------------------------

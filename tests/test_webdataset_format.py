@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-import s3_server
 from array_rows import (
     DESCRIBED,
     LABELLED,
@@ -348,12 +347,6 @@ def test_patterns_without_braceexpand(fails, monkeypatch):
     monkeypatch.setitem(sys.modules, "braceexpand", None)
     with fails("FormatError", "needs the package braceexpand", "multiview-cifar[webdataset]"):
         read_tar("a-{0..1}.tar")
-
-
-@pytest.fixture(scope="module")
-def s3_address():
-    with s3_server.serve() as server:
-        yield server
 
 
 def test_remote_tars(s3_address, tmp_path, fails):

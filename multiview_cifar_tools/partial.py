@@ -151,6 +151,7 @@ class Partial:
         if self.folder != self.root:
             sync(self.folder)
             os.rename(self.folder, self.root)
+            self.folder = self.root
             sync(os.path.dirname(self.root))
         os.unlink(os.path.join(self.root, JOURNAL))
 

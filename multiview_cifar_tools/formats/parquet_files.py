@@ -175,9 +175,10 @@ def read_rows(features: datasets.Features, shard: Shard) -> Iterator[Row]:
 def _batches(path: str, parquet: Any, columns: list[str]) -> Iterator[Any]:
     number = 0
     try:
-        for batch in parquet.iter_batches(BATCH_ROWS, columns=columns):
-            yield batch
-            number += len(batch)
+        for i in range(parquet.num_row_groups):  # in one go Arrow would keep all of them in memory
+            for batch in parquet.iter_batches(BATCH_ROWS, row_groups=[i], columns=columns):
+                yield batch
+                number += len(batch)
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path, error, f" from row {number} on") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,15 @@ from multiview_cifar_tools.image_column import image_columns
 
 
 def make_datasets(
-    reading: Reading, key: str, *, streaming: bool = False, cache_dir: str | None = None,
-    num_proc: int | None = None,
+    reading: Reading, key: str, check: Callable[[], None] | None = None, *,
+    streaming: bool = False, cache_dir: str | None = None, num_proc: int | None = None,
 ) -> Any:
     """The rows of a Reading as a `DatasetDict`, or streamed as an `IterableDatasetDict`.
 
     Args:
         reading: The rows.
         key: Text that changes with them. What was built under a key is opened, not built again.
+        check: Called before a build.
         streaming: Whether to build nothing.
         cache_dir: Where to build. None: the cache of `datasets`.
         num_proc: Processes that build; no more than a split has shards.
@@ -39,6 +40,8 @@ def make_datasets(
     if streaming:
         return builder.as_streaming_dataset()
     is_new = not Path(builder.cache_dir).exists()
+    if is_new and check:
+        check()
     builder.download_and_prepare(num_proc=num_proc)
     splits = builder.as_dataset()
     try:

@@ -48,6 +48,7 @@ from multiview_cifar_tools.formats import (
     format_module,
 )
 from multiview_cifar_tools.image_column import image_columns
+from multiview_cifar_tools.partial import digest, files_of
 from multiview_cifar_tools.readings import make_datasets, text_digest
 
 SAVED = ("dataset_dict.json", "state.json")  # which `save_to_disk` writes
@@ -147,8 +148,8 @@ def load(
         splits = in_splits(_from_disk(place))
         return as_streams(splits) if streaming else splits
     reading, fingerprint, _ = read_files(place, kind, options)
-    return make_datasets(reading, fingerprint, streaming=streaming, cache_dir=cache_dir,
-                         num_proc=num_proc)
+    return make_datasets(reading, fingerprint, partial(check_digests, place), streaming=streaming,
+                         cache_dir=cache_dir, num_proc=num_proc)
 
 
 def _check_streaming(streaming: bool, num_proc: int | None) -> None:
@@ -215,6 +216,19 @@ def read_manifest(folder: str) -> dict[str, Any] | None:
                           "features and splits, as `export` writes it: export again, or name the "
                           "files themselves with source_format.", path)
     return manifest
+
+
+def check_digests(folder: str) -> None:
+    """FormatError at a shard that is no longer the one that `export` wrote; without a manifest
+    there is nothing to compare.
+    """
+    for said in (read_manifest(folder) or {"splits": {}})["splits"].values():
+        for shard in said["shards"]:
+            path = os.path.join(folder, shard["path"])
+            if (found := digest(path, files_of(path))) != shard["sha256"]:
+                raise FormatError(f"{path} has the sha256 {found}. Expected {shard['sha256']}, as "
+                                  f"{MANIFEST} says: it is damaged, so copy or export it again.",
+                                  path)
 
 
 def _format_in(folder: str, depth: int = 2) -> str | None:

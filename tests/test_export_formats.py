@@ -42,11 +42,6 @@ def rows_object(rows, features, print_="1"):
     return Rows(features, len(rows), print_, lambda start=0: iter(rows[start:]))
 
 
-def text(rows, features, pixels):
-    """Rows as text; of masks their pixels in any case, as these rows have no other columns."""
-    return shown(rows, features, pixels)
-
-
 @modes
 @pytest.mark.parametrize("kind", ROWS)
 def test_rows_of_every_kind_come_back(kind, format, pixels, tmp_path):
@@ -62,7 +57,7 @@ def test_rows_of_every_kind_come_back(kind, format, pixels, tmp_path):
         assert list(again) == ["train", "test"]
         for split, own in splits.items():
             assert again[split].features == features
-            assert text(contents(again[split]), features, pixels) == text(own, features, pixels)
+            assert shown(contents(again[split]), features, pixels) == shown(own, features, pixels)
 
 
 # --- built, streamed, in any order ----------------------------------------------------------------

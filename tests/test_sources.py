@@ -252,6 +252,9 @@ def test_a_damaged_shard_is_a_format_error(splits, tmp_path, cache, fails, num_p
     data = bytearray(shard.read_bytes())
     data[4:200] = bytes(196)
     shard.write_bytes(data)
+    with fails("FormatError", "train-00001-of-00002.parquet has the sha256", "export it again"):
+        load(source, cache_dir=cache)
+    (tmp_path / "exported/multiview_cifar.json").unlink()
     for _ in range(2):
         with fails("FormatError", "train-00001-of-00002.parquet", "Expected a whole Parquet file"):
             load(source, cache_dir=cache, num_proc=num_proc)

@@ -7,8 +7,6 @@ from pathlib import Path
 import nox
 
 REPOSITORY = Path(__file__).parent
-# A file's tests in one process, since some of them leave JAX imported, which warns at forks.
-PARALLEL = ("-n", "2", "--dist", "loadfile")
 
 nox.options.sessions = ["tests-pinned", "tests-newest", "lint"]
 nox.options.error_on_missing_interpreters = True
@@ -18,7 +16,7 @@ nox.options.error_on_missing_interpreters = True
 def tests_pinned(session: nox.Session) -> None:
     """The tests on datasets 3.6.0, which still loads scripts, and on the checkout itself."""
     session.install("-r", "requirements.txt", "-e", ".[test]")
-    session.run("pytest", *PARALLEL, *session.posargs)
+    session.run("pytest", *session.posargs)
 
 
 @nox.session(name="tests-newest")
@@ -27,7 +25,7 @@ def tests_newest(session: nox.Session) -> None:
     session.install(".[test]")
     session.chdir(session.create_tmp())
     config, tests = REPOSITORY / "pyproject.toml", REPOSITORY / "tests"
-    session.run("pytest", *PARALLEL, "-c", str(config), *(session.posargs or [str(tests)]))
+    session.run("pytest", "-c", str(config), *(session.posargs or [str(tests)]))
 
 
 @nox.session

@@ -37,7 +37,8 @@ def pytest_unconfigure():
     shutil.rmtree(HOME, ignore_errors=True)
 
 
-LATE = ("test_jax_batches", "test_tf_batches", "test_tfrecord_format", "test_usual_loaders")
+LATE = ("test_export_formats", "test_jax_batches", "test_tf_batches", "test_tfrecord_format",
+        "test_usual_loaders")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):

@@ -67,7 +67,7 @@ def export(
 
     While they are written, they stand in the folder `dest` plus ".partial", which becomes `dest` in
     one step. Broken off, the shards that are finished stay there, and the same call goes on from
-    them; so do its Writers, whose errors come before anything is written of a row.
+    them; broken off before any is, nothing stays.
 
     Args:
         splits: Rows of `multiview_cifar`, built here, loaded from the Hub, or streamed: a

@@ -525,17 +525,8 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
                              "more: see the log for what on_error skipped.", split_generator.name)
 
     def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        # `datasets` wraps any error in a DatasetGenerationError, and its cause is lost on the way
-        # out of a worker process: unwrap ours while it is there.
-        features, self.info.features = self.info.features, EncodedFeatures(self.info.features)
-        try:
+        with written_as_they_are(self.info):
             yield from super()._prepare_split_single(*args, **kwargs)
-        except datasets.exceptions.DatasetGenerationError as error:
-            if isinstance(error.__cause__, MultiviewError):
-                raise error.__cause__ from None
-            raise
-        finally:
-            self.info.features = features
 
 
 class EncodedFeatures(datasets.Features):
@@ -547,6 +538,24 @@ class EncodedFeatures(datasets.Features):
     def encode_example(self, example: dict[str, Any]) -> dict[str, Any]:
         """The example as it is."""
         return example
+
+
+@contextmanager
+def written_as_they_are(info: datasets.DatasetInfo) -> Iterator[None]:
+    """While a builder writes: examples are not encoded again, and our errors come unwrapped.
+
+    `datasets` wraps any error in a DatasetGenerationError, and its cause is lost on the way out of
+    a worker process.
+    """
+    features, info.features = info.features, EncodedFeatures(info.features)
+    try:
+        yield
+    except datasets.exceptions.DatasetGenerationError as error:
+        if isinstance(error.__cause__, MultiviewError):
+            raise error.__cause__ from None
+        raise
+    finally:
+        info.features = features
 
 
 def _chunks(samples: list[Sample], root: Root, streaming: bool) -> list[list[Sample]]:

@@ -33,7 +33,6 @@ from multiview_cifar_tools.formats import (
     Row,
     format_module,
 )
-from multiview_cifar_tools.formats.image_names import EXTENSIONS as EXTENSIONS
 from multiview_cifar_tools.grouping import group_rows
 from multiview_cifar_tools.image_column import image_columns
 from multiview_cifar_tools.partial import Finished, Partial, partial_export

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multiview_cifar import IMAGE_EXTENSIONS, Plan
-from multiview_cifar_tools.export import EXTENSIONS
+from multiview_cifar_tools.formats.image_names import EXTENSIONS
 from multiview_cifar_tools.inspection import Trouble
 
 UNEQUAL = 2  # times the samples of the smallest class, from which the largest is worth a note

@@ -13,7 +13,7 @@ from typing import Any
 import datasets
 import pyarrow.compute as pc
 
-from multiview_cifar import EncodedFeatures, MultiviewError, rows_a_batch
+from multiview_cifar import rows_a_batch, written_as_they_are
 from multiview_cifar_tools import formats
 from multiview_cifar_tools.formats import FormatError, Reading, Row
 from multiview_cifar_tools.image_column import image_columns
@@ -108,16 +108,8 @@ class ReadingBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[misc]
                               "more: leave it out.", split_generator.name)
 
     def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        # As in MultiviewCifar: our errors, not one of `datasets` around them, and rows as they are.
-        features, self.info.features = self.info.features, EncodedFeatures(self.info.features)
-        try:
+        with written_as_they_are(self.info):
             yield from super()._prepare_split_single(*args, **kwargs)
-        except datasets.exceptions.DatasetGenerationError as error:
-            if isinstance(error.__cause__, MultiviewError):
-                raise error.__cause__ from None
-            raise
-        finally:
-            self.info.features = features
 
 
 def row_bytes(row: Row, columns: list[str]) -> int:

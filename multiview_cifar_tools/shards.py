@@ -187,12 +187,6 @@ def _named(value: Any, names: list[str] | None) -> Any:
     return [_named(each, names) for each in value] if isinstance(value, list) else names[value]
 
 
-def iterate_rows(dataset: datasets.Dataset) -> Iterator[dict[str, Any]]:
-    """The rows of a dataset, its images as {bytes, path}."""
-    flat = dataset if dataset._indices is None else dataset.flatten_indices()
-    return _rows(flat.data.table)
-
-
 def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
     for batch in table.to_batches(max_chunksize=16):  # few at a time: images become Python objects
         yield from batch.to_pylist()

@@ -41,7 +41,8 @@ from multiview_cifar_tools.formats.arrays import (
     pad,
     write_lines,
 )
-from multiview_cifar_tools.formats.stored import Kind, Stored, read_arrays, shard_files, text_of
+from multiview_cifar_tools.formats.shard_files import shard_files
+from multiview_cifar_tools.formats.stored import Kind, Stored, read_arrays, text_of
 from multiview_cifar_tools.image_column import Integers
 from multiview_cifar_tools.shards import features_json
 

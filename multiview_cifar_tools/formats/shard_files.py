@@ -16,23 +16,34 @@ logger = logging.getLogger(__name__)
 
 
 class Shard(NamedTuple):
-    """A file that holds rows, and how many, where a manifest says so."""
+    """A file or folder that holds rows, and how many, where a manifest says so."""
 
     path: str
     num_rows: int | None = None
 
 
-def named_shards(folder: str, manifest: dict[str, Any]) -> dict[str, list[Shard]]:
+def shard_files(path: str) -> list[str]:
+    """The files of a shard: itself, or all in the folder but hidden ones."""
+    if os.path.isfile(path):
+        return [path]
+    names = sorted(name for name in os.listdir(path) if name[0] != ".")
+    return [*filter(os.path.isfile, (os.path.join(path, name) for name in names))]
+
+
+def named_shards(
+    folder: str, manifest: dict[str, Any], is_there: Callable[[str], bool] = os.path.isfile
+) -> dict[str, list[Shard]]:
     """The shards that a manifest names; FormatError where one is not there, or not as large."""
     shards: dict[str, list[Shard]] = {}
     for split, said in manifest["splits"].items():
         shards[split] = []
         for each in said["shards"]:
             path = os.path.join(folder, each["path"])
-            if not os.path.isfile(path):
+            if not is_there(path):
                 raise FormatError(f"{path} is not there, but {MANIFEST} names it. Expected all "
                                   "shards of an export: copy it again.", path)
-            if (size := os.path.getsize(path)) != each["num_bytes"]:
+            size = sum(map(os.path.getsize, shard_files(path)))
+            if size != each["num_bytes"]:
                 raise FormatError(f"{path} has {size} bytes. Expected {each['num_bytes']}, as "
                                   f"{MANIFEST} says: it is cut off or changed, copy it again.",
                                   path)

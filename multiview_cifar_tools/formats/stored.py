@@ -23,11 +23,16 @@ import numpy as np
 import numpy.typing as npt
 
 from multiview_cifar import SPLIT_WORDS, OptionError, natural_key, row_features, split_name
-from multiview_cifar_tools.formats import MANIFEST, FormatError, Reading, Row
+from multiview_cifar_tools.formats import FormatError, Reading, Row
 from multiview_cifar_tools.formats.arrays import array_names, mask_name
 from multiview_cifar_tools.formats.image_names import is_image
 from multiview_cifar_tools.formats.pixels import array_mode, encode
-from multiview_cifar_tools.formats.shard_files import find_shards, need_no
+from multiview_cifar_tools.formats.shard_files import (
+    find_shards,
+    named_shards,
+    need_no,
+    shard_files,
+)
 from multiview_cifar_tools.formats.values import check_row, features_from, from_json
 from multiview_cifar_tools.image_column import Integers, image_columns
 
@@ -335,30 +340,15 @@ def read_arrays(
     """
     if manifest is not None:
         need_no(class_names, path)
-        features, parts = features_from(manifest["features"]), _parts_of(path, manifest)
+        features, shards = features_from(manifest["features"]), named_shards(
+            path, manifest, os.path.exists)
+        parts = {split: [Part(file, num_rows or 0) for file, num_rows in own]
+                 for split, own in shards.items()}
     else:
         features, parts = _look(path, kind, class_names)
     files = dict.fromkeys(part.path for several in parts.values() for part in several)
     return Reading(features, parts, partial(read_rows, kind.open, features),
                    [file for shard in files for file in shard_files(shard)])  # fmt: skip
-
-
-def _parts_of(path: str, manifest: dict[str, Any]) -> dict[str, list[Part]]:
-    """The shards that a manifest names; FormatError where one is not there, or not as large."""
-    parts: dict[str, list[Part]] = {}
-    for split, said in manifest["splits"].items():
-        parts[split] = [Part(os.path.join(path, shard["path"]), shard["num_rows"])
-                        for shard in said["shards"]]  # fmt: skip
-        for part, shard in zip(parts[split], said["shards"], strict=True):
-            if not os.path.exists(part.path):
-                raise FormatError(f"{part.path} is not there, but {MANIFEST} names it. Expected "
-                                  "all shards of an export: copy it again.", part.path)
-            size = sum(map(os.path.getsize, shard_files(part.path)))
-            if size != shard["num_bytes"]:
-                raise FormatError(f"{part.path} has {size} bytes. Expected {shard['num_bytes']}, as"
-                                  f" {MANIFEST} says: it is cut off or changed, copy it again.",
-                                  part.path)
-    return parts
 
 
 def _look(
@@ -388,14 +378,6 @@ def _look(
     if features is None:
         features = row_features(["images"], labels.names() or [], view_labels.names())
     return features, {split: parts[split] for split in sorted(parts, key=_split_key)}
-
-
-def shard_files(path: str) -> list[str]:
-    """The files of a shard: itself, or all in the folder but hidden ones."""
-    if os.path.isfile(path):
-        return [path]
-    names = sorted(name for name in os.listdir(path) if name[0] != ".")
-    return [*filter(os.path.isfile, (os.path.join(path, name) for name in names))]
 
 
 def _named_split(path: str) -> str | None:

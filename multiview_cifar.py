@@ -1756,8 +1756,11 @@ def file_system(root: Root) -> tuple[Any, str]:
     Its options may stand under the protocol's name, as `datasets` has them.
     """
     protocols = fsspec.available_protocols()
-    own = root.options.get(fsspec.utils.get_protocol(root.path)) or {
+    protocol = fsspec.utils.get_protocol(root.path)
+    own = root.options.get(protocol) or {
         name: value for name, value in root.options.items() if name not in protocols}
+    if protocol in ("s3", "s3a"):  # s3fs keeps 10 connections, which our readers would wait for
+        own = {"config_kwargs": {"max_pool_connections": READERS}, **own}
     fs, path = fsspec.core.url_to_fs(root.path, **own)
     return fs, path
 

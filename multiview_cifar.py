@@ -644,53 +644,61 @@ class Tree:
         return _some(itertools.chain.from_iterable(self.ignored.values())) or "nothing"
 
 
-def scan_folder(data_dir: str, stats: bool = True) -> Tree:
+def scan_folder(data_dir: str, stats: bool = True, start: str = "") -> Tree:
     """List a folder and all below it: a stat for every file, none is opened.
 
     The fingerprint covers path, size, mtime and ctime (ns) of every visible file and the path of
     every folder. It cannot see a file rewritten with the same size and the clock set back.
     LayoutError where a folder may not be listed. Of a file, an archive, only the fingerprint.
-    Without `stats` it is twice as fast, and takes every file for one of 0 bytes.
+    Without `stats` it is twice as fast, and takes every file for one of 0 bytes. From the folder
+    `start` in it on, only that part.
     """
     if os.path.isfile(data_dir):
         return Tree(data_dir, fingerprint=local_version(data_dir))
     tree, digest = Tree(data_dir, [Root(data_dir)]), hashlib.blake2b(digest_size=16)
-    pending = [""]
+    pending = [start]
     while pending:
         path = pending.pop()
-        prefix, files, subfolders = path and f"{path}/", [], []
-        try:
-            with os.scandir(f"{data_dir}/{prefix}") as entries:
-                for entry in entries:
-                    name = entry.name
-                    if _is_hidden(name):
-                        tree.hidden.append(prefix + name)
-                        continue
-                    try:
-                        is_folder = entry.is_dir()
-                    except OSError:  # a link to itself
-                        is_folder = True
-                    if not is_folder and not stats:
-                        files.append((name, 0, 0, 0))
-                    elif not is_folder:  # a link to nothing is a file, one that cannot be read
-                        stat = entry.stat() if entry.is_file() else os.lstat(entry)
-                        files.append((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
-                    elif entry.is_symlink() and _leads_up(data_dir, prefix + name):
-                        tree.ignored["links to a folder above themselves"].append(prefix + name)
-                    else:
-                        subfolders.append(name)
-        except OSError as error:
-            raise LayoutError(f"The folder {path or data_dir} cannot be listed: {error.strerror}. "
-                              "Expected the right to read it: grant it, or move the folder away.",
-                              path) from None
-        files.sort()
-        subfolders.sort(reverse=True)
-        # Version 2 of the format writes equal values as equal bytes (later ones: references).
-        tree.listings.append(marshal.dumps((path, subfolders, files), 2))
+        subfolders = list_folder(tree, path, stats)
         digest.update(tree.listings[-1])
-        pending += [prefix + name for name in subfolders]
+        prefix = path and f"{path}/"
+        pending += [prefix + name for name in reversed(subfolders)]
     tree.fingerprint = digest.hexdigest()
     return tree
+
+
+def list_folder(tree: Tree, path: str, stats: bool = True) -> list[str]:
+    """Add the listing of one folder to the tree, see `scan_folder`; the names of its subfolders."""
+    prefix, files, subfolders = path and f"{path}/", [], []
+    try:
+        with os.scandir(f"{tree.root}/{prefix}") as entries:
+            for entry in entries:
+                name = entry.name
+                if _is_hidden(name):
+                    tree.hidden.append(prefix + name)
+                    continue
+                try:
+                    is_folder = entry.is_dir()
+                except OSError:  # a link to itself
+                    is_folder = True
+                if not is_folder and not stats:
+                    files.append((name, 0, 0, 0))
+                elif not is_folder:  # a link to nothing is a file, one that cannot be read
+                    stat = entry.stat() if entry.is_file() else os.lstat(entry)
+                    files.append((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+                elif entry.is_symlink() and _leads_up(tree.root, prefix + name):
+                    tree.ignored["links to a folder above themselves"].append(prefix + name)
+                else:
+                    subfolders.append(name)
+    except OSError as error:
+        raise LayoutError(f"The folder {path or tree.root} cannot be listed: {error.strerror}. "
+                          "Expected the right to read it: grant it, or move the folder away.",
+                          path) from None
+    files.sort()
+    subfolders.sort()
+    # Version 2 of the format writes equal values as equal bytes (later ones: references).
+    tree.listings.append(marshal.dumps((path, subfolders[::-1], files), 2))
+    return subfolders
 
 
 def _leads_up(data_dir: str, link: str) -> bool:
@@ -926,6 +934,7 @@ class Sample(NamedTuple):
     paths: tuple[tuple[str | None, ...], ...]  # a file a view for each image column
     metadata: Mapping[str, Any] = {}  # a value for each further column
     view_metadata: Mapping[str, list[Any]] = {}  # or a value a view
+    nbytes: int = 0  # of its images, where they are resized of their pixels
 
 
 class Plan(NamedTuple):
@@ -962,30 +971,30 @@ def plan_rows(tree: Tree, config: MultiviewCifarConfig) -> Plan:
     templates = parse_layout(layout_of(tree, images, config.layout))
     samples, nbytes = match_images(images, tree, templates)
     if not samples:
-        raise LayoutError(f"No image in {tree.root} fits layout={config.layout!r} (found: "
-                          f"{tree.others}). Expected paths that fit it from end to end, "
-                          "extension left out.", tree.root)
+        raise no_samples(tree, config)
     check_folders(folders, tree, templates.values(), samples, config.on_error == "skip_sample")
-    fields, view_labels = templates["images"].fields, None
-    if config.view_names or "view_label" in fields:
-        keys = sorted({key for columns in samples.values() for files in columns.values()
-                       for key in files}, key=natural_key)
-        _all_there("view_names", config.view_names or (), keys, "no sample has it")
-        if "view_label" in fields:
-            view_labels = list(dict.fromkeys(key.partition("/")[0] for key in keys))
+    fields = templates["images"].fields
+    view_labels = number_views(view_keys_of(samples, fields, config), fields, config)
     labels = sorted({label for _, label, _ in samples}, key=natural_key)
     class_names, numbers = number_labels(labels, config.class_names)
-    rows = make_rows(samples, numbers, view_labels, tree, config)
+    rows, lacking = make_rows(samples, nbytes, numbers, view_labels, config)
+    check_lacking(lacking, len(samples), tree, config)
     features = row_features(list(templates), class_names, view_labels)
     if not config.drop_metadata and (files := find_metadata(tree, templates, samples)):
         metadata = read_metadata(files, tree.roots, samples, fields, features)
         rows = join_metadata(rows, metadata, samples, view_labels, tree, config)
         features.update(metadata.features)
-    splits = split_rows(rows, "split" in fields, tree.is_by_split, config)
-    _log(tree, splits, class_names)
-    area = config.image_size[0] * config.image_size[1] * 3 if config.image_size else 0
-    sizes = [area * len(sample.view_names) or nbytes[key] for key, sample in rows.items()]
-    return Plan(splits, features, dict(tree.ignored), rows_a_batch(sizes), tree.roots)
+    splits = split_rows(rows, len(rows), "split" in fields, tree.is_by_split, config)
+    log_plan(tree, splits, class_names)
+    batch = rows_a_batch([sample.nbytes for sample in rows.values()])
+    return Plan(splits, features, dict(tree.ignored), batch, tree.roots)
+
+
+def no_samples(tree: Tree, config: MultiviewCifarConfig) -> LayoutError:
+    """The error of a tree in which no image fits the layout."""
+    return LayoutError(f"No image in {tree.root} fits layout={config.layout!r} (found: "
+                       f"{tree.others}). Expected paths that fit it from end to end, extension "
+                       "left out.", tree.root)
 
 
 def layout_of(
@@ -1003,7 +1012,10 @@ def layout_of(
     return {column: "{split}/" + text for column, text in texts.items()}
 
 
-def _log(tree: Tree, splits: Mapping[str, Sequence[Sample]], class_names: Sequence[str]) -> None:
+def log_plan(
+    tree: Tree, splits: Mapping[str, Sequence[Sample]], class_names: Sequence[str]
+) -> None:
+    """Warn of what is not taken, and of classes that a split lacks."""
     for reason, paths in tree.ignored.items():
         logger.warning("Ignored %d %s: %s", len(paths), reason, _some(paths))
     for split, samples in splits.items():
@@ -1016,6 +1028,28 @@ def _all_there(option: str, names: Iterable[str], there: Sequence[str], why: str
     if absent := [name for name in names if name not in there]:
         raise LayoutError(f"{option} has {_some(map(repr, absent))}, but {why}. Expected some "
                           f"of {_some(map(repr, there), 20)}.", absent[0])
+
+
+def view_keys_of(
+    samples: Samples, fields: frozenset[str], config: MultiviewCifarConfig
+) -> set[str]:
+    """The view keys that there are, where an option or the layout asks for them."""
+    if not config.view_names and "view_label" not in fields:
+        return set()
+    return {key for columns in samples.values() for files in columns.values() for key in files}
+
+
+def number_views(
+    keys: Iterable[str], fields: frozenset[str], config: MultiviewCifarConfig
+) -> list[str] | None:
+    """The view labels in order, None where the layout has none; LayoutError where `view_names` has
+    a view that is not there.
+    """
+    there = sorted(keys, key=natural_key)
+    _all_there("view_names", config.view_names or (), there, "no sample has it")
+    if "view_label" not in fields:
+        return None
+    return list(dict.fromkeys(key.partition("/")[0] for key in there))
 
 
 def number_labels(
@@ -1035,31 +1069,44 @@ def number_labels(
 
 
 def make_rows(
-    samples: Samples, numbers: Mapping[str, int], view_labels: list[str] | None, tree: Tree,
-    config: MultiviewCifarConfig,
-) -> dict[SampleKey, Sample]:
-    """The rows in natural order; those that lack a view as `on_missing_view` says."""
+    samples: Samples, nbytes: Mapping[SampleKey, int], numbers: Mapping[str, int],
+    view_labels: list[str] | None, config: MultiviewCifarConfig,
+) -> tuple[dict[SampleKey, Sample], dict[SampleKey, str]]:
+    """The rows in natural order; and what those that are left out lack."""
     rows: dict[SampleKey, Sample] = {}
-    lacking: dict[str, str] = {}
-    for key in sorted(samples, key=lambda key: (natural_key(key[1]), natural_key(key[2]))):
-        sample, lack = make_sample(key, samples[key], numbers, view_labels, config)
+    lacking: dict[SampleKey, str] = {}
+    for key in sorted(samples, key=row_order):
+        sample, lack = make_sample(key, samples[key], nbytes[key], numbers, view_labels, config)
         if not lack or (config.on_missing_view == "null" and any(map(any, sample.paths))):
             rows[key] = sample
         else:
-            lacking["/".join(key)] = lack
-    said = [f"{path} {lack}" for path, lack in lacking.items()]
+            lacking[key] = lack
+    return rows, lacking
+
+
+def row_order(key: SampleKey) -> tuple[Any, ...]:
+    """Sort key of the rows of a split."""
+    return natural_key(key[1]), natural_key(key[2])
+
+
+def check_lacking(
+    lacking: Mapping[SampleKey, str], num_samples: int, tree: Tree, config: MultiviewCifarConfig
+) -> None:
+    """What becomes of samples that lack a view, as `on_missing_view` says: LayoutError, or they go
+    to `tree.ignored`.
+    """
+    said = [f"{'/'.join(key)} {lack}" for key, lack in lacking.items()]
     if lacking and config.on_missing_view == "raise":
-        raise LayoutError(f"{len(lacking)} of {len(samples)} samples lack a view: {_some(said, 3)}."
+        raise LayoutError(f"{len(lacking)} of {num_samples} samples lack a view: {_some(said, 3)}."
                           " Expected all to have the same: add the files, or pass "
-                          'on_missing_view="skip_sample" or "null".', next(iter(lacking)))
+                          'on_missing_view="skip_sample" or "null".', "/".join(next(iter(lacking))))
     if lacking:
         tree.ignored["samples that lack a view"] += said
-    return rows
 
 
 def make_sample(
-    key: SampleKey, columns: Mapping[str, Mapping[str, str]], numbers: Mapping[str, int],
-    view_labels: list[str] | None, config: MultiviewCifarConfig,
+    key: SampleKey, columns: Mapping[str, Mapping[str, str]], nbytes: int,
+    numbers: Mapping[str, int], view_labels: list[str] | None, config: MultiviewCifarConfig,
 ) -> tuple[Sample, str]:
     """The row to be of one sample, and what it lacks, "" where it is whole."""
     sample_id = f"{key[1]}/{key[2]}"
@@ -1075,11 +1122,15 @@ def make_sample(
             lack = lack or f"has no {_some(map(repr, absent))} in {column} (but {here})"
     blank = (None,) * (k - len(views))
     paths = tuple([(*map(files.get, views), *blank) for files in columns.values()])
-    if view_labels is None:
-        return Sample(sample_id, numbers[key[1]], (*views, *blank), (), paths), lack
-    pairs = [view.partition("/") for view in views]
-    return Sample(sample_id, numbers[key[1]], (*(view for _, _, view in pairs), *blank),
-                  (*(view_labels.index(label) for label, _, _ in pairs), *blank), paths), lack
+    numbered: tuple[int | None, ...] = ()
+    if view_labels is not None:
+        pairs = [view.partition("/") for view in views]
+        views = [view for _, _, view in pairs]
+        numbered = (*(view_labels.index(label) for label, _, _ in pairs), *blank)
+    if config.image_size:
+        nbytes = k * config.image_size[0] * config.image_size[1] * 3
+    return Sample(sample_id, numbers[key[1]], (*views, *blank), numbered, paths,
+                  nbytes=nbytes), lack
 
 
 def sample_views(
@@ -1105,13 +1156,23 @@ def split_name(folder: str) -> str:
     return SPLIT_WORDS.get(folder.lower(), folder)
 
 
+def split_of(folder: str, sample_id: str, by_name: bool, config: MultiviewCifarConfig) -> str:
+    """The split of a sample."""
+    if ratios := config.split_ratios:
+        edges = list(itertools.accumulate(ratios.values()))[:-1]  # what is left is the last share
+        return [*ratios][bisect.bisect(edges, draw(config.seed, sample_id))]
+    return folder if by_name else split_name(folder)
+
+
 def split_rows(
-    rows: Mapping[SampleKey, Sample], has_splits: bool, by_name: bool, config: MultiviewCifarConfig
+    rows: Mapping[SampleKey, Sample], num_rows: int, has_splits: bool, by_name: bool,
+    config: MultiviewCifarConfig,
 ) -> dict[str, list[Sample]]:
     """The rows of each split: train, validation and test first, others in natural order.
 
-    A split folder's name is taken for the split that it means, or `by_name` as it is. LayoutError
-    where a split gets no sample, or `datasets` would not take its name.
+    For errors, the first row of each split folder and split does: `num_rows` says how many there
+    are in all. A split folder's name is taken for the split that it means, or `by_name` as it is.
+    LayoutError where a split gets no sample, or `datasets` would not take its name.
     """
     ratios = config.split_ratios or {}
     if ratios and has_splits:
@@ -1120,12 +1181,8 @@ def split_rows(
                           "split_ratios")
     splits: dict[str, list[Sample]] = {name: [] for name in ratios}
     folders: dict[str, str] = {}
-    edges = list(itertools.accumulate(ratios.values()))[:-1]  # what is left is the last share
     for (folder, _, _), sample in rows.items():
-        if ratios:
-            split = [*ratios][bisect.bisect(edges, draw(config.seed, sample.sample_id))]
-        else:
-            split = folder if by_name else split_name(folder)
+        split = split_of(folder, sample.sample_id, by_name, config)
         if folders.setdefault(split, folder) != folder:
             raise LayoutError(f"The folders {folders[split]!r} and {folder!r} both mean the split "
                               f"{split!r}. Expected one folder a split: merge or rename them.",
@@ -1136,7 +1193,7 @@ def split_rows(
             raise LayoutError(f"{split!r} cannot name a split. Expected letters, digits, _ and "
                               'inner dots, and not "all": rename it.', split)
         if not samples:
-            raise LayoutError(f"The split {split!r} gets none of {len(rows)} samples. Expected one "
+            raise LayoutError(f"The split {split!r} gets none of {num_rows} samples. Expected one "
                               "or more: see the log for those left out, or give it a larger share "
                               "in split_ratios.", split)
     order = {split: i for i, split in enumerate(SPLIT_WORDS.values())}
@@ -2316,6 +2373,7 @@ def plan_cifar(files: Mapping[str, bytes], cifar: Cifar, config: MultiviewCifarC
     splits: dict[str, list[Sample]] = defaultdict(list)
     class_names, numbers = number_labels([*cifar.classes.values()], config.class_names)
     k, (height, width) = config.num_views or CIFAR_VIEWS, config.image_size or (32, 32)
+    nbytes = k * height * width * 3
     for split, names in cifar.files.items():
         views: dict[str, list[str]] = {label: [] for label in cifar.classes.values()}
         for name in names:
@@ -2329,14 +2387,14 @@ def plan_cifar(files: Mapping[str, bytes], cifar: Cifar, config: MultiviewCifarC
             own.sort(key=lambda view: draw(config.seed, view))
             for n in range(len(own) // k):
                 group = tuple(own[n * k : n * k + k])
-                sample = Sample(f"{label}/{n:04}", numbers[label], group, (), (group,))
-                splits[split].append(sample)
+                splits[split].append(Sample(f"{label}/{n:04}", numbers[label], group, (), (group,),
+                                            nbytes=nbytes))
         if left := [f"{len(own) % k} of {label}" for label, own in views.items() if len(own) % k]:
             logger.warning("Ignored images of the split %r that fill no sample of %d views: %s",
                            split, k, ", ".join(left))
-    _log(Tree(""), splits, class_names)
+    log_plan(Tree(""), splits, class_names)
     features = row_features(["images"], class_names, None)
-    return Plan(splits, features, {}, rows_a_batch([k * height * width * 3]))
+    return Plan(splits, features, {}, rows_a_batch([nbytes]))
 
 
 def cifar_image(files: Mapping[str, bytes], cifar: Cifar, view: str) -> Any:

@@ -7,15 +7,15 @@ import inspect
 import json
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, get_args, get_type_hints
 
 import datasets
 
-from multiview_cifar import CHOICES, MultiviewCifar, MultiviewCifarConfig, is_url
+from multiview_cifar import CHOICES, MultiviewCifar, MultiviewCifarConfig, OptionError, is_url
+from multiview_cifar_tools.engines import ENGINES, open_engine
+from multiview_cifar_tools.shards import MAX_SHARD_SIZE, SECRET
 
-SECRET = {"storage_options"}  # may hold keys, so neither a card nor a printed line shows them
 CONFIGS = [name for name in MultiviewCifar.builder_configs if name != "default"]
 HELP = "make the dataset of a folder"
 DESCRIPTION = """\
@@ -33,7 +33,25 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Its options are the fields of MultiviewCifarConfig."""
     add_source(parser)
+    parser.add_argument("--output", metavar="DIR|URL",
+                        help="write Parquet shards there instead of building in the cache; empty, "
+                        "or left there by the same command, which then goes on")  # fmt: skip
+    parser.add_argument("--output-options", metavar="JSON", type=_object,
+                        help="of the file system of the output, where it is a URL")  # fmt: skip
+    parser.add_argument("--max-shard-size", metavar="SIZE", default=MAX_SHARD_SIZE,
+                        help="the most bytes of images in a shard of the output (default: "
+                        "%(default)s)")  # fmt: skip
+    add_engine(parser)
     add_all_options(parser)
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Where the work is done."""
+    parser.add_argument("--engine", choices=ENGINES, default="local",
+                        help="processes of this machine, or a Ray cluster (default: %(default)s)")
+    parser.add_argument("--address", metavar="HOST:PORT",
+                        help="of the Ray cluster (default: RAY_ADDRESS, else a Ray that is started "
+                        "here)")  # fmt: skip
 
 
 def add_source(parser: argparse.ArgumentParser, hub: bool = False) -> None:
@@ -100,6 +118,13 @@ def json_or_text(text: str) -> Any:
         return text
 
 
+def _object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError
+    return value
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -117,11 +142,6 @@ def given_options(args: argparse.Namespace) -> dict[str, Any]:
     return {name: vars(args)[name] for name in option_defaults() if name in args}
 
 
-def without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that may be shown and published."""
-    return {name: value for name, value in options.items() if name not in SECRET}
-
-
 def make_builder(args: argparse.Namespace) -> MultiviewCifar:
     """The builder that the arguments ask for."""
     source = source_of(args)
@@ -135,11 +155,30 @@ def make_builder(args: argparse.Namespace) -> MultiviewCifar:
 
 def run(args: argparse.Namespace) -> None:
     """Build, then print."""
+    if args.output is not None:
+        build_output(args)
+        return
+    if args.engine != "local" or args.address is not None:
+        raise OptionError("A cluster builds Parquet shards, which have to go somewhere. Expected "
+                          "--output with a folder that all nodes see, or a URL.", "output")
     builder = make_builder(args)
     builder.download_and_prepare(num_proc=args.num_proc)
     print("\n".join(summary(builder.as_dataset())))
     arguments = {**source_of(args), "cache_dir": args.cache_dir, **given_options(args)}
     print("\nload it with\n  " + load_line(arguments))
+
+
+def build_output(args: argparse.Namespace) -> None:
+    """Build Parquet shards, then print."""
+    from multiview_cifar_tools.build_shards import build_shards, print_report
+
+    with open_engine(args.engine, num_proc=args.num_proc, address=args.address) as engine:
+        report = build_shards(
+            args.source, args.output, engine=engine, max_shard_size=args.max_shard_size,
+            output_options=args.output_options, cache_dir=args.cache_dir, **given_options(args),
+        )  # fmt: skip
+    print_report(report)
+    print(f'load it with\n  from datasets import load_dataset; ds = load_dataset("{args.output}")')
 
 
 def load_line(arguments: dict[str, Any]) -> str:

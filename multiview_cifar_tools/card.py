@@ -9,21 +9,22 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import datasets
 import huggingface_hub
-import numpy as np
 import PIL.Image
 import yaml
 
-from multiview_cifar import FLAT_MODES
+from multiview_cifar import FLAT_MODES, root_of
 from multiview_cifar_tools import __version__
 from multiview_cifar_tools import contact_sheet as sheet
 from multiview_cifar_tools.decoding import PNG_SIGNATURE
-from multiview_cifar_tools.image_column import ImageColumn, Integers, image_columns, index_rows
-from multiview_cifar_tools.shards import PublishError, features_json
+from multiview_cifar_tools.image_column import ImageColumn, image_columns, index_rows
+from multiview_cifar_tools.row_plan import RowPlan, examples, rows_between, samples_of
+from multiview_cifar_tools.shards import PublishError, features_json, row_sizes
 
 MARKS = ("<!-- multiview-cifar: from here -->", "<!-- multiview-cifar: to here -->")
 PICTURE = "views.png"
@@ -32,19 +33,64 @@ PNG_MODES = {bytes([8, kind]): mode for mode, kind in FLAT_MODES.items()}  # bit
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M",
          10_000_000: "1M<n<10M", 100_000_000: "10M<n<100M"}  # fmt: skip
 Splits = Mapping[str, datasets.Dataset]
+Kind = tuple[int, int, str]  # width, height and mode of an image
+
+
+@dataclass
+class Facts:
+    """What a card says of a split, in numbers that add up over its shards.
+
+    Attributes:
+        num_rows: Samples.
+        num_bytes: Of all their images.
+        labels: How many samples have each label.
+        views: How many samples have so many views, missing ones counted.
+        kinds: How many of `images` are of each kind.
+    """
+
+    num_rows: int = 0
+    num_bytes: int = 0
+    labels: Counter[int] = field(default_factory=Counter)
+    views: Counter[int] = field(default_factory=Counter)
+    kinds: Counter[Kind] = field(default_factory=Counter)
+
+    def add_row(self, row: Mapping[str, Any], num_bytes: int) -> None:
+        """Count a raw row, see `formats`, whose images have so many bytes."""
+        self.num_rows += 1
+        self.num_bytes += num_bytes
+        self.labels[row["label"]] += 1
+        self.views[len(row["images"])] += 1
+        self.kinds.update(image_kind(view["bytes"]) for view in row["images"] if view)
+
+    def add(self, other: Facts) -> None:
+        """Count the rows that another one has counted."""
+        self.num_rows += other.num_rows
+        self.num_bytes += other.num_bytes
+        self.labels += other.labels
+        self.views += other.views
+        self.kinds += other.kinds
+
+
+def facts_of(ds: datasets.Dataset) -> Facts:
+    """The Facts of a built dataset."""
+    table = ds.data.table
+    return Facts(len(ds), int(row_sizes(ds).sum()),
+                 Counter(table["label"].fill_null(-1).to_pylist()),
+                 Counter(index_rows(table["images"]).views.tolist()),
+                 Counter(map(image_kind, ImageColumn(table, "images").all_bytes())))
 
 
 def make_card(
-    old: str, splits: Splits, repo_id: str, num_bytes: dict[str, int], made_with: dict[str, Any],
-    license: str | None,
+    old: str, facts: Mapping[str, Facts], features: datasets.Features, repo_id: str,
+    made_with: dict[str, Any], license: str | None,
 ) -> str:
     """README.md of the dataset.
 
     Args:
         old: The README that stands there now, or "".
-        splits: The rows, as published.
+        facts: Of each split, what is published.
+        features: Of the rows.
         repo_id: "user/name".
-        num_bytes: Of each split the bytes of its images.
         made_with: The options that the rows were built with.
         license: None: what the old card says, or "unknown".
 
@@ -52,7 +98,9 @@ def make_card(
         PublishError: The YAML of the old card cannot be read.
     """
     data, text = read_card(old)
-    rows, named = sum(map(len, splits.values())), repo_id.partition("/")[2]
+    rows = sum(split.num_rows for split in facts.values())
+    num_bytes = sum(split.num_bytes for split in facts.values())
+    named = repo_id.partition("/")[2]
     data["license"] = license or data.get("license") or "unknown"
     data.setdefault("pretty_name", named)
     data.setdefault("task_categories", ["image-classification"])
@@ -60,15 +108,14 @@ def make_card(
     size = next((name for most, name in SIZES.items() if rows < most), "n>100M")
     data["size_categories"] = [size]
     data["configs"] = [{"config_name": "default", "data_files": [
-        {"split": split, "path": f"data/{split}-*"} for split in splits]}]
-    features = next(iter(splits.values())).features
+        {"split": split, "path": f"data/{split}-*"} for split in facts]}]
     data["dataset_info"] = {
         "features": features_yaml(features_json(features)),
-        "splits": [{"name": split, "num_bytes": num_bytes[split], "num_examples": len(ds)}
-                   for split, ds in splits.items()],
-        "download_size": sum(num_bytes.values()), "dataset_size": sum(num_bytes.values()),
+        "splits": [{"name": name, "num_bytes": split.num_bytes, "num_examples": split.num_rows}
+                   for name, split in facts.items()],
+        "download_size": num_bytes, "dataset_size": num_bytes,
     }  # fmt: skip
-    block = "\n".join([MARKS[0], describe(splits, repo_id, made_with), MARKS[1]])
+    block = "\n".join([MARKS[0], describe(facts, features, repo_id, made_with), MARKS[1]])
     front = huggingface_hub.DatasetCardData(**data).to_yaml()
     return f"---\n{front}\n---\n{_with_block(text, block, named)}"
 
@@ -117,47 +164,39 @@ def _feature_yaml(feature: Any) -> dict[str, Any]:
     return {"dtype": "image" if kind == "Image" else feature["dtype"]}
 
 
-def describe(splits: Splits, repo_id: str, made_with: dict[str, Any]) -> str:
+def describe(
+    facts: Mapping[str, Facts], features: datasets.Features, repo_id: str, made_with: dict[str, Any]
+) -> str:
     """The block's text: picture, classes, views, images, how to load it, how it was made."""
-    features = next(iter(splits.values())).features
-    names = features["label"].names
-    counts = {split: [int((_labels(ds) == i).sum()) for i in range(len(names))]
-              for split, ds in splits.items()}  # fmt: skip
+    splits = facts.values()
     lines = [f"![Views of one sample of each class]({PICTURE})", "", "## Samples", "",
-             f"| class | {' | '.join(splits)} |", f"|---|{'---:|' * len(splits)}"]
-    lines += [f"| {name} | {' | '.join(str(n[i]) for n in counts.values())} |"
-              for i, name in enumerate(names)]
-    lines += [f"| all | {' | '.join(str(len(ds)) for ds in splits.values())} |", "", "## Views", ""]
-    views = np.concatenate([index_rows(ds.data.table["images"]).views for ds in splits.values()])
-    few, many = views.min(), views.max()
-    counted = f"{few}" if few == many else f"{few} to {many} (on average {views.mean():.1f})"
-    lines.append(f"{counted} views a sample, {views.sum()} in all. Image columns: "
+             f"| class | {' | '.join(facts)} |", f"|---|{'---:|' * len(facts)}"]
+    lines += [f"| {name} | {' | '.join(str(split.labels[i]) for split in splits)} |"
+              for i, name in enumerate(features["label"].names)]
+    lines += [f"| all | {' | '.join(str(split.num_rows) for split in splits)} |", "",
+              "## Views", ""]  # fmt: skip
+    views = sum((split.views for split in splits), Counter[int]())
+    few, many, total = min(views), max(views), sum(n * times for n, times in views.items())
+    mean = total / views.total()
+    counted = f"{few}" if few == many else f"{few} to {many} (on average {mean:.1f})"
+    lines.append(f"{counted} views a sample, {total} in all. Image columns: "
                  f"{', '.join(f'`{column}`' for column in image_columns(features))}.")
     lines += ["", "| image size | mode | images |", "|---|---|---:|"]
-    kinds = Counter(kind for ds in splits.values() for kind in image_kinds(ds))
-    lines += [f"| {w} x {h} | {mode} | {n} |" for (w, h, mode), n in kinds.most_common(8)]
+    kinds = sum((split.kinds for split in splits), Counter[Kind]())
+    # Of equally many the smaller ones first, so that the order is not that of the shards.
+    common = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    lines += [f"| {w} x {h} | {mode} | {n} |" for (w, h, mode), n in common[:8]]
     if len(kinds) > 8:
-        others = sum(n for _, n in kinds.most_common()[8:])
+        others = sum(n for _, n in common[8:])
         lines.append(f"| {len(kinds) - 8} other kinds | | {others} |")
-    split = next(iter(splits))
     options = json.dumps(made_with, sort_keys=True)
     lines += ["", "## Load it", "", "```python", "from datasets import load_dataset", "",
-              f'ds = load_dataset("{repo_id}", split="{split}")', "```", "",
+              f'ds = load_dataset("{repo_id}", split="{next(iter(facts))}")', "```", "",
               f"Made with multiview-cifar {__version__}, options `{options}`.", ""]
     return "\n".join(lines)
 
 
-def _labels(ds: datasets.Dataset) -> Integers:
-    labels: Integers = ds.data.table["label"].fill_null(-1).to_numpy()
-    return labels
-
-
-def image_kinds(ds: datasets.Dataset) -> Iterator[tuple[int, int, str]]:
-    """(width, height, mode) of every image in `images`, from its first bytes."""
-    return map(image_kind, ImageColumn(ds.data.table, "images").all_bytes())
-
-
-def image_kind(data: bytes) -> tuple[int, int, str]:
+def image_kind(data: bytes) -> Kind:
     """(width, height, mode) of an image; a plain PNG's from its header (PNG 11.2.2)."""
     if data[:8] == PNG_SIGNATURE and data[24:26] in PNG_MODES:
         width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
@@ -171,6 +210,28 @@ def image_kind(data: bytes) -> tuple[int, int, str]:
 
 def contact_sheet(splits: Splits) -> bytes:
     """A PNG of the views of one sample of each class; it changes only where one of these does."""
+    groups = sheet.Groups(next(iter(splits.values())).features, samples_per_class=1)
+    for rows in splits.values():
+        for label, read in sheet.labelled_rows(rows):
+            groups.add(label, read)
+    return picture(groups)
+
+
+def planned_sheet(plan: RowPlan) -> bytes:
+    """As `contact_sheet`, of rows that are planned; those that `on_error` skips make way."""
+    groups = sheet.Groups(plan.features, samples_per_class=1)
+    for split, table in plan.splits.items():
+        labels, root = table["label"].to_numpy(), root_of(split, plan.roots)
+        for label in {*labels.tolist()} - {*groups.by_label}:
+            own = (rows_between(table, i, i + 1) for i in (labels == label).nonzero()[0].tolist())
+            rows = (row for each in own for row in examples(plan.config, samples_of(each), root))
+            if label < sheet.MOST_CLASSES and (row := next(rows, None)) is not None:
+                groups.add(label, lambda row=row: row)  # type: ignore[misc]
+    return picture(groups)
+
+
+def picture(groups: sheet.Groups) -> bytes:
+    """A PNG of the samples of each class, which says nothing of how many there are."""
     buffer = io.BytesIO()
-    sheet.contact_sheet(splits, samples_per_class=1, counts=False).save(buffer, "png")
+    sheet.draw_sheet(groups, sheet.THUMBNAIL, counts=False).save(buffer, "png")
     return buffer.getvalue()

@@ -37,11 +37,10 @@ from multiview_cifar_tools.grouping import group_rows
 from multiview_cifar_tools.image_column import image_columns
 from multiview_cifar_tools.partial import Finished, Partial, partial_export
 from multiview_cifar_tools.readings import check_ids, row_bytes
-from multiview_cifar_tools.shards import features_json
+from multiview_cifar_tools.shards import MAX_SHARD_SIZE, bytes_of, features_json
 from multiview_cifar_tools.sources import Rows, load, open_source, rows_of
 
 CONVERSIONS = ("mode", "image_size", "encoding")
-MAX_SHARD_SIZE = "500MB"
 NEEDED = ("images", "label", "sample_id", "view_names")
 HELP = "write a dataset to files: a folder, or shards of a format"
 DESCRIPTION = """\
@@ -113,19 +112,6 @@ def write(
     with partial_export(root, begun, [*sources]) as partial:
         write_splits(sources, partial, Shards(partial, module, features, pixels, most))
         return conclude(partial, module, begun, features)
-
-
-def bytes_of(size: str | int) -> int:
-    """The bytes of a size such as "500MB"; OptionError where it is none."""
-    try:
-        plain = str(size).isdecimal()
-        number = int(size if plain else datasets.utils.py_utils.convert_file_size_to_int(size))
-    except (ValueError, TypeError, AttributeError):
-        number = 0
-    if number < 1:
-        raise OptionError(f"max_shard_size={size!r} is not right. Expected bytes, or a size such as"
-                          ' "500MB".', "max_shard_size")
-    return number
 
 
 def holds_pixels(module: Any, format: str, pixels: bool) -> bool:

@@ -81,7 +81,7 @@ def start_workers(num_proc: int | None, max_pixels: int) -> Iterator[Any]:
         initargs=(max_pixels, os.getpid()),
     )  # fmt: skip
     try:
-        with _deaf_to_control_c():
+        with deaf_to_control_c():
             workers.submit(os.getpid)
         yield workers
     finally:
@@ -113,7 +113,7 @@ def inspect_all(
 
 
 @contextmanager
-def _deaf_to_control_c() -> Iterator[None]:
+def deaf_to_control_c() -> Iterator[None]:
     """Processes that start here never see a Ctrl-C, which is the parent's affair."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -15,7 +15,8 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import datasets
@@ -33,23 +34,44 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
+from multiview_cifar import OptionError
 from multiview_cifar_tools import build
-from multiview_cifar_tools.card import PICTURE, contact_sheet, make_card
+from multiview_cifar_tools.build_shards import (
+    check_made,
+    in_order,
+    local_source,
+    plan_tasks,
+    run_tasks,
+)
+from multiview_cifar_tools.card import (
+    PICTURE,
+    Facts,
+    contact_sheet,
+    facts_of,
+    make_card,
+    planned_sheet,
+)
+from multiview_cifar_tools.engines import Engine, open_engine
 from multiview_cifar_tools.image_column import Integers
+from multiview_cifar_tools.outputs import Files
+from multiview_cifar_tools.row_plan import plan_source
+from multiview_cifar_tools.shard_work import Made
 from multiview_cifar_tools.shards import (
+    MAX_SHARD_SIZE,
     Held,
     PublishError,
     Shard,
+    bytes_of,
     check_rows,
     digest_rows,
     features_json,
     plan_shards,
     read_shard,
     row_sizes,
+    without_secrets,
     write_shard,
 )
 
-MAX_SHARD_SIZE = "500MB"
 HELP = "build a folder's dataset and publish it on the Hub"
 DESCRIPTION = """\
 Build the dataset of a folder, and publish it on the Hub in one commit. Cut off, it is finished by
@@ -127,30 +149,108 @@ def publish(
     published = hub.read() if hub is not None else {}
     sizes = {name: row_sizes(ds) for name, ds in splits.items()}
     held = hub.read_shards(published, everything=append) if hub is not None else {}
+    features = next(iter(splits.values())).features
     if not overwrite:
-        check_features(splits, held, repo_id)
+        check_features(features, held, repo_id)
     work = (plan_append(splits, held, sizes, most) if append and held
             else plan_all(splits, published, sizes, most))  # fmt: skip
     for line in work.said:
         print(line)
-    num_bytes = {name: int(each.sum()) for name, each in sizes.items()}
+    facts = {name: facts_of(ds) for name, ds in splits.items()}
     card = {
-        "README.md": make_card(hub.read_text("README.md", published) if hub else "", splits,
-                               repo_id, num_bytes, dict(made_with or {}), license).encode(),
+        "README.md": make_card(hub.read_text("README.md", published) if hub else "", facts,
+                               features, repo_id, dict(made_with or {}), license).encode(),
         PICTURE: contact_sheet(splits),
     }  # fmt: skip
     if dry_run is not None:
         return leave_files(splits, work, sizes, card, os.fspath(dry_run))
     assert hub is not None
     with tempfile.TemporaryDirectory(prefix="multiview-cifar-") as folder:
-        additions = list(hub.send(splits, work.shards, sizes, published, folder))
-        pages = [CommitOperationAdd(path, data) for path, data in card.items()]
-        additions += [page for page in pages if not is_same(published.get(page.path_in_repo), page)]
-        if not additions and not work.stale:
-            print(f"{repo_id} holds all of this already: nothing to publish")
-            return hub.url
-        title = "Add samples" if append and held else "Publish the dataset"
-        return hub.commit(additions, work.stale, title)
+        additions = [*hub.send(splits, work.shards, sizes, published, folder)]
+    return hub.conclude(additions, work.stale, card, published, append=bool(append and held))
+
+
+def publish_source(
+    source: str,
+    repo_id: str,
+    *,
+    engine: Engine,
+    private: bool = False,
+    revision: str | None = None,
+    create_pr: bool = False,
+    max_shard_size: str | int = MAX_SHARD_SIZE,
+    overwrite: bool = False,
+    license: str | None = None,
+    dry_run: str | os.PathLike[str] | None = None,
+    token: str | None = None,
+    cache_dir: str | None = None,
+    **options: Any,
+) -> str:
+    """Publish a source's rows, each shard from where it is made: nothing is built here first.
+
+    The shards are those of `publish` where the images are the files' own and none is skipped: else
+    `max_shard_size` counts the bytes before they are converted, or skipped.
+
+    Args:
+        source: A folder, an archive of it, or the URL of either; "shapes", "cifar10", "cifar100".
+        engine: See `engines.open_engine`. All its machines have to see the source, and the Hub.
+        repo_id, private, revision, create_pr, max_shard_size, overwrite, license, dry_run, token:
+            As for `publish`.
+        cache_dir: For downloads.
+        **options: The fields of `MultiviewCifarConfig`.
+
+    Returns:
+        As `publish`.
+
+    Raises:
+        OptionError, LayoutError, ImageError, ArchiveError: By what is wrong with the source.
+        PublishError, OutputError: As `publish`.
+        EngineError: A machine is not fit, or ended too often.
+    """
+    check_name(repo_id)
+    most = bytes_of(max_shard_size)
+    hub = None if dry_run else Repository(repo_id, revision, create_pr, token)
+    published: dict[str, RepoFile] = {}
+    held: dict[str, Held] = {}
+    if hub is not None:
+        hub.create(private)
+        published = hub.read()
+        held = hub.read_shards(published, everything=False)
+    engine.check(local_source(source), most)
+    plan = plan_source(source, engine, cache_dir=cache_dir, **options)
+    if not overwrite:
+        check_features(plan.features, held, repo_id)
+    files = Files(os.fspath(dry_run)) if dry_run else None
+    shards = [*run_tasks(engine, plan_tasks(
+        plan, lambda name: files or HubOutput(hub, published.get(name)), most, facts=True), plan)]
+    check_made(plan, shards)
+    shards = in_order(shards)
+    facts = {split: Facts() for split in plan.splits}
+    for shard in shards:
+        facts[shard.split].add(shard.facts or Facts())
+    card = {
+        "README.md": make_card(hub.read_text("README.md", published) if hub else "", facts,
+                               plan.features, repo_id, without_secrets(options), license).encode(),
+        PICTURE: planned_sheet(plan),
+    }  # fmt: skip
+    if files is not None:
+        return leave_card(files, shards, card)
+    assert hub is not None
+    names = {shard.name for shard in shards}
+    stale = [path for path in published if is_data(path) and path not in names]
+    additions = [shard.receipt for shard in shards if shard.receipt is not None]
+    return hub.conclude(additions, stale, card, published)
+
+
+def leave_card(files: Files, shards: Iterable[Made], card: Mapping[str, bytes]) -> str:
+    """Put the card beside shards that are in a folder, and print what is there."""
+    for shard in shards:
+        print(f"{shard.num_bytes:12,} bytes  {shard.name} ({shard.num_rows} samples)")
+    for name, data in card.items():
+        files.write(name, data)
+        print(f"{len(data):12,} bytes  {name}")
+    files.remove_work()
+    return files.place
 
 
 def check_name(repo_id: str) -> None:
@@ -166,21 +266,11 @@ def check_name(repo_id: str) -> None:
                            "letters, digits, -, _ and .", repo_id)
 
 
-def bytes_of(size: str | int) -> int:
-    """The bytes of a size such as "500MB"; PublishError where it is none."""
-    try:
-        number = int(datasets.utils.py_utils.convert_file_size_to_int(size))
-    except (ValueError, TypeError):
-        number = 0
-    if number < 1:
-        raise PublishError(f"max_shard_size={size!r} is not right. Expected bytes, or a size such "
-                           'as "500MB".', "max_shard_size")
-    return number
-
-
-def check_features(splits: datasets.DatasetDict, held: dict[str, Held], repo_id: str) -> None:
+def check_features(
+    features: datasets.Features, held: dict[str, Held], repo_id: str
+) -> None:
     """PublishError where what is published has other features."""
-    ours = features_json(next(iter(splits.values())).features)
+    ours = features_json(features)
     for path, shard in held.items():
         names = [n for n in {**shard.features, **ours} if shard.features.get(n) != ours.get(n)]
         if names:
@@ -278,7 +368,8 @@ class Repository:
     def __init__(
         self, repo_id: str, revision: str | None, create_pr: bool, token: str | None
     ) -> None:
-        self.api = HfApi(token=token)
+        # Said outright, since other machines send shards too.
+        self.api = HfApi(huggingface_hub.constants.ENDPOINT, token or huggingface_hub.get_token())
         self.repo_id, self.revision, self.create_pr = repo_id, revision or "main", create_pr
         self.where: dict[str, Any] = {"repo_id": repo_id, "repo_type": "dataset"}
         self.url = f"{self.api.endpoint}/datasets/{repo_id}"
@@ -345,17 +436,35 @@ class Repository:
             for shard in shards:
                 path = os.path.join(folder, os.path.basename(shard.path))
                 write_shard(splits[shard.split], shard, sizes[shard.split], path)
-                addition = CommitOperationAdd(shard.path, path)
-                if is_same(published.get(shard.path), addition):
-                    os.remove(path)
-                else:
-                    self._try(self.api.preupload_lfs_files, self.repo_id, [addition],
-                              repo_type="dataset", revision=self.revision,
-                              create_pr=self.create_pr)  # fmt: skip
-                    if addition.path_or_fileobj != path:  # else it goes with the commit
-                        os.remove(path)
+                addition = self.put(path, shard.path, published.get(shard.path))
+                os.remove(path)
+                if addition is not None:
                     yield addition
                 bar.update()
+
+    def put(self, path: str, name: str, there: RepoFile | None) -> CommitOperationAdd | None:
+        """Send a file, unless it is there; what is to be committed, which needs it no more."""
+        addition = CommitOperationAdd(name, path)
+        if is_same(there, addition):
+            return None
+        self._try(self.api.preupload_lfs_files, self.repo_id, [addition], repo_type="dataset",
+                  revision=self.revision, create_pr=self.create_pr)  # fmt: skip
+        if addition.path_or_fileobj == path:  # small enough to go with the commit
+            with open(path, "rb") as file:
+                addition.path_or_fileobj = file.read()
+        return addition
+
+    def conclude(
+        self, additions: list[CommitOperationAdd], stale: list[str], card: Mapping[str, bytes],
+        published: Mapping[str, RepoFile], append: bool = False,
+    ) -> str:
+        """Make shards and card visible, in one commit; the address of it or of the pull request."""
+        pages = [CommitOperationAdd(path, data) for path, data in card.items()]
+        additions += [page for page in pages if not is_same(published.get(page.path_in_repo), page)]
+        if not additions and not stale:
+            print(f"{self.repo_id} holds all of this already: nothing to publish")
+            return self.url
+        return self.commit(additions, stale, "Add samples" if append else "Publish the dataset")
 
     def commit(
         self, additions: list[CommitOperationAdd], stale: list[str], title: str
@@ -418,6 +527,29 @@ class Repository:
                 "published: run the same command again, and only what is missing is sent.")
 
 
+class HubOutput:
+    """An Output that sends shards to a repository, where they wait for the commit.
+
+    Args:
+        hub: The repository.
+        there: The file that a shard would replace, or None.
+    """
+
+    def __init__(self, hub: Repository | None, there: RepoFile | None) -> None:
+        self.hub, self.there = hub, there
+
+    @contextmanager
+    def folder(self) -> Iterator[str]:
+        """As an Output."""
+        with tempfile.TemporaryDirectory(prefix="multiview-cifar-") as folder:
+            yield folder
+
+    def put(self, path: str, name: str) -> CommitOperationAdd | None:
+        """As an Output; returns what is to be committed."""
+        assert self.hub is not None
+        return self.hub.put(path, name, self.there)
+
+
 def is_same(there: Any, addition: CommitOperationAdd) -> bool:
     """Whether a file of the repository has the bytes of this one."""
     if not isinstance(there, RepoFile):
@@ -474,18 +606,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--license", metavar="NAME", help='such as "cc-by-4.0"')
     parser.add_argument("--dry-run", metavar="FOLDER",
                         help="leave the files in this folder instead")  # fmt: skip
+    build.add_engine(parser)
     build.add_all_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Build, then publish."""
+    """Build and publish; an appendix is compared with what is published, so it is built first."""
+    where = {"private": args.private, "revision": args.revision, "create_pr": args.create_pr,
+             "max_shard_size": args.max_shard_size, "overwrite": args.overwrite,
+             "license": args.license, "dry_run": args.dry_run}  # fmt: skip
     check_name(args.repo_id)
+    if not args.append:
+        with open_engine(args.engine, num_proc=args.num_proc, address=args.address) as engine:
+            print(publish_source(args.source, args.repo_id, engine=engine, cache_dir=args.cache_dir,
+                                 **where, **build.given_options(args)))  # fmt: skip
+        return
+    if args.engine != "local":
+        raise OptionError("--append compares with what is published, which one process does. "
+                          "Expected it with the engine local.", "engine")  # fmt: skip
     builder = build.make_builder(args)
     builder.download_and_prepare(num_proc=args.num_proc)
-    where = publish(
-        builder.as_dataset(), args.repo_id, private=args.private, revision=args.revision,
-        create_pr=args.create_pr, max_shard_size=args.max_shard_size, append=args.append,
-        overwrite=args.overwrite, license=args.license, dry_run=args.dry_run,
-        made_with=build.without_secrets(build.given_options(args)),
-    )  # fmt: skip
-    print(where)
+    print(publish(builder.as_dataset(), args.repo_id, append=True, **where,
+                  made_with=without_secrets(build.given_options(args))))  # fmt: skip

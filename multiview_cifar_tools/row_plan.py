@@ -12,6 +12,7 @@ A split's table has the columns
     view_names     list of strings, None where a view is missing
     view_labels    list of int32, where the layout has them
     nbytes         int64, of the row's images: of their files, or of their pixels where resized
+    stamp          int64, changes when a file of the row does; of a folder planned in parts alone
     paths          struct, for each image column a list of strings
     metadata       struct, for each column of metadata its value, where there are any
     view_metadata  struct, for each column of metadata of views a list, where there are any
@@ -330,7 +331,17 @@ def _fill(
         firsts.setdefault((split, key[0]), (key, sample))
         splits[split].append(sample)
     part.firsts = dict(firsts.values())
-    part.tables = {split: table_of(own, ["images"], {}) for split, own in splits.items()}
+    part.tables = {split: table_of(own, ["images"], {}).append_column(
+        "stamp", pa.array(stamps_of(tree, own), pa.int64())) for split, own in splits.items()}
+
+
+def stamps_of(tree: Tree, samples: Sequence[Sample]) -> Iterator[int]:
+    """Of each sample a number that changes with size, mtime or ctime of its files."""
+    stats = {f"{folder}/{name}": hash((size, mtime, ctime))
+             for folder, _, files in map(marshal.loads, tree.listings)
+             for name, size, mtime, ctime in files}  # fmt: skip
+    for sample in samples:
+        yield hash(tuple(map(stats.get, filter(None, sample.paths[0]))))
 
 
 # --- the parts together ---------------------------------------------------------------------------

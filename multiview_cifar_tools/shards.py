@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import datasets
@@ -19,12 +19,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from multiview_cifar import MultiviewError
+from multiview_cifar import MultiviewError, OptionError
 from multiview_cifar_tools.image_column import Integers, image_columns, index_rows
 
 DIGESTS = b"multiview_cifar.digests"  # DIGEST_BYTES a row, one behind the other, in hexadecimal
 DIGEST_BYTES = 16
 ROW_GROUP_BYTES = 100 << 20  # what the Hub's viewer still reads is 300 MB
+MAX_SHARD_SIZE = "500MB"
+SECRET = {"storage_options"}  # may hold keys, so neither a card nor a printed line shows them
 
 
 class PublishError(MultiviewError):
@@ -37,6 +39,11 @@ class Shard(NamedTuple):
     path: str  # in the repository, such as "data/train-00000.parquet"
     split: str
     rows: Integers
+
+
+def without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that may be shown and published."""
+    return {name: value for name, value in options.items() if name not in SECRET}
 
 
 def as_sequences(info: Any) -> Any:
@@ -101,6 +108,19 @@ def row_sizes(dataset: datasets.Dataset) -> Integers:
         ends = np.concatenate([[0], np.cumsum(np.maximum(index.length, 0))])
         total += ends[index.first + index.views] - ends[index.first]
     return total
+
+
+def bytes_of(size: str | int) -> int:
+    """The bytes of a size such as "500MB"; OptionError where it is none."""
+    try:
+        plain = str(size).isdecimal()
+        number = int(size if plain else datasets.utils.py_utils.convert_file_size_to_int(size))
+    except (ValueError, TypeError, AttributeError):
+        number = 0
+    if number < 1:
+        raise OptionError(f"max_shard_size={size!r} is not right. Expected bytes, or a size such as"
+                          ' "500MB".', "max_shard_size")
+    return number
 
 
 def cut_by_bytes(sizes: Integers, most: int) -> list[slice]:

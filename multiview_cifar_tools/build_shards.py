@@ -1,0 +1,339 @@
+"""Build Parquet shards of a source with any engine: the same bytes from one process or a cluster.
+
+    with open_engine("ray", address="auto") as engine:
+        build_shards("photos", "s3://bucket/photos", engine=engine)
+
+The plan says which samples each shard holds; `shard_work.make_shard` makes one, wherever it runs.
+Until all shards are there, a folder beside them notes what is begun and what is finished, so that
+the same call goes on after any break; then the manifest appears, last, and the folder goes.
+
+    photos/data/train-00000.parquet        a shard
+    photos/.multiview_cifar/begun.json     while it is built: what must be the same to go on
+    photos/.multiview_cifar/done/...       a note for each finished shard
+    photos/multiview_cifar.json            in the end: features, and rows, bytes, SHA-256 a shard
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import datasets
+import pyarrow as pa
+
+from multiview_cifar import ImageError, MultiviewError, check_unchanged, root_of
+from multiview_cifar_tools import __version__, build
+from multiview_cifar_tools.console import print_table
+from multiview_cifar_tools.engines import Engine
+from multiview_cifar_tools.formats import MANIFEST
+from multiview_cifar_tools.nodes import code_digest, local_paths
+from multiview_cifar_tools.outputs import WORK, Files, Output, OutputError
+from multiview_cifar_tools.readings import text_digest
+from multiview_cifar_tools.row_plan import RowPlan, plan_source, rows_between
+from multiview_cifar_tools.shard_work import STAGES, Made, Task, make_shard
+from multiview_cifar_tools.shards import (
+    MAX_SHARD_SIZE,
+    bytes_of,
+    cut_by_bytes,
+    features_json,
+    without_secrets,
+)
+
+BEGUN, DONE = f"{WORK}/begun.json", f"{WORK}/done"
+SLOWEST, MOST_SKIPPED = 5, 20  # shards and lines that a report shows
+
+
+@dataclass
+class Report:
+    """What was done, for `print_report`.
+
+    Attributes:
+        shards: All of them that have rows, in the order of their names.
+        seconds: From beginning to end.
+        planning: Of these, until the plan was made.
+        resumed: How many shards were finished before.
+    """
+
+    shards: list[Made]
+    seconds: float
+    planning: float
+    resumed: int
+
+
+def build_shards(
+    source: str | None, output: str, *, engine: Engine, max_shard_size: str | int = MAX_SHARD_SIZE,
+    output_options: Mapping[str, Any] | None = None, cache_dir: str | None = None, **options: Any,
+) -> Report:
+    """Build a source's rows to Parquet shards.
+
+    Broken off anywhere, the same call goes on from the finished shards; once all are there, it does
+    nothing.
+
+    Args:
+        source: A folder, an archive of it, or the URL of either; "shapes", "cifar10", "cifar100".
+        output: A folder, or the URL of one that fsspec writes; empty, or begun by the same call.
+        engine: See `open_engine`. All its machines have to see `source` and `output`.
+        max_shard_size: The most bytes of a shard's images before they are converted, such as
+            "500MB"; one sample more where it is larger.
+        output_options: Of the file system of `output`, as fsspec takes them.
+        cache_dir: For downloads.
+        **options: The fields of `MultiviewCifarConfig`.
+
+    Raises:
+        OptionError, LayoutError, ImageError, ArchiveError: By what is wrong with the source.
+        OutputError: The output holds something else, or cannot be written.
+        EngineError: A machine is not fit, or ended too often.
+    """
+    began, most = time.perf_counter(), bytes_of(max_shard_size)
+    files = Files(output, output_options)
+    notes = Notes(files)
+    notes.make()
+    try:
+        engine.check([*local_source(source), *local_paths([files.place])], most)
+        plan = plan_source(source, engine, cache_dir=cache_dir, **options)
+    except MultiviewError:
+        notes.take_back()
+        raise
+    planned = time.perf_counter() - began
+    before = notes.go_on(begun_with(plan, most), plan.fingerprint)
+    shards = [*before.values()]
+    if not notes.concluded:
+        shards = []
+        left = not_finished(plan_tasks(plan, lambda name: files, most), before, shards)
+        for shard in run_tasks(engine, left, plan, [*before.values()]):
+            notes.add(shard)
+            shards.append(shard)
+        check_made(plan, shards)
+        conclude(plan, files, notes, shards, without_secrets(options))
+    resumed = sum(before.get(shard.name) is shard for shard in shards)
+    return Report(in_order(shards), time.perf_counter() - began, planned, resumed)
+
+
+def not_finished(
+    tasks: Iterable[Task], before: Mapping[str, Made], finished: list[Made]
+) -> Iterator[Task]:
+    """The tasks whose shards are not there; those that are go to `finished`."""
+    for task in tasks:
+        shard = before.get(task.name)
+        if shard and shard.key == task.key:
+            finished.append(shard)
+        else:
+            yield task
+
+
+def local_source(source: str | None) -> list[str]:
+    """The path of a source that is neither a config nor a URL."""
+    return local_paths([source]) if source and source not in build.CONFIGS else []
+
+
+# --- the work -------------------------------------------------------------------------------------
+
+
+def plan_tasks(
+    plan: RowPlan, output: Callable[[str], Output], most: int, facts: bool = False
+) -> Iterator[Task]:
+    """A Task for each shard of at most so many bytes of images.
+
+    Args:
+        plan: Of all rows.
+        output: Gives the Output of a shard by its name.
+        most: Bytes of a shard, or one sample more where it is larger.
+        facts: As of Task.
+    """
+    for split, table in plan.splits.items():
+        root = root_of(split, plan.roots)
+        for i, cut in enumerate(cut_by_bytes(table["nbytes"].to_numpy(), most)):
+            name = f"data/{split}-{i:05d}.parquet"
+            rows = rows_between(table, cut.start, cut.stop)
+            yield Task(name, split, key_of(rows), rows, root, plan.config, plan.features,
+                       output(name), facts)  # fmt: skip
+
+
+def key_of(rows: pa.Table) -> str:
+    """The key of a Task. Not taken where it is done: what was pickled may be padded otherwise."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    return hashlib.blake2b(sink.getvalue(), digest_size=16).hexdigest()
+
+
+def run_tasks(
+    engine: Engine, tasks: Iterable[Task], plan: RowPlan, finished: Sequence[Made] = ()
+) -> Iterator[Made]:
+    """Make shards, in any order, under a progress bar of samples, shards and bytes."""
+    total = sum(len(table) for table in plan.splits.values())
+    shards, num_bytes = len(finished), 0
+    done = sum(shard.num_rows for shard in finished)
+    with datasets.utils.tqdm(
+        total=total, initial=done, unit=" samples", desc="Building shards"
+    ) as bar:
+        for shard in engine.run(make_shard, ((task,) for task in tasks)):
+            shards, num_bytes = shards + 1, num_bytes + shard.num_bytes
+            bar.update(shard.num_rows)
+            bar.set_postfix_str(f"{shards} shards, {num_bytes / 1e6:,.0f} MB", refresh=False)
+            yield shard
+
+
+def check_made(plan: RowPlan, shards: Sequence[Made]) -> None:
+    """ImageError where no row of a split is left, ArchiveError where the source has changed."""
+    for split in plan.splits:
+        if not any(shard.num_rows for shard in shards if shard.split == split):
+            raise ImageError(f"The split {split!r} has no row left. Expected one or more: "
+                             f"on_error skipped all of them.", split)  # fmt: skip
+    for root in plan.roots:
+        check_unchanged(root)
+
+
+def in_order(shards: Iterable[Made]) -> list[Made]:
+    """Those that have rows, by split and number, in the order of names."""
+    return sorted((shard for shard in shards if shard.num_rows), key=lambda shard: shard.name)
+
+
+def conclude(
+    plan: RowPlan, files: Files, notes: Notes, shards: Sequence[Made], options: Mapping[str, Any]
+) -> None:
+    """Write the manifest, which makes all of it a dataset, and remove the notes."""
+    manifest: dict[str, Any] = {
+        "format": "parquet", "pixels": False, "features": features_json(plan.features),
+        "splits": {}, "options": dict(options), "version": __version__, "begun": notes.begun,
+        "source": plan.fingerprint,
+    }  # fmt: skip
+    for split in plan.splits:
+        own = in_order(shard for shard in shards if shard.split == split)
+        manifest["splits"][split] = {
+            "num_rows": sum(shard.num_rows for shard in own),
+            "shards": [{"path": shard.name, "num_rows": shard.num_rows,
+                        "num_bytes": shard.num_bytes, "sha256": shard.sha256} for shard in own],
+        }  # fmt: skip
+    made = {shard.name for shard in shards if shard.num_rows}
+    files.remove([name for name in files.sizes() if name.startswith("data/") and name not in made])
+    files.write(MANIFEST, json.dumps(manifest, indent=1).encode())
+    files.remove_work()
+
+
+# --- what is finished -----------------------------------------------------------------------------
+
+
+def begun_with(plan: RowPlan, most: int) -> dict[str, Any]:
+    """What has to be the same when a build goes on, since the bytes of all shards depend on it.
+
+    Where rows have stamps, that is not the whole source: a file that was mended concerns one shard.
+    """
+    options = {each.name: getattr(plan.config, each.name) for each in fields(plan.config)}
+    stamped = all("stamp" in table.column_names for table in plan.splits.values())
+    what = text_digest(repr(options), json.dumps(features_json(plan.features)))
+    return {"plan": what if stamped else plan.fingerprint, "max_shard_size": most,
+            "code": code_digest()}  # fmt: skip
+
+
+class Notes:
+    """What is begun in an output, and which shards are finished.
+
+    Attributes:
+        begun: What has to be the same to go on.
+        concluded: Whether all of it is there already.
+    """
+
+    def __init__(self, files: Files) -> None:
+        self.files, self.begun, self.concluded = files, dict[str, Any](), False
+
+    def make(self) -> None:
+        """Have the place, and nothing else in it. OutputError where it is taken."""
+        if self.files.read(MANIFEST) is None and self.files.read(BEGUN) is None:
+            if taken := next(iter(self.files.sizes()), None):
+                raise OutputError(f"{self.files.place} holds {taken}. Expected a place of its own: "
+                                  "name another, or empty it.", self.files.place)
+            self.files.write(BEGUN, b"{}")
+
+    def take_back(self) -> None:
+        """Leave nothing where nothing has begun."""
+        if self.files.read(BEGUN) == b"{}":
+            self.files.remove_work()
+
+    def go_on(self, begun: dict[str, Any], source: str) -> dict[str, Made]:
+        """The shards that are finished, by name; all of them where the manifest is there.
+
+        OutputError where something else was begun or built, or a finished shard is not what it was.
+        """
+        self.begun = begun
+        manifest = self.files.read(MANIFEST)
+        if manifest is not None:
+            said, self.concluded = self._json(MANIFEST, manifest), True
+            self._compare({**(said.get("begun") or {}), "source": said.get("source")},
+                          {**begun, "source": source})  # fmt: skip
+            return self._checked(
+                Made(shard["path"], split, "", shard["num_rows"], shard["num_bytes"],
+                     shard["sha256"], {}, [])
+                for split, own in said["splits"].items() for shard in own["shards"])
+        before = self._json(BEGUN, self.files.read(BEGUN) or b"{}")
+        if before:
+            self._compare(before, begun)
+        else:
+            self.files.write(BEGUN, json.dumps(begun).encode())
+        names = [name for name in self.files.sizes() if name.startswith(f"{DONE}/")]
+        found = (self._json(name, self.files.read(name) or b"{}") for name in names)
+        return self._checked(Made(**note) for note in found)
+
+    def add(self, shard: Made) -> None:
+        """Note that a shard is finished."""
+        note = shard._asdict() | {"facts": None, "receipt": None}
+        self.files.write(f"{DONE}/{posixpath.basename(shard.name)}.json", json.dumps(note).encode())
+
+    def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        now = json.loads(json.dumps(now))
+        if names := [name for name in now if before.get(name) != now[name]]:
+            what = {"plan": "source or other options", "source": "state of the source",
+                    "code": "code or packages"}.get(names[0], names[0])  # fmt: skip
+            raise OutputError(f"{self.files.place} was begun with another {what}. Expected the "
+                              "same to go on: name another place, or empty it to begin anew.",
+                              self.files.place)
+
+    def _checked(self, shards: Iterable[Made]) -> dict[str, Made]:
+        there, good = self.files.sizes(), {shard.name: shard for shard in shards}
+        for shard in good.values():
+            found = there.get(shard.name, 0)
+            if found != shard.num_bytes:
+                raise OutputError(f"{shard.name} in {self.files.place} has {found} bytes. Expected "
+                                  f"{shard.num_bytes}, as when it was finished: empty the place to "
+                                  "begin anew.", shard.name)
+        return good
+
+    def _json(self, name: str, data: bytes) -> dict[str, Any]:
+        try:
+            said: dict[str, Any] = json.loads(data)
+            return said | {}
+        except (ValueError, TypeError):
+            raise OutputError(f"{name} in {self.files.place} is damaged. Expected it as it was "
+                              "written: empty the place to begin anew.", name) from None
+
+
+# --- the report -----------------------------------------------------------------------------------
+
+
+def print_report(report: Report) -> None:
+    """Print what was done: splits, time a stage, the slowest shards, what was skipped."""
+    splits = dict.fromkeys(shard.split for shard in report.shards)
+    print_table("Shards", ["split", "shards", "samples", "MB"], [
+        [split, len(own), sum(s.num_rows for s in own),
+         round(sum(s.num_bytes for s in own) / 1e6, 1)]
+        for split in splits for own in [[s for s in report.shards if s.split == split]]])
+    made = [shard for shard in report.shards if shard.seconds]
+    if report.resumed:
+        print(f"{report.resumed} of these shards were finished before\n")
+    spent = {stage: sum(shard.seconds[stage] for shard in made) for stage in STAGES}
+    print_table("Time", ["stage", "seconds"], [
+        ["plan", round(report.planning, 2)],
+        *([f"{stage}, of all processes", round(seconds, 2)] for stage, seconds in spent.items()),
+        ["from beginning to end", round(report.seconds, 2)]])
+    slow = sorted(made, key=lambda shard: -sum(shard.seconds.values()))[:SLOWEST]
+    print_table("Slowest shards", ["shard", "samples", "seconds"], [
+        [shard.name, shard.num_rows, round(sum(shard.seconds.values()), 2)] for shard in slow])
+    skipped = [[line] for shard in report.shards for line in shard.skipped]
+    print_table("Skipped", ["file, and why"], skipped[:MOST_SKIPPED])
+    if more := len(skipped) - MOST_SKIPPED:
+        print(f"and {more:,} more\n" * (more > 0), end="")

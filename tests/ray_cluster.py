@@ -1,0 +1,94 @@
+"""A Ray cluster on loopback for the tests: each node is a raylet of its own, which can be lost.
+
+    with ray_cluster.serve(nodes=3) as cluster:
+        subprocess.run([..., "--engine", "ray", "--address", cluster.address])
+        cluster.remove_node(cluster.worker_nodes.pop())
+
+Its processes are those of any cluster: drivers connect to them over TCP.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+# Not 127.0.0.1, for which Ray's drivers take the machine's address to the world.
+HOST = "127.0.0.2"
+ONE = {"num_cpus": 1, "node_ip_address": HOST, "object_store_memory": 100 << 20}
+
+
+@contextlib.contextmanager
+def serve(nodes=1):
+    """A cluster of so many nodes of one CPU."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **ONE})
+    try:
+        for _ in range(nodes - 1):
+            cluster.add_node(**ONE)
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+@contextlib.contextmanager
+def one_more(cluster, **environment):
+    """Another node, whose processes have this environment."""
+    node = cluster.add_node(**ONE, env_vars={**os.environ, **environment})
+    try:
+        yield node
+    finally:
+        if node in cluster.list_all_nodes():
+            cluster.remove_node(node, allow_graceful=False)
+
+
+@contextlib.contextmanager
+def blind_node(cluster, folder):
+    """Another node, to which this folder is empty."""
+    start = ["unshare", "--mount", "bash", "-c", 'mount -t tmpfs none "$0" && exec "$@"', folder,
+             sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1",
+             f"--address={cluster.address}", f"--node-ip-address={HOST}",
+             f"--object-store-memory={ONE['object_store_memory']}"]  # fmt: skip
+    alive = len(cluster.global_state.node_table())
+    with subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        try:
+            end = time.monotonic() + 60
+            while len(cluster.global_state.node_table()) == alive:
+                assert process.poll() is None, process.stdout.read()
+                assert time.monotonic() < end
+                time.sleep(0.1)
+            yield
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def busy_workers(title):
+    """The PIDs of processes that are called so."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if title.encode() in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+    return found
+
+
+def one_busy_worker(title="ray::make_shard", seconds=60):
+    """The PID of one that makes a shard, once there is one."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := busy_workers(title):
+            return found[0]
+        time.sleep(0.02)
+    raise AssertionError(f"no worker made a shard within {seconds} s")
+
+
+def pause(pid, seconds):
+    """Stop a process for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGCONT)

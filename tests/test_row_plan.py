@@ -1,5 +1,6 @@
 """Plans as columns: the rows, errors and ignored paths of the builder, whatever the route."""
 
+import marshal
 import os
 import pickle
 import shutil
@@ -10,13 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from multiview_cifar import MultiviewCifar, MultiviewError, root_of
+from multiview_cifar import MultiviewCifar, MultiviewCifarConfig, MultiviewError, Tree, root_of
 from multiview_cifar_tools.row_plan import (
     examples,
+    plan_part,
     plan_source,
     plan_tree,
     rows_between,
     samples_of,
+    table_of,
 )
 from multiview_cifar_tools.sources import stream_rows
 from test_archives import write_archive
@@ -24,7 +27,7 @@ from test_cifar import make_folder  # noqa: F401 - a fixture
 from test_plan import WHOLE, within
 
 some = settings(
-    max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
 
 
@@ -66,17 +69,12 @@ def write_tree(folder, paths):
             file.write_bytes(os.fsencode(path))  # so that sizes differ
 
 
-def check_same(paths, options, in_parts=True):
+def check_same(paths, options):
+    """In parts the same rows or error as in the builder, which it gives."""
     with tempfile.TemporaryDirectory() as folder:
         write_tree(folder, paths)
         expected = outcome(lambda: by_builder(folder, options))
-        found = outcome(lambda: plan_tree(folder, Backwards(), options))
-        if in_parts:
-            found = found if found is None or type(found) is tuple else planned(found)
-            assert found == expected
-        else:
-            assert found is None
-            assert outcome(lambda: planned(plan_source(folder, Backwards(), **options))) == expected
+        assert outcome(lambda: planned(plan_tree(folder, Backwards(), options))) == expected
     return expected
 
 
@@ -324,3 +322,46 @@ def test_bytes(make_tree):
         for sample in samples_of(plain)]  # fmt: skip
     (resized,) = plan_source(tree, Backwards(), image_size=(3, 5)).splits.values()
     assert resized["nbytes"].to_pylist() == [2 * 3 * 5 * 3] * 4
+
+
+def test_a_file_takes_less_than_150_bytes():
+    tree, views = Tree("/photos"), [(f"view_{view}.png", 2400, 0, 0) for view in range(4)]
+    tree.listings = [marshal.dumps((f"cat/{i:032x}", [], views), 2) for i in range(2500)]
+    part = plan_part(0, tree, "{label}/{sample}/{view}", MultiviewCifarConfig(data_dir="/photos"))
+    assert part.error is None
+    assert part.tables["train"].get_total_buffer_size() / 10_000 < 150
+
+
+def test_a_few_rows_are_sent_as_a_few(make_tree):
+    samples = samples_of(plan_source(make_tree(*WHOLE), Backwards()).splits["train"])
+    table = table_of(samples * 500, ["images"], {})
+    few = rows_between(table, 1000, 1003)
+    assert few.equals(table.slice(1000, 3))
+    assert len(pickle.dumps(few)) < 5_000 < 100_000 < len(pickle.dumps(table.slice(1000, 3)))
+
+
+def test_many_small_parts_make_few_chunks(make_tree):
+    tree = make_tree(*(f"{label}/1/a.png" for label in range(100)))
+    (table,) = plan_source(tree, Backwards()).splits.values()
+    assert table["paths"].num_chunks == 1
+    assert [row["sample_id"] for row in table.to_pylist()] == [f"{i}/1" for i in range(100)]
+
+
+def test_the_fingerprint_follows_files_and_options(make_tree):
+    tree, seen = make_tree(*WHOLE), set()
+
+    def look(**options):
+        seen.add(plan_source(tree, Backwards(), **options).fingerprint)
+        return len(seen)
+
+    assert look() == look() == 1
+    assert look(seed=1) == 2
+    assert look(class_names=["cat", "dog"]) == 3
+    assert look(class_names=["dog", "cat"]) == 4
+    assert look(storage_options={"key": "secret"}) == 4
+    (tree / WHOLE[0]).write_bytes(b"other")
+    assert look() == 5
+    (tree / "notes.txt").write_text("at the top")
+    assert look() == 6
+    (tree / "metadata.csv").write_text(METADATA)
+    assert look() == 7

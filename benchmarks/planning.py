@@ -1,6 +1,6 @@
 """How long a plan of a million files and more takes, and how much memory, in parts.
 
-    python benchmarks/planning.py                # all parts, some three minutes
+    python benchmarks/planning.py                # all parts, some five minutes
     python benchmarks/planning.py million -n 5
 
 Listings are synthetic, made where a folder would be listed: 1,000 files a class, four views a
@@ -144,7 +144,7 @@ def show(title: str, runs: list[Figures], files: int) -> Figures:
 
 
 def part_million(place: Path, n: int) -> None:
-    """1,000 classes of 1,000 files, 26 characters a path; 1 and 2 processes take turns."""
+    """1,000 classes of 1,000 files, 28 characters a path; 1 and 2 processes take turns."""
     print("\n1,000,000 files")
     runs: dict[int, list[Figures]] = {1: [], 2: []}
     for _ in range(n):

@@ -315,10 +315,10 @@ def _fill(
         part.shown = [images[0], min(images, key=lambda image: image[0].count("/"))]
     part.step = MATCH
     samples, nbytes = match_images(images, tree, {"images": template})
-    part.step = CHECK
+    part.num_samples, part.step = len(samples), CHECK
     if is_whole:
         check_folders(folders, tree, [template], samples, config.on_error == "skip_sample")
-    part.num_samples, part.views = len(samples), view_keys_of(samples, template.fields, config)
+    part.views = view_keys_of(samples, template.fields, config)
     if "view_label" in template.fields:
         keys = part.views.union(config.view_names or ())
         part.view_labels = [*{key.partition("/")[0] for key in keys}]
@@ -442,11 +442,11 @@ def join_parts(parts: Sequence[Part], layout: str, config: MultiviewCifarConfig)
     LayoutError or OptionError where a part could not be planned, or they do not fit an option.
     """
     raise_first(parts, MATCH)
-    full = sorted((part for part in parts if part.num_samples),
-                  key=lambda part: natural_key(part.label))  # fmt: skip
-    if not full:
+    if not any(part.num_samples for part in parts):
         raise no_samples(tree_of(parts, config, False), config)
     raise_first(parts, CHECK)
+    full = sorted((part for part in parts if part.num_samples),
+                  key=lambda part: natural_key(part.label))  # fmt: skip
     template, tree = parse_template(layout), tree_of(parts, config, True)
     keys = set().union(*(part.views for part in full))
     view_labels = number_views(keys, template.fields, config)

@@ -53,7 +53,7 @@ class Report:
     """What was done, for `print_report`.
 
     Attributes:
-        shards: All of them that have rows, in the order of their names.
+        shards: All of them that have rows, by split and number.
         seconds: From beginning to end.
         planning: Of these, until the plan was made.
         resumed: How many shards were finished before.
@@ -66,7 +66,7 @@ class Report:
 
 
 def build_shards(
-    source: str | None, output: str, *, engine: Engine, max_shard_size: str | int = MAX_SHARD_SIZE,
+    source: str, output: str, *, engine: Engine, max_shard_size: str | int = MAX_SHARD_SIZE,
     output_options: Mapping[str, Any] | None = None, cache_dir: str | None = None, **options: Any,
 ) -> Report:
     """Build a source's rows to Parquet shards.
@@ -101,17 +101,30 @@ def build_shards(
         raise
     planned = time.perf_counter() - began
     before = notes.go_on(begun_with(plan, most), plan.fingerprint)
-    shards = [*before.values()]
-    if not notes.concluded:
-        shards = []
-        left = not_finished(plan_tasks(plan, lambda name: files, most), before, shards)
-        for shard in run_tasks(engine, left, plan, [*before.values()]):
-            notes.add(shard)
-            shards.append(shard)
-        check_made(plan, shards)
+    if notes.concluded:
+        shards = [*before.values()]
+    else:
+        shards = make_left(plan, files, notes, before, engine, most)
         conclude(plan, files, notes, shards, without_secrets(options))
     resumed = sum(before.get(shard.name) is shard for shard in shards)
     return Report(in_order(shards), time.perf_counter() - began, planned, resumed)
+
+
+def make_left(
+    plan: RowPlan, files: Files, notes: Notes, before: Mapping[str, Made], engine: Engine, most: int
+) -> list[Made]:
+    """Make the shards that are not finished; all of them."""
+    shards: list[Made] = []
+    left = not_finished(plan_tasks(plan, lambda name: files, most), before, shards)
+    try:
+        for shard in run_tasks(engine, left, plan, [*before.values()]):
+            notes.add(shard)
+            shards.append(shard)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; {len(shards)} shards are finished in {files.place}: "
+                                "the same command goes on from there") from None
+    check_made(plan, shards)
+    return shards
 
 
 def not_finished(
@@ -126,9 +139,9 @@ def not_finished(
             yield task
 
 
-def local_source(source: str | None) -> list[str]:
+def local_source(source: str) -> list[str]:
     """The path of a source that is neither a config nor a URL."""
-    return local_paths([source]) if source and source not in build.CONFIGS else []
+    return local_paths([source]) if source not in build.CONFIGS else []
 
 
 # --- the work -------------------------------------------------------------------------------------
@@ -190,8 +203,9 @@ def check_made(plan: RowPlan, shards: Sequence[Made]) -> None:
 
 
 def in_order(shards: Iterable[Made]) -> list[Made]:
-    """Those that have rows, by split and number, in the order of names."""
-    return sorted((shard for shard in shards if shard.num_rows), key=lambda shard: shard.name)
+    """Those that have rows, by split and number."""
+    made = (shard for shard in shards if shard.num_rows)
+    return sorted(made, key=lambda shard: (shard.split, len(shard.name), shard.name))
 
 
 def conclude(
@@ -208,7 +222,8 @@ def conclude(
         manifest["splits"][split] = {
             "num_rows": sum(shard.num_rows for shard in own),
             "shards": [{"path": shard.name, "num_rows": shard.num_rows,
-                        "num_bytes": shard.num_bytes, "sha256": shard.sha256} for shard in own],
+                        "num_bytes": shard.num_bytes, "sha256": shard.sha256,
+                        "skipped": shard.skipped} for shard in own],
         }  # fmt: skip
     made = {shard.name for shard in shards if shard.num_rows}
     files.remove([name for name in files.sizes() if name.startswith("data/") and name not in made])
@@ -268,7 +283,7 @@ class Notes:
                           {**begun, "source": source})  # fmt: skip
             return self._checked(
                 Made(shard["path"], split, "", shard["num_rows"], shard["num_bytes"],
-                     shard["sha256"], {}, [])
+                     shard["sha256"], {}, shard["skipped"])
                 for split, own in said["splits"].items() for shard in own["shards"])
         before = self._json(BEGUN, self.files.read(BEGUN) or b"{}")
         if before:
@@ -335,5 +350,5 @@ def print_report(report: Report) -> None:
         [shard.name, shard.num_rows, round(sum(shard.seconds.values()), 2)] for shard in slow])
     skipped = [[line] for shard in report.shards for line in shard.skipped]
     print_table("Skipped", ["file, and why"], skipped[:MOST_SKIPPED])
-    if more := len(skipped) - MOST_SKIPPED:
-        print(f"and {more:,} more\n" * (more > 0), end="")
+    if (more := len(skipped) - MOST_SKIPPED) > 0:
+        print(f"and {more:,} more, see the manifest\n")

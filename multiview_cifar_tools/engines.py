@@ -11,6 +11,7 @@ do.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -190,7 +191,7 @@ def ray_engine(address: str | None, num_proc: int | None) -> Iterator[Engine]:
     if address:
         _check_address(address)
     try:
-        ray.init(**started, log_to_driver=False, logging_level="ERROR")
+        ray.init(**started, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # of its C++ parts too, which have no common base
         raise _no_cluster(address or "this machine", error) from None
     try:

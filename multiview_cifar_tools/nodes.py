@@ -67,4 +67,5 @@ def differences(report: Report, here: dict[str, str], free: int) -> Iterator[str
 
 def local_paths(paths: Sequence[str]) -> list[str]:
     """Those that are no URL, whole."""
-    return [os.path.abspath(path) for path in paths if not multiview_cifar.is_url(path)]
+    return [os.path.abspath(os.path.expanduser(path)) for path in paths
+            if not multiview_cifar.is_url(path)]  # fmt: skip

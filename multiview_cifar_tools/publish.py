@@ -133,6 +133,7 @@ def publish(
         Where the dataset is: the address of the commit or pull request, or of the folder.
 
     Raises:
+        OptionError: `max_shard_size` is no size.
         PublishError: What is wrong with the name, the rights, the published dataset, or the
             network; nothing is half published, and the same call finishes the work later.
         OSError: The disk is full, say.

@@ -210,6 +210,19 @@ def test_a_worker_of_this_machine_is_killed(slow, same, tmp_path):
     same()
 
 
+def test_control_c(slow, same, tmp_path):
+    arguments = [*slow, "--num-proc", "2"]
+    with subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True) as process:
+        wait_for(".multiview_cifar/done/*", tmp_path / "out")
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=300)[1]
+    assert process.returncode == 1
+    assert re.search(r"interrupted; \d shards are finished in .*goes on from there", said)
+    assert "Traceback" not in said
+    assert "of these shards were finished before" in run(*arguments)
+    same()
+
+
 def test_a_node_is_lost(slow, cluster, same):
     with ray_cluster.one_more(cluster) as node, running(*slow, *on(cluster)):
         ray_cluster.one_busy_worker()

@@ -322,8 +322,8 @@ def publish_rows(kind):
     """Rows that are not those of a build."""
     import datasets
 
-    from multiview_cifar import row_features
-    from multiview_cifar_tools.publish import PublishError, publish
+    from multiview_cifar import MultiviewError, row_features
+    from multiview_cifar_tools.publish import publish
 
     rows = {"images": [[{"bytes": b"x", "path": None}]] * 2, "label": [0, 0],
             "sample_id": ["cat/1", "cat/2"], "view_names": [["a"]] * 2}  # fmt: skip
@@ -338,7 +338,7 @@ def publish_rows(kind):
     options = {"max_shard_size": "much"} if kind == "size" else {}
     try:
         publish(datasets.DatasetDict(train=ds), "me/photos", **options)
-    except PublishError as error:
+    except MultiviewError as error:
         return str(error)
 
 

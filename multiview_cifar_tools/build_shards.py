@@ -57,12 +57,14 @@ class Report:
         seconds: From beginning to end.
         planning: Of these, until the plan was made.
         resumed: How many shards were finished before.
+        skipped: What `on_error` and `on_missing_view` left out, a line each.
     """
 
     shards: list[Made]
     seconds: float
     planning: float
     resumed: int
+    skipped: list[str]
 
 
 def build_shards(
@@ -102,12 +104,15 @@ def build_shards(
     planned = time.perf_counter() - began
     before = notes.go_on(begun_with(plan, most), plan.fingerprint)
     if notes.concluded:
-        shards = [*before.values()]
+        shards, skipped = [*before.values()], notes.skipped
+        files.remove_work()  # if a build ended just before it did that itself
     else:
         shards = make_left(plan, files, notes, before, engine, most)
+        skipped = skipped_lines(shards)
         conclude(plan, files, notes, shards, without_secrets(options))
     resumed = sum(before.get(shard.name) is shard for shard in shards)
-    return Report(in_order(shards), time.perf_counter() - began, planned, resumed)
+    seconds = time.perf_counter() - began
+    return Report(in_order(shards), seconds, planned, resumed, skipped)
 
 
 def make_left(
@@ -204,8 +209,16 @@ def check_made(plan: RowPlan, shards: Sequence[Made]) -> None:
 
 def in_order(shards: Iterable[Made]) -> list[Made]:
     """Those that have rows, by split and number."""
-    made = (shard for shard in shards if shard.num_rows)
-    return sorted(made, key=lambda shard: (shard.split, len(shard.name), shard.name))
+    return sorted((shard for shard in shards if shard.num_rows), key=_place)
+
+
+def skipped_lines(shards: Iterable[Made]) -> list[str]:
+    """What was skipped, in the order of the shards."""
+    return [line for shard in sorted(shards, key=_place) for line in shard.skipped]
+
+
+def _place(shard: Made) -> tuple[str, int, str]:
+    return shard.split, len(shard.name), shard.name  # 100000 behind 99999
 
 
 def conclude(
@@ -215,15 +228,14 @@ def conclude(
     manifest: dict[str, Any] = {
         "format": "parquet", "pixels": False, "features": features_json(plan.features),
         "splits": {}, "options": dict(options), "version": __version__, "begun": notes.begun,
-        "source": plan.fingerprint,
+        "source": plan.fingerprint, "skipped": skipped_lines(shards),
     }  # fmt: skip
     for split in plan.splits:
         own = in_order(shard for shard in shards if shard.split == split)
         manifest["splits"][split] = {
             "num_rows": sum(shard.num_rows for shard in own),
             "shards": [{"path": shard.name, "num_rows": shard.num_rows,
-                        "num_bytes": shard.num_bytes, "sha256": shard.sha256,
-                        "skipped": shard.skipped} for shard in own],
+                        "num_bytes": shard.num_bytes, "sha256": shard.sha256} for shard in own],
         }  # fmt: skip
     made = {shard.name for shard in shards if shard.num_rows}
     files.remove([name for name in files.sizes() if name.startswith("data/") and name not in made])
@@ -252,10 +264,12 @@ class Notes:
     Attributes:
         begun: What has to be the same to go on.
         concluded: Whether all of it is there already.
+        skipped: If so, what was skipped.
     """
 
     def __init__(self, files: Files) -> None:
-        self.files, self.begun, self.concluded = files, dict[str, Any](), False
+        self.files, self.begun = files, dict[str, Any]()
+        self.concluded, self.skipped = False, list[str]()
 
     def make(self) -> None:
         """Have the place, and nothing else in it. OutputError where it is taken."""
@@ -279,11 +293,12 @@ class Notes:
         manifest = self.files.read(MANIFEST)
         if manifest is not None:
             said, self.concluded = self._json(MANIFEST, manifest), True
+            self.skipped = said.get("skipped", [])
             self._compare({**(said.get("begun") or {}), "source": said.get("source")},
                           {**begun, "source": source})  # fmt: skip
             return self._checked(
                 Made(shard["path"], split, "", shard["num_rows"], shard["num_bytes"],
-                     shard["sha256"], {}, shard["skipped"])
+                     shard["sha256"], {}, [])
                 for split, own in said["splits"].items() for shard in own["shards"])
         before = self._json(BEGUN, self.files.read(BEGUN) or b"{}")
         if before:
@@ -348,7 +363,6 @@ def print_report(report: Report) -> None:
     slow = sorted(made, key=lambda shard: -sum(shard.seconds.values()))[:SLOWEST]
     print_table("Slowest shards", ["shard", "samples", "seconds"], [
         [shard.name, shard.num_rows, round(sum(shard.seconds.values()), 2)] for shard in slow])
-    skipped = [[line] for shard in report.shards for line in shard.skipped]
-    print_table("Skipped", ["file, and why"], skipped[:MOST_SKIPPED])
-    if (more := len(skipped) - MOST_SKIPPED) > 0:
+    print_table("Skipped", ["file, and why"], [[line] for line in report.skipped[:MOST_SKIPPED]])
+    if (more := len(report.skipped) - MOST_SKIPPED) > 0:
         print(f"and {more:,} more, see the manifest\n")

@@ -119,6 +119,8 @@ def test_conversions_and_skipped_images(on_error, photos, cluster, tmp_path):
     printed = run("build", tree, "--output", tmp_path / "ray", *options, *on(cluster))
     assert files(tmp_path / "local") == files(tmp_path / "ray")
     assert "train/class_0/000/1.png" in printed
+    manifest = json.loads((tmp_path / "ray/multiview_cifar.json").read_text())
+    assert "train/class_0/000/1.png" in "".join(manifest["skipped"])
     ours = load(str(tmp_path / "ray"), cache_dir=str(tmp_path / "cache"))["train"]
     built = multiview_cifar.load_dataset(
         data_dir=str(tree), cache_dir=str(tmp_path / "cache"), split="train", image_size=(8, 8),
@@ -313,6 +315,17 @@ def test_a_small_disk_is_seen_before_the_work(photos, cluster, tmp_path):
     said = run("build", photos, "--output", tmp_path / "out", "--max-shard-size", "900TB",
                *on(cluster), good=False)  # fmt: skip
     assert re.search(r"node 127.0.0.2 .* has [\d,]+ MB free in /.*, and needs [\d,]+", said)
+
+
+def test_a_disk_that_fills_up(photos, same, tmp_path):
+    arguments = command("build", photos, "--output", tmp_path / "out", *SMALL)
+    limited = ["bash", "-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "bash"]  # files of 8 KB
+    done = subprocess.run([*limited, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.search(r"data/test-00000.parquet cannot be written on .*File too large", done.stderr)
+    assert "Traceback" not in done.stderr
+    subprocess.run(arguments, check=True, capture_output=True)
+    same()
 
 
 # --- the Hub --------------------------------------------------------------------------------------

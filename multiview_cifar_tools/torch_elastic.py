@@ -1,0 +1,63 @@
+"""Training over many nodes with PyTorch: see `elastic`.
+
+    data = TorchElastic("s3://bucket/photos", batch_size=64, seed=0)   # rank of torch.distributed
+    loader = StatefulDataLoader(data, batch_size=None, num_workers=4)
+    data.load_state_dict(state)                  # of any number of ranks and workers
+    for epoch in range(data.epoch, 90):
+        data.set_epoch(epoch)
+        for batch in loader:
+            batch["images"]      (B, V, C, H, W) uint8, as `TorchBatches` gives them
+            state = loader.state_dict()
+
+The worker processes of a rank take its batches in turn, so that their order is that without any.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+from multiview_cifar_tools.elastic import BatchOptions, ElasticBatches
+from multiview_cifar_tools.torch_batches import ToTensors, torch
+
+
+class TorchElastic(ElasticBatches, torch.utils.data.IterableDataset[Any]):
+    """The samples of Parquet shards as batches of tensors, for a loader with `batch_size=None`.
+
+    Args:
+        source, batch_size: As for `ElasticTables`.
+        contiguous, dtype, mean, std: As for `ToTensors`.
+        options: As for `ElasticBatches`. `num_replicas` and `rank` are by default those of
+            `torch.distributed`, where that is initialised.
+
+    Raises:
+        ElasticError, OptionError, BatchError: As `ElasticBatches` does.
+        ValueError: `mean` or `std` without a floating `dtype`.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str],
+        batch_size: int,
+        *,
+        contiguous: bool = False,
+        dtype: torch.dtype | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        **options: Unpack[BatchOptions],
+    ) -> None:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            options.setdefault("num_replicas", torch.distributed.get_world_size())
+            options.setdefault("rank", torch.distributed.get_rank())
+        self.to_tensors = ToTensors(contiguous, dtype, mean, std)
+        super().__init__(source, batch_size, **options)
+        # Seen by worker processes, which may outlive an epoch (`persistent_workers`).
+        self._place = torch.zeros(2, dtype=torch.int64).share_memory_()
+
+    def _finish(self, batch: dict[str, Any]) -> dict[str, Any]:
+        return dict(self.to_tensors(batch))
+
+    def _worker(self) -> tuple[int, int]:
+        info = torch.utils.data.get_worker_info()
+        return (0, 1) if info is None else (info.id, info.num_workers)

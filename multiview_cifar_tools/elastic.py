@@ -175,7 +175,7 @@ class ElasticSampler:
         if self._worker()[1] > 1:
             self._load_in_worker(found)
             return
-        late = state.get("_steps_since_snapshot", 0)  # batches that a StatefulDataLoader only counts
+        late = state.get("_steps_since_snapshot", 0)  # batches that such a loader only counts
         last = max(found, key=lambda each: int(each["seen"]))
         seen = int(last["seen"]) + late * last["num_replicas"] * last["batch_size"]
         self._place[0], self._place[1] = last["epoch"], min(seen, self.order.num_rows)

@@ -19,7 +19,6 @@ import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import datasets
 import fsspec
@@ -27,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from multiview_cifar import Options, OptionError, Root, file_system
+from multiview_cifar import OptionError, Options, Root, file_system
 from multiview_cifar_tools.elastic_order import ElasticError
 from multiview_cifar_tools.export import bytes_of
 from multiview_cifar_tools.shard_index import ATTEMPTS, ShardFile, not_read, tried

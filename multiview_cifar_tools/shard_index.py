@@ -1,7 +1,8 @@
 """Which Parquet shards a split has, with the rows, bytes and sha256 of each; no shard is read.
 
-    a folder or URL      as `export --format parquet` writes it: its multiview_cifar.json says all
-    a dataset of the Hub me/photos: the files of a commit, and the footers of data/SPLIT-*.parquet
+A folder, or the URL of one, is as `export --format parquet` writes it: its multiview_cifar.json
+says all. A dataset of the Hub is that of one commit, whose tree says the sha256 of data/*.parquet;
+their footers say the rows.
 """
 
 from __future__ import annotations
@@ -205,7 +206,7 @@ def not_read(where: str, error: Exception) -> ElasticError:
         hint = "the package that reads it: pip install it"
     elif is_url(where) or "Hub" in where:
         hint = ("it there, and the right to read it: check the address, pass the key in "
-                "storage_options={...} or HF_TOKEN where it needs one, or try again later")  # fmt: skip
+                "storage_options={...} or HF_TOKEN where it needs one, or try again later")
     else:
         hint = "it there: copy it again"
     return ElasticError(f"{where} cannot be read ({type(error).__name__}: {found}). Expected "

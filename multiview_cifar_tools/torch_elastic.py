@@ -19,7 +19,12 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 from multiview_cifar_tools.elastic import BatchOptions, ElasticBatches
-from multiview_cifar_tools.torch_batches import ToTensors, torch
+from multiview_cifar_tools.torch_batches import ToTensors
+
+try:
+    import torch
+except ImportError as error:
+    raise ImportError('PyTorch is missing: pip install "multiview-cifar[torch]"') from error
 
 
 class TorchElastic(ElasticBatches, torch.utils.data.IterableDataset[Any]):
@@ -53,7 +58,8 @@ class TorchElastic(ElasticBatches, torch.utils.data.IterableDataset[Any]):
         self.to_tensors = ToTensors(contiguous, dtype, mean, std)
         super().__init__(source, batch_size, **options)
         # Seen by worker processes, which may outlive an epoch (`persistent_workers`).
-        self._place = torch.zeros(2, dtype=torch.int64).share_memory_()
+        place = torch.zeros(2, dtype=torch.int64)
+        self._place = place.share_memory_()  # type: ignore[no-untyped-call]
 
     def _finish(self, batch: dict[str, Any]) -> dict[str, Any]:
         return dict(self.to_tensors(batch))

@@ -76,7 +76,7 @@ class ShardCache:
     def _fetch(self, shard: ShardFile, options: Options, path: str) -> None:
         stem = os.path.join(self.folder, f".{shard.sha256}")
         try:
-            _convert(_downloaded(shard, options, f"{stem}.parquet"), f"{stem}.arrow", shard)
+            _convert(_source(shard, options, f"{stem}.parquet"), f"{stem}.arrow", shard)
             with _locked(os.path.join(self.folder, ".locks", "room")):
                 self._make_room(os.path.getsize(f"{stem}.arrow"))
                 os.replace(f"{stem}.arrow", path)
@@ -155,23 +155,32 @@ def _locked(path: str) -> Iterator[None]:
         yield
 
 
-def _downloaded(shard: ShardFile, options: Options, path: str) -> str:
-    """Where the shard's Parquet file is, once it is known to be whole: `path`, or its own place."""
+def _source(shard: ShardFile, options: Options, path: str) -> str:
+    """Where the shard's Parquet file is: in its own place, or at `path`, downloaded.
 
-    def fetch() -> str:
+    Of a local one the size is compared, and the sha256 of what came over a network, which takes as
+    long as all the rest.
+    """
+
+    def download() -> str:
         fs, remote = file_system(Root(shard.url, options=options))
-        local = remote
-        if not isinstance(fs, fsspec.implementations.local.LocalFileSystem):
-            fs.get_file(remote, path)
-            local = path
-        with open(local, "rb") as file:
+        if isinstance(fs, fsspec.implementations.local.LocalFileSystem):
+            if (size := os.path.getsize(remote)) != shard.num_bytes:
+                raise ElasticError(f"{shard.url} has {size} bytes. Expected {shard.num_bytes}, as "
+                                   "its index says: it is cut off or changed, copy it again.",
+                                   shard.url)
+            return str(remote)
+        fs.get_file(remote, path)
+        with open(path, "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != shard.sha256:
             raise ValueError(f"its sha256 is {found}, not {shard.sha256}")
-        return str(local)
+        return path
 
     try:
-        return tried(fetch)
+        return tried(download)
+    except ElasticError:
+        raise
     except Exception as error:  # those of fsspec and its stores have no common base
         raise not_read(shard.url, error) from None
 

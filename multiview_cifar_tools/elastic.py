@@ -82,6 +82,7 @@ class ElasticSampler:
         self._place: MutableSequence[Any] = [0, 0]
         self._batches = 0  # that this process handed out in this pass
         self._skip = 0  # those of them that were handed out before it, to be passed over
+        self._ended = False  # whether this process handed out all, so that a pass begins anew
 
     @property
     def epoch(self) -> int:
@@ -90,12 +91,12 @@ class ElasticSampler:
 
     def set_epoch(self, epoch: int) -> None:
         """Say, before each epoch, which it is. The one of a loaded state goes on where that ended,
-        any other one begins at its first sample.
+        any other one begins at its first sample. Not said, worker processes of a plain `DataLoader`
+        begin at the same place again.
         """
         check_least("epoch", epoch, 0)
         if epoch != self.epoch:
-            self._place[0], self._place[1] = epoch, 0
-            self._batches = self._skip = 0
+            self._go_to(epoch, 0)
 
     def __len__(self) -> int:
         """The batches of this rank in a whole epoch, also where a pass begins inside of one."""
@@ -109,9 +110,12 @@ class ElasticSampler:
         for rows in cut(self._begin(), self.batch_size, drop_last=False):
             self._batches += 1
             yield rows.tolist()
+        self._ended = True
 
     def _begin(self) -> Integers:
         """Begin a pass: the rows of all batches that this process hands out in it."""
+        if self._ended:
+            self._go_to(self.epoch, 0)
         begin, step = int(self._place[1]), self.num_replicas * self.batch_size
         left = self.order.num_rows - begin
         end = begin + left // step * step if self.drop_last else self.order.num_rows
@@ -127,8 +131,8 @@ class ElasticSampler:
     # --- state ------------------------------------------------------------------------------------
 
     def state_dict(self, batches: int | None = None) -> dict[str, Any]:
-        """What is needed to go on after the last batch; values of JSON, the same on all ranks
-        that handed out as many batches (those of rank 0 are never fewer).
+        """What is needed to go on after the last batch; values of JSON, and the same on all ranks
+        after as many batches. Where the last step is over, rank 0 has handed out one for sure.
 
         Args:
             batches: How many were handed out in this pass. None: those that this object did; where
@@ -137,10 +141,10 @@ class ElasticSampler:
         counted = self._batches if batches is None else batches
         worker, workers = self._worker()
         steps = (counted - 1) * workers + worker + 1 if counted else 0
-        step = self.num_replicas * self.batch_size
-        begin = int(self._place[1])
-        return {"elastic": 1, "epoch": self.epoch, "begin": begin, "batches": counted,
-                "seen": min(begin + steps * step, self.order.num_rows),
+        begin, seen = int(self._place[1]), self.order.num_rows
+        if not self._ended or workers > 1:  # as another worker may still have batches
+            seen = min(begin + steps * self.num_replicas * self.batch_size, seen)
+        return {"elastic": 1, "epoch": self.epoch, "begin": begin, "batches": counted, "seen": seen,
                 **self._same(), **self._share()}  # fmt: skip
 
     def _same(self) -> dict[str, Any]:
@@ -178,8 +182,7 @@ class ElasticSampler:
         late = state.get("_steps_since_snapshot", 0)  # batches that such a loader only counts
         last = max(found, key=lambda each: int(each["seen"]))
         seen = int(last["seen"]) + late * last["num_replicas"] * last["batch_size"]
-        self._place[0], self._place[1] = last["epoch"], min(seen, self.order.num_rows)
-        self._batches = self._skip = 0
+        self._go_to(last["epoch"], min(seen, self.order.num_rows))
 
     def _load_in_worker(self, found: list[Mapping[str, Any]]) -> None:
         """In a worker of a StatefulDataLoader that goes on by itself: each has its own state."""
@@ -189,8 +192,12 @@ class ElasticSampler:
                                f"of the state ({[state[name] for name in SHARE]}, now "
                                f"{[*share.values()]}). Expected the same: load the state into the "
                                "dataset instead, which takes any.", "state")
-        self._place[0], self._place[1] = state["epoch"], state["begin"]
-        self._batches = self._skip = state["batches"]
+        self._go_to(state["epoch"], state["begin"], state["batches"])
+
+    def _go_to(self, epoch: int, begin: int, batches: int = 0) -> None:
+        self._place[0], self._place[1] = epoch, begin
+        self._batches = self._skip = batches
+        self._ended = False
 
 
 def _states_in(state: Any) -> Iterator[Mapping[str, Any]]:
@@ -242,6 +249,7 @@ class ElasticTables(ElasticSampler):
                 batch = opened.read(number, chosen)
                 self._batches += 1
                 yield batch
+            self._ended = True
         finally:
             opened.close()
 

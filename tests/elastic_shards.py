@@ -21,7 +21,7 @@ FEATURES = datasets.Features({
 
 def png_of(row):
     buffer = io.BytesIO()
-    Image.new("RGB", (3, 2), (row >> 8, row & 255, 7)).save(buffer, "png")
+    Image.new("RGB", (5, 2), (row >> 8, row & 255, 7)).save(buffer, "png")
     return buffer.getvalue()
 
 

@@ -235,7 +235,7 @@ def test_batches_are_the_rows_of_the_order(opened, ranks):
 
 def test_a_batch_is_that_of_a_batch_reader(opened):
     batch = next(iter(opened(columns=None, num_views=3)))
-    assert batch["images"].shape == (8, 3, 2, 3, 3)
+    assert batch["images"].shape == (8, 3, 2, 5, 3)
     assert batch["images"].dtype == np.uint8
     assert batch["view_mask"].tolist() == [[True, True, False]] * 8
     assert batch["view_names"] == [["a", "b"]] * 8

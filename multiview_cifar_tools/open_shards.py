@@ -55,20 +55,20 @@ class OpenShards:
     def read(self, number: int, rows: Integers) -> Any:
         """The batch of that number. ElasticError where a shard cannot be had."""
         shards = self.order.shards_of(rows)
-        missing = {*shards.tolist()} - self._tables.keys()
-        if missing or self._read is None:
-            self._turn_to(number, missing)
+        wanted = {*shards.tolist()}
+        if self._read is None or not wanted <= self._tables.keys():
+            self._turn_to(number, wanted)
         assert self._read is not None
         return self._read(rows + self._offsets[shards])
 
-    def _turn_to(self, number: int, missing: set[int]) -> None:
-        """Open what is missing, and whatever is there already; let go what is over."""
+    def _turn_to(self, number: int, wanted: set[int]) -> None:
+        """Open what is wanted, and whatever is there already; let go what is over."""
         self._read = None  # which holds the tables
         for shard in [shard for shard in self._tables if self._last[shard] < number]:
             del self._tables[shard]
         self._fetch(number)
-        for shard in missing:
-            self._tables[shard] = self._take(shard)
+        for shard in wanted - self._tables.keys():
+            self._tables[shard] = self._take(shard, number)
         for shard in [shard for shard, future in self._fetched.items() if is_there(future)]:
             self._tables[shard] = self._fetched.pop(shard).result()
         self._fetch(number)
@@ -96,21 +96,24 @@ class OpenShards:
                                "shards of one dataset: publish or export it again.",
                                url) from None  # fmt: skip
 
-    def _take(self, shard: int) -> pa.Table:
-        """A shard that is needed now."""
-        try:
-            return self._fetched.pop(shard).result()
-        except ElasticError as error:
-            if error.path != "cache_limit":
-                raise
-        # Those ahead may hold the room.
-        wait(self._fetched.values())
-        self._waiting.extendleft(sorted(self._fetched, key=self._first.__getitem__, reverse=True))
-        self._fetched.clear()
-        for other in [other for other in self._tables if self._first[other] > self._first[shard]]:
-            self._waiting.appendleft(other)
-            del self._tables[other]
+    def _take(self, shard: int, number: int) -> pa.Table:
+        """A shard that this batch needs."""
+        if shard in self._fetched:
+            try:
+                return self._fetched.pop(shard).result()
+            except ElasticError as error:
+                if error.path != "cache_limit":
+                    raise
+                self._give_up_ahead(number)
         return self._open(shard)
+
+    def _give_up_ahead(self, number: int) -> None:
+        """Let go what only later batches need: it may hold the room. They fetch it themselves."""
+        wait(self._fetched.values())
+        self._fetched = {shard: future for shard, future in self._fetched.items()
+                         if self._first[shard] <= number and is_there(future)}
+        self._tables = {shard: table for shard, table in self._tables.items()
+                        if self._first[shard] <= number}
 
 
 def is_there(future: Future[Any]) -> bool:

@@ -63,13 +63,18 @@ class ShardCache:
         ElasticError where it cannot be fetched, is not what the index says, or has no room.
         """
         path = os.path.join(self.folder, f"{shard.sha256}.arrow")
-        for _ in range(ATTEMPTS):
-            if (table := _map(path)) is not None:
-                return table
-            os.makedirs(os.path.join(self.folder, ".locks"), exist_ok=True)
-            with _locked(os.path.join(self.folder, ".locks", shard.sha256[:2])):
-                if not os.path.exists(path):
-                    self._fetch(shard, options, path)
+        try:
+            for _ in range(ATTEMPTS):
+                if (table := _map(path)) is not None:
+                    return table
+                os.makedirs(os.path.join(self.folder, ".locks"), exist_ok=True)
+                with _locked(os.path.join(self.folder, ".locks", shard.sha256[:2])):
+                    if not os.path.exists(path):
+                        self._fetch(shard, options, path)
+        except OSError as error:
+            raise ElasticError(f"{shard.url} cannot be kept in {self.folder} ({error}). Expected "
+                               "room there, and the right to write: lower cache_limit, or name "
+                               "another cache_dir.", self.folder) from None  # fmt: skip
         raise ElasticError(f"{path} is damaged or removed as soon as it is written. Expected a "
                            "folder that keeps what it is given: name another cache_dir.", path)
 
@@ -80,10 +85,6 @@ class ShardCache:
             with _locked(os.path.join(self.folder, ".locks", "room")):
                 self._make_room(os.path.getsize(f"{stem}.arrow"))
                 os.replace(f"{stem}.arrow", path)
-        except OSError as error:
-            raise ElasticError(f"{shard.url} cannot be kept in {self.folder} ({error}). Expected "
-                               "room there, and the right to write: lower cache_limit, or name "
-                               "another cache_dir.", self.folder) from None  # fmt: skip
         finally:
             for ending in ("parquet", "arrow"):
                 with suppress(FileNotFoundError):

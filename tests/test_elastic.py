@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import re
 import subprocess
 import sys
 
@@ -10,10 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conftest import REPOSITORY
 from elastic_shards import FEATURES, rows_in, together, write_shards
 from multiview_cifar_tools.elastic import ElasticBatches, ElasticSampler, ElasticTables, share
 from multiview_cifar_tools.elastic_order import Order, random
 from multiview_cifar_tools.image_column import BatchError
+from test_imports import frameworks_loaded_by
 
 some = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
@@ -299,6 +303,21 @@ def test_options_of_batches(opened, fails):
 
 
 def test_pytorch_is_not_needed():
-    code = ("import sys, multiview_cifar_tools.elastic; "
-            "assert not {'torch', 'torchdata', 'tensorflow', 'jax'} & {*sys.modules}")  # fmt: skip
-    subprocess.run([sys.executable, "-c", code], check=True, env={"USE_TORCH": "0", "PATH": ""})
+    assert frameworks_loaded_by("multiview_cifar_tools.elastic", REPOSITORY) == []
+    assert frameworks_loaded_by("multiview_cifar_tools.torch_elastic", REPOSITORY) == ["torch"]
+
+
+# --- the README -----------------------------------------------------------------------------------
+
+
+def test_the_example_of_the_readme(tmp_path):
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    (section,) = re.findall(r"^## Training on many nodes.*?(?=^## )", readme, re.M | re.S)
+    blocks = re.findall(r"^```python\n(.*?)^```", section, re.M | re.S)
+    write_shards(tmp_path / "shards", [50, 100, 50])
+    code = "\n".join([*blocks, "print(left, tuple(batch['images'].shape))"])
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(REPOSITORY)})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    # Of 200 samples 64 were seen: one of two ranks has half of the others.
+    assert done.stdout.splitlines()[-1] == "68 (64, 2, 3, 2, 5)"

@@ -316,8 +316,9 @@ def test_the_example_of_the_readme(tmp_path):
     blocks = re.findall(r"^```python\n(.*?)^```", section, re.M | re.S)
     write_shards(tmp_path / "shards", [50, 100, 50])
     code = "\n".join([*blocks, "print(left, tuple(batch['images'].shape))"])
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": str(REPOSITORY)})  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment,
+                          capture_output=True, text=True)  # fmt: skip
     assert done.returncode == 0, done.stderr
     # Of 200 samples 64 were seen: one of two ranks has half of the others.
     assert done.stdout.splitlines()[-1] == "68 (64, 2, 3, 2, 5)"

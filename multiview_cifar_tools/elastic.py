@@ -51,7 +51,8 @@ class ElasticSampler:
         num_rows: How many rows there are, or how many each shard has.
         batch_size: Samples of a batch of one rank.
         num_replicas, rank: How many ranks there are, and which this is.
-        shuffle, seed, lanes, window: As for `Order`.
+        shuffle, seed, lanes, window: As for `Order`; of one number of rows, `lanes=1` makes any
+            order as likely as any other.
         drop_last: Leave out the last step where it is not whole, so that all ranks have as many
             batches of one size.
 

@@ -21,10 +21,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import datasets
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
+from fsspec.implementations.local import LocalFileSystem
 
 from multiview_cifar import OptionError, Options, Root, file_system
 from multiview_cifar_tools.elastic_order import ElasticError
@@ -165,7 +165,7 @@ def _source(shard: ShardFile, options: Options, path: str) -> str:
 
     def download() -> str:
         fs, remote = file_system(Root(shard.url, options=options))
-        if isinstance(fs, fsspec.implementations.local.LocalFileSystem):
+        if isinstance(fs, LocalFileSystem):
             if (size := os.path.getsize(remote)) != shard.num_bytes:
                 raise ElasticError(f"{shard.url} has {size} bytes. Expected {shard.num_bytes}, as "
                                    "its index says: it is cut off or changed, copy it again.",

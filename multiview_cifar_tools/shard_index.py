@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import tenacity
 from huggingface_hub.hf_api import RepoFile
 
-from multiview_cifar import MultiviewError, Options, Root, file_system, is_url
+from multiview_cifar import MultiviewError, Options, Root, file_system
 from multiview_cifar_tools.elastic_order import ElasticError
 from multiview_cifar_tools.formats import MANIFEST
 from multiview_cifar_tools.formats.values import features_from
@@ -77,7 +77,8 @@ def read_index(
     """The index of a split.
 
     Args:
-        source: A folder, its URL, or a dataset of the Hub, "user/name".
+        source: A folder, its URL, or a dataset of the Hub, "user/name", as `publish` and
+            `push_to_hub` lay it out.
         split: Its name.
         revision: Of the Hub: a branch, tag or commit. None: the default branch, as it is now.
         storage_options: Of a URL's file system, as fsspec takes them.
@@ -202,12 +203,9 @@ def tried(call: Callable[[], T]) -> T:
 def not_read(where: str, error: Exception) -> ElasticError:
     """What is raised where a place cannot be read, by whichever library."""
     found = " ".join(str(error).split())
+    hint = ("it there, whole, and the right to read it: check the address, or try again later; a "
+            "store takes its key as storage_options={...}, the Hub in HF_TOKEN")  # fmt: skip
     if isinstance(error, ImportError):
         hint = "the package that reads it: pip install it"
-    elif is_url(where) or "Hub" in where:
-        hint = ("it there, and the right to read it: check the address, pass the key in "
-                "storage_options={...} or HF_TOKEN where it needs one, or try again later")
-    else:
-        hint = "it there: copy it again"
     return ElasticError(f"{where} cannot be read ({type(error).__name__}: {found}). Expected "
                         f"{hint}.", where)  # fmt: skip

@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 from multiview_cifar_tools.elastic import BatchOptions, ElasticBatches
+from multiview_cifar_tools.elastic_order import ElasticError
+from multiview_cifar_tools.image_column import Integers
 from multiview_cifar_tools.torch_batches import ToTensors
 
 try:
@@ -57,9 +59,29 @@ class TorchElastic(ElasticBatches, torch.utils.data.IterableDataset[Any]):
             options.setdefault("rank", torch.distributed.get_rank())
         self.to_tensors = ToTensors(contiguous, dtype, mean, std)
         super().__init__(source, batch_size, **options)
-        # Seen by worker processes, which may outlive an epoch (`persistent_workers`).
-        place = torch.zeros(2, dtype=torch.int64)
+        # Seen by worker processes, which may outlive an epoch (`persistent_workers`); the third
+        # number is whether they have begun.
+        place = torch.zeros(3, dtype=torch.int64)
         self._place = place.share_memory_()  # type: ignore[no-untyped-call]
+
+    def state_dict(self, batches: int | None = None) -> dict[str, Any]:
+        """As of `ElasticSampler`; ElasticError where worker processes iterate copies of this and
+        `batches` is not given.
+        """
+        if batches is None and self._place[2] and torch.utils.data.get_worker_info() is None:
+            raise ElasticError("Worker processes hand out the batches, which are not counted here. "
+                               "Expected their number, state_dict(batches=n), or the state_dict of "
+                               "a StatefulDataLoader.", "batches")  # fmt: skip
+        return super().state_dict(batches)
+
+    def _begin(self) -> Integers:
+        rows = super()._begin()
+        self._place[2] = torch.utils.data.get_worker_info() is not None
+        return rows
+
+    def _go_to(self, epoch: int, begin: int, batches: int = 0) -> None:
+        super()._go_to(epoch, begin, batches)
+        self._place[2] = 0
 
     def _finish(self, batch: dict[str, Any]) -> dict[str, Any]:
         return dict(self.to_tensors(batch))

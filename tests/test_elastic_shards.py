@@ -410,6 +410,20 @@ def test_a_dataset_of_the_hub(hub, tmp_path):
     assert "Expected one of 'test', 'train'" in says
 
 
+def push_rows(numbers):
+    import datasets
+
+    ds = datasets.Dataset.from_list([row_of(number) for number in numbers], FEATURES)
+    ds.push_to_hub("me/photos", num_shards=3)
+
+
+def test_what_push_to_hub_made(hub, tmp_path):
+    hub.run(push_rows, [*range(24)])
+    rows, _, urls = hub.run(read_hub, str(tmp_path / "mapped"), {}, 1, None)
+    assert sorted(rows) == [*range(24)]
+    assert len(urls) == 3
+
+
 def test_a_hub_that_fails_at_times(hub, tmp_path):
     hub.run(publish_rows, str(tmp_path / "first"), [*range(40)])
     hub.inject("object", 503)

@@ -129,6 +129,20 @@ def test_a_plain_loader_whose_batches_are_counted(opened, right, workers):
     assert seen + together([*map(loaded, other)], SIZE) == right
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_plain_loader_whose_batches_are_not_counted(opened, workers):
+    data = opened()
+    assert data.state_dict()["seen"] == 0
+    loader = DataLoader(data, batch_size=None, num_workers=workers)
+    next(iter(loader))
+    with pytest.raises(ElasticError, match=r"Expected their number, state_dict\(batches=n\)"):
+        data.state_dict()
+    data.set_epoch(1)
+    assert data.state_dict()["seen"] == 0
+    next(iter(data))
+    assert data.state_dict()["seen"] == SIZE
+
+
 @pytest.mark.parametrize("persistent", [False, True])
 def test_workers_see_which_epoch_it_is(opened, persistent):
     data = opened()

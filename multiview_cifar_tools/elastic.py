@@ -172,22 +172,21 @@ class ElasticSampler:
             raise ElasticError("This is no state of an elastic epoch. Expected what state_dict() "
                                "gave, of this or of a StatefulDataLoader over it.", "state")
         for name, value in self._same().items():
-            for each in found:
+            for each, _ in found:
                 if each.get(name) != value:
                     raise ElasticError(f"The state has {name}={each.get(name)!r}, and here it is "
                                        f"{value!r}. Expected the same to go on: give the same "
                                        "shards and options.", name)
         if self._worker()[1] > 1:
-            self._load_in_worker(found)
+            self._load_in_worker(found[0][0])
             return
-        late = state.get("_steps_since_snapshot", 0)  # batches that such a loader only counts
-        last = max(found, key=lambda each: int(each["seen"]))
-        seen = int(last["seen"]) + late * last["num_replicas"] * last["batch_size"]
+        last, late = max(found, key=lambda each: int(each[0]["seen"]))
+        seen = last["seen"] + late * last["num_replicas"] * last["batch_size"]
         self._go_to(last["epoch"], min(seen, self.order.num_rows))
 
-    def _load_in_worker(self, found: list[Mapping[str, Any]]) -> None:
+    def _load_in_worker(self, state: Mapping[str, Any]) -> None:
         """In a worker of a StatefulDataLoader that goes on by itself: each has its own state."""
-        (state,), share = found[:1], self._share()
+        share = self._share()
         if any(state[name] != share[name] for name in SHARE):
             raise ElasticError("This StatefulDataLoader shares batches in another way than the one "
                                f"of the state ({[state[name] for name in SHARE]}, now "
@@ -201,14 +200,16 @@ class ElasticSampler:
         self._ended = False
 
 
-def _states_in(state: Any) -> Iterator[Mapping[str, Any]]:
-    """The states in what a loader wrapped around them."""
+def _states_in(state: Any, late: int = 0) -> Iterator[tuple[Mapping[str, Any], int]]:
+    """The states in what a StatefulDataLoader wrapped around them, and how many batches it handed
+    out since: it need not keep the state after each.
+    """
     if isinstance(state, Mapping):
         if "elastic" in state:
-            yield state
+            yield state, late
         else:
             for value in state.values():
-                yield from _states_in(value)
+                yield from _states_in(value, state.get("_steps_since_snapshot", late))
 
 
 class ElasticTables(ElasticSampler):

@@ -93,19 +93,27 @@ class ShardCache:
     def _make_room(self, size: int) -> None:
         """Remove what was not used for longest, until so many bytes fit."""
         for _ in range(2):
-            entries = [entry for entry in os.scandir(self.folder)
-                       if entry.name.endswith(".arrow") and entry.name[0] != "."]  # fmt: skip
-            excess = sum(entry.stat().st_size for entry in entries) + size - self.limit
-            for entry in sorted(entries, key=lambda entry: entry.stat().st_mtime_ns):
+            kept = self._kept()
+            excess = sum(held for _, held, _ in kept) + size - self.limit
+            for _, _, path in sorted(kept):
                 if excess <= 0:
                     return
-                excess -= _remove_unused(entry.path)
+                excess -= _remove_unused(path)
             if excess <= 0:
                 return
             gc.collect()  # tables that nobody holds, but each other
         raise ElasticError(f"The shards in use take {self.limit + excess} bytes. Expected at most "
                            f"cache_limit={self.limit}: raise it, make smaller shards, or take "
                            "fewer lanes or a smaller window.", "cache_limit")  # fmt: skip
+
+    def _kept(self) -> list[tuple[int, int, str]]:
+        """When each shard was last opened, its bytes, and where it is."""
+        kept = []
+        for entry in os.scandir(self.folder):
+            if entry.name.endswith(".arrow") and entry.name[0] != ".":
+                with suppress(FileNotFoundError):  # found damaged meanwhile
+                    kept.append((entry.stat().st_mtime_ns, entry.stat().st_size, entry.path))
+        return kept
 
 
 def _map(path: str) -> pa.Table | None:
@@ -124,10 +132,11 @@ def _map(path: str) -> pa.Table | None:
         if os.fstat(file).st_size > DIGEST_BYTES:
             data = memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ))
             if xxhash.xxh3_128_digest(data[:-DIGEST_BYTES]) == data[-DIGEST_BYTES:]:
-                os.utime(path)  # used now
+                os.utime(file)  # used now
                 return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
         logger.warning("%s is damaged. It is fetched again.", path)
-        os.unlink(path)
+        with suppress(FileNotFoundError):  # by another process that noticed it
+            os.unlink(path)
         return None
     finally:
         os.close(file)
@@ -189,7 +198,7 @@ def _source(shard: ShardFile, options: Options, path: str) -> str:
 def _convert(source: str, path: str, shard: ShardFile) -> None:
     """Write the rows of a Parquet file as an Arrow stream, a row group at a time."""
     try:
-        with pq.ParquetFile(source) as parquet, pa.OSFile(path, "wb") as sink:
+        with pq.ParquetFile(source, memory_map=True) as parquet, pa.OSFile(path, "wb") as sink:
             found = parquet.metadata.num_rows
             with pa.ipc.new_stream(sink, parquet.schema_arrow) as writer:
                 for group in range(parquet.num_row_groups):

@@ -103,7 +103,7 @@ def _index_folder(root: Root, split: str) -> ShardIndex:
         manifest = json.loads(_read(root, where))
         said, form = manifest["splits"], manifest["format"]
         shards = [ShardFile(f"{root.path}/{shard['path']}", int(shard["num_rows"]),
-                            int(shard["num_bytes"]), str(shard["sha256"]))
+                            int(shard["num_bytes"]), bytes.fromhex(shard["sha256"]).hex())
                   for shard in said.get(split, {"shards": []})["shards"]]  # fmt: skip
         features = features_from(manifest["features"])
     except MultiviewError:

@@ -124,6 +124,8 @@ def test_a_copy_elsewhere_goes_on_with_a_state(shards, opened, tmp_path):
         ({"format": "hdf5"}, ["the format 'hdf5'", "--format parquet"]),
         ({"splits": {"train": {"num_rows": 1}}}, ["is damaged", "export again"]),
         ({"splits": None}, ["is damaged"]),
+        ({"splits": {"train": {"num_rows": 1, "shards": [
+            {"path": "a", "num_rows": 1, "num_bytes": 1, "sha256": "../a"}]}}}, ["is damaged"]),
         ({"splits": {}}, ["has no shards of a split 'train'", "it has none"]),
         ({"features": {"a": 1}}, []),
     ],

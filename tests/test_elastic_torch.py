@@ -103,7 +103,7 @@ def test_a_stateful_loader_goes_on_by_itself(opened, right, workers, every, stop
     state = before.state_dict()
     after.load_state_dict(state)
     assert sum([*first, *loaded(after)], []) == right
-    data.load_state_dict(state)
+    data.load_state_dict({"model": {}, "loader": state})
     assert sum([*first, *loaded(data)], []) == right
     assert sum(loaded(after), []) == right  # and then a whole one
 

@@ -974,7 +974,7 @@ def plan_rows(tree: Tree, config: MultiviewCifarConfig) -> Plan:
         raise no_samples(tree, config)
     check_folders(folders, tree, templates.values(), samples, config.on_error == "skip_sample")
     fields = templates["images"].fields
-    view_labels = number_views(view_keys_of(samples, fields, config), fields, config)
+    view_labels = number_views(all_views(samples, fields, config), fields, config)
     labels = sorted({label for _, label, _ in samples}, key=natural_key)
     class_names, numbers = number_labels(labels, config.class_names)
     rows, lacking = make_rows(samples, nbytes, numbers, view_labels, config)
@@ -1012,16 +1012,14 @@ def layout_of(
     return {column: "{split}/" + text for column, text in texts.items()}
 
 
-def log_plan(
-    tree: Tree, splits: Mapping[str, Sequence[Sample]], class_names: Sequence[str]
-) -> None:
+def log_plan(tree: Tree, splits: Mapping[str, Sequence[Sample]], names: Sequence[str]) -> None:
     """Warn of what is not taken, and of classes that a split lacks."""
     for reason, paths in tree.ignored.items():
         logger.warning("Ignored %d %s: %s", len(paths), reason, _some(paths))
     for split, samples in splits.items():
-        if absent := set(range(len(class_names))) - {sample.label for sample in samples}:
-            names = _some(repr(class_names[label]) for label in sorted(absent))
-            logger.warning("The split %r has no sample of class %s", split, names)
+        if absent := set(range(len(names))) - {sample.label for sample in samples}:
+            said = _some(repr(names[label]) for label in sorted(absent))
+            logger.warning("The split %r has no sample of class %s", split, said)
 
 
 def _all_there(option: str, names: Iterable[str], there: Sequence[str], why: str) -> None:
@@ -1030,9 +1028,7 @@ def _all_there(option: str, names: Iterable[str], there: Sequence[str], why: str
                           f"of {_some(map(repr, there), 20)}.", absent[0])
 
 
-def view_keys_of(
-    samples: Samples, fields: frozenset[str], config: MultiviewCifarConfig
-) -> set[str]:
+def all_views(samples: Samples, fields: frozenset[str], config: MultiviewCifarConfig) -> set[str]:
     """The view keys that there are, where an option or the layout asks for them."""
     if not config.view_names and "view_label" not in fields:
         return set()
@@ -1042,9 +1038,7 @@ def view_keys_of(
 def number_views(
     keys: Iterable[str], fields: frozenset[str], config: MultiviewCifarConfig
 ) -> list[str] | None:
-    """The view labels in order, None where the layout has none; LayoutError where `view_names` has
-    a view that is not there.
-    """
+    """The view labels in order, None where there are none; LayoutError at a view not there."""
     there = sorted(keys, key=natural_key)
     _all_there("view_names", config.view_names or (), there, "no sample has it")
     if "view_label" not in fields:
@@ -1092,9 +1086,7 @@ def row_order(key: SampleKey) -> tuple[Any, ...]:
 def check_lacking(
     lacking: Mapping[SampleKey, str], num_samples: int, tree: Tree, config: MultiviewCifarConfig
 ) -> None:
-    """What becomes of samples that lack a view, as `on_missing_view` says: LayoutError, or they go
-    to `tree.ignored`.
-    """
+    """LayoutError at samples that lack a view, or as `on_missing_view` says they are ignored."""
     said = [f"{'/'.join(key)} {lack}" for key, lack in lacking.items()]
     if lacking and config.on_missing_view == "raise":
         raise LayoutError(f"{len(lacking)} of {num_samples} samples lack a view: {_some(said, 3)}."

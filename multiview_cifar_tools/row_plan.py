@@ -55,6 +55,7 @@ from multiview_cifar import (
     SampleKey,
     Template,
     Tree,
+    all_views,
     check_folders,
     check_lacking,
     detect_layout,
@@ -74,7 +75,6 @@ from multiview_cifar import (
     scan_folder,
     split_of,
     split_rows,
-    view_keys_of,
 )
 from multiview_cifar_tools import build
 from multiview_cifar_tools.plan import make_config
@@ -318,12 +318,18 @@ def _fill(
     part.num_samples, part.step = len(samples), CHECK
     if is_whole:
         check_folders(folders, tree, [template], samples, config.on_error == "skip_sample")
-    part.views = view_keys_of(samples, template.fields, config)
+    part.views = all_views(samples, template.fields, config)
     if "view_label" in template.fields:
         keys = part.views.union(config.view_names or ())
         part.view_labels = [*{key.partition("/")[0] for key in keys}]
     numbers = {label: 0 for _, label, _ in samples}
     rows, part.lacking = make_rows(samples, nbytes, numbers, part.view_labels or None, config)
+    _take_rows(part, rows, config)
+
+
+def _take_rows(
+    part: Part, rows: Mapping[SampleKey, Sample], config: MultiviewCifarConfig
+) -> None:
     splits: dict[str, list[Sample]] = defaultdict(list)
     firsts: dict[tuple[str, str], tuple[SampleKey, Sample]] = {}
     for key, sample in rows.items():

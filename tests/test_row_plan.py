@@ -365,3 +365,12 @@ def test_the_fingerprint_follows_files_and_options(make_tree):
     assert look() == 6
     (tree / "metadata.csv").write_text(METADATA)
     assert look() == 7
+
+
+def test_wrong_options(make_tree, fails):
+    with fails("OptionError", "There is no option 'sed'", path="sed"):
+        plan_source(make_tree(*WHOLE), Backwards(), sed=1)
+    with fails("OptionError", "on_error='x' is not right", path="on_error"):
+        plan_source(make_tree(*WHOLE), Backwards(), on_error="x")
+    with fails("LayoutError", "does not exist"):
+        plan_source("nowhere", Backwards())

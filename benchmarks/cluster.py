@@ -71,6 +71,8 @@ SAMPLES, VIEWS, FILE_BYTES = 10_000_000, 4, 20_000  # 0.8 TB
 SHARD_BYTES = {"500 MB": 500e6, "50 MB": 50e6}
 NETWORK = 10e9 / 8  # bytes a second of a node, each way
 LATENCY, READERS = 0.02, 32  # seconds of a store's answer; requests at a time of a process
+PUTS = 2  # answers that a shard waits for in the end: its own, and its note's
+JOIN = 2.6e-6  # seconds of the driver for a file of small classes, see docs/scale.md
 STRAGGLERS, SLOWER = 0.01, 3  # share of the shards, and by how much
 
 
@@ -103,10 +105,7 @@ def measure(place: Path) -> Costs:
         began = time.perf_counter()
         [*ray.run(nothing, ((i,) for i in range(calls)))]
         task = (time.perf_counter() - began) / calls
-    return Costs(spent[small] - byte * size[small], byte, plan, 1e-6, task + NOTE)
-
-
-NOTE = 0.02  # seconds: one small PUT a shard, which notes that it is finished
+    return Costs(spent[small] - byte * size[small], byte, plan, JOIN, task)
 
 
 def nothing(number: int) -> int:
@@ -119,7 +118,7 @@ def simulate(costs: Costs, nodes: int, shard_bytes: float) -> float:
     planning = files * (costs.plan / processes + costs.join)
     shards = int(np.ceil(files * FILE_BYTES / shard_bytes))
     each = files / shards
-    work = each * (costs.file + costs.byte * FILE_BYTES + LATENCY / READERS)
+    work = each * (costs.file + costs.byte * FILE_BYTES + LATENCY / READERS) + PUTS * LATENCY
     wire = shard_bytes / (NETWORK / CORES)  # when all processes of a node read at the same time
     rng = np.random.default_rng(0)
     takes = max(work, wire) * rng.lognormal(0, 0.1, shards)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import posixpath
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -32,7 +31,7 @@ from multiview_cifar_tools.console import print_table
 from multiview_cifar_tools.engines import Engine
 from multiview_cifar_tools.formats import MANIFEST
 from multiview_cifar_tools.nodes import code_digest, local_paths
-from multiview_cifar_tools.outputs import WORK, Files, Output, OutputError
+from multiview_cifar_tools.outputs import DONE, WORK, Files, Output, OutputError
 from multiview_cifar_tools.readings import text_digest
 from multiview_cifar_tools.row_plan import RowPlan, plan_source, rows_between
 from multiview_cifar_tools.shard_work import STAGES, Made, Task, make_shard
@@ -44,7 +43,7 @@ from multiview_cifar_tools.shards import (
     without_secrets,
 )
 
-BEGUN, DONE = f"{WORK}/begun.json", f"{WORK}/done"
+BEGUN = f"{WORK}/begun.json"
 SLOWEST, MOST_SKIPPED = 5, 20  # shards and lines that a report shows
 
 
@@ -123,7 +122,6 @@ def make_left(
     left = not_finished(plan_tasks(plan, lambda name: files, most), before, shards)
     try:
         for shard in run_tasks(engine, left, plan, [*before.values()]):
-            notes.add(shard)
             shards.append(shard)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; {len(shards)} shards are finished in {files.place}: "
@@ -306,13 +304,8 @@ class Notes:
         else:
             self.files.write(BEGUN, json.dumps(begun).encode())
         names = [name for name in self.files.sizes() if name.startswith(f"{DONE}/")]
-        found = (self._json(name, self.files.read(name) or b"{}") for name in names)
+        found = (self._json(name, data) for name, data in self.files.read_many(names))
         return self._checked(Made(**note) for note in found)
-
-    def add(self, shard: Made) -> None:
-        """Note that a shard is finished."""
-        note = shard._asdict() | {"facts": None, "receipt": None}
-        self.files.write(f"{DONE}/{posixpath.basename(shard.name)}.json", json.dumps(note).encode())
 
     def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         now = json.loads(json.dumps(now))

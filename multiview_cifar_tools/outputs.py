@@ -25,6 +25,8 @@ from multiview_cifar_tools.partial import remove, sync
 # Stores in which a file appears when its upload is complete, and not before.
 WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2"}
 WORK = ".multiview_cifar"  # the folder that stands beside the shards until all of them are there
+DONE = f"{WORK}/done"  # in it a note for each shard that is finished
+AT_ONCE = 1000  # small files that are asked for together
 ATTEMPTS, LONGEST_WAIT = 6, 30  # tries of a request, seconds between two of them
 
 
@@ -43,6 +45,9 @@ class Output(Protocol):
 
         OutputError where that fails for good.
         """
+
+    def note(self, name: str, data: bytes) -> None:
+        """Keep what is known of a shard that is finished, for who goes on with the work."""
 
 
 class Files:
@@ -105,6 +110,10 @@ class Files:
             fs.rm_file(to)
         fs.mv(aside, to)
 
+    def note(self, name: str, data: bytes) -> None:
+        """As an Output."""
+        self.write(f"{DONE}/{posixpath.basename(name)}.json", data)
+
     def write(self, name: str, data: bytes) -> None:
         """Write a small file; OutputError where that fails for good."""
         with self.folder() as folder:
@@ -120,6 +129,14 @@ class Files:
                 return bytes(self._retry(self.fs[0].cat_file, self.path(name)))
             except FileNotFoundError:
                 return None
+
+    def read_many(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Small files that are there, by name; many at a time where the store can."""
+        for at in range(0, len(names), AT_ONCE):
+            paths = {self.path(name): name for name in names[at : at + AT_ONCE]}
+            with self._explained("be read"):
+                found = self._retry(self.fs[0].cat, [*paths])
+            yield from ((paths[path], data) for path, data in found.items())
 
     def sizes(self) -> dict[str, int]:
         """The bytes of each file that is there, by name."""

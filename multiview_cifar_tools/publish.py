@@ -550,6 +550,9 @@ class HubOutput:
         assert self.hub is not None
         return self.hub.put(path, name, self.there)
 
+    def note(self, name: str, data: bytes) -> None:
+        """As an Output: nothing is kept, as the Hub knows what it has."""
+
 
 def is_same(there: Any, addition: CommitOperationAdd) -> bool:
     """Whether a file of the repository has the bytes of this one."""

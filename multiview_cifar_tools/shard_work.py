@@ -7,6 +7,7 @@ how often, the same bytes come of it.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import socket
@@ -86,21 +87,23 @@ def make_shard(task: Task) -> Made:
         ImageError: An image cannot be read, and `on_error` is "raise".
         OutputError: The disk of this machine is full, or the shard cannot be put there.
     """
-    clock, key = Clock(), task.key
+    clock = Clock()
     try:
         with skipped_files() as skipped, task.output.folder() as folder:
             path = os.path.join(folder, os.path.basename(task.name))
             num_rows, facts = write_rows(task, path, clock)
-            if not num_rows:
-                return Made(task.name, task.split, key, 0, 0, "", clock.seconds, skipped, facts)
-            with open(path, "rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            num_bytes = os.path.getsize(path)
-            clock.stop("digest")
-            receipt = task.output.put(path, task.name)
+            made = Made(task.name, task.split, task.key, num_rows, 0, "", clock.seconds, skipped,
+                        facts)  # fmt: skip
+            if num_rows:
+                with open(path, "rb") as file:
+                    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                made = made._replace(num_bytes=os.path.getsize(path), sha256=sha256)
+                clock.stop("digest")
+                made = made._replace(receipt=task.output.put(path, task.name))
+            note = made._asdict() | {"facts": None, "receipt": None}
+            task.output.note(task.name, json.dumps(note).encode())
             clock.stop("put")
-            return Made(task.name, task.split, key, num_rows, num_bytes, sha256, clock.seconds,
-                        skipped, facts, receipt)  # fmt: skip
+            return made
     except OSError as error:
         raise OutputError(f"{task.name} cannot be written on {socket.gethostname()} ({error}). "
                           "Expected room, and the right to write there: mend it and run the same "

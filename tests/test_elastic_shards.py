@@ -1,5 +1,6 @@
 """Where elastic epochs find their shards, and the folder in which they are kept."""
 
+import fcntl
 import itertools
 import json
 import multiprocessing
@@ -68,9 +69,11 @@ def read(data):
 
 
 def mapped(tmp_path):
-    """The shards that are kept, and their bytes."""
-    files = [*(tmp_path / "mapped").glob("[!.]*.arrow")]
-    return len(files), sum(file.stat().st_size for file in files)
+    """The shards that are kept, and their bytes, while none comes or goes."""
+    with open(tmp_path / "mapped" / ".locks" / "room", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        files = [*(tmp_path / "mapped").glob("[!.]*.arrow")]
+        return len(files), sum(file.stat().st_size for file in files)
 
 
 def damage(file):

@@ -324,11 +324,11 @@ def _fill(
         part.view_labels = [*{key.partition("/")[0] for key in keys}]
     numbers = {label: 0 for _, label, _ in samples}
     rows, part.lacking = make_rows(samples, nbytes, numbers, part.view_labels or None, config)
-    _take_rows(part, rows, config)
+    _take_rows(part, rows, tree, config)
 
 
 def _take_rows(
-    part: Part, rows: Mapping[SampleKey, Sample], config: MultiviewCifarConfig
+    part: Part, rows: Mapping[SampleKey, Sample], tree: Tree, config: MultiviewCifarConfig
 ) -> None:
     splits: dict[str, list[Sample]] = defaultdict(list)
     firsts: dict[tuple[str, str], tuple[SampleKey, Sample]] = {}
@@ -337,17 +337,19 @@ def _take_rows(
         firsts.setdefault((split, key[0]), (key, sample))
         splits[split].append(sample)
     part.firsts = dict(firsts.values())
-    part.tables = {split: table_of(own, ["images"], {}).append_column(
-        "stamp", pa.array(stamps_of(tree, own), pa.int64())) for split, own in splits.items()}
+    stamps = file_stamps(tree)
+    for split, own in splits.items():
+        # Of a sample's files; Python hashes numbers alike in every process.
+        stamp = [hash(tuple(map(stamps.get, filter(None, sample.paths[0])))) for sample in own]
+        table = table_of(own, ["images"], {})
+        part.tables[split] = table.append_column("stamp", pa.array(stamp, pa.int64()))
 
 
-def stamps_of(tree: Tree, samples: Sequence[Sample]) -> Iterator[int]:
-    """Of each sample a number that changes with size, mtime or ctime of its files."""
-    stats = {f"{folder}/{name}": hash((size, mtime, ctime))
-             for folder, _, files in map(marshal.loads, tree.listings)
-             for name, size, mtime, ctime in files}  # fmt: skip
-    for sample in samples:
-        yield hash(tuple(map(stats.get, filter(None, sample.paths[0]))))
+def file_stamps(tree: Tree) -> dict[str, int]:
+    """Of each file a number that changes with its size, mtime or ctime."""
+    return {f"{folder}/{name}": hash((size, mtime, ctime))
+            for folder, _, files in map(marshal.loads, tree.listings)
+            for name, size, mtime, ctime in files}  # fmt: skip
 
 
 # --- the parts together ---------------------------------------------------------------------------

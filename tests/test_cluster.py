@@ -319,10 +319,10 @@ def test_a_small_disk_is_seen_before_the_work(photos, cluster, tmp_path):
 
 def test_a_disk_that_fills_up(photos, same, tmp_path):
     arguments = command("build", photos, "--output", tmp_path / "out", *SMALL)
-    limited = ["bash", "-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "bash"]  # files of 8 KB
+    limited = ["bash", "-c", "trap '' XFSZ; ulimit -f 6; exec \"$@\"", "bash"]  # files of 6 KB
     done = subprocess.run([*limited, *map(str, arguments)], capture_output=True, text=True)
     assert done.returncode == 1
-    assert re.search(r"data/test-00000.parquet cannot be written on .*File too large", done.stderr)
+    assert re.search(r"data/train-0000\d.parquet cannot be written on .*File too large", done.stderr)
     assert "Traceback" not in done.stderr
     subprocess.run(arguments, check=True, capture_output=True)
     same()

@@ -4,9 +4,9 @@
     python benchmarks/elastic.py speed -n 9   # one part
 
 The limit of `speed` is plain reading of the same local shards: pyarrow reads one after the other in
-the order of their rows, and `BatchReader` makes the same arrays of each. `first` is the first
-epoch, which writes the tables to be mapped, `again` one in which all are there already. `resume` is
-timed in a new process, from its first line past the imports.
+the order of their rows, and `BatchReader` makes the same arrays of each. `memory` is what
+is done without a cache_dir; with one, `first` writes the tables to be mapped, and `again` finds all
+of them there. `resume` is timed in a new process, from its first line past the imports.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def read_tables_plainly(folder: Path, rows: int) -> None:
     assert total == rows
 
 
-def read_elastic(kind: Any, cache: Path, folder: Path, rows: int) -> None:
+def read_elastic(kind: Any, cache: Path | None, folder: Path, rows: int) -> None:
     data = kind(folder, BATCH, cache_dir=cache)
     assert sum(len(batch["label"]) for batch in data) == rows
 
@@ -108,19 +108,20 @@ def compare(title: str, kind: Any, plain: Callable[[Path, int], None], tree: Tre
     mapped = folder.with_name("mapped")
     runs: dict[str, Any] = {
         "plain": (lambda *_: plain(folder, rows), tree),
+        "memory": (lambda *_: read_elastic(kind, None, folder, rows), tree),
         "first": (lambda _, empty: read_elastic(kind, empty, folder, rows), tree),
         "again": (lambda *_: read_elastic(kind, mapped, folder, rows), tree),
     }
     times = take_turns(runs, n)
     report(f"{title}, {len(shards_of(folder))} shards", times, "plain")
-    for how in ("first", "again"):
+    for how in ("memory", "first", "again"):
         judge(f"speed, {how} / plain", ratio(times, "plain", how), 0.9, at_least=True)
 
 
 # --- resume ---------------------------------------------------------------------------------------
 
 
-def resume(folder: Path, cache: Path, state: dict[str, Any], replicas: int) -> float:
+def resume(folder: Path, cache: Path | None, state: dict[str, Any], replicas: int) -> float:
     """Seconds to the first batch, in this process."""
     began = time.perf_counter()
     data = ElasticBatches(folder, BATCH, num_replicas=replicas, cache_dir=cache)
@@ -139,14 +140,14 @@ def part_resume(place: Path, n: int) -> None:
     print(f"\nthe order of 1,000,000 rows: {statistics.median(times):.3f} s (n = {n})")
     state = json.loads(json.dumps(before.state_dict(batches=1_950)))  # near the half
     for replicas in (1, 8):
-        for is_cold in (True, False):
+        for how, place_of in (("to memory", None), ("nothing mapped before", cache),
+                              ("mapped before", cache)):  # fmt: skip
             taken = []
             for _ in range(n):
-                if is_cold:
+                if how.startswith("nothing"):
                     shutil.rmtree(cache, ignore_errors=True)
                 with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-                    taken.append(pool.submit(resume, folder, cache, state, replicas).result())
-            how = "no shard mapped before" if is_cold else "mapped before"
+                    taken.append(pool.submit(resume, folder, place_of, state, replicas).result())
             print(f"\nresumed on {replicas} ranks, {len(shards_of(folder))} shards, {how}: "
                   f"median {statistics.median(taken):.2f} s, min {min(taken):.2f} s (n = {n})")
             judge("first batch", statistics.median(taken), 1, "s")

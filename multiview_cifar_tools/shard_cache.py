@@ -1,12 +1,13 @@
-"""Parquet shards as Arrow tables that are mapped from a local folder of limited size.
+"""Parquet shards as Arrow tables, which are mapped from a local folder of limited size.
 
     SHA256.arrow      a shard as an Arrow IPC stream, and behind it the XXH3 of that
     .SHA256.parquet   a shard on its way, .SHA256.arrow what is made of it
     .locks            one file for several shards, so that each is fetched once
 
 Any row of a mapped table is read at once, and all processes of a node share the memory and the
-work: that is why local shards go through the folder too. Who maps a file holds a shared lock on it,
-which goes when the last table of it does; only files without one are removed to make room.
+work; but it takes a disk to write it. Small local shards are therefore read to memory, unless a
+folder is named. Who maps a file holds a shared lock on it, which goes when the last table of it
+does; only files without one are removed to make room.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 
 import datasets
 import pyarrow as pa
@@ -34,6 +36,7 @@ from multiview_cifar_tools.shards import bytes_of
 logger = logging.getLogger(__name__)
 
 DIGEST_BYTES = 16
+IN_MEMORY = 64_000_000  # bytes of a local shard: some twenty may be open in a process
 
 
 class ShardCache:
@@ -41,7 +44,7 @@ class ShardCache:
 
     Args:
         folder: Made where it is not there; several processes may share it. None: one in the cache
-            of `datasets`.
+            of `datasets`, for shards that are remote, or larger than IN_MEMORY.
         limit: The most bytes of shards in it, such as "50GB". What is being fetched comes on top.
 
     Raises:
@@ -51,6 +54,7 @@ class ShardCache:
     def __init__(self, folder: str | os.PathLike[str] | None, limit: str | int) -> None:
         default = os.path.join(datasets.config.HF_DATASETS_CACHE, "multiview_shards")
         self.folder = os.path.abspath(os.path.expanduser(folder or default))
+        self.in_memory = 0 if folder else IN_MEMORY
         try:
             self.limit = bytes_of(limit)
         except OptionError:
@@ -62,6 +66,9 @@ class ShardCache:
 
         ElasticError where it cannot be fetched, is not what the index says, or has no room.
         """
+        local = _local_path(shard, options)
+        if local and shard.num_bytes <= self.in_memory:
+            return pa.concat_tables(_row_groups(local, shard))
         path = os.path.join(self.folder, f"{shard.sha256}.arrow")
         try:
             for _ in range(ATTEMPTS):
@@ -70,7 +77,7 @@ class ShardCache:
                 os.makedirs(os.path.join(self.folder, ".locks"), exist_ok=True)
                 with _locked(os.path.join(self.folder, ".locks", shard.sha256[:2])):
                     if not os.path.exists(path):
-                        self._fetch(shard, options, path)
+                        self._fetch(shard, local, options, path)
         except OSError as error:
             raise ElasticError(f"{shard.url} cannot be kept in {self.folder} ({error}). Expected "
                                "room there, and the right to write: lower cache_limit, or name "
@@ -78,10 +85,11 @@ class ShardCache:
         raise ElasticError(f"{path} is damaged or removed as soon as it is written. Expected a "
                            "folder that keeps what it is given: name another cache_dir.", path)
 
-    def _fetch(self, shard: ShardFile, options: Options, path: str) -> None:
+    def _fetch(self, shard: ShardFile, local: str, options: Options, path: str) -> None:
         stem = os.path.join(self.folder, f".{shard.sha256}")
         try:
-            _convert(_source(shard, options, f"{stem}.parquet"), f"{stem}.arrow", shard)
+            source = local or _download(shard, options, f"{stem}.parquet")
+            _write(_row_groups(source, shard), f"{stem}.arrow")
             with _locked(os.path.join(self.folder, ".locks", "room")):
                 self._make_room(os.path.getsize(f"{stem}.arrow"))
                 os.replace(f"{stem}.arrow", path)
@@ -165,21 +173,29 @@ def _locked(path: str) -> Iterator[None]:
         yield
 
 
-def _source(shard: ShardFile, options: Options, path: str) -> str:
-    """Where the shard's Parquet file is: in its own place, or at `path`, downloaded.
+def _local_path(shard: ShardFile, options: Options) -> str:
+    """Where a shard is on this machine, if it has the size that it should; "" if it is elsewhere.
 
-    Of a local one the size is compared, and the sha256 of what came over a network, which takes as
-    long as all the rest.
+    Its sha256 would take longer than all the rest.
     """
+    try:
+        fs, path = file_system(Root(shard.url, options=options))
+        if not isinstance(fs, LocalFileSystem):
+            return ""
+        size = os.path.getsize(path)
+    except Exception as error:  # those of fsspec and its stores have no common base
+        raise not_read(shard.url, error) from None
+    if size != shard.num_bytes:
+        raise ElasticError(f"{shard.url} has {size} bytes. Expected {shard.num_bytes}, as its "
+                           "index says: it is cut off or changed, copy it again.", shard.url)
+    return str(path)
+
+
+def _download(shard: ShardFile, options: Options, path: str) -> str:
+    """Have the shard's Parquet file at `path`, whole."""
 
     def download() -> str:
         fs, remote = file_system(Root(shard.url, options=options))
-        if isinstance(fs, LocalFileSystem):
-            if (size := os.path.getsize(remote)) != shard.num_bytes:
-                raise ElasticError(f"{shard.url} has {size} bytes. Expected {shard.num_bytes}, as "
-                                   "its index says: it is cut off or changed, copy it again.",
-                                   shard.url)
-            return str(remote)
         fs.get_file(remote, path)
         with open(path, "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -189,25 +205,29 @@ def _source(shard: ShardFile, options: Options, path: str) -> str:
 
     try:
         return tried(download)
-    except ElasticError:
-        raise
-    except Exception as error:  # those of fsspec and its stores have no common base
+    except Exception as error:
         raise not_read(shard.url, error) from None
 
 
-def _convert(source: str, path: str, shard: ShardFile) -> None:
-    """Write the rows of a Parquet file as an Arrow stream, a row group at a time."""
+def _row_groups(source: str, shard: ShardFile) -> Iterator[pa.Table]:
+    """The rows of a Parquet file, one table a row group."""
     try:
-        with pq.ParquetFile(source, memory_map=True) as parquet, pa.OSFile(path, "wb") as sink:
-            found = parquet.metadata.num_rows
-            with pa.ipc.new_stream(sink, parquet.schema_arrow) as writer:
-                for group in range(parquet.num_row_groups):
-                    writer.write_table(parquet.read_row_group(group))
+        with pq.ParquetFile(source, memory_map=True) as parquet:
+            if (found := parquet.metadata.num_rows) != shard.num_rows:
+                raise ElasticError(f"{shard.url} has {found} rows. Expected {shard.num_rows}, as "
+                                   "its index says: copy or export it again.", shard.url)
+            for group in range(parquet.num_row_groups):
+                yield parquet.read_row_group(group)
     except pa.ArrowException as error:
         raise not_read(shard.url, error) from None
-    if found != shard.num_rows:
-        raise ElasticError(f"{shard.url} has {found} rows. Expected {shard.num_rows}, as the index "
-                           "says: copy or export it again.", shard.url)  # fmt: skip
+
+
+def _write(tables: Iterator[pa.Table], path: str) -> None:
+    """Write tables as an Arrow stream, and its digest behind it."""
+    first = next(tables)
+    with pa.OSFile(path, "wb") as sink, pa.ipc.new_stream(sink, first.schema) as writer:
+        for table in chain([first], tables):
+            writer.write_table(table)
     with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as data:
         digest = xxhash.xxh3_128_digest(data)
         file.seek(0, os.SEEK_END)

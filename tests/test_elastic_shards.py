@@ -1,5 +1,6 @@
 """Where elastic epochs find their shards, and the folder in which they are kept."""
 
+import fcntl
 import itertools
 import json
 import multiprocessing
@@ -21,6 +22,7 @@ from elastic_shards import (
     write_manifest,
     write_shards,
 )
+from multiview_cifar_tools import shard_cache
 from multiview_cifar_tools.elastic import ElasticBatches
 from multiview_cifar_tools.export import export
 from multiview_cifar_tools.publish import publish
@@ -67,9 +69,11 @@ def read(data):
 
 
 def mapped(tmp_path):
-    """The shards that are kept, and their bytes."""
-    files = [*(tmp_path / "mapped").glob("[!.]*.arrow")]
-    return len(files), sum(file.stat().st_size for file in files)
+    """The shards that are kept, and their bytes, while none comes or goes."""
+    with open(tmp_path / "mapped" / ".locks" / "room", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        files = [*(tmp_path / "mapped").glob("[!.]*.arrow")]
+        return len(files), sum(file.stat().st_size for file in files)
 
 
 def damage(file):
@@ -187,13 +191,29 @@ def test_shards_of_other_columns(shards, opened, fails):
 # --- the folder -----------------------------------------------------------------------------------
 
 
-def test_a_shard_is_read_once_by_all(shards, opened, tmp_path):
+def test_small_local_shards_are_read_to_memory_unless_a_folder_is_named(
+    shards, opened, tmp_path, monkeypatch, fails
+):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     rows = read(opened(shards))
-    for shard in shards.glob("*.parquet"):
-        shard.unlink()
-    data = opened(shards)
-    assert read(data) == rows
-    assert mapped(tmp_path)[0] == len(COUNTS)
+    assert read(opened(shards, cache_dir=None)) == rows
+    assert not (tmp_path / "cache").exists()
+    monkeypatch.setattr(shard_cache, "IN_MEMORY", (shards / "train-00004-of-00006.parquet")
+                        .stat().st_size - 1)  # fmt: skip
+    assert read(opened(shards, cache_dir=None)) == rows
+    assert len([*(tmp_path / "cache" / "multiview_shards").glob("*.arrow")]) == 1
+    path = shards / "train-00000-of-00006.parquet"
+    path.write_bytes(b"x" * path.stat().st_size)
+    with fails("ElasticError", "cannot be read (ArrowInvalid", path=str(path)):
+        read(opened(shards, cache_dir=None))
+
+
+def test_a_shard_is_converted_once_for_all(shards, opened, tmp_path):
+    rows = read(opened(shards))
+    written = {file: file.stat().st_ino for file in (tmp_path / "mapped").glob("*.arrow")}
+    assert read(opened(shards)) == rows
+    assert {file: file.stat().st_ino for file in (tmp_path / "mapped").glob("*.arrow")} == written
+    assert len(written) == len(COUNTS)
 
 
 def test_damage_in_the_folder_is_noticed(shards, opened, tmp_path, caplog):

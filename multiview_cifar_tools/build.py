@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, get_args, get_type_hints
 
@@ -178,7 +179,17 @@ def build_output(args: argparse.Namespace) -> None:
             output_options=args.output_options, cache_dir=args.cache_dir, **given_options(args),
         )  # fmt: skip
     print_report(report)
-    print(f'load it with\n  from datasets import load_dataset; ds = load_dataset("{args.output}")')
+    print("load it with\n  from datasets import load_dataset; ds = load_dataset("
+          + shown_output(args.output, {s.split: None for s in report.shards}, args.output_options)
+          + ")")
+
+
+def shown_output(output: str, splits: Iterable[str], options: Mapping[str, Any] | None) -> str:
+    """The arguments of `datasets.load_dataset` for Parquet shards; without secrets."""
+    if not is_url(output):
+        return repr(output)
+    files = {split: f"{output.rstrip('/')}/data/{split}-*.parquet" for split in splits}
+    return f'"parquet", data_files={files}' + ", storage_options=storage_options" * bool(options)
 
 
 def load_line(arguments: dict[str, Any]) -> str:

@@ -95,7 +95,7 @@ def build_shards(
     notes = Notes(files)
     notes.make()
     try:
-        engine.check([*local_source(source), *local_paths([files.place])], most)
+        engine.check([*local_source(source), *files.local_folder], most, *files.local_folder)
         plan = plan_source(source, engine, cache_dir=cache_dir, **options)
     except MultiviewError:
         notes.take_back()
@@ -111,7 +111,8 @@ def build_shards(
         conclude(plan, files, notes, shards, without_secrets(options))
     resumed = sum(before.get(shard.name) is shard for shard in shards)
     seconds = time.perf_counter() - began
-    return Report(in_order(shards), seconds, planned, resumed, skipped)
+    made = [shard for shard in shards if shard.num_rows]
+    return Report(made, seconds, planned, resumed, skipped)
 
 
 def make_left(
@@ -127,7 +128,7 @@ def make_left(
         raise KeyboardInterrupt(f"interrupted; {len(shards)} shards are finished in {files.place}: "
                                 "the same command goes on from there") from None
     check_made(plan, shards)
-    return shards
+    return in_order(shards, plan)
 
 
 def not_finished(
@@ -205,18 +206,16 @@ def check_made(plan: RowPlan, shards: Sequence[Made]) -> None:
         check_unchanged(root)
 
 
-def in_order(shards: Iterable[Made]) -> list[Made]:
-    """Those that have rows, by split and number."""
-    return sorted((shard for shard in shards if shard.num_rows), key=_place)
+def in_order(shards: Iterable[Made], plan: RowPlan) -> list[Made]:
+    """The shards, those without a row too, by split and number."""
+    splits = [*plan.splits]
+    # By length first, as 100000 comes behind 99999.
+    return sorted(shards, key=lambda s: (splits.index(s.split), len(s.name), s.name))
 
 
 def skipped_lines(shards: Iterable[Made]) -> list[str]:
     """What was skipped, in the order of the shards."""
-    return [line for shard in sorted(shards, key=_place) for line in shard.skipped]
-
-
-def _place(shard: Made) -> tuple[str, int, str]:
-    return shard.split, len(shard.name), shard.name  # 100000 behind 99999
+    return [line for shard in shards for line in shard.skipped]
 
 
 def conclude(
@@ -229,7 +228,7 @@ def conclude(
         "source": plan.fingerprint, "skipped": skipped_lines(shards),
     }  # fmt: skip
     for split in plan.splits:
-        own = in_order(shard for shard in shards if shard.split == split)
+        own = [shard for shard in shards if shard.split == split and shard.num_rows]
         manifest["splits"][split] = {
             "num_rows": sum(shard.num_rows for shard in own),
             "shards": [{"path": shard.name, "num_rows": shard.num_rows,
@@ -285,27 +284,30 @@ class Notes:
     def go_on(self, begun: dict[str, Any], source: str) -> dict[str, Made]:
         """The shards that are finished, by name; all of them where the manifest is there.
 
-        OutputError where something else was begun or built, or a finished shard is not what it was.
+        OutputError where something else was begun or built, or a shard that was built is damaged.
         """
         self.begun = begun
-        manifest = self.files.read(MANIFEST)
+        manifest, there = self.files.read(MANIFEST), self.files.sizes()
         if manifest is not None:
             said, self.concluded = self._json(MANIFEST, manifest), True
             self.skipped = said.get("skipped", [])
             self._compare({**(said.get("begun") or {}), "source": said.get("source")},
                           {**begun, "source": source})  # fmt: skip
-            return self._checked(
-                Made(shard["path"], split, "", shard["num_rows"], shard["num_bytes"],
-                     shard["sha256"], {}, [])
-                for split, own in said["splits"].items() for shard in own["shards"])
+            built = [Made(shard["path"], split, "", shard["num_rows"], shard["num_bytes"],
+                          shard["sha256"], {}, [])
+                     for split, own in said["splits"].items() for shard in own["shards"]]
+            self._check_sizes(built, there)
+            return {shard.name: shard for shard in built}
         before = self._json(BEGUN, self.files.read(BEGUN) or b"{}")
         if before:
             self._compare(before, begun)
         else:
             self.files.write(BEGUN, json.dumps(begun).encode())
-        names = [name for name in self.files.sizes() if name.startswith(f"{DONE}/")]
-        found = (self._json(name, data) for name, data in self.files.read_many(names))
-        return self._checked(Made(**note) for note in found)
+        notes = self.files.read_many([name for name in there if name.startswith(f"{DONE}/")])
+        found = [Made(**self._json(name, data)) for name, data in notes]
+        # One that is not as noted was being made again.
+        return {shard.name: shard for shard in found
+                if there.get(shard.name, 0) == shard.num_bytes}
 
     def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         now = json.loads(json.dumps(now))
@@ -316,15 +318,13 @@ class Notes:
                               "same to go on: name another place, or empty it to begin anew.",
                               self.files.place)
 
-    def _checked(self, shards: Iterable[Made]) -> dict[str, Made]:
-        there, good = self.files.sizes(), {shard.name: shard for shard in shards}
-        for shard in good.values():
+    def _check_sizes(self, shards: Iterable[Made], there: Mapping[str, int]) -> None:
+        for shard in shards:
             found = there.get(shard.name, 0)
             if found != shard.num_bytes:
                 raise OutputError(f"{shard.name} in {self.files.place} has {found} bytes. Expected "
-                                  f"{shard.num_bytes}, as when it was finished: empty the place to "
-                                  "begin anew.", shard.name)
-        return good
+                                  f"{shard.num_bytes}, as {MANIFEST} says: it is damaged, so empty "
+                                  "the place to build it anew.", shard.name)
 
     def _json(self, name: str, data: bytes) -> dict[str, Any]:
         try:

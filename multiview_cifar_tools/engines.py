@@ -38,12 +38,13 @@ class EngineError(MultiviewError):
 class Engine(Protocol):
     """What calls functions."""
 
-    def check(self, paths: Sequence[str], free: int) -> None:
+    def check(self, paths: Sequence[str], free: int, folder: str = "") -> None:
         """EngineError where a machine is not fit for the work.
 
         Args:
             paths: Files and folders that every machine has to see.
-            free: The bytes that it has to have for temporary files.
+            free: The bytes that it has to have for a file in the making.
+            folder: Where it makes it; "" for its own folder of temporary files.
         """
 
     def run(self, function: Callable[..., T], calls: Iterable[tuple[Any, ...]]) -> Iterator[T]:
@@ -134,7 +135,7 @@ def _ignore_control_c() -> None:
 class InProcess:
     """An Engine of this process."""
 
-    def check(self, paths: Sequence[str], free: int) -> None:
+    def check(self, paths: Sequence[str], free: int, folder: str = "") -> None:
         """As an Engine: what is wrong here shows at once."""
 
     def run(self, function: Callable[..., T], calls: Iterable[tuple[Any, ...]]) -> Iterator[T]:
@@ -223,25 +224,26 @@ class Cluster:
     def __init__(self, ray: Any) -> None:
         self.ray = ray
 
-    def check(self, paths: Sequence[str], free: int) -> None:
+    def check(self, paths: Sequence[str], free: int, folder: str = "") -> None:
         """As an Engine: asks every node for versions, paths and free space, before any work."""
         here = code_digest()
         # Nodes on one machine say the same.
-        wrong = [*dict.fromkeys(f"node {name} {found}" for name, report in self._reports([*paths])
-                                for found in differences(report, here, free))]  # fmt: skip
+        wrong = [*dict.fromkeys(
+            f"node {name} {found}" for name, report in self._reports([*paths], folder)
+            for found in differences(report, here, free))]  # fmt: skip
         if wrong:
             raise EngineError(f"{'; '.join(wrong[:5])}. Expected each node to have the same "
                               "packages, to see the same paths, and to have room: mend them, or "
                               "take them out of the cluster.", wrong[0].split()[1])
 
-    def _reports(self, paths: list[str]) -> Iterator[tuple[str, Report]]:
+    def _reports(self, paths: list[str], folder: str) -> Iterator[tuple[str, Report]]:
         """The address of each node, and what it says of itself."""
         strategy = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         probe = self.ray.remote(num_cpus=0, max_retries=0)(make_probe())
         nodes = [node for node in self.ray.nodes()
                  if node["Alive"] and node["Resources"].get("CPU")]
         asked = [probe.options(scheduling_strategy=strategy(node["NodeID"], soft=False))
-                 .remote(paths) for node in nodes]  # fmt: skip
+                 .remote(paths, folder) for node in nodes]  # fmt: skip
         for node, answer in zip(nodes, asked, strict=True):
             name = f"{node['NodeManagerAddress']} ({node['NodeName']})"
             try:

@@ -28,17 +28,18 @@ def code_digest() -> dict[str, str]:
     return {**{name: version(name) for name in PACKAGES}, "multiview-cifar": digest.hexdigest()}
 
 
-def make_probe() -> Callable[[Sequence[str]], Report]:
+def make_probe() -> Callable[[Sequence[str], str], Report]:
     """The function that a node runs; it travels whole, as the node may lack this package."""
 
-    def probe(paths: Sequence[str]) -> Report:
+    def probe(paths: Sequence[str], folder: str) -> Report:
         import os
         import shutil
         import tempfile
 
-        folder = tempfile.gettempdir()
-        report: Report = {"missing": [path for path in paths if not os.path.exists(path)],
-                          "folder": folder, "free": shutil.disk_usage(folder).free}
+        missing = [path for path in paths if not os.path.exists(path)]
+        folder = folder if folder and folder not in missing else tempfile.gettempdir()
+        report: Report = {"missing": missing, "folder": folder,
+                          "free": shutil.disk_usage(folder).free}  # fmt: skip
         try:
             from multiview_cifar_tools.nodes import code_digest
 

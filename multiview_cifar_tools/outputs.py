@@ -73,6 +73,11 @@ class Files:
         with self._explained("be reached"):
             return fsspec.core.url_to_fs(self.place, **self.options)
 
+    @property
+    def local_folder(self) -> list[str]:
+        """The folder, where it is none behind a URL."""
+        return [self.place] if self.is_local else []
+
     def path(self, name: str) -> str:
         """Where a file of this name is, in the file system."""
         return posixpath.join(self.fs[1], name)

@@ -225,7 +225,7 @@ def publish_source(
     shards = [*run_tasks(engine, plan_tasks(
         plan, lambda name: files or HubOutput(hub, published.get(name)), most, facts=True), plan)]
     check_made(plan, shards)
-    shards = in_order(shards)
+    shards = [shard for shard in in_order(shards, plan) if shard.num_rows]
     facts = {split: Facts() for split in plan.splits}
     for shard in shards:
         facts[shard.split].add(shard.facts or Facts())

@@ -140,6 +140,26 @@ def test_what_is_built_stays(photos, clean, tmp_path):
     assert files(out) == clean
 
 
+def test_a_finished_shard_that_is_not_as_noted_is_made_again(photos, clean, same, tmp_path):
+    out = tmp_path / "out"
+    run("build", photos, "--output", out, *SMALL)
+    manifest = json.loads((out / "multiview_cifar.json").read_text())
+    (out / "data/train-00001.parquet").write_bytes(b"cut off")
+    said = run("build", photos, "--output", out, *SMALL, good=False)
+    assert "data/train-00001.parquet in" in said
+    assert "it is damaged" in said
+    # As a build leaves it that was killed while it made this shard a second time.
+    (out / "multiview_cifar.json").unlink()
+    done = out / ".multiview_cifar/done"
+    done.mkdir(parents=True)
+    (out / ".multiview_cifar/begun.json").write_text(json.dumps(manifest["begun"]))
+    note = {"name": "data/train-00001.parquet", "split": "train", "key": "", "num_rows": 9,
+            "num_bytes": 9000, "sha256": "", "seconds": {}, "skipped": []}  # fmt: skip
+    (done / "train-00001.parquet.json").write_text(json.dumps(note))
+    run("build", photos, "--output", out, *SMALL)
+    same()
+
+
 # --- faults ---------------------------------------------------------------------------------------
 
 
@@ -295,8 +315,16 @@ def test_output_on_s3_that_fails_for_a_while(engine, store, photos, clean, clust
     options, stored = store
     s3_address.fail(503, times=2, where="data/train-00001")
     s3_address.fail(0, times=2, where="data/train-00002")
-    run("build", photos, *options, *SMALL, *(on(cluster) if engine == "ray" else []))
+    printed = run("build", photos, *options, *SMALL, *(on(cluster) if engine == "ray" else []))
     assert stored() == clean
+    code = [f"storage_options = {s3_address.options}",
+            *printed.partition("load it with\n")[2].split("; "),
+            "print({split: len(ds) for split, ds in ds.items()})"]  # fmt: skip
+    loaded = subprocess.run(
+        [sys.executable, "-c", "\n".join(map(str.strip, code))], capture_output=True, text=True,
+        env={name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"},
+    )  # fmt: skip
+    assert loaded.stdout == "{'train': 45, 'test': 15}\n", loaded.stderr
 
 
 def test_output_on_s3_that_fails_for_good(store, photos, clean, cluster, s3_address):

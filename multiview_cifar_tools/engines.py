@@ -176,7 +176,6 @@ class Processes(InProcess):
 def ray_engine(address: str | None, num_proc: int | None) -> Iterator[Engine]:
     """An engine of a Ray cluster; see `open_engine`."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a tool of ours reports to nobody
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will make its rule
     try:
         import ray
     except ImportError:

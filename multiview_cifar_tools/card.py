@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,7 +77,7 @@ def facts_of(ds: datasets.Dataset) -> Facts:
     return Facts(len(ds), int(row_sizes(ds).sum()),
                  Counter(table["label"].fill_null(-1).to_pylist()),
                  Counter(index_rows(table["images"]).views.tolist()),
-                 Counter(map(image_kind, ImageColumn(table, "images").all_bytes())))
+                 Counter(image_kinds(ds)))
 
 
 def make_card(
@@ -194,6 +194,11 @@ def describe(
               f'ds = load_dataset("{repo_id}", split="{next(iter(facts))}")', "```", "",
               f"Made with multiview-cifar {__version__}, options `{options}`.", ""]
     return "\n".join(lines)
+
+
+def image_kinds(ds: datasets.Dataset) -> Iterator[Kind]:
+    """(width, height, mode) of every image in `images`, from its first bytes."""
+    return map(image_kind, ImageColumn(ds.data.table, "images").all_bytes())
 
 
 def image_kind(data: bytes) -> Kind:

@@ -68,13 +68,21 @@ def blind_node(cluster, folder):
 
 
 def busy_workers(title):
-    """The PIDs of processes that are called so."""
+    """The PIDs of processes below this one that are called so."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if title.encode() in (process / "cmdline").read_bytes():
+            named = title.encode() in (process / "cmdline").read_bytes()
+            if named and is_below(int(process.name), os.getpid()):
                 found.append(int(process.name))
     return found
+
+
+def is_below(pid, ancestor):
+    """Whether a process was started by another one, or by one that was."""
+    while pid not in (0, ancestor):
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return pid == ancestor
 
 
 def one_busy_worker(title="ray::make_shard", seconds=60):

@@ -15,6 +15,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import contextmanager, suppress
@@ -190,14 +191,28 @@ def ray_engine(address: str | None, num_proc: int | None) -> Iterator[Engine]:
         {"address": "local", "num_cpus": num_proc, "include_dashboard": False})
     if address:
         _check_address(address)
+    with _own_sigterm():
+        try:
+            ray.init(**started, log_to_driver=False, logging_level=logging.ERROR)
+        except Exception as error:  # of its C++ parts too, which have no common base
+            raise _no_cluster(address or "this machine", error) from None
+        try:
+            yield Cluster(ray)
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """What Ray does at SIGTERM ends with the context: processes that are forked later would not end
+    at one, and whoever waits for them, as `datasets` does, would wait for ever.
+    """
+    before = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(**started, log_to_driver=False, logging_level=logging.ERROR)
-    except Exception as error:  # of its C++ parts too, which have no common base
-        raise _no_cluster(address or "this machine", error) from None
-    try:
-        yield Cluster(ray)
+        yield
     finally:
-        ray.shutdown()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _check_address(address: str) -> None:

@@ -37,12 +37,13 @@ def pytest_unconfigure():
     shutil.rmtree(HOME, ignore_errors=True)
 
 
-LATE = ("test_export_formats", "test_jax_batches", "test_tf_batches", "test_tfrecord_format",
-        "test_usual_loaders")  # fmt: skip
+LATE = ("test_cluster", "test_export_formats", "test_jax_batches", "test_tf_batches",
+        "test_tfrecord_format", "test_usual_loaders")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
-    # Once JAX is imported, which TensorFlow does too, it warns at every later fork.
+    # Once JAX is imported, which TensorFlow does too, it warns at every later fork; and Ray leaves
+    # threads.
     items.sort(key=lambda item: item.path.stem in LATE)
 
 

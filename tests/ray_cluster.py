@@ -26,19 +26,28 @@ def serve(nodes=1):
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **ONE})
+    cluster = Cluster()
     try:
+        add_node(cluster, include_dashboard=False)
         for _ in range(nodes - 1):
-            cluster.add_node(**ONE)
+            add_node(cluster)
         yield cluster
     finally:
         cluster.shutdown()
 
 
+def add_node(cluster, **options):
+    # Else processes that other tests fork would not end at SIGTERM, but do what Ray does then.
+    before = signal.getsignal(signal.SIGTERM)
+    node = cluster.add_node(**ONE, **options)
+    signal.signal(signal.SIGTERM, before)
+    return node
+
+
 @contextlib.contextmanager
 def one_more(cluster, **environment):
     """Another node, whose processes have this environment."""
-    node = cluster.add_node(**ONE, env_vars={**os.environ, **environment})
+    node = add_node(cluster, env_vars={**os.environ, **environment})
     try:
         yield node
     finally:

@@ -459,6 +459,15 @@ def test_wrong_use(arguments, says, photos, tmp_path):
     assert not files(tmp_path / "out")
 
 
-def test_a_ray_that_ran_out_of_tries():
+def test_processes_that_are_forked_after_ray_end(photos, tmp_path):
+    code = ("import signal, sys, multiview_cifar\n"
+            "from multiview_cifar_tools.engines import open_engine\n"
+            "with open_engine('ray', num_proc=1) as engine: assert engine\n"
+            "assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL\n"
+            "multiview_cifar.load_dataset(data_dir=sys.argv[1], cache_dir=sys.argv[2], num_proc=2)")
+    subprocess.run([sys.executable, "-c", code, photos, tmp_path], check=True, timeout=200)
+
+
+def test_a_local_worker_that_ends():
     with open_engine("local", num_proc=2) as engine, pytest.raises(EngineError, match="worker"):
         list(engine.run(os._exit, [(1,)]))

@@ -23,7 +23,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import datasets
-import pyarrow as pa
 
 from multiview_cifar import ImageError, MultiviewError, check_unchanged, root_of
 from multiview_cifar_tools import __version__, build
@@ -33,7 +32,7 @@ from multiview_cifar_tools.formats import MANIFEST
 from multiview_cifar_tools.nodes import code_digest, local_paths
 from multiview_cifar_tools.outputs import DONE, WORK, Files, Output, OutputError
 from multiview_cifar_tools.readings import text_digest
-from multiview_cifar_tools.row_plan import RowPlan, plan_source, rows_between
+from multiview_cifar_tools.row_plan import RowPlan, pack_rows, plan_source, unpack_rows
 from multiview_cifar_tools.shard_work import STAGES, Made, Task, make_shard
 from multiview_cifar_tools.shards import (
     MAX_SHARD_SIZE,
@@ -166,17 +165,11 @@ def plan_tasks(
         root = root_of(split, plan.roots)
         for i, cut in enumerate(cut_by_bytes(table["nbytes"].to_numpy(), most)):
             name = f"data/{split}-{i:05d}.parquet"
-            rows = rows_between(table, cut.start, cut.stop)
-            yield Task(name, split, key_of(rows), rows, root, plan.config, plan.features,
+            packed = pack_rows(table, cut.start, cut.stop)
+            # Taken here: what was pickled may come out with other paddings.
+            key = hashlib.blake2b(packed, digest_size=16).hexdigest()
+            yield Task(name, split, key, unpack_rows(packed), root, plan.config, plan.features,
                        output(name), facts)  # fmt: skip
-
-
-def key_of(rows: pa.Table) -> str:
-    """The key of a Task. Not taken where it is done: what was pickled may be padded otherwise."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema) as writer:
-        writer.write_table(rows)
-    return hashlib.blake2b(sink.getvalue(), digest_size=16).hexdigest()
 
 
 def run_tasks(

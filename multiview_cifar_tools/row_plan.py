@@ -32,10 +32,10 @@ import itertools
 import marshal
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import datasets
 import pyarrow as pa
@@ -77,6 +77,7 @@ from multiview_cifar import (
     split_rows,
 )
 from multiview_cifar_tools import build
+from multiview_cifar_tools.engines import Engine
 from multiview_cifar_tools.plan import make_config
 from multiview_cifar_tools.readings import text_digest
 
@@ -86,18 +87,6 @@ STARTS = ("{label}/", "{split}/{label}/")  # of a layout whose class folders are
 FIRST_REASONS = ("links to a folder above themselves", NO_IMAGES)
 FOLDER_REASONS = ("sample folders without images", "empty folders")
 LIST, READ, MATCH, CHECK = range(4)  # the steps of a part, each of which all parts are to pass
-
-T = TypeVar("T")
-
-
-class Engine(Protocol):
-    """Where functions run."""
-
-    def run(
-        self, function: Callable[..., T], calls: Iterable[tuple[Any, ...]]
-    ) -> Iterator[T]:
-        """What function(*call) gives for each call, in any order."""
-
 
 @dataclass(frozen=True)
 class RowPlan:
@@ -206,10 +195,20 @@ def samples_of(table: pa.Table) -> list[Sample]:
 
 def rows_between(table: pa.Table, start: int, stop: int) -> pa.Table:
     """A copy of the rows from `start` on, up to `stop`: to pickle a slice takes the whole table."""
+    return unpack_rows(pack_rows(table, start, stop))
+
+
+def pack_rows(table: pa.Table, start: int, stop: int) -> pa.Buffer:
+    """The rows from `start` on, up to `stop`, as a stream of Arrow's IPC format."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table.slice(start, stop - start))
-    return pa.ipc.open_stream(sink.getvalue()).read_all()
+    return sink.getvalue()
+
+
+def unpack_rows(packed: pa.Buffer) -> pa.Table:
+    """What `pack_rows` packed."""
+    return pa.ipc.open_stream(packed).read_all()
 
 
 def examples(

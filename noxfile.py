@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import nox
 
-REPOSITORY = Path(__file__).parent
+# Two files of tests at a time, in their order: some have to be the last ones of their process.
+PYTEST = ("pytest", "--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder")
 
 nox.options.sessions = ["tests-pinned", "tests-newest", "lint"]
 nox.options.error_on_missing_interpreters = True
@@ -16,16 +15,15 @@ nox.options.error_on_missing_interpreters = True
 def tests_pinned(session: nox.Session) -> None:
     """The tests on datasets 3.6.0, which still loads scripts, and on the checkout itself."""
     session.install("-r", "requirements.txt", "-e", ".[test]")
-    session.run("pytest", *session.posargs)
+    session.run(*PYTEST, *session.posargs)
 
 
 @nox.session(name="tests-newest")
 def tests_newest(session: nox.Session) -> None:
     """The tests on the newest datasets, and on the wheel: no checkout is in the import path."""
     session.install(".[test]")
-    session.chdir(session.create_tmp())
-    config, tests = REPOSITORY / "pyproject.toml", REPOSITORY / "tests"
-    session.run("pytest", "-c", str(config), *(session.posargs or [str(tests)]))
+    session.chdir("tests")
+    session.run(*PYTEST, *session.posargs)
 
 
 @nox.session

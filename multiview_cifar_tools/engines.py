@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from multiview_cifar import MultiviewError, OptionError
@@ -191,6 +192,8 @@ def ray_engine(address: str | None, num_proc: int | None) -> Iterator[Engine]:
         {"address": "local", "num_cpus": num_proc, "include_dashboard": False})
     if address:
         _check_address(address)
+    else:
+        _check_ray_folder()
     with _own_sigterm():
         try:
             ray.init(**started, log_to_driver=False, logging_level=logging.ERROR)
@@ -224,6 +227,16 @@ def _check_address(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
         raise _no_cluster(address, error) from None
+
+
+def _check_ray_folder() -> None:
+    """EngineError where no worker of a Ray would start, for which Ray itself waits for ever."""
+    folder = os.environ.get("RAY_TMPDIR", os.environ.get("TMPDIR", "/tmp"))
+    environment = os.environ.get("VIRTUAL_ENV")
+    if environment and Path(folder).resolve().is_relative_to(Path(environment).resolve()):
+        raise EngineError(f"Ray would keep its files in {folder}, which is in the virtual "
+                          f"environment {environment}: its workers do not start there. Expected "
+                          "another folder: give one by the variable RAY_TMPDIR.", folder)  # fmt: skip
 
 
 def _no_cluster(address: str, error: Exception) -> EngineError:

@@ -415,6 +415,14 @@ def test_no_cluster(photos, tmp_path):
     assert "Traceback" not in said
 
 
+def test_a_folder_that_ray_cannot_use(photos, tmp_path):
+    inside = {"VIRTUAL_ENV": str(tmp_path), "TMPDIR": str(tmp_path / "tmp"), "RAY_TMPDIR": None}
+    environment = {name: value for name, value in {**os.environ, **inside}.items() if value}
+    said = run("build", photos, "--output", tmp_path / "out", "--engine", "ray", good=False,
+               env=environment)  # fmt: skip
+    assert f"Ray would keep its files in {tmp_path / 'tmp'}" in said
+
+
 @pytest.mark.parametrize(("code", "says"), [
     ("raise ImportError('none here')", "cannot import multiview_cifar_tools (ImportError: none"),
     ("# another version", "has multiview-cifar code"),

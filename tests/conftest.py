@@ -7,6 +7,7 @@ too, copied alone; each builds or streams.
 import hashlib
 import os
 import shutil
+import signal
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ for name in [name for name in os.environ if name.startswith("HF_")]:
     del os.environ[name]
 os.environ.update(HF_HOME=HOME, HF_HUB_OFFLINE="1", HF_DATASETS_DISABLE_PROGRESS_BARS="1")
 os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = HOME
+
+# A shell's background jobs ignore Ctrl-C, and so would all processes that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import datasets  # noqa: E402  (reads HF_HOME when it is imported)
 from PIL import Image  # noqa: E402

@@ -235,8 +235,8 @@ def _check_ray_folder() -> None:
     environment = os.environ.get("VIRTUAL_ENV")
     if environment and Path(folder).resolve().is_relative_to(Path(environment).resolve()):
         raise EngineError(f"Ray would keep its files in {folder}, which is in the virtual "
-                          f"environment {environment}: its workers do not start there. Expected "
-                          "another folder: give one by the variable RAY_TMPDIR.", folder)  # fmt: skip
+                          f"environment {environment}: no worker starts there. Expected another "
+                          "folder: give one by the variable RAY_TMPDIR.", folder)
 
 
 def _no_cluster(address: str, error: Exception) -> EngineError:

@@ -17,17 +17,16 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import fsspec
-import tenacity
 
 from multiview_cifar import MultiviewError, is_url
 from multiview_cifar_tools.partial import remove, sync
+from multiview_cifar_tools.retries import retried
 
 # Stores in which a file appears when its upload is complete, and not before.
 WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2"}
 WORK = ".multiview_cifar"  # the folder that stands beside the shards until all of them are there
 DONE = f"{WORK}/done"  # in it a note for each shard that is finished
 AT_ONCE = 1000  # small files that are asked for together
-ATTEMPTS, LONGEST_WAIT = 6, 30  # tries of a request, seconds between two of them
 
 
 class OutputError(MultiviewError):
@@ -168,11 +167,9 @@ class Files:
             self.remove([name for name in self.sizes() if name.startswith(f"{WORK}/")])
 
     def _retry(self, call: Any, *args: Any, **kwargs: Any) -> Any:
-        retry = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_may_pass), reraise=True,
-            stop=tenacity.stop_after_attempt(ATTEMPTS if not self.is_local else 1),
-            wait=tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT))  # fmt: skip
-        return retry(call, *args, **kwargs)
+        if self.is_local:
+            return call(*args, **kwargs)
+        return retried(_may_pass, call, *args, **kwargs)
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:

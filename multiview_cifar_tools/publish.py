@@ -22,7 +22,6 @@ from typing import Any, NamedTuple, TypeVar
 import datasets
 import huggingface_hub
 import numpy as np
-import tenacity
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import (
     HfHubHTTPError,
@@ -54,6 +53,7 @@ from multiview_cifar_tools.card import (
 from multiview_cifar_tools.engines import Engine, open_engine
 from multiview_cifar_tools.image_column import Integers
 from multiview_cifar_tools.outputs import Files
+from multiview_cifar_tools.retries import ATTEMPTS, retried
 from multiview_cifar_tools.row_plan import plan_source
 from multiview_cifar_tools.shard_work import Made
 from multiview_cifar_tools.shards import (
@@ -83,7 +83,6 @@ examples:
   multiview-cifar publish photos me/photos --append
   multiview-cifar publish photos me/photos --dry-run files
 """
-ATTEMPTS, LONGEST_WAIT = 6, 30  # tries of a request, seconds between two of them
 PASSING = {408, 425, 429, 500, 502, 503, 504}  # HTTP statuses that may be over the next time
 T = TypeVar("T")
 
@@ -496,12 +495,8 @@ class Repository:
 
     def _try(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call it, again where the trouble may pass; PublishError where it does not."""
-        retry = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(is_passing), reraise=True,
-            stop=tenacity.stop_after_attempt(ATTEMPTS),
-            wait=tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT))  # fmt: skip
         try:
-            return retry(call, *args, **kwargs)
+            return retried(is_passing, call, *args, **kwargs)
         except (RepositoryNotFoundError, RevisionNotFoundError):
             raise
         except LocalTokenNotFoundError:

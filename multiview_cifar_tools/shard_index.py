@@ -18,7 +18,6 @@ import datasets
 import huggingface_hub
 import numpy as np
 import pyarrow.parquet as pq
-import tenacity
 from huggingface_hub.hf_api import RepoFile
 
 from multiview_cifar import MultiviewError, Options, Root, file_system
@@ -27,11 +26,14 @@ from multiview_cifar_tools.formats import MANIFEST
 from multiview_cifar_tools.formats.values import features_from
 from multiview_cifar_tools.image_column import Integers
 from multiview_cifar_tools.readings import text_digest
+from multiview_cifar_tools.retries import retried
 from multiview_cifar_tools.sources import find_kind
 
 T = TypeVar("T")
 ATTEMPTS = 4  # at anything remote
-LONGEST_WAIT = 8  # seconds between them
+LASTING = (FileNotFoundError, PermissionError, ImportError, MultiviewError,
+           huggingface_hub.errors.RepositoryNotFoundError,
+           huggingface_hub.errors.RevisionNotFoundError)  # fmt: skip
 READERS = 8  # footers at a time
 PUBLISHED = re.compile(r"data/(?P<split>\w+(\.\w+)*)-\d{5}(-of-\d{5})?(-\w+)?\.parquet")
 
@@ -191,13 +193,7 @@ def _some(
 
 def tried(call: Callable[[], T]) -> T:
     """What it returns, called again where the trouble may pass."""
-    lasting = (FileNotFoundError, PermissionError, ImportError, MultiviewError,
-               huggingface_hub.errors.RepositoryNotFoundError,
-               huggingface_hub.errors.RevisionNotFoundError)  # fmt: skip
-    return tenacity.Retrying(
-        retry=tenacity.retry_if_not_exception_type(lasting), reraise=True,
-        stop=tenacity.stop_after_attempt(ATTEMPTS),
-        wait=tenacity.wait_random_exponential(multiplier=0.25, max=LONGEST_WAIT))(call)  # fmt: skip
+    return retried(lambda error: not isinstance(error, LASTING), call, attempts=ATTEMPTS)
 
 
 def not_read(where: str, error: Exception) -> ElasticError:

@@ -27,8 +27,9 @@ def publish(tree, cache, options, arguments):
 
     import multiview_cifar
     from multiview_cifar_tools import publish as module
+    from multiview_cifar_tools import retries
 
-    module.LONGEST_WAIT = 0.05
+    retries.LONGEST_WAIT = 0.05
     arguments = {"repo_id": "me/photos", "max_shard_size": SMALL, **arguments}
     splits = multiview_cifar.load_dataset(data_dir=tree, cache_dir=cache, **options)
     printed = io.StringIO()
@@ -502,7 +503,7 @@ def test_somebody_else_was_faster(hub, photos, put, check_loaded):
 
 def test_a_hub_that_is_gone(hub, photos, tmp_path):
     command = [sys.executable, "-c", (
-        "import multiview_cifar_tools.publish as p; p.LONGEST_WAIT = 0.05\n"
+        "import multiview_cifar_tools.retries as r; r.LONGEST_WAIT = 0.05\n"
         "import sys; from multiview_cifar_tools.__main__ import main; sys.exit(main(sys.argv[1:]))"
     ), "publish", str(photos), "me/photos", "--cache-dir", str(tmp_path / "cache")]  # fmt: skip
     gone = {**hub.environment, "HF_ENDPOINT": "http://127.0.0.1:9"}

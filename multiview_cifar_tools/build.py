@@ -120,17 +120,17 @@ def json_or_text(text: str) -> Any:
 
 
 def _object(text: str) -> dict[str, Any]:
-    value = json.loads(text)
+    value = json_or_text(text)
     if not isinstance(value, dict):
-        raise ValueError
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no JSON object. Expected one such as '{{\"key\": \"...\"}}'")
     return value
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not right. Expected 1, 2, 3 ...")
+    return int(text)
 
 
 def source_of(args: argparse.Namespace) -> dict[str, str]:

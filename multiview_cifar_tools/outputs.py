@@ -86,21 +86,22 @@ class Files:
         """As an Output. A local place's own, so that giving a name is no copying."""
         within = os.path.join(self.place, WORK) if self.is_local else None
         if within:
-            os.makedirs(within, exist_ok=True)
+            with self._explained("be written"):
+                os.makedirs(within, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=within, prefix="shard-") as folder:
             yield folder
 
     def put(self, path: str, name: str) -> None:
         """As an Output."""
         to = self.path(name)
-        if self.is_local:
-            os.makedirs(os.path.dirname(to), exist_ok=True)
-            sync(path)
-            os.replace(path, to)
-            sync(os.path.dirname(to))
-            return
         with self._explained("be written"):
-            self._retry(self._upload, path, to)
+            if self.is_local:
+                os.makedirs(os.path.dirname(to), exist_ok=True)
+                sync(path)
+                os.replace(path, to)
+                sync(os.path.dirname(to))
+            else:
+                self._retry(self._upload, path, to)
 
     def _upload(self, path: str, to: str) -> None:
         fs = self.fs[0]
@@ -176,11 +177,12 @@ class Files:
         """Errors of any store as an OutputError."""
         try:
             yield
-        except (MultiviewError, FileNotFoundError):
+        except MultiviewError:
             raise
         except Exception as error:  # those of fsspec and its stores have no common base
             found = " ".join(str(error).split())
-            expected = "the right to write there, and the package of its protocol"
+            expected = ("a folder in which files may be written" if self.is_local else
+                        "the right to write there, and the package of its protocol")  # fmt: skip
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 expected = "room on the disk"
             raise OutputError(f"{self.place} cannot {what} ({type(error).__name__}: {found}). "

@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import IO, Any
@@ -122,9 +123,11 @@ class Partial:
         path = os.path.join(self.folder, name)
         os.rename(os.path.join(self.folder, f".{name}"), path)
         files = files_of(path)
-        sync(path, *files)
-        shard = Finished(split, name, num_rows, sum(map(os.path.getsize, files)),
-                         digest(path, files), last, notes)  # fmt: skip
+        with ThreadPoolExecutor(1) as pool:  # the disk writes while this thread computes
+            synced = pool.submit(sync, path, *files)
+            shard = Finished(split, name, num_rows, sum(map(os.path.getsize, files)),
+                             digest(path, files), last, notes)  # fmt: skip
+            synced.result()
         self._note({"shard": asdict(shard)})
         self.finished.append(shard)
 

@@ -453,6 +453,10 @@ def test_a_node_that_does_not_see_the_folder(photos, cluster, tmp_path):
     (["--output", "{out}", "--max-shard-size", "much"], "max_shard_size='much'"),
     (["--output", "{out}", "--layout", "{{label}}/{{sample}}/a/b"], "No image in"),
     (["--output", "{full}"], "holds note.txt"),
+    (["--output", "{full}/note.txt"], "Expected a folder in which files may be written"),
+    (["--output", "/proc/photos"], "/proc/photos cannot be written"),
+    (["--output", "{out}", "--output-options", "key"], "'key' is no JSON object. Expected one"),
+    (["--output", "{out}", "--num-proc", "0"], "'0' is not right. Expected 1, 2, 3"),
     (["--output", "nowhere://photos"], "nowhere://photos cannot be reached"),
 ])  # fmt: skip
 def test_wrong_use(arguments, says, photos, tmp_path):

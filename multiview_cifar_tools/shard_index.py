@@ -1,8 +1,8 @@
 """Which Parquet shards a split has, with the rows, bytes and sha256 of each; no shard is read.
 
-A folder, or the URL of one, is as `export --format parquet` writes it: its multiview_cifar.json
-says all. A dataset of the Hub is that of one commit, whose tree says the sha256 of data/*.parquet;
-their footers say the rows.
+A folder, or the URL of one, is as `build --output` or `export --format parquet` writes it: its
+multiview_cifar.json says all. A dataset of the Hub is that of one commit, whose tree says the
+sha256 of data/*.parquet; their footers say the rows.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ def _index_folder(root: Root, split: str) -> ShardIndex:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ElasticError(f"{where} is damaged, or of a later version ({type(error).__name__}: "
-                           f"{error}). Expected what `export --format parquet` writes: export or "
-                           "copy it again.", where) from None
+                           f"{error}). Expected what `build --output` or `export --format parquet` "
+                           "writes: write or copy it again.", where) from None
     if form != "parquet":
         raise ElasticError(f"{root.path} holds shards of the format {form!r}. Expected 'parquet': "
                            "export it with --format parquet.", root.path)  # fmt: skip
@@ -129,8 +129,8 @@ def _read(root: Root, where: str) -> bytes:
         return tried(read)
     except FileNotFoundError:
         raise ElasticError(f"{root.path} holds no {MANIFEST}. Expected a folder, or its URL, that "
-                           "`export --format parquet` wrote, or a dataset of the Hub, USER/NAME.",
-                           root.path) from None  # fmt: skip
+                           "`build --output` or `export --format parquet` wrote of the images, or "
+                           "a dataset of the Hub, USER/NAME.", root.path) from None  # fmt: skip
     except Exception as error:
         raise not_read(where, error) from None
 

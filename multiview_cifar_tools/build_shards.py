@@ -78,8 +78,8 @@ def build_shards(
         source: A folder, an archive of it, or the URL of either; "shapes", "cifar10", "cifar100".
         output: A folder, or the URL of one that fsspec writes; empty, or begun by the same call.
         engine: See `open_engine`. All its machines have to see `source` and `output`.
-        max_shard_size: The most bytes of a shard's images before they are converted, such as
-            "500MB"; one sample more where it is larger.
+        max_shard_size: The most bytes of a shard's images, such as "500MB"; one sample more where
+            it is larger. Counted are their files, or with `image_size` their pixels.
         output_options: Of the file system of `output`, as fsspec takes them.
         cache_dir: For downloads.
         **options: The fields of `MultiviewCifarConfig`.

@@ -189,7 +189,8 @@ def publish_source(
     """Publish a source's rows, each shard from where it is made: nothing is built here first.
 
     The shards are those of `publish` where the images are the files' own and none is skipped: else
-    `max_shard_size` counts the bytes before they are converted, or skipped.
+    `max_shard_size` counts what is known before any is read: the bytes of their files, or with
+    `image_size` of their pixels, skipped ones too.
 
     Args:
         source: A folder, an archive of it, or the URL of either; "shapes", "cifar10", "cifar100".

@@ -187,7 +187,7 @@ def build_output(args: argparse.Namespace) -> None:
 def shown_output(output: str, splits: Iterable[str], options: Mapping[str, Any] | None) -> str:
     """The arguments of `datasets.load_dataset` for Parquet shards; without secrets."""
     if not is_url(output):
-        return repr(output)
+        return repr(os.path.abspath(os.path.expanduser(output)))
     files = {split: f"{output.rstrip('/')}/data/{split}-*.parquet" for split in splits}
     return f'"parquet", data_files={files}' + ", storage_options=storage_options" * bool(options)
 

@@ -50,6 +50,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import datasets
@@ -674,7 +675,7 @@ def list_folder(tree: Tree, path: str, stats: bool = True) -> list[str]:
         with os.scandir(f"{tree.root}/{prefix}") as entries:
             for entry in entries:
                 name = entry.name
-                if _is_hidden(name):
+                if is_hidden(name):
                     tree.hidden.append(prefix + name)
                     continue
                 try:
@@ -709,7 +710,8 @@ def _leads_up(data_dir: str, link: str) -> bool:
     return os.path.islink(target) or any(f"{f}/".startswith(f"{target}/") for f in way)
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is never taken."""
     return name[0] == "." or name in SYSTEM_NAMES
 
 
@@ -1835,33 +1837,60 @@ def _explained(root: Root) -> Iterator[None]:
                            f"Expected {expected}.", root.path) from None
 
 
-def scan_remote(root: Root) -> Tree:
-    """List a remote folder in one go, as `scan_folder` does a local one.
-
-    The fingerprint covers path, size and ETag (or time) of each file. ArchiveError where it cannot
-    be listed.
+def list_remote(root: Root, folder: str = "", deep: bool = True) -> dict[str, Mapping[str, Any]]:
+    """What a store says of all files below a folder of a remote one, by path and in order; if not
+    `deep`, of the files and folders that stand right in it.
     """
     with _explained(root):
         fs, path = file_system(root)
         fs.invalidate_cache()
-        found = fs.find(path, detail=True)
-        infos = {name[len(path):].lstrip("/"): info for name, info in sorted(found.items())}
-    if not infos or "" in infos:
+        place = f"{path}/{folder}".rstrip("/")
+        if deep:
+            found = fs.find(place, detail=True)
+        else:
+            try:
+                found = {info["name"].rstrip("/"): info for info in fs.ls(place, detail=True)}
+            except FileNotFoundError:  # as `find` says of nothing
+                found = {}
+    return {name[len(path):].lstrip("/"): info for name, info in sorted(found.items())}
+
+
+def scan_remote(root: Root, start: str = "") -> Tree:
+    """List a remote folder in one go, as `scan_folder` does a local one.
+
+    The fingerprint covers path, size and ETag (or time) of each file. ArchiveError where it cannot
+    be listed. From the folder `start` in it on, only that part.
+    """
+    infos = list_remote(root, start)
+    if not start and (not infos or "" in infos):
         what = "is a file" if infos else "is empty, or does not exist"
         raise ArchiveError(f"{root.path} {what}. Expected a folder that holds class/sample/"
                            f"view.png, or an archive of one ({' '.join(ARCHIVES)}).", root.path)
     stamps = "\n".join(f"{name} {_stamp(info)}" for name, info in infos.items())
     version = hashlib.blake2b(stamps.encode(errors="surrogateescape"), digest_size=16).hexdigest()
     tree = Tree(root.path, [root._replace(version=version)], fingerprint=version)
-    add_names(tree, root, {name: info.get("size") or 0 for name, info in infos.items()})
+    add_infos(tree, root, infos, start)
     return tree
+
+
+def add_infos(tree: Tree, root: Root, infos: Mapping[str, Mapping[str, Any]], start: str) -> None:
+    """Put remote files into the tree, with a number that follows their `_stamp` as their time."""
+    stamps = {name: hashlib.blake2b(_stamp(info).encode(), digest_size=7).digest()
+              for name, info in infos.items()}  # fmt: skip
+    add_names(tree, root, {name: info.get("size") or 0 for name, info in infos.items()}, start,
+              {name: int.from_bytes(stamp, "big") for name, stamp in stamps.items()})
 
 
 def check_unchanged(root: Root) -> None:
     """ArchiveError where a remote folder is no longer what was listed."""
     if root.kind == "remote" and scan_remote(root).fingerprint != root.version:
-        raise ArchiveError(f"{root.path} changed while it was read. Expected it to stay as it is: "
-                           "build it again.", root.path)
+        raise changed(root)
+
+
+def changed(root: Root) -> ArchiveError:
+    """That a remote folder is no longer what was listed."""
+    return ArchiveError(f"{root.path} changed while it was read. Expected it to stay as it is: "
+                        "build it again.", root.path)
 
 
 def download_archive(root: Root, dl_manager: Any) -> Root:
@@ -1895,21 +1924,26 @@ def list_archives(tree: Tree, pass_over_top: bool) -> None:
         tree.roots.append(root)
 
 
-def add_names(tree: Tree, root: Root, names: Mapping[str, int]) -> None:
-    """Put files, name to bytes, into the tree; a name with a "/" at its end is a folder."""
-    folders: dict[str, list[tuple[str, int, int, int]]] = {"": []}
+def add_names(
+    tree: Tree, root: Root, names: Mapping[str, int], start: str = "",
+    times: Mapping[str, int] = MappingProxyType({}),
+) -> None:
+    """Put files, name to bytes, into the tree; a name with a "/" at its end is a folder. All stand
+    in the folder `start`.
+    """
+    folders: dict[str, list[tuple[str, int, int, int]]] = {} if start else {"": []}
     for name, size in names.items():
         if not name.startswith(root.top):
             tree.ignored["files beside the folder around the others"].append(name)
             continue
         path = root.prefix + name[len(root.top):]
-        if any(map(_is_hidden, filter(None, path.split("/")))):
+        if any(map(is_hidden, filter(None, path.split("/")))):
             tree.hidden.append(path)
             continue
         folder, _, file = path.rpartition("/")
         if file:
-            folders.setdefault(folder, []).append((file, size, 0, 0))
-        while folder:
+            folders.setdefault(folder, []).append((file, size, times.get(name, 0), 0))
+        while folder and len(folder) >= len(start):
             folders.setdefault(folder, [])
             folder = folder.rpartition("/")[0]
     for folder, files in sorted(folders.items()):

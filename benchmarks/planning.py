@@ -101,7 +101,7 @@ def plan_classes(num: int, classes: int, samples: int, names: str) -> Figures:
     calls = ((at, samples, names, config) for at in range(classes))
     began = clocks()
     parts = sorted(engine.run(plan_synthetic, calls), key=lambda part: part.at)
-    plan = join_parts(parts, LAYOUT, config)
+    plan = join_parts(Root("/photos"), parts, LAYOUT, config)
     assert len(plan.splits["train"]) == classes * samples
     return figures(plan, began, engine)
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import datasets
 
-from multiview_cifar import ImageError, MultiviewError, check_unchanged, root_of
+from multiview_cifar import ImageError, MultiviewError, root_of
 from multiview_cifar_tools import __version__, build
 from multiview_cifar_tools.console import print_table
 from multiview_cifar_tools.engines import Engine
@@ -32,7 +32,13 @@ from multiview_cifar_tools.formats import MANIFEST
 from multiview_cifar_tools.nodes import code_digest, local_paths
 from multiview_cifar_tools.outputs import DONE, WORK, Files, Output, OutputError
 from multiview_cifar_tools.readings import text_digest
-from multiview_cifar_tools.row_plan import RowPlan, pack_rows, plan_source, unpack_rows
+from multiview_cifar_tools.row_plan import (
+    RowPlan,
+    check_source,
+    pack_rows,
+    plan_source,
+    unpack_rows,
+)
 from multiview_cifar_tools.shard_work import STAGES, Made, Task, make_shard
 from multiview_cifar_tools.shards import (
     MAX_SHARD_SIZE,
@@ -126,7 +132,7 @@ def make_left(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; {len(shards)} shards are finished in {files.place}: "
                                 "the same command goes on from there") from None
-    check_made(plan, shards)
+    check_made(plan, shards, engine)
     return in_order(shards, plan)
 
 
@@ -189,14 +195,13 @@ def run_tasks(
             yield shard
 
 
-def check_made(plan: RowPlan, shards: Sequence[Made]) -> None:
+def check_made(plan: RowPlan, shards: Sequence[Made], engine: Engine) -> None:
     """ImageError where no row of a split is left, ArchiveError where the source has changed."""
     for split in plan.splits:
         if not any(shard.num_rows for shard in shards if shard.split == split):
             raise ImageError(f"The split {split!r} has no row left. Expected one or more: "
                              f"on_error skipped all of them.", split)  # fmt: skip
-    for root in plan.roots:
-        check_unchanged(root)
+    check_source(plan, engine)
 
 
 def in_order(shards: Iterable[Made], plan: RowPlan) -> list[Made]:
@@ -240,8 +245,10 @@ def begun_with(plan: RowPlan, most: int) -> dict[str, Any]:
     """What has to be the same when a build goes on, since the bytes of all shards depend on it.
 
     Where rows have stamps, that is not the whole source: a file that was mended concerns one shard.
+    Nor are the keys of a store.
     """
-    options = {each.name: getattr(plan.config, each.name) for each in fields(plan.config)}
+    options = {each.name: getattr(plan.config, each.name) for each in fields(plan.config)
+               if each.name != "storage_options"}  # fmt: skip
     stamped = all("stamp" in table.column_names for table in plan.splits.values())
     what = text_digest(repr(options), json.dumps(features_json(plan.features)))
     return {"plan": what if stamped else plan.fingerprint, "max_shard_size": most,

@@ -29,6 +29,7 @@ from multiview_cifar import (
     Tree,
     check_options,
     existing_folder,
+    is_url,
     natural_key,
     plan_rows,
     read_listings,
@@ -250,15 +251,18 @@ def _image_paths(tree: Tree) -> list[str]:
 
 
 def make_config(
-    data_dir: str | os.PathLike[str], options: Mapping[str, Any]
+    data_dir: str | os.PathLike[str], options: Mapping[str, Any], or_url: bool = False
 ) -> MultiviewCifarConfig:
-    """The config of a folder, its options checked; OptionError or LayoutError if one is wrong."""
+    """The config of a folder, or of a URL where that will do, its options checked; OptionError or
+    LayoutError if one is wrong.
+    """
     known = build.option_defaults()
     for name in options:
         if name not in known:
             raise OptionError(f"There is no option {name!r}. Expected one of {', '.join(known)}.",
                               name)  # fmt: skip
-    folder = existing_folder(os.fspath(data_dir))
+    place = os.fspath(data_dir)
+    folder = place if or_url and is_url(place) else existing_folder(place)
     config = MultiviewCifarConfig(name="default", data_dir=folder, **options)
     check_options(config)
     return config

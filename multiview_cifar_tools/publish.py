@@ -224,7 +224,7 @@ def publish_source(
     files = Files(os.fspath(dry_run)) if dry_run else None
     shards = [*run_tasks(engine, plan_tasks(
         plan, lambda name: files or HubOutput(hub, published.get(name)), most, facts=True), plan)]
-    check_made(plan, shards)
+    check_made(plan, shards, engine)
     shards = [shard for shard in in_order(shards, plan) if shard.num_rows]
     facts = {split: Facts() for split in plan.splits}
     for shard in shards:

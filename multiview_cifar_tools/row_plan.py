@@ -12,16 +12,16 @@ A split's table has the columns
     view_names     list of strings, None where a view is missing
     view_labels    list of int32, where the layout has them
     nbytes         int64, of the row's images: of their files, or of their pixels where resized
-    stamp          int64, changes when a file of the row does; of a folder planned in parts alone
+    stamp          int64, changes when a file of the row does; where it is planned in parts alone
     paths          struct, for each image column a list of strings
     metadata       struct, for each column of metadata its value, where there are any
     view_metadata  struct, for each column of metadata of views a list, where there are any
 
 Strings and lists are large ones, with offsets of 8 bytes, so that a table may have any size.
 
-A local folder whose layout begins with {label}/ or {split}/{label}/ is planned in parts: each class
-folder becomes columns in `plan_folder`, wherever that runs, and `join_parts` settles what concerns
-all of them: labels, view labels, splits, order. What else there is (archives, remote folders,
+A folder, local or remote, whose layout begins with {label}/ or {split}/{label}/ is planned in
+parts: each class folder becomes columns in `plan_folders`, wherever that runs, and `join_parts`
+settles what concerns all of them: labels, view labels, splits, order. What else there is (archives,
 metadata, several image columns, configs) is planned by the builder, in one process.
 """
 
@@ -33,6 +33,7 @@ import marshal
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -46,20 +47,27 @@ from multiview_cifar import (
     METADATA_FILES,
     NO_IMAGES,
     SPLIT_WORDS,
-    LayoutError,
     MultiviewCifar,
     MultiviewCifarConfig,
     MultiviewError,
+    Options,
     Root,
     Sample,
     SampleKey,
     Template,
     Tree,
+    add_infos,
     all_views,
+    changed,
     check_folders,
     check_lacking,
+    check_unchanged,
     detect_layout,
+    find_root,
+    is_hidden,
+    is_url,
     list_folder,
+    list_remote,
     log_plan,
     make_rows,
     match_images,
@@ -73,6 +81,7 @@ from multiview_cifar import (
     row_features,
     row_order,
     scan_folder,
+    scan_remote,
     split_of,
     split_rows,
 )
@@ -81,6 +90,8 @@ from multiview_cifar_tools.engines import Engine
 from multiview_cifar_tools.plan import make_config
 from multiview_cifar_tools.readings import text_digest
 
+SIDE_BY_SIDE = 8  # folders of a store; what it says of a file takes 1.3 kB while it is listed
+CALLS = 64  # at least, that list the folders of a store, where there are so many
 CHUNK_ROWS = 1 << 16  # at least, in the table of a split: a chunk takes some kB of its own
 STARTS = ("{label}/", "{split}/{label}/")  # of a layout whose class folders are parts
 # Why paths are passed over: the script finds these before all others, and those last of all.
@@ -99,6 +110,7 @@ class RowPlan:
         ignored: The paths that are passed over, by reason.
         fingerprint: Text that changes when the files, the options or the script do.
         config: What `examples` needs besides samples and a root; small, and it can be pickled.
+        layout: That by which it was planned in parts; "" as a whole.
     """
 
     splits: dict[str, pa.Table]
@@ -107,6 +119,7 @@ class RowPlan:
     ignored: dict[str, list[str]]
     fingerprint: str
     config: MultiviewCifarConfig
+    layout: str = ""
 
 
 def plan_source(
@@ -129,7 +142,7 @@ def plan_source(
     place = None if source is None else os.fspath(source)
     if place in build.CONFIGS:
         return plan_builder(MultiviewCifar(cache_dir, config_name=place, **options))
-    if place is not None and os.path.isdir(os.path.expanduser(place)):
+    if place is not None and (is_url(place) or os.path.isdir(os.path.expanduser(place))):
         plan = plan_tree(place, engine, options)
         if plan is not None:
             return plan
@@ -274,15 +287,41 @@ class Part:
         return next(iter(self.firsts or self.lacking))[1]
 
 
-def plan_folder(
-    at: int, data_dir: str, folder: str, layout: str, config: MultiviewCifarConfig
-) -> Part:
-    """List a folder of the tree in `data_dir`, and all below it, and plan it: see `plan_part`."""
-    try:
-        tree = scan_folder(data_dir, start=folder)
-    except LayoutError as error:
-        return Part(at, error=error)
-    return plan_part(at, tree, layout, config)
+Folder = tuple[int, str]  # its place among the parts, and its path in the tree
+
+
+def plan_folders(
+    root: Root, folders: Sequence[Folder], layout: str, config: MultiviewCifarConfig
+) -> list[Part]:
+    """List folders of a tree, and all below them, and plan each: see `plan_part`."""
+    return [Part(at, error=tree) if isinstance(tree, MultiviewError) else
+            plan_part(at, tree, layout, config) for at, tree in scan_parts(root, folders)]
+
+
+def list_folders(root: Root, folders: Sequence[Folder]) -> list[tuple[int, str]]:
+    """List folders of a tree, and all below them; the fingerprint of each, "" where that fails."""
+    return [(at, "" if isinstance(tree, MultiviewError) else tree.fingerprint)
+            for at, tree in scan_parts(root, folders)]
+
+
+def scan_parts(
+    root: Root, folders: Sequence[Folder]
+) -> Iterator[tuple[int, Tree | MultiviewError]]:
+    """The listing of each folder, or why there is none; those of a store at the same time."""
+
+    def scan(folder: Folder) -> tuple[int, Tree | MultiviewError]:
+        at, path = folder
+        try:
+            return at, scan_remote(root, path) if root.kind == "remote" else scan_folder(
+                root.path, start=path)
+        except MultiviewError as error:
+            return at, error
+
+    if root.kind == "folder":
+        yield from map(scan, folders)
+        return
+    with ThreadPoolExecutor(len(folders)) as pool:
+        yield from pool.map(scan, folders)
 
 
 def plan_part(
@@ -357,30 +396,50 @@ def file_stamps(tree: Tree) -> dict[str, int]:
 def plan_tree(
     data_dir: str | os.PathLike[str], engine: Engine, options: Mapping[str, Any]
 ) -> RowPlan | None:
-    """The rows of a local folder, planned in parts; None where it has to be planned as a whole."""
+    """The rows of a folder, planned in parts; None where it has to be planned as a whole."""
     if not options.keys() <= build.option_defaults().keys():  # the builder knows what these mean
         return None
-    config = make_config(data_dir, options)
-    for layout in _layouts(config):
+    config = make_config(data_dir, options, or_url=True)
+    root = find_root(config.data_dir, Options(config.storage_options or {}))
+    if root.kind not in ("folder", "remote"):
+        return None
+    for layout in _layouts(root, config):
         if not isinstance(layout, str) or not layout.startswith(STARTS):
             return None
-        places = outline(str(config.data_dir), layout.startswith("{split}/"))
+        places = outline(root, layout.startswith("{split}/"))
         if not config.drop_metadata and any(map(_has_metadata, places)):
             return None
-        parts = plan_places(places, layout, config, engine)
+        if len(places) == 1 and root.kind == "remote":  # empty, or not there: the builder says it
+            return None
+        parts = plan_places(root, places, layout, config, engine)
         raise_first(parts, LIST)
         raise_first(parts, READ)
         shown = [image for part in parts for image in part.shown]
-        if config.layout or detect_layout(shown, tree_of(parts, config, False)) == layout:
+        if config.layout or detect_layout(shown, tree_of(parts, root, False)) == layout:
             break
-    return join_parts(parts, layout, config)
+    return join_parts(root, parts, layout, config)
 
 
-def _layouts(config: MultiviewCifarConfig) -> list[Any]:
+def check_source(plan: RowPlan, engine: Engine) -> None:
+    """ArchiveError where a remote source is no longer what was planned."""
+    if not plan.layout:
+        for root in plan.roots:
+            check_unchanged(root)
+    for root in plan.roots if plan.layout else ():
+        if root.kind == "remote":
+            places = outline(root, plan.layout.startswith("{split}/"))
+            found = [(at, tree.fingerprint) for at, (_, tree) in enumerate(places) if tree]
+            for listed in engine.run(list_folders, _calls(root, places)):
+                found += listed
+            if text_digest(*(version for _, version in sorted(found))) != root.version:
+                raise changed(root)
+
+
+def _layouts(root: Root, config: MultiviewCifarConfig) -> list[Any]:
     """The layout; or the two between which all listings decide, the likelier one first."""
     if config.layout:
         return [config.layout]
-    tops = [name for name, _ in outline(str(config.data_dir), False)[1:]]
+    tops = [name for name, _ in outline(root, False)[1:]]
     by_split = all(name.lower() in SPLIT_WORDS for name in tops)
     return [f"{start}{{sample}}/{{view}}" for start in STARTS[:: -1 if by_split else 1]]
 
@@ -388,23 +447,29 @@ def _layouts(config: MultiviewCifarConfig) -> list[Any]:
 Place = tuple[str, Tree | None]  # a folder; and its listing, where it stands above the classes
 
 
-def outline(data_dir: str, by_split: bool) -> list[Place]:
-    """The folders that are parts, in the order of their names; LayoutError at one above the classes
-    that may not be listed.
+def outline(root: Root, by_split: bool) -> list[Place]:
+    """The folders that are parts, in the order of their names; LayoutError or ArchiveError at one
+    above the classes that may not be listed.
     """
-    tree, names = _list_alone(data_dir, "")
+    tree, names = _list_alone(root, "")
     places: list[Place] = [("", tree)]
     for name in names:
-        tree, inner = _list_alone(data_dir, name) if by_split else (tree, [])
+        tree, inner = _list_alone(root, name) if by_split else (tree, [])
         places += [(name, tree), *((f"{name}/{label}", None) for label in inner)] if inner else [
             (name, None)]  # fmt: skip
     return places
 
 
-def _list_alone(data_dir: str, folder: str) -> tuple[Tree, list[str]]:
-    tree = Tree(data_dir, [Root(data_dir)])
-    names = list_folder(tree, folder)
-    tree.fingerprint = hashlib.blake2b(tree.listings[0], digest_size=16).hexdigest()
+def _list_alone(root: Root, folder: str) -> tuple[Tree, list[str]]:
+    tree = Tree(root.path, [root])
+    if root.kind == "folder":
+        names = list_folder(tree, folder)
+    else:
+        infos = list_remote(root, folder, deep=False)
+        below = [path for path, info in infos.items() if info["type"] == "directory"]
+        add_infos(tree, root, {path: infos[path] for path in infos.keys() - below}, folder)
+        names = [name for path in below if not is_hidden(name := path.rpartition("/")[2])]
+    tree.fingerprint = hashlib.blake2b(b"".join(tree.listings), digest_size=16).hexdigest()
     return tree, names
 
 
@@ -414,14 +479,25 @@ def _has_metadata(place: Place) -> bool:
 
 
 def plan_places(
-    places: Sequence[Place], layout: str, config: MultiviewCifarConfig, engine: Engine
+    root: Root, places: Sequence[Place], layout: str, config: MultiviewCifarConfig, engine: Engine
 ) -> list[Part]:
     """The part of each place, in their order."""
     parts = [plan_part(at, tree, layout, config, is_whole=False)
              for at, (_, tree) in enumerate(places) if tree]  # fmt: skip
-    calls = ((at, config.data_dir, folder, layout, config)
-             for at, (folder, tree) in enumerate(places) if not tree)  # fmt: skip
-    return sorted([*parts, *engine.run(plan_folder, calls)], key=lambda part: part.at)
+    calls = ((*call, layout, config) for call in _calls(root, places))
+    for planned in engine.run(plan_folders, calls):
+        parts += planned
+    return sorted(parts, key=lambda part: part.at)
+
+
+def _calls(root: Root, places: Sequence[Place]) -> Iterator[tuple[Root, list[Folder]]]:
+    """Which folders one call lists: one of a disk; of a store, which takes its time to answer,
+    several side by side, but few where there are few, as each may be large.
+    """
+    folders = [(at, folder) for at, (folder, tree) in enumerate(places) if not tree]
+    several = max(1, min(SIDE_BY_SIDE, len(folders) // CALLS)) if root.kind == "remote" else 1
+    for at in range(0, len(folders), several):
+        yield root, folders[at : at + several]
 
 
 def raise_first(parts: Iterable[Part], step: int) -> None:
@@ -431,9 +507,9 @@ def raise_first(parts: Iterable[Part], step: int) -> None:
             raise part.error
 
 
-def tree_of(parts: Iterable[Part], config: MultiviewCifarConfig, all_ignored: bool) -> Tree:
+def tree_of(parts: Iterable[Part], root: Root, all_ignored: bool) -> Tree:
     """The whole tree, without listings: what is passed over, folders only if `all_ignored`."""
-    tree = Tree(str(config.data_dir), [Root(str(config.data_dir))])
+    tree = Tree(root.path, [root])
     ignored: dict[str, list[str]] = {reason: [] for reason in FIRST_REASONS}
     for part in parts:
         for reason, paths in part.ignored.items():
@@ -443,18 +519,20 @@ def tree_of(parts: Iterable[Part], config: MultiviewCifarConfig, all_ignored: bo
     return tree
 
 
-def join_parts(parts: Sequence[Part], layout: str, config: MultiviewCifarConfig) -> RowPlan:
+def join_parts(
+    root: Root, parts: Sequence[Part], layout: str, config: MultiviewCifarConfig
+) -> RowPlan:
     """The rows of all parts; their tables are taken from them.
 
     LayoutError or OptionError where a part could not be planned, or they do not fit an option.
     """
     raise_first(parts, MATCH)
     if not any(part.num_samples for part in parts):
-        raise no_samples(tree_of(parts, config, False), config)
+        raise no_samples(tree_of(parts, root, False), config)
     raise_first(parts, CHECK)
     full = sorted((part for part in parts if part.num_samples),
                   key=lambda part: natural_key(part.label))  # fmt: skip
-    template, tree = parse_template(layout), tree_of(parts, config, True)
+    template, tree = parse_template(layout), tree_of(parts, root, True)
     keys = set().union(*(part.views for part in full))
     view_labels = number_views(keys, template.fields, config)
     labels = list(dict.fromkeys(part.label for part in full))
@@ -470,8 +548,10 @@ def join_parts(parts: Sequence[Part], layout: str, config: MultiviewCifarConfig)
     tables = {split: gather(numbered(part, split, numbers[part.label], view_labels)
                             for part in full if split in part.tables) for split in splits}
     features = row_features(["images"], class_names, view_labels)
-    return RowPlan(tables, features, tree.roots, dict(tree.ignored),
-                   _fingerprint(parts, config), config)  # fmt: skip
+    if root.kind == "remote":
+        root = root._replace(version=text_digest(*(part.fingerprint for part in parts)))
+    return RowPlan(tables, features, [root], dict(tree.ignored), _fingerprint(parts, config),
+                   config, layout)  # fmt: skip
 
 
 V = TypeVar("V")

@@ -325,6 +325,21 @@ def test_files_of_a_hub_repository(hub, make_tree, tmp_path, name, streaming):
     rows = hub.run(load_from_hub, streaming, str(tmp_path / "cache"), url)
     local = multiview_cifar.load_dataset(data_dir=str(tree), cache_dir=str(tmp_path / "local"))
     assert rows == everything(local)[:2]
+    if name == "photos":
+        hub.run(plan_in_parts, url)
+
+
+def plan_in_parts(url):
+    from multiview_cifar import MultiviewCifar
+    from multiview_cifar_tools.engines import InProcess
+    from multiview_cifar_tools.row_plan import check_source, plan_source, samples_of
+
+    plan = plan_source(url, InProcess())
+    splits = {split: samples_of(table) for split, table in plan.splits.items()}
+    assert plan.layout
+    assert splits == MultiviewCifar(data_dir=url).config.plan.splits
+    assert all("stamp" in table.column_names for table in plan.splits.values())
+    check_source(plan, InProcess())
 
 
 def upload(folder):

@@ -11,8 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import s3_server
 from multiview_cifar import MultiviewCifar, MultiviewCifarConfig, MultiviewError, Tree, root_of
+from multiview_cifar_tools.build_shards import begun_with
 from multiview_cifar_tools.row_plan import (
+    RowPlan,
+    check_source,
     examples,
     plan_part,
     plan_source,
@@ -192,6 +196,107 @@ def test_a_folder_that_may_not_be_listed(make_tree, fails):
     with fails("LayoutError", "The folder dog/1 cannot be listed", path="dog/1"):
         plan_source(tree, Backwards())
     (tree / "dog" / "1").chmod(0o700)
+
+
+# --- remote folders -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(s3_address, tmp_path):
+    """store(path, ...): the URL of a folder of a store with such images, and its options."""
+    s3_address.log.clear()
+
+    def make(*paths):
+        for path in paths:
+            s3_address.put(f"{tmp_path.name}/{path}", os.fsencode(path))
+        return (f"s3://{s3_server.BUCKET}/{tmp_path.name}",
+                {"storage_options": s3_address.options})  # fmt: skip
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("paths", "options"),
+    [
+        (WHOLE, {}),
+        (REGULAR, {}),
+        (REGULAR, {"num_views": 1, "split_ratios": None}),
+        ([*WHOLE, "notes.txt", "cat/.x.png", ".git/a/b.png", "cat/1/x.txt", ".secret/1/1.png"], {}),
+        ([*REGULAR, "train/cat/2/maps/a.png", "empty/.hidden"], {}),
+        ([*WHOLE, "cow/.hidden", "cow/1/.x.png"], {}),
+        ([*WHOLE, "cow/notes.txt", "cow/1/notes.txt"], {"on_error": "skip_sample"}),
+        ([*WHOLE, "cow/1/notes.txt"], {}),
+        ([*WHOLE, "a.png"], {}),
+        ([*WHOLE, *REGULAR], {}),
+        ([*WHOLE, "cat2/1/left.png", "cat/10/left.png"], {"view_names": ["left"]}),
+        (["notes.txt"], {}),
+        (["a.png"], {}),
+        ([], {}),
+        (WHOLE, {"class_names": ["dog"]}),
+        (WHOLE, {"layout": "{label}/{sample}_{view}"}),
+    ],
+)
+def test_a_store_in_parts_is_the_builder(store, paths, options):
+    url, access = store(*paths)
+    options = options | access
+    expected = outcome(lambda: by_builder(url, options))
+    plan = outcome(lambda: plan_source(url, Backwards(), **options))
+    assert (plan if isinstance(plan, tuple) else planned(plan)) == expected
+    if isinstance(plan, RowPlan):
+        assert plan.layout
+        assert plan.roots[0].path == url
+
+
+def test_rows_of_a_store(store, s3_address, make_tree, tmp_path):
+    url, options = store()
+    s3_address.put_tree(make_tree(*REGULAR), tmp_path.name)
+    plan = plan_source(f"{url}/", Backwards(), **options)
+    check_rows(url, options, plan)
+
+
+def test_a_build_goes_on_with_another_key_of_the_store(store):
+    url, options = store(*REGULAR)
+    before = begun_with(plan_source(url, Backwards(), **options), 1000)
+    options["storage_options"] = {**options["storage_options"], "token": "of another day"}
+    assert begun_with(plan_source(url, Backwards(), **options), 1000) == before
+    assert begun_with(plan_source(url, Backwards(), num_views=1, **options), 1000) != before
+
+
+def test_many_classes_of_a_store_are_listed_side_by_side(store, s3_address):
+    url, options = store(*(f"{label}/1/a.png" for label in range(200)))
+    s3_address.log.clear()
+    plan = plan_source(url, Backwards(), **options)
+    assert [row["sample_id"] for row in plan.splits["train"].to_pylist()] == [
+        f"{label}/1" for label in range(200)]  # fmt: skip
+    assert len(s3_address.log) < 220
+
+
+def test_a_store_that_changes(store, s3_address, tmp_path, fails):
+    url, options = store(*REGULAR)
+
+    def stamps():
+        table = plan_source(url, Backwards(), **options).splits["train"]
+        return dict(zip(table["sample_id"].to_pylist(), table["stamp"].to_pylist(), strict=True))
+
+    plan, before = plan_source(url, Backwards(), **options), stamps()
+    check_source(plan, Backwards())
+    assert stamps() == before
+    s3_address.put(f"{tmp_path.name}/train/{WHOLE[0]}", b"x" * len(os.fsencode(WHOLE[0])))
+    with fails("ArchiveError", "changed while it was read", path=url):
+        check_source(plan, Backwards())
+    assert {name for name, stamp in stamps().items() if stamp != before[name]} == {"cat/1"}
+    plan = plan_source(url, Backwards(), **options)
+    s3_address.put(f"{tmp_path.name}/notes.txt", b"at the top")
+    with fails("ArchiveError", "changed while it was read", path=url):
+        check_source(plan, Backwards())
+
+
+def test_a_store_that_may_not_be_listed(store, s3_address, fails):
+    url, options = store(*WHOLE)
+    s3_address.fail(403, times=1, where="dog")
+    with fails("ArchiveError", "cannot be read", path=url):
+        plan_source(url, Backwards(), **options)
+    s3_address.faults.clear()
 
 
 # --- what is planned as a whole -------------------------------------------------------------------

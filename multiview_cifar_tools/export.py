@@ -217,7 +217,7 @@ class Shards:
         name = f"{split}-{len(self.partial.of(split)):05d}{self.module.EXTENSION}"
         following: Row | None = row
         held, size, count, last = 0, self.size(row), 0, ""
-        with self.partial.shard_path(name) as path, self.open_writer(path) as writer:
+        with self.open_writer(self.partial.shard_path(name)) as writer:
             while following is not None and (not held or held + size <= self.most):
                 writer.write(following)
                 held, count, last = held + size, count + 1, following["sample_id"]

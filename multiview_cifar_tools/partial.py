@@ -108,20 +108,20 @@ class Partial:
         self._journal.flush()
         os.fsync(self._journal.fileno())
 
-    @contextmanager
-    def shard_path(self, name: str) -> Iterator[str]:
-        """Where to write a shard that will be called like this; it goes if that fails."""
-        path = os.path.join(self.folder, f".{name}")
-        try:
-            yield path
-        except BaseException:
-            remove(path)
-            raise
+    def shard_path(self, name: str) -> str:
+        """Where to write a shard that will be called like this."""
+        return os.path.join(self.folder, f".{name}")
+
+    def remove_unwritten(self) -> None:
+        """Remove what was being written when an export broke off."""
+        for name in os.listdir(self.folder):
+            if name.startswith(".") and name != JOURNAL:
+                remove(os.path.join(self.folder, name))
 
     def finish_shard(self, name: str, split: str, num_rows: int, last: str, notes: Any) -> None:
         """Give a shard that was written to its `shard_path` its name, and note it."""
         path = os.path.join(self.folder, name)
-        os.rename(os.path.join(self.folder, f".{name}"), path)
+        os.rename(self.shard_path(name), path)
         files = files_of(path)
         with ThreadPoolExecutor(1) as pool:  # the disk writes while this thread computes
             synced = pool.submit(sync, path, *files)
@@ -187,6 +187,7 @@ def partial_export(
         try:
             yield partial
         except BaseException as error:
+            partial.remove_unwritten()
             if not partial.finished:
                 shutil.rmtree(partial.folder)
             said = partial.said() if partial.finished else "Nothing is left of it"

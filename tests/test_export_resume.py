@@ -1,6 +1,8 @@
 """export: killed or interrupted at any moment, the same command makes the same files."""
 
+import contextlib
 import fcntl
+import itertools
 import json
 import os
 import random
@@ -16,8 +18,8 @@ import pytest
 
 import multiview_cifar
 from array_rows import rows_with, with_columns
-from multiview_cifar_tools.export import export
-from multiview_cifar_tools.partial import JOURNAL
+from multiview_cifar_tools.export import Shards, export
+from multiview_cifar_tools.partial import JOURNAL, Partial
 from multiview_cifar_tools.sources import load, open_source
 from test_export import contents
 from test_export_formats import PLAIN, digests, rows_object
@@ -151,6 +153,36 @@ def test_stopped_at_some_moment(format, sign, make_tree, tmp_path):
     if not out.exists() or (out / JOURNAL).exists():
         subprocess.run(arguments, env=ENVIRONMENT, check=True, capture_output=True)
     assert digests(out) == digests(whole)
+
+
+@contextlib.contextmanager
+def interrupted_at(function, call):
+    """Ctrl-C as a function is called for the so-manieth time."""
+    calls = itertools.count(1)
+
+    def look(frame, event, _):
+        if event == "call" and frame.f_code is function.__code__ and next(calls) == call:
+            raise KeyboardInterrupt
+
+    sys.setprofile(look)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("function", [Shards.write, Partial.finish_shard])
+def test_interrupted_between_two_steps(format, function, photos, tmp_path):
+    rows, size = open_source(photos, streaming=True), 300
+    export(rows, tmp_path / "whole", format=format, max_shard_size=size)
+    partial = tmp_path / "out.partial"
+    for call in (2, 1):  # the second shard, and again
+        with pytest.raises(KeyboardInterrupt), interrupted_at(function, call):
+            export(rows, tmp_path / "out", format=format, max_shard_size=size)
+        assert [path.name for path in partial.glob(".*")] == [JOURNAL]
+    export(rows, tmp_path / "out", format=format, max_shard_size=size)
+    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
 
 
 def finished(partial):

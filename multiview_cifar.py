@@ -394,7 +394,8 @@ def existing_folder(data_dir: str | None, cifar: Cifar | None = None) -> str:
 
 def _no_such_folder(data_dir: str, path: str, expected: str) -> LayoutError:
     found = "is a file" if os.path.exists(path) else "does not exist"
-    return LayoutError(f"{str(data_dir)!r} {found} (looked at {path}). Expected {expected}.", path)
+    found = "is a URL" if is_url(str(data_dir)) else f"{found} (looked at {path})"
+    return LayoutError(f"{str(data_dir)!r} {found}. Expected {expected}.", path)
 
 
 # --- the builder ----------------------------------------------------------------------------------

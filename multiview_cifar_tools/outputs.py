@@ -12,7 +12,7 @@ import posixpath
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -161,9 +161,11 @@ class Files:
                 self._retry(self.fs[0].rm, [self.path(name) for name in names])
 
     def remove_work(self) -> None:
-        """Remove the folder WORK."""
+        """Remove the folder WORK, and with it a local place that holds nothing else."""
         if self.is_local:
             remove(os.path.join(self.place, WORK))
+            with suppress(OSError):  # there are files in it
+                os.rmdir(self.place)
         else:
             self.remove([name for name in self.sizes() if name.startswith(f"{WORK}/")])
 

@@ -462,6 +462,7 @@ def test_wrong_options(make_tree, run):
         assert caught.value.path in wrong
     for arguments, code, says in (
         (["nowhere"], 1, "does not exist"),
+        (["s3://bucket/photos"], 1, "is a URL. Expected a local folder"),
         (["photos", "--num-proc", "0"], 2, "num_proc"),
         (["photos", "--report", "no/where.html"], 2, "no/where.html"),
         (["photos", "--quarantine", "photos/bad"], 1, "lies in"),

@@ -211,6 +211,8 @@ def test_wrong_options(make_tree):
         plan(tree, image_size=32)
     with pytest.raises(multiview_cifar.LayoutError, match="does not exist"):
         plan(tree / "nowhere")
+    with pytest.raises(multiview_cifar.LayoutError, match="is a URL"):
+        plan("s3://bucket/photos")
 
 
 def test_a_name_that_is_no_text(make_tree, tmp_path):

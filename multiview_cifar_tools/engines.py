@@ -159,10 +159,12 @@ class Processes(InProcess):
         def take(pending: list[Any]) -> list[Any]:
             return list(wait(pending, return_when=FIRST_COMPLETED).done)
 
+        def leave(future: Any) -> None:
+            """It ends with the workers: loky stumbles over cancelled ones when it kills them."""
+
         submitted = (self.workers.submit(function, *call) for call in calls)
         try:
-            for future in _in_any_order(submitted, take, lambda: AHEAD * self.num_proc,
-                                        lambda future: future.cancel()):
+            for future in _in_any_order(submitted, take, lambda: AHEAD * self.num_proc, leave):
                 yield future.result()
         except loky.BrokenProcessPool:
             raise EngineError("A worker process ended (killed, or for want of memory). Expected it "

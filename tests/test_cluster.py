@@ -480,6 +480,19 @@ def test_processes_that_are_forked_after_ray_end(photos, tmp_path):
     subprocess.run([sys.executable, "-c", code, photos, tmp_path], check=True, timeout=200)
 
 
+def test_local_calls_that_nobody_waits_for():
+    code = ("from multiview_cifar_tools.engines import open_engine\n"
+            "def calls():\n"
+            "    yield from [(1,)] * 3\n"
+            "    raise SystemExit\n"
+            "with open_engine('local', num_proc=2) as engine:\n"
+            "    assert list(engine.run(abs, [(1,)])) == [1]\n"
+            "    list(engine.run(abs, calls()))")
+    for _ in range(5):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_local_worker_that_ends():
     with open_engine("local", num_proc=2) as engine, pytest.raises(EngineError, match="worker"):
         list(engine.run(os._exit, [(1,)]))

@@ -1850,9 +1850,11 @@ def list_remote(root: Root, folder: str = "", deep: bool = True) -> dict[str, Ma
             found = fs.find(place, detail=True)
         else:
             try:
-                found = {info["name"].rstrip("/"): info for info in fs.ls(place, detail=True)}
+                found = {info["name"]: info for info in fs.ls(place, detail=True)}
             except FileNotFoundError:  # as `find` says of nothing
                 found = {}
+    # Web pages of stores make a folder by an empty file of its name.
+    found.pop(f"{path}/" if deep else f"{place}/", None)
     return {name[len(path):].lstrip("/"): info for name, info in sorted(found.items())}
 
 

@@ -468,7 +468,8 @@ def _list_alone(root: Root, folder: str) -> tuple[Tree, list[str]]:
         infos = list_remote(root, folder, deep=False)
         below = [path for path, info in infos.items() if info["type"] == "directory"]
         add_infos(tree, root, {path: infos[path] for path in infos.keys() - below}, folder)
-        names = [name for path in below if not is_hidden(name := path.rpartition("/")[2])]
+        found = (path.rstrip("/").rpartition("/")[2] for path in below)
+        names = [name for name in found if not is_hidden(name)]
     tree.fingerprint = hashlib.blake2b(b"".join(tree.listings), digest_size=16).hexdigest()
     return tree, names
 

@@ -208,7 +208,8 @@ def store(s3_address, tmp_path):
 
     def make(*paths):
         for path in paths:
-            s3_address.put(f"{tmp_path.name}/{path}", os.fsencode(path))
+            is_folder = not path or path.endswith("/")  # as the web pages of stores make them
+            s3_address.put(f"{tmp_path.name}/{path}", b"" if is_folder else os.fsencode(path))
         return (f"s3://{s3_server.BUCKET}/{tmp_path.name}",
                 {"storage_options": s3_address.options})  # fmt: skip
 
@@ -245,6 +246,18 @@ def test_a_store_in_parts_is_the_builder(store, paths, options):
     if isinstance(plan, RowPlan):
         assert plan.layout
         assert plan.roots[0].path == url
+
+
+@pytest.mark.parametrize("paths", [WHOLE, REGULAR])
+def test_folders_that_are_empty_files_of_a_store(store, paths):
+    url, options = store(*paths)
+    before = by_builder(url, options)[0]
+    folders = {f"{parent}/" for path in paths for parent in Path(path).parents}
+    store("", *folders - {"./"}, "cow/")
+    after = by_builder(url, options)
+    assert after[0] == before
+    assert after[2] == {"empty folders": ["cow"]}
+    assert planned(plan_source(url, Backwards(), **options)) == after
 
 
 def test_rows_of_a_store(store, s3_address, make_tree, tmp_path):

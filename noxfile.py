@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import nox
 
-# Two files of tests at a time, in their order: some have to be the last ones of their process.
-PYTEST = ("pytest", "--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder",
-          "--durations=25")  # fmt: skip
+# One after the other: tests of Ctrl-C and of killed processes want a machine that is not full.
+PYTEST = ("pytest", "--durations=25")
 
 nox.options.sessions = ["tests-pinned", "tests-newest", "lint"]
 nox.options.error_on_missing_interpreters = True

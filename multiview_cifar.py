@@ -1869,19 +1869,23 @@ def scan_remote(root: Root, start: str = "") -> Tree:
         what = "is a file" if infos else "is empty, or does not exist"
         raise ArchiveError(f"{root.path} {what}. Expected a folder that holds class/sample/"
                            f"view.png, or an archive of one ({' '.join(ARCHIVES)}).", root.path)
-    stamps = "\n".join(f"{name} {_stamp(info)}" for name, info in infos.items())
-    version = hashlib.blake2b(stamps.encode(errors="surrogateescape"), digest_size=16).hexdigest()
-    tree = Tree(root.path, [root._replace(version=version)], fingerprint=version)
-    add_infos(tree, root, infos, start)
+    tree = Tree(root.path)
+    tree.fingerprint = add_infos(tree, root, infos, start)
+    tree.roots = [root._replace(version=tree.fingerprint)]
     return tree
 
 
-def add_infos(tree: Tree, root: Root, infos: Mapping[str, Mapping[str, Any]], start: str) -> None:
-    """Put remote files into the tree, with a number that follows their `_stamp` as their time."""
-    stamps = {name: hashlib.blake2b(_stamp(info).encode(), digest_size=7).digest()
-              for name, info in infos.items()}  # fmt: skip
+def add_infos(tree: Tree, root: Root, infos: Mapping[str, Mapping[str, Any]], start: str) -> str:
+    """Put remote files into the tree, with a number that follows their `_stamp` as their time; the
+    fingerprint of all of them.
+    """
+    stamps = {name: _stamp(info) for name, info in infos.items()}
+    times = {name: hashlib.blake2b(stamp.encode(), digest_size=7).digest()
+             for name, stamp in stamps.items()}  # fmt: skip
     add_names(tree, root, {name: info.get("size") or 0 for name, info in infos.items()}, start,
-              {name: int.from_bytes(stamp, "big") for name, stamp in stamps.items()})
+              {name: int.from_bytes(time, "big") for name, time in times.items()})
+    lines = "\n".join(f"{name} {stamp}" for name, stamp in stamps.items())
+    return hashlib.blake2b(lines.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
 def check_unchanged(root: Root) -> None:

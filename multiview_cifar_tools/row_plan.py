@@ -422,11 +422,10 @@ def plan_tree(
 
 def check_source(plan: RowPlan, engine: Engine) -> None:
     """ArchiveError where a remote source is no longer what was planned."""
-    if not plan.layout:
-        for root in plan.roots:
+    for root in plan.roots:
+        if not plan.layout:
             check_unchanged(root)
-    for root in plan.roots if plan.layout else ():
-        if root.kind == "remote":
+        elif root.kind == "remote":
             places = outline(root, plan.layout.startswith("{split}/"))
             found = [(at, tree.fingerprint) for at, (_, tree) in enumerate(places) if tree]
             for listed in engine.run(list_folders, _calls(root, places)):

@@ -37,11 +37,12 @@ from multiview_cifar_tools.findings import (
     from_trouble,
     view_numbers,
 )
-from multiview_cifar_tools.inspection import FACTS, inspect_all, start_workers
+from multiview_cifar_tools.inspection import FACTS, inspect_all, set_up_pillow
 from multiview_cifar_tools.plan import make_config, quiet
 from multiview_cifar_tools.quarantine import check_place, quarantine, restore
 from multiview_cifar_tools.report import CheckReport, print_report
 from multiview_cifar_tools.whole import whole
+from multiview_cifar_tools.workers import start_workers
 
 MAX_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB, at 3 bytes a pixel
 # With these a folder can be checked whose build would fail.
@@ -95,7 +96,7 @@ def check(
     config = make_config(data_dir, {**LENIENT, **options})
     folder = str(config.data_dir)
     layout = config.layout if isinstance(config.layout, dict) else ["images"]
-    with start_workers(num_proc, max_pixels) as workers:  # up when the folder is planned
+    with start_workers(num_proc, set_up_pillow, max_pixels) as workers:  # up once it is planned
         plan = _plan(config)
         images = Images(plan, layout)
         facts, findings = look(workers, folder, images)

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from multiview_cifar import MultiviewError, OptionError
-from multiview_cifar_tools.inspection import ONE_THREAD, deaf_to_control_c
 from multiview_cifar_tools.nodes import Report, code_digest, differences, make_probe
+from multiview_cifar_tools.workers import start_workers
 
 ENGINES = ("local", "ray")
 AHEAD = 2  # calls a processor that are handed out: the next one waits where the last one ends
@@ -89,25 +89,20 @@ def open_engine(
 
 
 def _in_any_order(
-    submitted: Iterator[Any], take: Callable[[list[Any]], list[Any]], most: Callable[[], int],
-    cancel: Callable[[Any], object],
+    submitted: Iterator[Any], pending: list[Any], take: Callable[[list[Any]], list[Any]],
+    most: Callable[[], int],
 ) -> Iterator[Any]:
-    """What is done of the calls, of which no more than `most` are handed out at a time."""
-    pending: list[Any] = []
-    try:
-        for call in submitted:
-            pending.append(call)
-            while len(pending) >= most():
-                for done in take(pending):
-                    pending.remove(done)
-                    yield done
-        while pending:
+    """What is done of the calls, of which no more than `most` are `pending` at a time."""
+    for call in submitted:
+        pending.append(call)
+        while len(pending) >= most():
             for done in take(pending):
                 pending.remove(done)
                 yield done
-    finally:
-        for call in pending:
-            cancel(call)
+    while pending:
+        for done in take(pending):
+            pending.remove(done)
+            yield done
 
 
 # --- this machine ---------------------------------------------------------------------------------
@@ -119,19 +114,8 @@ def local_engine(num_proc: int) -> Iterator[Engine]:
     if num_proc == 1:
         yield InProcess()
         return
-    import loky
-
-    workers = loky.ProcessPoolExecutor(num_proc, initializer=_ignore_control_c, env=ONE_THREAD)
-    try:
-        with deaf_to_control_c():
-            workers.submit(os.getpid)
+    with start_workers(num_proc) as workers:
         yield Processes(workers, num_proc)
-    finally:
-        workers.shutdown(kill_workers=True)
-
-
-def _ignore_control_c() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the parent's affair
 
 
 class InProcess:
@@ -159,12 +143,11 @@ class Processes(InProcess):
         def take(pending: list[Any]) -> list[Any]:
             return list(wait(pending, return_when=FIRST_COMPLETED).done)
 
-        def leave(future: Any) -> None:
-            """It ends with the workers: loky stumbles over cancelled ones when it kills them."""
-
         submitted = (self.workers.submit(function, *call) for call in calls)
         try:
-            for future in _in_any_order(submitted, take, lambda: AHEAD * self.num_proc, leave):
+            # What is pending at an early end is not cancelled, which loky stumbles over when it
+            # kills the workers: it ends with them.
+            for future in _in_any_order(submitted, [], take, lambda: AHEAD * self.num_proc):
                 yield future.result()
         except loky.BrokenProcessPool:
             raise EngineError("A worker process ended (killed, or for want of memory). Expected it "
@@ -297,13 +280,15 @@ class Cluster:
         def most() -> int:
             return AHEAD * max(1, int(self.ray.cluster_resources().get("CPU", 1)))
 
-        def cancel(answer: Any) -> None:
-            with suppress(self.ray.exceptions.RayError):
-                self.ray.cancel(answer, force=True)
-
+        pending: list[Any] = []
         submitted = (remote.remote(*call) for call in calls)
-        for answer in _in_any_order(submitted, take, most, cancel):
-            yield self._get(answer)
+        try:
+            for answer in _in_any_order(submitted, pending, take, most):
+                yield self._get(answer)
+        finally:
+            for answer in pending:
+                with suppress(self.ray.exceptions.RayError):
+                    self.ray.cancel(answer, force=True)
 
     def _get(self, answer: Any) -> Any:
         try:

@@ -10,14 +10,10 @@ import hashlib
 import io
 import os
 import re
-import signal
 import stat
-import threading
-import time
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -28,8 +24,6 @@ import PIL.Image
 import PIL.ImageOps
 
 CHUNK_BYTES, CHUNK_IMAGES = 4 << 20, 256  # what a worker is given at a time: a part of a second
-# Threads gain nothing in products of small matrices: their waiting doubled a worker's time.
-ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
 AT_ONCE = 1 << 17  # pixels that are decoded before they are looked at: short loops keep code cached
 IN_MEMORY = 16 << 20  # bytes of a file that is read at once, which is a fifth faster
 
@@ -66,35 +60,13 @@ class Trouble(NamedTuple):
     found: str
 
 
-@contextmanager
-def start_workers(num_proc: int | None, max_pixels: int) -> Iterator[Any]:
-    """A `loky.ProcessPoolExecutor` of processes that are starting, one a processor if None.
-
-    They refuse images of more than `max_pixels`, never see a Ctrl-C, and end with this process.
-    """
-    import loky
-
-    # Not those of the standard library: they would import the caller's main module again, which
-    # runs a script without an `if __name__` anew; and they cannot be ended at once.
-    workers = loky.ProcessPoolExecutor(
-        num_proc or loky.cpu_count(), initializer=_start_worker, env=ONE_THREAD,
-        initargs=(max_pixels, os.getpid()),
-    )  # fmt: skip
-    try:
-        with deaf_to_control_c():
-            workers.submit(os.getpid)
-        yield workers
-    finally:
-        workers.shutdown(kill_workers=True)
-
-
 def inspect_all(
     workers: Any, root: str, paths: Sequence[str], compare: npt.NDArray[np.bool_]
 ) -> Iterator[tuple[npt.NDArray[Any], list[Trouble]]]:
     """Open every image, in order, a chunk at a time.
 
     Args:
-        workers: Those of `start_workers`.
+        workers: Those of `workers.start_workers`, in which Pillow is set up.
         root: The folder that the paths are below.
         paths: (N,) of them.
         compare: (N,) bool, of which images a perceptual hash is wanted.
@@ -112,16 +84,6 @@ def inspect_all(
         yield pending.popleft().result()
 
 
-@contextmanager
-def deaf_to_control_c() -> Iterator[None]:
-    """Processes that start here never see a Ctrl-C, which is the parent's affair."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _chunk_size(root: str, paths: Sequence[str]) -> int:
     sizes = [1]
     for path in paths[:: len(paths) // 32 + 1]:
@@ -132,21 +94,12 @@ def _chunk_size(root: str, paths: Sequence[str]) -> int:
     return int(min(CHUNK_IMAGES, CHUNK_BYTES * len(sizes) // sum(sizes) + 1))
 
 
-def _start_worker(max_pixels: int, parent: int) -> None:
+def set_up_pillow(max_pixels: int) -> None:
     """Let Pillow itself refuse larger images, wherever it meets one, and say nothing else."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # loky's own threads may start a worker too
     PIL.Image.init()
     PIL.Image.MAX_IMAGE_PIXELS = max_pixels
     warnings.simplefilter("ignore")
     warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    """End this process once its parent was killed: it would wait for work for ever."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def inspect(

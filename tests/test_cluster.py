@@ -268,6 +268,16 @@ def test_the_driver_is_killed_and_started_again(slow, cluster, same, tmp_path):
     same()
 
 
+def test_local_workers_end_with_their_driver(slow, same, tmp_path):
+    arguments = [*slow, "--num-proc", "2"]
+    with subprocess.Popen(command(*arguments), stderr=subprocess.PIPE) as process:
+        wait_for(".multiview_cifar/done/*", tmp_path / "out")
+        process.kill()
+        process.communicate(timeout=60)  # the workers' ends of the pipe are closed: they are gone
+    run(*arguments)
+    same()
+
+
 def test_a_bad_image_ends_a_build_that_goes_on_once_it_is_mended(
     photos, cluster, same, tmp_path
 ):

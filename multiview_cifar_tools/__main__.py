@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = make_parser()
     args = parser.parse_args(argv)
-    os.register_at_fork(after_in_child=_end_at_ctrl_c)
+    os.register_at_fork(after_in_child=_leave_ctrl_c_to_the_parent)
     try:
         code: int | None = args.run(args)
         sys.stdout.flush()
@@ -65,9 +65,16 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _end_at_ctrl_c() -> None:
-    """In a worker process, to which a terminal sends Ctrl-C too: without a traceback of its own."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def _leave_ctrl_c_to_the_parent() -> None:
+    """In a worker process, to which a terminal sends it too: the parent ends its workers. One that
+    ended by itself while it waits for work would keep the lock that the parent then waits for.
+    """
+    signal.signal(signal.SIGINT, _be_silent)
+
+
+def _be_silent(*_: object) -> None:
+    """Until it is ended: the queue of its results is gone before, which breaks off its work."""
+    sys.unraisablehook = lambda _: None
 
 
 def _find_interrupt(error: BaseException | None) -> KeyboardInterrupt | None:

@@ -12,6 +12,8 @@ from dataclasses import fields
 from pathlib import Path
 
 import datasets
+import numpy as np
+import PIL.Image
 import pytest
 
 import multiview_cifar
@@ -180,6 +182,21 @@ def test_control_c_is_one_line(num_proc, make_tree, tmp_path):
     interrupted = interrupt(arguments, tmp_path, lambda: [*tmp_path.glob("cache/**/*.arrow")])
     assert interrupted == INTERRUPTED
     assert not [*tmp_path.glob("cache/**/*.arrow")]
+
+
+def test_control_c_while_a_worker_waits_for_others(make_tree, tmp_path):
+    make_tree(*(f"cat/{i}/a.png" for i in range(40)))
+    rgb = np.random.default_rng(0).integers(0, 256, (1300, 1300, 3), np.uint8)
+    for i in range(40):  # seconds of the second worker
+        (tmp_path / f"photos/dog/{i}").mkdir(parents=True)
+        PIL.Image.fromarray(rgb).save(tmp_path / f"photos/dog/{i}/a.png", compress_level=0)
+
+    def begun():
+        written = [file.stat() for file in tmp_path.glob("cache/**/*-00000-00000-of-*.arrow")]
+        return any(file.st_size and file.st_mtime < time.time() - 0.5 for file in written)
+
+    arguments = ["build", "photos", "--cache-dir", "cache", "--num-proc", "2", *SLOW[2:]]
+    assert interrupt(arguments, tmp_path, begun) == INTERRUPTED
 
 
 def test_an_interrupted_export_leaves_no_folder(make_tree, tmp_path):

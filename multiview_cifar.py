@@ -64,15 +64,20 @@ os.register_at_fork(after_in_child=fsspec.asyn.reset_lock)
 
 # What Pillow reads on every platform without a plugin of its own.
 IMAGE_EXTENSIONS = frozenset(
-    ".avif .bmp .gif .jp2 .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split())
+    ".avif .bmp .gif .jp2 .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
+)
 SUPPORTED = " ".join(sorted(IMAGE_EXTENSIONS))
 SYSTEM_NAMES = {"Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "$RECYCLE.BIN"}
 # The words by which `datasets` itself knows a split (data_files.py, SPLIT_KEYWORDS), in row order.
-SPLIT_WORDS = {word: split for split, words in {
-    "train": "train training",
-    "validation": "validation valid val dev",
-    "test": "test testing eval evaluation",
-}.items() for word in words.split()}
+SPLIT_WORDS = {
+    word: split
+    for split, words in {
+        "train": "train training",
+        "validation": "validation valid val dev",
+        "test": "test testing eval evaluation",
+    }.items()
+    for word in words.split()
+}
 
 FLAT_MODES = {"L": 0, "RGB": 2, "RGBA": 6}  # and their colour type in a PNG's header
 
@@ -99,12 +104,27 @@ BATCH_BYTES = 3 << 19
 # and workers get whole shards, so that none reads a row which another one yields.
 MAX_SHARDS = 960
 
-SHAPES = ("capsule", "cone", "cube", "cylinder", "octahedron", "prism", "pyramid", "sphere",
-          "tetrahedron", "torus")
+SHAPES = (
+    "capsule",
+    "cone",
+    "cube",
+    "cylinder",
+    "octahedron",
+    "prism",
+    "pyramid",
+    "sphere",
+    "tetrahedron",
+    "torus",
+)
 SHAPES_ARCHIVE = "data/shapes.zip"
 
-ARCHIVES = {".zip": "zip", ".tar": "tar", ".tar.gz": "tar.gz", ".tgz": "tar.gz",
-            ".tar.zst": "tar.zst"}
+ARCHIVES = {
+    ".zip": "zip",
+    ".tar": "tar",
+    ".tar.gz": "tar.gz",
+    ".tgz": "tar.gz",
+    ".tar.zst": "tar.zst",
+}
 # What an archive may hold. Deflate packs at most 1,032 times; a set of images never comes near it.
 MAX_FILES, MAX_IMAGE_BYTES = 10_000_000, 1 << 30
 MAX_RATIO, FREE_BYTES = 100, 1 << 28  # unpacked bytes a packed one, beyond so many
@@ -133,7 +153,8 @@ CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck".split()
 CIFAR100 = {  # the classes of each superclass; officially, both are numbered in alphabetical order
     "aquatic_mammals": "beaver dolphin otter seal whale",
     "fish": "aquarium_fish flatfish ray shark trout",
-    "flowers": "orchid poppy rose sunflower tulip", "food_containers": "bottle bowl can cup plate",
+    "flowers": "orchid poppy rose sunflower tulip",
+    "food_containers": "bottle bowl can cup plate",
     "fruit_and_vegetables": "apple mushroom orange pear sweet_pepper",
     "household_electrical_devices": "clock keyboard lamp telephone television",
     "household_furniture": "bed chair couch table wardrobe",
@@ -144,7 +165,8 @@ CIFAR100 = {  # the classes of each superclass; officially, both are numbered in
     "large_omnivores_and_herbivores": "camel cattle chimpanzee elephant kangaroo",
     "medium_mammals": "fox porcupine possum raccoon skunk",
     "non-insect_invertebrates": "crab lobster snail spider worm",
-    "people": "baby boy girl man woman", "reptiles": "crocodile dinosaur lizard snake turtle",
+    "people": "baby boy girl man woman",
+    "reptiles": "crocodile dinosaur lizard snake turtle",
     "small_mammals": "hamster mouse rabbit shrew squirrel",
     "trees": "maple_tree oak_tree palm_tree pine_tree willow_tree",
     "vehicles_1": "bicycle bus motorcycle pickup_truck train",
@@ -153,19 +175,30 @@ CIFAR100 = {  # the classes of each superclass; officially, both are numbered in
 COARSE = {name: i for i, names in enumerate(CIFAR100.values()) for name in names.split()}
 CIFAR = {
     "cifar10": Cifar(
-        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", 170_052_171,
-        "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd", "cifar-10-batches-bin",
+        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        170_052_171,
+        "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        "cifar-10-batches-bin",
         {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]},
-        3073, {bytes([i]): name for i, name in enumerate(CIFAR10)}),
+        3073,
+        {bytes([i]): name for i, name in enumerate(CIFAR10)},
+    ),
     "cifar100": Cifar(
-        "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", 168_513_733,
-        "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec", "cifar-100-binary",
+        "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+        168_513_733,
+        "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+        "cifar-100-binary",
         {"train": ["train"], "test": ["test"]},
-        3074, {bytes([COARSE[name], i]): name for i, name in enumerate(sorted(COARSE))}),
+        3074,
+        {bytes([COARSE[name], i]): name for i, name in enumerate(sorted(COARSE))},
+    ),
 }
 # Options that mean nothing where there is no folder.
-REFUSED = dict.fromkeys(CIFAR, "layout split_ratios view_names on_missing_view view_sampling "
-                               "verify on_error drop_metadata on_missing_metadata".split())
+REFUSED = dict.fromkeys(
+    CIFAR,
+    "layout split_ratios view_names on_missing_view view_sampling "
+    "verify on_error drop_metadata on_missing_metadata".split(),
+)
 REFUSED["shapes"] = "data_dir layout split_ratios drop_metadata on_missing_metadata".split()
 
 
@@ -276,8 +309,11 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
         check_options(self)
         self._tree: Tree | None = None
         self._plan: Plan | None = None
-        options = {f.name: getattr(self, f.name) for f in fields(self)
-                   if f.name not in ("name", "version", "description", "storage_options")}
+        options = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name not in ("name", "version", "description", "storage_options")
+        }
         if self.name == "default":
             self._tree = find_files(self)
         elif self.data_dir:
@@ -312,8 +348,10 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
         """Have the remote archives here, each once for an ETag, unless they are to be streamed."""
         if self._tree and self.is_remote_archive and not dl_manager.is_streaming:
             dl_manager.download_config.storage_options.update(self.storage_options or {})
-            self._tree.roots = [download_archive(root, dl_manager) if is_url(root.path) else root
-                                for root in self._tree.roots]
+            self._tree.roots = [
+                download_archive(root, dl_manager) if is_url(root.path) else root
+                for root in self._tree.roots
+            ]
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker process gets its share of the rows; the whole plan need not travel with it.
@@ -328,25 +366,50 @@ def check_options(config: MultiviewCifarConfig) -> None:
         (option, getattr(config, option) in right, f"one of {', '.join(map(repr, right))}")
         for option, right in CHOICES.items()
     ] + [
-        ("data_files", config.data_files is None or not (config.data_dir or refused),
-         "none beside data_dir, or with a config that needs no files"),
-        ("storage_options", config.storage_options is None
-         or isinstance(config.storage_options, Mapping), 'a dict, such as {"anon": True}'),
+        (
+            "data_files",
+            config.data_files is None or not (config.data_dir or refused),
+            "none beside data_dir, or with a config that needs no files",
+        ),
+        (
+            "storage_options",
+            config.storage_options is None or isinstance(config.storage_options, Mapping),
+            'a dict, such as {"anon": True}',
+        ),
         ("num_views", config.num_views is None or _is_count(config.num_views, 1), "an int >= 1"),
         ("seed", _is_count(config.seed, 0), "an int >= 0"),
-        ("class_names", names is None or _are_names(names),
-         'a list of different folder names, or a dict such as {"n01": "cat", "n02": "dog"}'),
-        ("view_names", views is None or (_are_names(views) and not isinstance(views, Mapping)),
-         'a list of different names, such as ["front", "left"]'),
-        ("split_ratios", ratios is None or _are_ratios(ratios),
-         'shares above 0 that add up to 1, such as {"train": 0.8, "test": 0.2}'),
+        (
+            "class_names",
+            names is None or _are_names(names),
+            'a list of different folder names, or a dict such as {"n01": "cat", "n02": "dog"}',
+        ),
+        (
+            "view_names",
+            views is None or (_are_names(views) and not isinstance(views, Mapping)),
+            'a list of different names, such as ["front", "left"]',
+        ),
+        (
+            "split_ratios",
+            ratios is None or _are_ratios(ratios),
+            'shares above 0 that add up to 1, such as {"train": 0.8, "test": 0.2}',
+        ),
         ("drop_metadata", isinstance(config.drop_metadata, bool), "True or False"),
-        ("image_size", size is None or (isinstance(size, (list, tuple)) and len(size) == 2
-                                        and all(_is_count(n, 1) for n in size)),
-         "(height, width) in pixels, such as (32, 32)"),
+        (
+            "image_size",
+            size is None
+            or (
+                isinstance(size, (list, tuple))
+                and len(size) == 2
+                and all(_is_count(n, 1) for n in size)
+            ),
+            "(height, width) in pixels, such as (32, 32)",
+        ),
         ("resize", config.resize is None or size, "image_size=(height, width) with it"),
-        *((f.name, getattr(config, f.name) == f.default, f'none for the config "{config.name}"')
-          for f in fields(config) if f.name in refused),
+        *(
+            (f.name, getattr(config, f.name) == f.default, f'none for the config "{config.name}"')
+            for f in fields(config)
+            if f.name in refused
+        ),
     ]
     for option, good, expected in rules:
         if not good:
@@ -362,15 +425,21 @@ def _is_count(number: Any, least: int) -> bool:
 
 def _are_names(names: Any) -> bool:
     texts = [*names, *names.values()] if isinstance(names, Mapping) else names
-    return (isinstance(names, (list, tuple, Mapping)) and len(names) > 0
-            and all(isinstance(text, str) and text for text in texts)
-            and len(set(names)) == len(names))
+    return (
+        isinstance(names, (list, tuple, Mapping))
+        and len(names) > 0
+        and all(isinstance(text, str) and text for text in texts)
+        and len(set(names)) == len(names)
+    )
 
 
 def _are_ratios(ratios: Any) -> bool:
-    return (isinstance(ratios, Mapping) and all(map(_is_split, ratios))
-            and all(type(share) in (int, float) and share > 0 for share in ratios.values())
-            and abs(sum(ratios.values()) - 1) < 1e-6)
+    return (
+        isinstance(ratios, Mapping)
+        and all(map(_is_split, ratios))
+        and all(type(share) in (int, float) and share > 0 for share in ratios.values())
+        and abs(sum(ratios.values()) - 1) < 1e-6
+    )
 
 
 def _is_split(name: Any) -> bool:
@@ -383,9 +452,12 @@ def existing_folder(data_dir: str | None, cifar: Cifar | None = None) -> str:
     folder, and for a CIFAR to no archive either.
     """
     if not data_dir:
-        raise OptionError('data_dir is missing. Pass data_dir="...", the folder that holds '
-                          'class/sample/view.png, or name a config that needs none: "shapes", '
-                          '"cifar10" or "cifar100".', "data_dir")
+        raise OptionError(
+            'data_dir is missing. Pass data_dir="...", the folder that holds '
+            'class/sample/view.png, or name a config that needs none: "shapes", '
+            '"cifar10" or "cifar100".',
+            "data_dir",
+        )
     path = os.path.abspath(os.path.expanduser(data_dir))
     if not (os.path.exists(path) if cifar else os.path.isdir(path)):
         raise _no_such_folder(data_dir, path, _expected(cifar) if cifar else "a local folder")
@@ -423,14 +495,21 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
     DEFAULT_CONFIG_NAME = "default"
     _files: dict[str, bytes] | None = None  # a CIFAR's, once they are read
 
-    def __init__(self, cache_dir: str | None = None, *, hash: str | None = None,
-                 base_path: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        cache_dir: str | None = None,
+        *,
+        hash: str | None = None,
+        base_path: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         own = inspect.signature(datasets.DatasetBuilder.__init__).parameters
         options = [f.name for f in fields(MultiviewCifarConfig) if f.name not in own]
         for name in kwargs:
             if name not in own and name not in options:
-                raise OptionError(f"There is no option {name!r}. Expected one of "
-                                  f"{', '.join(options)}.", name)
+                raise OptionError(
+                    f"There is no option {name!r}. Expected one of {', '.join(options)}.", name
+                )
         here = os.path.dirname(os.path.abspath(__file__))
         if hash is None:
             # A script's loader passes one. Without it the cache of an imported builder would be the
@@ -464,7 +543,8 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
                 features["coarse_label"] = datasets.ClassLabel(names=list(CIFAR100))
         return datasets.DatasetInfo(
             description="One row a sample: its views, a sequence of images, and its label.",
-            features=features)
+            features=features,
+        )
 
     def get_exported_dataset_info(self) -> datasets.DatasetInfo:
         """What dataset_infos.json says, which holds for a config without options only (3.x)."""
@@ -478,10 +558,12 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         streaming = dl_manager.is_streaming
         if streaming and self.config.name != "default":  # our own archives are had whole, and once
-            to = datasets.DownloadConfig(cache_dir=self._cache_downloaded_dir, use_etag=False,
-                                         token=self.token)
-            whole = datasets.DownloadManager(download_config=to, base_path=self.base_path,
-                                             record_checksums=False)
+            to = datasets.DownloadConfig(
+                cache_dir=self._cache_downloaded_dir, use_etag=False, token=self.token
+            )
+            whole = datasets.DownloadManager(
+                download_config=to, base_path=self.base_path, record_checksums=False
+            )
         else:
             whole = dl_manager
         if cifar := CIFAR.get(self.config.name):
@@ -495,9 +577,13 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
             plan = self.config.plan
             self.info.features = plan.features
         self._writer_batch_size: int = self._writer_batch_size or plan.rows_a_batch
-        return [datasets.SplitGenerator(name, {"chunks": _chunks(samples, root, streaming),
-                                               "root": root})
-                for name, samples in plan.splits.items() for root in [root_of(name, plan.roots)]]
+        return [
+            datasets.SplitGenerator(
+                name, {"chunks": _chunks(samples, root, streaming), "root": root}
+            )
+            for name, samples in plan.splits.items()
+            for root in [root_of(name, plan.roots)]
+        ]
 
     def _generate_examples(
         self, chunks: list[list[Sample]], root: Root
@@ -509,8 +595,16 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
             self._files = self._files or read_cifar(root.path, cifar)
             opened: Any = nullcontext(partial(cifar_image, self._files, cifar))
         else:
-            opened = open_files(root, (path for sample in samples for paths in sample.paths
-                                       for path in paths if path is not None))
+            opened = open_files(
+                root,
+                (
+                    path
+                    for sample in samples
+                    for paths in sample.paths
+                    for path in paths
+                    if path is not None
+                ),
+            )
         with opened as read:
             for sample in samples:
                 example = read_example(sample, columns, read, self.config)
@@ -523,8 +617,11 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
         super()._prepare_split(split_generator, *args, **kwargs)
         check_unchanged(split_generator.gen_kwargs["root"])
         if not split_generator.split_info.num_examples:  # `datasets` cannot open such a split
-            raise ImageError(f"The split {split_generator.name!r} has no row left. Expected one or "
-                             "more: see the log for what on_error skipped.", split_generator.name)
+            raise ImageError(
+                f"The split {split_generator.name!r} has no row left. Expected one or "
+                "more: see the log for what on_error skipped.",
+                split_generator.name,
+            )
 
     def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         with written_as_they_are(self.info):
@@ -572,10 +669,18 @@ def _chunks(samples: list[Sample], root: Root, streaming: bool) -> list[list[Sam
 
 
 def load_dataset(
-    name: str | None = None, data_dir: str | None = None, data_files: Any = None, split: Any = None,
-    cache_dir: str | None = None, download_mode: Any = None, verification_mode: Any = None,
-    keep_in_memory: bool = False, streaming: bool = False, num_proc: int | None = None,
-    storage_options: dict[str, Any] | None = None, **options: Any,
+    name: str | None = None,
+    data_dir: str | None = None,
+    data_files: Any = None,
+    split: Any = None,
+    cache_dir: str | None = None,
+    download_mode: Any = None,
+    verification_mode: Any = None,
+    keep_in_memory: bool = False,
+    streaming: bool = False,
+    num_proc: int | None = None,
+    storage_options: dict[str, Any] | None = None,
+    **options: Any,
 ) -> Any:
     """`datasets.load_dataset` for this builder, under every version of `datasets` from 3.6 on.
 
@@ -606,14 +711,21 @@ def load_dataset(
         hint = f"; for the folder say data_dir={name!r}" if os.path.isdir(name) else ""
         known = ", ".join(map(repr, MultiviewCifar.builder_configs))
         raise OptionError(f"There is no config {name!r}. Expected one of {known}{hint}.", "name")
-    builder = MultiviewCifar(cache_dir, config_name=name, data_dir=data_dir, data_files=data_files,
-                             storage_options=storage_options, **options)
+    builder = MultiviewCifar(
+        cache_dir,
+        config_name=name,
+        data_dir=data_dir,
+        data_files=data_files,
+        storage_options=storage_options,
+        **options,
+    )
     if streaming:
         if num_proc is not None:
             raise NotImplementedError("streaming takes no num_proc: use a DataLoader's workers")
         return builder.as_streaming_dataset(split=split)
-    builder.download_and_prepare(download_mode=download_mode, num_proc=num_proc,
-                                 verification_mode=verification_mode)
+    builder.download_and_prepare(
+        download_mode=download_mode, num_proc=num_proc, verification_mode=verification_mode
+    )
     return builder.as_dataset(split=split, in_memory=keep_in_memory)
 
 
@@ -693,9 +805,11 @@ def list_folder(tree: Tree, path: str, stats: bool = True) -> list[str]:
                 else:
                     subfolders.append(name)
     except OSError as error:
-        raise LayoutError(f"The folder {path or tree.root} cannot be listed: {error.strerror}. "
-                          "Expected the right to read it: grant it, or move the folder away.",
-                          path) from None
+        raise LayoutError(
+            f"The folder {path or tree.root} cannot be listed: {error.strerror}. "
+            "Expected the right to read it: grant it, or move the folder away.",
+            path,
+        ) from None
     files.sort()
     subfolders.sort()
     # Version 2 of the format writes equal values as equal bytes (later ones: references).
@@ -732,13 +846,16 @@ def read_listings(tree: Tree) -> tuple[list[str], list[tuple[str, int]]]:
         "".join(paths).encode()
     except UnicodeEncodeError:
         path = next(p for p in paths if p.encode(errors="ignore").decode() != p)
-        raise LayoutError(f"The name {path!a} is not UTF-8. Expected text, as names become "
-                          "text in the rows: rename it.", path) from None
+        raise LayoutError(
+            f"The name {path!a} is not UTF-8. Expected text, as names become "
+            "text in the rows: rename it.",
+            path,
+        ) from None
     return folders, images
 
 
 def _is_image(name: str) -> bool:
-    return name[name.rfind("."):].lower() in IMAGE_EXTENSIONS
+    return name[name.rfind(".") :].lower() in IMAGE_EXTENSIONS
 
 
 @lru_cache(maxsize=4096)
@@ -768,15 +885,21 @@ def parse_layout(layout: str | Mapping[str, str]) -> dict[str, Template]:
     taken = OWN_COLUMNS | {""}
     good = isinstance(texts, Mapping) and "images" in texts and not taken & set(texts)
     if not good or not all(isinstance(text, str) for text in texts.values()):
-        raise OptionError(f'layout={layout!r} is not right. Expected a template such as "{{label}}/'
-                          '{sample}/{view}", or a dict of them by image column, one of which is '
-                          f'"images" and none of which is one of {sorted(taken)}.', "layout")
+        raise OptionError(
+            f'layout={layout!r} is not right. Expected a template such as "{{label}}/'
+            '{sample}/{view}", or a dict of them by image column, one of which is '
+            f'"images" and none of which is one of {sorted(taken)}.',
+            "layout",
+        )
     templates = {column: parse_template(text) for column, text in texts.items()}
     if len({t.text for t in templates.values()}) < len(templates):
         raise OptionError(f"layout={layout!r}: two columns have the same template.", "layout")
     if len({t.fields & {"split", "view_label"} for t in templates.values()}) > 1:
-        raise OptionError(f"layout={layout!r}: columns are joined on {{split}} and {{view_label}}. "
-                          "Expected these fields in every template or in none.", "layout")
+        raise OptionError(
+            f"layout={layout!r}: columns are joined on {{split}} and {{view_label}}. "
+            "Expected these fields in every template or in none.",
+            "layout",
+        )
     return templates
 
 
@@ -793,18 +916,28 @@ def parse_template(text: str) -> Template:
     if _is_image(text):
         wrong.append("ends with an extension, which is never part of a name: leave it out")
     if wrong:
-        raise OptionError(f"layout {text!r} {wrong[0]}. Expected {{label}} and {{sample}}, and "
-                          "where they are there {split}, {view} and {view_label}, each once, such "
-                          'as "{split}/{label}/{sample}/{view}".', "layout")
+        raise OptionError(
+            f"layout {text!r} {wrong[0]}. Expected {{label}} and {{sample}}, and "
+            "where they are there {split}, {view} and {view_label}, each once, such "
+            'as "{split}/{label}/{sample}/{view}".',
+            "layout",
+        )
     end = text.find("/", text.index("{sample}"))
-    return Template(text, frozenset(names), text.count("/"), len(literal), _regex(text),
-                    _regex(text[:end]) if end > 0 else None)
+    return Template(
+        text,
+        frozenset(names),
+        text.count("/"),
+        len(literal),
+        _regex(text),
+        _regex(text[:end]) if end > 0 else None,
+    )
 
 
 def _regex(template: str) -> re.Pattern[str]:
     parts = re.split(r"\{(\w+)\}", template)  # literal text and field names in turn
-    return re.compile("".join(f"(?P<{part}>[^/]+)" if i % 2 else re.escape(part)
-                              for i, part in enumerate(parts)))
+    return re.compile(
+        "".join(f"(?P<{part}>[^/]+)" if i % 2 else re.escape(part) for i, part in enumerate(parts))
+    )
 
 
 def detect_layout(images: Sequence[tuple[str, int]], tree: Tree) -> str:
@@ -814,8 +947,11 @@ def detect_layout(images: Sequence[tuple[str, int]], tree: Tree) -> str:
     otherwise train and test would become classes in silence, or a class a split.
     """
     if not images:
-        raise LayoutError(f"{tree.root} holds no images (found: {tree.others}). Expected "
-                          f"class/sample/view.png; supported: {SUPPORTED}.", tree.root)
+        raise LayoutError(
+            f"{tree.root} holds no images (found: {tree.others}). Expected "
+            f"class/sample/view.png; supported: {SUPPORTED}.",
+            tree.root,
+        )
     tops = list(dict.fromkeys(path.partition("/")[0] for path, _ in images if "/" in path))
     splits = [top for top in tops if top.lower() in SPLIT_WORDS]
     has_splits = tree.is_by_split or (bool(tops) and splits == tops)
@@ -826,9 +962,12 @@ def detect_layout(images: Sequence[tuple[str, int]], tree: Tree) -> str:
         hint = f" Of {_some(tops)} only {_some(splits)} would be a split." if mixed else ""
         if around:
             hint = f' If {tops[0]} is a folder around everything, pass layout="{tops[0]}/{layout}".'
-        raise LayoutError(f"Every image stands deeper than {layout}, such as {images[0][0]}.{hint} "
-                          "Expected [split/]class/sample/view: pass a data_dir further down, or "
-                          'say with layout="..." what the folders mean.', images[0][0])
+        raise LayoutError(
+            f"Every image stands deeper than {layout}, such as {images[0][0]}.{hint} "
+            "Expected [split/]class/sample/view: pass a data_dir further down, or "
+            'say with layout="..." what the folders mean.',
+            images[0][0],
+        )
     return layout
 
 
@@ -864,8 +1003,11 @@ def match_images(
             view = f"{fields['view_label']}/{view}"
         other = samples[key][column].setdefault(view, path)
         if other is not path:
-            raise LayoutError(f"{other} and {path} mean the same view {view!r} of one sample. "
-                              "Expected one file a view: remove or rename one.", path)
+            raise LayoutError(
+                f"{other} and {path} mean the same view {view!r} of one sample. "
+                "Expected one file a view: remove or rename one.",
+                path,
+            )
         nbytes[key] += size
     return samples, nbytes
 
@@ -876,8 +1018,11 @@ def _best_fit(path: str, templates: Mapping[str, Template]) -> tuple[str, dict[s
     for name, template in templates.items():
         match = template.path.fullmatch(path, 0, path.rfind("."))  # without the extension
         if match and template.literal == best:
-            raise LayoutError(f"{path} fits two templates of the layout equally well. Expected one "
-                              "of them to have more literal text.", path)
+            raise LayoutError(
+                f"{path} fits two templates of the layout equally well. Expected one "
+                "of them to have more literal text.",
+                path,
+            )
         if match and template.literal > best:
             best, column, fields = template.literal, name, match.groupdict()
     return column, fields
@@ -891,18 +1036,27 @@ def _why_not(path: str, templates: Sequence[Template]) -> str:
     flat = templates[0].text.rpartition("/{view}")[0]
     way_out = "Move it into the folder of its sample"
     if depth == flat.count("/"):
-        way_out += (f', or pass layout="{flat}" where every file is a sample of one view, '
-                    f'layout="{flat}_{{view}}" where file names hold sample and view')
-    raise LayoutError(f"{path} stands above the layout {templates[0].text}. Expected images only "
-                      f"{min(depths)} folders deep. {way_out}.", path)
+        way_out += (
+            f', or pass layout="{flat}" where every file is a sample of one view, '
+            f'layout="{flat}_{{view}}" where file names hold sample and view'
+        )
+    raise LayoutError(
+        f"{path} stands above the layout {templates[0].text}. Expected images only "
+        f"{min(depths)} folders deep. {way_out}.",
+        path,
+    )
 
 
 def check_folders(
     folders: Sequence[str], tree: Tree, templates: Iterable[Template], samples: Samples, skip: bool
 ) -> None:
     """LayoutError at a sample's folder that gave no image, unless they are to be skipped."""
-    alive = {path.rpartition("/")[0] for columns in samples.values()
-             for files in columns.values() for path in files.values()}
+    alive = {
+        path.rpartition("/")[0]
+        for columns in samples.values()
+        for files in columns.values()
+        for path in files.values()
+    }
     for path in list(alive):
         while path and (path := path.rpartition("/")[0]) not in alive:
             alive.add(path)
@@ -918,7 +1072,9 @@ def check_folders(
                     f"{folder} has no images of its own (found: "
                     f"{_some(below[folder]) or 'nothing'}). Expected files such as view_0.png; "
                     f"supported: {SUPPORTED}. Remove the folder, pass on_error="
-                    '"skip_sample", or say with layout="..." what the folders mean.', folder)
+                    '"skip_sample", or say with layout="..." what the folders mean.',
+                    folder,
+                )
             tree.ignored["sample folders without images"].append(folder)
         elif folder not in below:
             tree.ignored["empty folders"].append(folder)
@@ -995,9 +1151,12 @@ def plan_rows(tree: Tree, config: MultiviewCifarConfig) -> Plan:
 
 def no_samples(tree: Tree, config: MultiviewCifarConfig) -> LayoutError:
     """The error of a tree in which no image fits the layout."""
-    return LayoutError(f"No image in {tree.root} fits layout={config.layout!r} (found: "
-                       f"{tree.others}). Expected paths that fit it from end to end, extension "
-                       "left out.", tree.root)
+    return LayoutError(
+        f"No image in {tree.root} fits layout={config.layout!r} (found: "
+        f"{tree.others}). Expected paths that fit it from end to end, extension "
+        "left out.",
+        tree.root,
+    )
 
 
 def layout_of(
@@ -1009,8 +1168,11 @@ def layout_of(
     if not tree.is_by_split:
         return layout
     if any("split" in template.fields for template in parse_layout(layout).values()):
-        raise OptionError(f"layout={layout!r} has {{split}}, but data_files is an archive a split. "
-                          "Expected a template of what is in each: leave {split} out.", "layout")
+        raise OptionError(
+            f"layout={layout!r} has {{split}}, but data_files is an archive a split. "
+            "Expected a template of what is in each: leave {split} out.",
+            "layout",
+        )
     texts = {"images": layout} if isinstance(layout, str) else layout
     return {column: "{split}/" + text for column, text in texts.items()}
 
@@ -1027,8 +1189,11 @@ def log_plan(tree: Tree, splits: Mapping[str, Sequence[Sample]], names: Sequence
 
 def _all_there(option: str, names: Iterable[str], there: Sequence[str], why: str) -> None:
     if absent := [name for name in names if name not in there]:
-        raise LayoutError(f"{option} has {_some(map(repr, absent))}, but {why}. Expected some "
-                          f"of {_some(map(repr, there), 20)}.", absent[0])
+        raise LayoutError(
+            f"{option} has {_some(map(repr, absent))}, but {why}. Expected some "
+            f"of {_some(map(repr, there), 20)}.",
+            absent[0],
+        )
 
 
 def all_views(samples: Samples, fields: frozenset[str], config: MultiviewCifarConfig) -> set[str]:
@@ -1059,15 +1224,21 @@ def number_labels(
     names = wanted if isinstance(wanted, Mapping) else {name: name for name in wanted}
     _all_there("class_names", names, folders, "there is no such class folder")
     if left_out := [folder for folder in folders if folder not in names]:
-        raise LayoutError(f"class_names leaves out the class folder {_some(map(repr, left_out))}. "
-                          "Expected all of them: add it, or move the folder away.", left_out[0])
+        raise LayoutError(
+            f"class_names leaves out the class folder {_some(map(repr, left_out))}. "
+            "Expected all of them: add it, or move the folder away.",
+            left_out[0],
+        )
     in_order = list(dict.fromkeys(names.values()))  # several folders may share one name
     return in_order, {folder: in_order.index(name) for folder, name in names.items()}
 
 
 def make_rows(
-    samples: Samples, nbytes: Mapping[SampleKey, int], numbers: Mapping[str, int],
-    view_labels: list[str] | None, config: MultiviewCifarConfig,
+    samples: Samples,
+    nbytes: Mapping[SampleKey, int],
+    numbers: Mapping[str, int],
+    view_labels: list[str] | None,
+    config: MultiviewCifarConfig,
 ) -> tuple[dict[SampleKey, Sample], dict[SampleKey, str]]:
     """The rows in natural order; and what those that are left out lack."""
     rows: dict[SampleKey, Sample] = {}
@@ -1092,21 +1263,33 @@ def check_lacking(
     """LayoutError at samples that lack a view, or as `on_missing_view` says they are ignored."""
     said = [f"{'/'.join(key)} {lack}" for key, lack in lacking.items()]
     if lacking and config.on_missing_view == "raise":
-        raise LayoutError(f"{len(lacking)} of {num_samples} samples lack a view: {_some(said, 3)}."
-                          " Expected all to have the same: add the files, or pass "
-                          'on_missing_view="skip_sample" or "null".', "/".join(next(iter(lacking))))
+        raise LayoutError(
+            f"{len(lacking)} of {num_samples} samples lack a view: {_some(said, 3)}."
+            " Expected all to have the same: add the files, or pass "
+            'on_missing_view="skip_sample" or "null".',
+            "/".join(next(iter(lacking))),
+        )
     if lacking:
         tree.ignored["samples that lack a view"] += said
 
 
 def make_sample(
-    key: SampleKey, columns: Mapping[str, Mapping[str, str]], nbytes: int,
-    numbers: Mapping[str, int], view_labels: list[str] | None, config: MultiviewCifarConfig,
+    key: SampleKey,
+    columns: Mapping[str, Mapping[str, str]],
+    nbytes: int,
+    numbers: Mapping[str, int],
+    view_labels: list[str] | None,
+    config: MultiviewCifarConfig,
 ) -> tuple[Sample, str]:
     """The row to be of one sample, and what it lacks, "" where it is whole."""
     sample_id = f"{key[1]}/{key[2]}"
-    views: list[Any] = list(config.view_names or sorted(
-        set().union(*columns.values()) if len(columns) > 1 else columns["images"], key=natural_key))
+    views: list[Any] = list(
+        config.view_names
+        or sorted(
+            set().union(*columns.values()) if len(columns) > 1 else columns["images"],
+            key=natural_key,
+        )
+    )
     k = config.num_views or len(views)
     lack = f"has {len(views)} of {k} views" if len(views) < k else ""
     if len(views) > k:
@@ -1124,8 +1307,9 @@ def make_sample(
         numbered = (*(view_labels.index(label) for label, _, _ in pairs), *blank)
     if config.image_size:
         nbytes = k * config.image_size[0] * config.image_size[1] * 3
-    return Sample(sample_id, numbers[key[1]], (*views, *blank), numbered, paths,
-                  nbytes=nbytes), lack
+    return Sample(
+        sample_id, numbers[key[1]], (*views, *blank), numbered, paths, nbytes=nbytes
+    ), lack
 
 
 def sample_views(
@@ -1160,7 +1344,10 @@ def split_of(folder: str, sample_id: str, by_name: bool, config: MultiviewCifarC
 
 
 def split_rows(
-    rows: Mapping[SampleKey, Sample], num_rows: int, has_splits: bool, by_name: bool,
+    rows: Mapping[SampleKey, Sample],
+    num_rows: int,
+    has_splits: bool,
+    by_name: bool,
     config: MultiviewCifarConfig,
 ) -> dict[str, list[Sample]]:
     """The rows of each split: train, validation and test first, others in natural order.
@@ -1171,26 +1358,36 @@ def split_rows(
     """
     ratios = config.split_ratios or {}
     if ratios and has_splits:
-        raise OptionError("split_ratios is given, but the layout has split folders. Expected one "
-                          "or the other: leave it out, or move the samples out of these folders.",
-                          "split_ratios")
+        raise OptionError(
+            "split_ratios is given, but the layout has split folders. Expected one "
+            "or the other: leave it out, or move the samples out of these folders.",
+            "split_ratios",
+        )
     splits: dict[str, list[Sample]] = {name: [] for name in ratios}
     folders: dict[str, str] = {}
     for (folder, _, _), sample in rows.items():
         split = split_of(folder, sample.sample_id, by_name, config)
         if folders.setdefault(split, folder) != folder:
-            raise LayoutError(f"The folders {folders[split]!r} and {folder!r} both mean the split "
-                              f"{split!r}. Expected one folder a split: merge or rename them.",
-                              folder)
+            raise LayoutError(
+                f"The folders {folders[split]!r} and {folder!r} both mean the split "
+                f"{split!r}. Expected one folder a split: merge or rename them.",
+                folder,
+            )
         splits.setdefault(split, []).append(sample)
     for split, samples in splits.items() or [("train", [])]:
         if not _is_split(split):
-            raise LayoutError(f"{split!r} cannot name a split. Expected letters, digits, _ and "
-                              'inner dots, and not "all": rename it.', split)
+            raise LayoutError(
+                f"{split!r} cannot name a split. Expected letters, digits, _ and "
+                'inner dots, and not "all": rename it.',
+                split,
+            )
         if not samples:
-            raise LayoutError(f"The split {split!r} gets none of {num_rows} samples. Expected one "
-                              "or more: see the log for those left out, or give it a larger share "
-                              "in split_ratios.", split)
+            raise LayoutError(
+                f"The split {split!r} gets none of {num_rows} samples. Expected one "
+                "or more: see the log for those left out, or give it a larger share "
+                "in split_ratios.",
+                split,
+            )
     order = {split: i for i, split in enumerate(SPLIT_WORDS.values())}
     return dict(sorted(splits.items(), key=lambda s: (order.get(s[0], 99), natural_key(s[0]))))
 
@@ -1243,8 +1440,9 @@ class Metadata(NamedTuple):
 
 
 def _unfit(paths: Sequence[str], found: str, expected: str) -> LayoutError:
-    return LayoutError(f"{' and '.join(paths)} {found}. Expected {expected}, or pass "
-                       "drop_metadata=True.", paths[0])
+    return LayoutError(
+        f"{' and '.join(paths)} {found}. Expected {expected}, or pass drop_metadata=True.", paths[0]
+    )
 
 
 def find_metadata(
@@ -1257,19 +1455,28 @@ def find_metadata(
     folders, others = {""}, tree.ignored.pop(NO_IMAGES, [])
     if all(template.text.startswith("{split}/") for template in templates.values()):
         folders.update(split for split, _, _ in samples)
-    found = [path for path in others if path.rpartition("/")[2] in METADATA_FILES
-             and path.rpartition("/")[0] in folders]
+    found = [
+        path
+        for path in others
+        if path.rpartition("/")[2] in METADATA_FILES and path.rpartition("/")[0] in folders
+    ]
     files = {path.rpartition("/")[0]: path for path in found}
     if len(files) < len(found) or ("" in files and len(files) > 1):
-        raise _unfit(found, "may be about the same sample", "one file at the top, or one in each "
-                     "split folder: merge them")
+        raise _unfit(
+            found,
+            "may be about the same sample",
+            "one file at the top, or one in each split folder: merge them",
+        )
     if rest := [path for path in others if path not in found]:
         tree.ignored[NO_IMAGES] = rest
     return files
 
 
 def read_metadata(
-    files: Mapping[str, str], roots: Sequence[Root], samples: Samples, fields: frozenset[str],
+    files: Mapping[str, str],
+    roots: Sequence[Root],
+    samples: Samples,
+    fields: frozenset[str],
     taken: Iterable[str],
 ) -> Metadata:
     """Read the file of each split folder; LayoutError where one is damaged, they do not go
@@ -1282,8 +1489,11 @@ def read_metadata(
     keys = key_columns(table.column_names, fields, paths)
     own = {part.name: part.type for part in table.schema if part.name not in keys}
     if bad := OWN_COLUMNS.union(taken, [""]).intersection(own):
-        raise _unfit(paths, f"has the column {min(bad)!r}, a name that is taken",
-                     "names that the rows do not have already: rename or remove it")
+        raise _unfit(
+            paths,
+            f"has the column {min(bad)!r}, a name that is taken",
+            "names that the rows do not have already: rename or remove it",
+        )
     if "view" in keys:
         own = {name: pa.list_(kind) for name, kind in own.items()}
     features = datasets.Features.from_arrow_schema(pa.schema(own))
@@ -1291,8 +1501,11 @@ def read_metadata(
     for row in table.to_pylist():
         key = row_key({name: row.pop(name) for name in keys}, samples, folders, paths)
         if key in metadata.values:
-            raise _unfit(paths, f"has {metadata.said(key)} twice", "each once: remove one, or add "
-                         'a column "view" where the rows are of views')
+            raise _unfit(
+                paths,
+                f"has {metadata.said(key)} twice",
+                'each once: remove one, or add a column "view" where the rows are of views',
+            )
         metadata.values[key] = row
     return metadata
 
@@ -1314,8 +1527,11 @@ def read_table(path: str, roots: Sequence[Root], split: str) -> Any:
         table = table.cast(pa.schema(zip(names, types, strict=True)))
         datasets.Features.from_arrow_schema(table.schema)
     except Exception as error:  # those of Arrow have no base of their own
-        raise _unfit([path], f"cannot be read ({error})", f"a whole {kind} file, text in UTF-8, "
-                     "each column of one type: mend it") from None
+        raise _unfit(
+            [path],
+            f"cannot be read ({error})",
+            f"a whole {kind} file, text in UTF-8, each column of one type: mend it",
+        ) from None
     if split and "split" not in names:
         return table.append_column("split", pa.array([split] * len(table), pa.string()))
     return table
@@ -1337,10 +1553,16 @@ def parse_table(data: bytes, kind: str) -> Any:
     data.decode()  # pyarrow takes text in another encoding for bytes
     if kind == "csv":
         return pa.csv.read_csv(
-            file, pa.csv.ReadOptions(block_size=size), pa.csv.ParseOptions(newlines_in_values=True),
-            pa.csv.ConvertOptions(column_types=keys, null_values=[""], strings_can_be_null=True))
-    table = pa.json.read_json(file, pa.json.ReadOptions(block_size=size),
-                              pa.json.ParseOptions(explicit_schema=pa.schema(keys)))
+            file,
+            pa.csv.ReadOptions(block_size=size),
+            pa.csv.ParseOptions(newlines_in_values=True),
+            pa.csv.ConvertOptions(column_types=keys, null_values=[""], strings_can_be_null=True),
+        )
+    table = pa.json.read_json(
+        file,
+        pa.json.ReadOptions(block_size=size),
+        pa.json.ParseOptions(explicit_schema=pa.schema(keys)),
+    )
     return table.drop_columns([key for key in keys if table[key].null_count == len(table)])
 
 
@@ -1373,14 +1595,21 @@ def concatenate(tables: Sequence[Any], paths: Sequence[str]) -> Any:
     names = tables[0].column_names
     for table, path in zip(tables, paths, strict=True):
         if odd := sorted(set(names) ^ set(table.column_names)):
-            raise _unfit([path, paths[0]], f"do not both have {_some(map(repr, odd))}",
-                         "the same columns in each split: add them")
+            raise _unfit(
+                [path, paths[0]],
+                f"do not both have {_some(map(repr, odd))}",
+                "the same columns in each split: add them",
+            )
     try:
-        return pa.concat_tables([table.select(names) for table in tables],
-                                promote_options="permissive")
+        return pa.concat_tables(
+            [table.select(names) for table in tables], promote_options="permissive"
+        )
     except pa.ArrowException as error:
-        raise _unfit(paths, f"do not go together ({error})",
-                     "columns of the same type in each split: mend them") from None
+        raise _unfit(
+            paths,
+            f"do not go together ({error})",
+            "columns of the same type in each split: mend them",
+        ) from None
 
 
 def key_columns(names: Sequence[str], fields: frozenset[str], paths: Sequence[str]) -> list[str]:
@@ -1389,10 +1618,13 @@ def key_columns(names: Sequence[str], fields: frozenset[str], paths: Sequence[st
     if "view" in names:
         keys += ["view_label", "view"] if "view_label" in fields else ["view"]
     if absent := [key for key in keys if key not in names]:
-        raise _unfit(paths, f"has no column {absent[0]!r} (found: {_some(map(repr, names), 20)})",
-                     'columns, in a csv between commas, "sample_id" (class folder/sample), or '
-                     '"label" (class folder) and "sample"; under {view_label}, "view_label" with '
-                     '"view"')
+        raise _unfit(
+            paths,
+            f"has no column {absent[0]!r} (found: {_some(map(repr, names), 20)})",
+            'columns, in a csv between commas, "sample_id" (class folder/sample), or '
+            '"label" (class folder) and "sample"; under {view_label}, "view_label" with '
+            '"view"',
+        )
     return keys + ["split"] * ("split" in names and "split" in fields)
 
 
@@ -1408,28 +1640,45 @@ def row_key(
     sample_id = cells.get("sample_id") or f"{cells['label']}/{cells['sample']}"
     label, _, sample = sample_id.partition("/")
     split = cells.get("split", "")
-    where = [folder for folder in folders if (split_name(folder) == split_name(split) if split
-                                              else (folder, label, sample) in samples)]
+    where = [
+        folder
+        for folder in folders
+        if (
+            split_name(folder) == split_name(split) if split else (folder, label, sample) in samples
+        )
+    ]
     if len(where) > 1:
-        raise _unfit(paths, f"has {sample_id}, which stands in {_some(sorted(where))}",
-                     'a column "split", or a metadata file in each split folder')
+        raise _unfit(
+            paths,
+            f"has {sample_id}, which stands in {_some(sorted(where))}",
+            'a column "split", or a metadata file in each split folder',
+        )
     view = "/".join(cells[name] for name in ("view_label", "view") if name in cells)
     return where[0] if where else split, label, sample, view
 
 
 def join_metadata(
-    rows: Mapping[SampleKey, Sample], metadata: Metadata, samples: Samples,
-    view_labels: Sequence[str] | None, tree: Tree, config: MultiviewCifarConfig,
+    rows: Mapping[SampleKey, Sample],
+    metadata: Metadata,
+    samples: Samples,
+    view_labels: Sequence[str] | None,
+    tree: Tree,
+    config: MultiviewCifarConfig,
 ) -> dict[SampleKey, Sample]:
     """The rows with their metadata; where either lacks the other, as `on_missing_metadata` says.
 
     What the options leave out may have metadata, and a view that is None may lack it.
     """
     by_view = "view" in metadata.keys
-    there = {(*key, view) for key, columns in samples.items()
-             for view in (set().union(*columns.values()) if by_view else [""])}
-    keys = {key: [(*key, view) for view in (view_keys(sample, view_labels) if by_view else [""])]
-            for key, sample in rows.items()}
+    there = {
+        (*key, view)
+        for key, columns in samples.items()
+        for view in (set().union(*columns.values()) if by_view else [""])
+    }
+    keys = {
+        key: [(*key, view) for view in (view_keys(sample, view_labels) if by_view else [""])]
+        for key, sample in rows.items()
+    }
     check_metadata(metadata, [*itertools.chain(*keys.values())], there, tree, config)
     joined, blank = {}, dict.fromkeys(metadata.features)
     for key, sample in rows.items():
@@ -1446,12 +1695,17 @@ def view_keys(sample: Sample, view_labels: Sequence[str] | None) -> list[str]:
     """The sample's views as in `Samples`, "" for a None."""
     if view_labels is None:
         return [view or "" for view in sample.view_names]
-    return ["" if i is None else f"{view_labels[i]}/{view}"
-            for i, view in zip(sample.view_labels, sample.view_names, strict=True)]
+    return [
+        "" if i is None else f"{view_labels[i]}/{view}"
+        for i, view in zip(sample.view_labels, sample.view_names, strict=True)
+    ]
 
 
 def check_metadata(
-    metadata: Metadata, wanted: Sequence[MetadataKey], there: set[MetadataKey], tree: Tree,
+    metadata: Metadata,
+    wanted: Sequence[MetadataKey],
+    there: set[MetadataKey],
+    tree: Tree,
     config: MultiviewCifarConfig,
 ) -> None:
     """LayoutError where samples or views lack metadata, or metadata lack them; under "null" these
@@ -1463,9 +1717,12 @@ def check_metadata(
     if config.on_missing_metadata == "raise" and (lacking or strays):
         found = [f"no row for {len(lacking)} {what}s ({_some(lacking)})"] * bool(lacking)
         found += [f"{len(strays)} rows for no {what} ({_some(strays)})"] * bool(strays)
-        raise _unfit(metadata.paths, f"has {' and '.join(found)}",
-                     f'a row for each {what}: mend it, pass on_missing_metadata="null" (None for '
-                     "what is missing, other rows are ignored)")
+        raise _unfit(
+            metadata.paths,
+            f"has {' and '.join(found)}",
+            f'a row for each {what}: mend it, pass on_missing_metadata="null" (None for '
+            "what is missing, other rows are ignored)",
+        )
     if strays:
         tree.ignored[f"rows of metadata for no {what}"] += strays
 
@@ -1474,7 +1731,9 @@ def check_metadata(
 
 
 def read_example(
-    sample: Sample, columns: Sequence[str], read: Callable[[str], Any],
+    sample: Sample,
+    columns: Sequence[str],
+    read: Callable[[str], Any],
     config: MultiviewCifarConfig,
 ) -> dict[str, Any] | None:
     """The row of a sample, or None where `on_error` or `on_missing_view` skips it.
@@ -1517,9 +1776,12 @@ def _take_as_missing(
     if config.on_missing_view != "raise":
         return
     if config.view_names or config.num_views or len(sample.paths) > 1:
-        raise ImageError(f"{sample.sample_id} lacks a view, as an unreadable image was skipped "
-                         "(see the log). Expected every view: mend the image, or pass "
-                         'on_missing_view="skip_sample" or "null" too.', sample.sample_id)
+        raise ImageError(
+            f"{sample.sample_id} lacks a view, as an unreadable image was skipped "
+            "(see the log). Expected every view: mend the image, or pass "
+            'on_missing_view="skip_sample" or "null" too.',
+            sample.sample_id,
+        )
     for column, values in row.items():
         row[column] = [value for i, value in enumerate(values) if i not in bad]
 
@@ -1545,8 +1807,11 @@ def load_image(
 
 
 def _bad(path: str, found: str) -> ImageError:
-    return ImageError(f"{path} {found}. Expected a readable image: replace the file, or pass "
-                      'on_error="skip_view" or "skip_sample".', path)
+    return ImageError(
+        f"{path} {found}. Expected a readable image: replace the file, or pass "
+        'on_error="skip_view" or "skip_sample".',
+        path,
+    )
 
 
 def looks_whole(data: bytes) -> bool:
@@ -1556,10 +1821,14 @@ def looks_whole(data: bytes) -> bool:
     (ITU T.81) B.1.1.3, GIF89a 17 and 27, WebP (RFC 9649) 2.4.
     """
     return (
-        data.startswith(b"\x89PNG\r\n\x1a\n") and data.endswith(b"\0\0\0\0IEND\xaeB`\x82")
-        or data.startswith(b"\xff\xd8\xff") and data.endswith(b"\xff\xd9")
-        or data.startswith((b"GIF87a", b"GIF89a")) and data.endswith(b";")
-        or data.startswith(b"RIFF") and data[8:12] == b"WEBP"
+        data.startswith(b"\x89PNG\r\n\x1a\n")
+        and data.endswith(b"\0\0\0\0IEND\xaeB`\x82")
+        or data.startswith(b"\xff\xd8\xff")
+        and data.endswith(b"\xff\xd9")
+        or data.startswith((b"GIF87a", b"GIF89a"))
+        and data.endswith(b";")
+        or data.startswith(b"RIFF")
+        and data[8:12] == b"WEBP"
         and len(data) == int.from_bytes(data[4:8], "little") + 8
     )
 
@@ -1593,7 +1862,8 @@ def convert(data: Any, path: str, is_image: bool, config: MultiviewCifarConfig) 
             image = to_mode(image, config.mode)
         if config.image_size:
             resize = {"crop": PIL.ImageOps.fit, "pad": PIL.ImageOps.pad}.get(
-                config.resize or "stretch", PIL.Image.Image.resize)
+                config.resize or "stretch", PIL.Image.Image.resize
+            )
             method = PIL.Image.Resampling.BICUBIC if is_image else PIL.Image.Resampling.NEAREST
             image = resize(image, (config.image_size[1], config.image_size[0]), method)
         if encoding == "flat_png":
@@ -1601,8 +1871,11 @@ def convert(data: Any, path: str, is_image: bool, config: MultiviewCifarConfig) 
         buffer = io.BytesIO()
         image.save(buffer, encoding, **({} if encoding == "png" else {"quality": 95}))
     except Exception as error:  # as above
-        raise _bad(path, f"is of mode {image.mode} and cannot become what mode, image_size and "
-                         f"encoding ask ({error}); mode=\"RGB\" may help") from None
+        raise _bad(
+            path,
+            f"is of mode {image.mode} and cannot become what mode, image_size and "
+            f'encoding ask ({error}); mode="RGB" may help',
+        ) from None
     return buffer.getvalue()
 
 
@@ -1691,7 +1964,7 @@ class Root(NamedTuple):
 
     def name(self, path: str) -> str:
         """What a path in the tree is called there."""
-        return self.top + path[len(self.prefix):] if self.top or self.prefix else path
+        return self.top + path[len(self.prefix) :] if self.top or self.prefix else path
 
 
 def find_shapes(dl_manager: Any) -> Tree:
@@ -1701,9 +1974,12 @@ def find_shapes(dl_manager: Any) -> Tree:
         tree = Tree(path, [Root(path, "zip", local_version(path))])
         list_archives(tree, False)
     except (OSError, ArchiveError) as error:
-        raise LayoutError(f"The example {SHAPES_ARCHIVE} cannot be read ({error}). Expected it "
-                          "beside multiview_cifar.py: take the whole repository instead of the "
-                          "script alone, or pip install it.", SHAPES_ARCHIVE) from None
+        raise LayoutError(
+            f"The example {SHAPES_ARCHIVE} cannot be read ({error}). Expected it "
+            "beside multiview_cifar.py: take the whole repository instead of the "
+            "script alone, or pip install it.",
+            SHAPES_ARCHIVE,
+        ) from None
     return tree
 
 
@@ -1731,17 +2007,22 @@ def archive_a_split(data_files: Any) -> Any:
     splits = data_files if isinstance(data_files, Mapping) else {"train": data_files}
     paths: dict[str, str] = {}
     for split, given in splits.items():
-        names = [os.fspath(name) for name in
-                 ([given] if isinstance(given, (str, os.PathLike)) else given)]
+        names = [
+            os.fspath(name)
+            for name in ([given] if isinstance(given, (str, os.PathLike)) else given)
+        ]
         if len(names) != 1 or not archive_kind(names[0]):
-            raise OptionError(f"data_files={data_files!r} is not right. Expected one archive "
-                              f"({' '.join(ARCHIVES)}) a split, such as {{\"train\": "
-                              '"train.zip", "test": "test.zip"}; pass a folder as data_dir.',
-                              "data_files")
+            raise OptionError(
+                f"data_files={data_files!r} is not right. Expected one archive "
+                f'({" ".join(ARCHIVES)}) a split, such as {{"train": '
+                '"train.zip", "test": "test.zip"}; pass a folder as data_dir.',
+                "data_files",
+            )
         local = os.path.abspath(os.path.expanduser(names[0]))
         paths[str(split)] = names[0] if is_url(names[0]) else local
-    lists = {split: datasets.data_files.DataFilesList([path], [()])
-             for split, path in paths.items()}
+    lists = {
+        split: datasets.data_files.DataFilesList([path], [()]) for split, path in paths.items()
+    }
     return datasets.data_files.DataFilesDict(lists)
 
 
@@ -1755,17 +2036,20 @@ def find_files(config: MultiviewCifarConfig) -> Tree:
         root = find_root(config.data_dir, options)
         if root.kind == "folder":
             return scan_folder(root.path)
-        return scan_remote(root) if root.kind == "remote" else Tree(
-            root.path, [root], fingerprint=root.version)
-    roots = [find_root(path, options, f"{split}/")
-             for split, (path,) in config.data_files.items()]
-    return Tree(_some(root.path for root in roots), roots,
-                fingerprint=json.dumps([(root.path, root.prefix, root.version) for root in roots]))
+        return (
+            scan_remote(root)
+            if root.kind == "remote"
+            else Tree(root.path, [root], fingerprint=root.version)
+        )
+    roots = [find_root(path, options, f"{split}/") for split, (path,) in config.data_files.items()]
+    return Tree(
+        _some(root.path for root in roots),
+        roots,
+        fingerprint=json.dumps([(root.path, root.prefix, root.version) for root in roots]),
+    )
 
 
-def find_root(
-    data_dir: str | os.PathLike[str] | None, options: Options, prefix: str = ""
-) -> Root:
+def find_root(data_dir: str | os.PathLike[str] | None, options: Options, prefix: str = "") -> Root:
     """What stands at a path or URL; OptionError without one, LayoutError where it leads nowhere."""
     place = os.fspath(data_dir or existing_folder(None)).removeprefix("file://")
     kind = archive_kind(place)
@@ -1776,8 +2060,7 @@ def find_root(
     if os.path.isdir(path) and not prefix:
         return Root(path)
     if not os.path.isfile(path) or not kind:
-        raise _no_such_folder(place, path, "a folder, or an archive of one "
-                              f"({' '.join(ARCHIVES)})")
+        raise _no_such_folder(place, path, f"a folder, or an archive of one ({' '.join(ARCHIVES)})")
     return Root(path, kind, local_version(path), prefix)
 
 
@@ -1789,8 +2072,19 @@ def local_version(path: str) -> str:
 
 def _stamp(info: Mapping[str, Any]) -> str:
     """What changes with a remote file: its ETag or digest, else its time, as its store calls it."""
-    keys = ("ETag", "etag", "blob_id", "md5Hash", "Content-MD5", "LastModified", "Last-Modified",
-            "last_modified", "updated", "mtime", "created")
+    keys = (
+        "ETag",
+        "etag",
+        "blob_id",
+        "md5Hash",
+        "Content-MD5",
+        "LastModified",
+        "Last-Modified",
+        "last_modified",
+        "updated",
+        "mtime",
+        "created",
+    )
     return f"{info.get('size')} {next((info[key] for key in keys if info.get(key)), '')}"
 
 
@@ -1810,7 +2104,8 @@ def file_system(root: Root) -> tuple[Any, str]:
     protocols = fsspec.available_protocols()
     protocol = fsspec.utils.get_protocol(root.path)
     own = root.options.get(protocol) or {
-        name: value for name, value in root.options.items() if name not in protocols}
+        name: value for name, value in root.options.items() if name not in protocols
+    }
     if protocol in ("s3", "s3a"):  # s3fs keeps 10 connections, which our readers would wait for
         own = {"config_kwargs": {"max_pool_connections": READERS}, **own}
     fs, path = fsspec.core.url_to_fs(root.path, **own)
@@ -1829,13 +2124,17 @@ def _explained(root: Root) -> Iterator[None]:
         if isinstance(error, ImportError):
             expected += ", and the package that reads it: pip install it"
         elif is_url(root.path):
-            expected += ", and the right to read it: check the address, pass the key in " \
-                        "storage_options={...} where it needs one, or try again later"
+            expected += (
+                ", and the right to read it: check the address, pass the key in "
+                "storage_options={...} where it needs one, or try again later"
+            )
         else:
             expected += ": make or download it anew"
         said = " ".join(str(error).split())
-        raise ArchiveError(f"{root.path} cannot be read ({type(error).__name__}: {said}). "
-                           f"Expected {expected}.", root.path) from None
+        raise ArchiveError(
+            f"{root.path} cannot be read ({type(error).__name__}: {said}). Expected {expected}.",
+            root.path,
+        ) from None
 
 
 def list_remote(root: Root, folder: str = "", deep: bool = True) -> dict[str, Mapping[str, Any]]:
@@ -1855,7 +2154,7 @@ def list_remote(root: Root, folder: str = "", deep: bool = True) -> dict[str, Ma
                 found = {}
     # Web pages of stores make a folder by an empty file of its name.
     found.pop(f"{path}/" if deep else f"{place}/", None)
-    return {name[len(path):].lstrip("/"): info for name, info in sorted(found.items())}
+    return {name[len(path) :].lstrip("/"): info for name, info in sorted(found.items())}
 
 
 def scan_remote(root: Root, start: str = "") -> Tree:
@@ -1867,8 +2166,11 @@ def scan_remote(root: Root, start: str = "") -> Tree:
     infos = list_remote(root, start)
     if not start and (not infos or "" in infos):
         what = "is a file" if infos else "is empty, or does not exist"
-        raise ArchiveError(f"{root.path} {what}. Expected a folder that holds class/sample/"
-                           f"view.png, or an archive of one ({' '.join(ARCHIVES)}).", root.path)
+        raise ArchiveError(
+            f"{root.path} {what}. Expected a folder that holds class/sample/"
+            f"view.png, or an archive of one ({' '.join(ARCHIVES)}).",
+            root.path,
+        )
     tree = Tree(root.path)
     tree.fingerprint = add_infos(tree, root, infos, start)
     tree.roots = [root._replace(version=tree.fingerprint)]
@@ -1880,10 +2182,17 @@ def add_infos(tree: Tree, root: Root, infos: Mapping[str, Mapping[str, Any]], st
     fingerprint of all of them.
     """
     stamps = {name: _stamp(info) for name, info in infos.items()}
-    times = {name: hashlib.blake2b(stamp.encode(), digest_size=7).digest()
-             for name, stamp in stamps.items()}  # fmt: skip
-    add_names(tree, root, {name: info.get("size") or 0 for name, info in infos.items()}, start,
-              {name: int.from_bytes(time, "big") for name, time in times.items()})
+    times = {
+        name: hashlib.blake2b(stamp.encode(), digest_size=7).digest()
+        for name, stamp in stamps.items()
+    }
+    add_names(
+        tree,
+        root,
+        {name: info.get("size") or 0 for name, info in infos.items()},
+        start,
+        {name: int.from_bytes(time, "big") for name, time in times.items()},
+    )
     lines = "\n".join(f"{name} {stamp}" for name, stamp in stamps.items())
     return hashlib.blake2b(lines.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
@@ -1896,8 +2205,10 @@ def check_unchanged(root: Root) -> None:
 
 def changed(root: Root) -> ArchiveError:
     """That a remote folder is no longer what was listed."""
-    return ArchiveError(f"{root.path} changed while it was read. Expected it to stay as it is: "
-                        "build it again.", root.path)
+    return ArchiveError(
+        f"{root.path} changed while it was read. Expected it to stay as it is: build it again.",
+        root.path,
+    )
 
 
 def download_archive(root: Root, dl_manager: Any) -> Root:
@@ -1932,7 +2243,10 @@ def list_archives(tree: Tree, pass_over_top: bool) -> None:
 
 
 def add_names(
-    tree: Tree, root: Root, names: Mapping[str, int], start: str = "",
+    tree: Tree,
+    root: Root,
+    names: Mapping[str, int],
+    start: str = "",
     times: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """Put files, name to bytes, into the tree; a name with a "/" at its end is a folder. All stand
@@ -1943,7 +2257,7 @@ def add_names(
         if not name.startswith(root.top):
             tree.ignored["files beside the folder around the others"].append(name)
             continue
-        path = root.prefix + name[len(root.top):]
+        path = root.prefix + name[len(root.top) :]
         if any(map(is_hidden, filter(None, path.split("/")))):
             tree.hidden.append(path)
             continue
@@ -1980,25 +2294,34 @@ def check_members(
     for name, size, offset in members:
         name = name.removeprefix("./")
         if name.startswith("/") or ".." in name.split("/"):
-            raise _refused(root, f"has the member {name!r}, which leads out of it",
-                           "names below its top")
+            raise _refused(
+                root, f"has the member {name!r}, which leads out of it", "names below its top"
+            )
         if name in seen and not name.endswith("/"):
             raise _refused(root, f"has the member {name!r} twice", "each once")
         if name:
             seen.add(name)
             yield name, size, offset
         unpacked += size
-        if unpacked > max(FREE_BYTES, MAX_RATIO * packed) or len(seen) > MAX_FILES or (
-                size > MAX_IMAGE_BYTES and _is_image(name)):
-            raise _refused(root, f"would be {len(seen):,} files and {unpacked:,} bytes up to "
-                           f"{name!r}, of {packed:,} bytes packed",
-                           f"at most {MAX_RATIO} times its size, {MAX_FILES:,} files, and "
-                           f"{MAX_IMAGE_BYTES:,} bytes an image. If you trust it, unpack it and")
+        if (
+            unpacked > max(FREE_BYTES, MAX_RATIO * packed)
+            or len(seen) > MAX_FILES
+            or (size > MAX_IMAGE_BYTES and _is_image(name))
+        ):
+            raise _refused(
+                root,
+                f"would be {len(seen):,} files and {unpacked:,} bytes up to "
+                f"{name!r}, of {packed:,} bytes packed",
+                f"at most {MAX_RATIO} times its size, {MAX_FILES:,} files, and "
+                f"{MAX_IMAGE_BYTES:,} bytes an image. If you trust it, unpack it and",
+            )
 
 
 def _refused(root: Root, found: str, expected: str) -> ArchiveError:
-    return ArchiveError(f"{root.path} {found}. Expected {expected}: pack it anew, or pass a folder "
-                        "as data_dir.", root.path)
+    return ArchiveError(
+        f"{root.path} {found}. Expected {expected}: pack it anew, or pass a folder as data_dir.",
+        root.path,
+    )
 
 
 def _packed_size(root: Root) -> int:
@@ -2012,9 +2335,12 @@ def _check_link(root: Root, name: str, target: str) -> None:
     """ArchiveError at a link that leads out of the archive, or that would be an image."""
     way = os.path.normpath(os.path.join(os.path.dirname(name), target))
     if way.startswith(("/", "..")) or _is_image(name):
-        raise _refused(root, f"has the member {name!r}, which is a link to {target!r} or no plain "
-                       "file", "files (tar and zip store them, if they follow links: tar "
-                       "--dereference --hard-dereference)")
+        raise _refused(
+            root,
+            f"has the member {name!r}, which is a link to {target!r} or no plain file",
+            "files (tar and zip store them, if they follow links: tar "
+            "--dereference --hard-dereference)",
+        )
 
 
 @contextmanager
@@ -2063,8 +2389,11 @@ def zip_name(info: zipfile.ZipInfo) -> str:
 def _is_plain(root: Root, info: zipfile.ZipInfo) -> bool:
     """Whether it is no link; ArchiveError where it may not stand there, or needs a password."""
     if info.flag_bits & 1:
-        raise _refused(root, f"has the member {info.filename!r}, which needs a password",
-                       "an archive without one")
+        raise _refused(
+            root,
+            f"has the member {info.filename!r}, which needs a password",
+            "an archive without one",
+        )
     if info.external_attr >> 28 != 0xA:  # S_IFLNK
         return True
     archive = open_zip(root.archive, os.getpid())
@@ -2138,8 +2467,12 @@ class QuickTarInfo(tarfile.TarInfo):
             size, checksum = 0, -1
         # The sum of the header's bytes, its checksum taken as blanks: so is Adler-32, from 1 on.
         checksum += sum(stored) - 8 * ord(" ") + 1
-        if (checksum % 65521 != zlib.adler32(buf) & 0xFFFF or len(buf) < tarfile.BLOCKSIZE
-                or kind not in (b"0", b"5", b"x") or buf[345]):  # or its name has a second part
+        if (
+            checksum % 65521 != zlib.adler32(buf) & 0xFFFF
+            or len(buf) < tarfile.BLOCKSIZE
+            or kind not in (b"0", b"5", b"x")
+            or buf[345]
+        ):  # or its name has a second part
             return super().frombuf(buf, encoding, errors)
         info = cls(buf[:100].partition(b"\0")[0].decode(encoding, errors).rstrip("/"))
         info.size, info.type, info.chksum = size, kind, checksum
@@ -2195,9 +2528,11 @@ def walk_tar(root: Root, file: Any) -> Iterator[tuple[str, int, int]]:
 
 
 def _cut_off(root: Root, offset: int, name: str, why: str) -> ArchiveError:
-    return ArchiveError(f"{root.path} is damaged or cut off at byte {offset}, after {name}: {why}. "
-                        f"Expected a whole {root.kind} archive: make or download it anew.",
-                        root.path)
+    return ArchiveError(
+        f"{root.path} is damaged or cut off at byte {offset}, after {name}: {why}. "
+        f"Expected a whole {root.kind} archive: make or download it anew.",
+        root.path,
+    )
 
 
 @lru_cache(maxsize=4)
@@ -2330,16 +2665,20 @@ def download_cifar(cifar: Cifar, dl_manager: Any) -> str:
     try:
         path = str(dl_manager.download(cifar.url))
     except Exception as error:  # those of fsspec and aiohttp have no base of their own
-        raise ArchiveError(f"{cifar.url} cannot be downloaded ({type(error).__name__}: {error}). "
-                           f"Expected a network, and the package aiohttp: {hint}.",
-                           cifar.url) from None
+        raise ArchiveError(
+            f"{cifar.url} cannot be downloaded ({type(error).__name__}: {error}). "
+            f"Expected a network, and the package aiohttp: {hint}.",
+            cifar.url,
+        ) from None
     with open(path, "rb") as file:
         size, sha256 = os.path.getsize(path), hashlib.file_digest(file, "sha256").hexdigest()
     if (size, sha256) != (cifar.size, cifar.sha256):
         os.remove(path)  # `datasets` would take it for the archive for ever
-        raise ArchiveError(f"{cifar.url} gave {size} bytes with the sha256 {sha256}. Expected "
-                           f"{cifar.size} bytes with {cifar.sha256}; they were removed: {hint}.",
-                           cifar.url)
+        raise ArchiveError(
+            f"{cifar.url} gave {size} bytes with the sha256 {sha256}. Expected "
+            f"{cifar.size} bytes with {cifar.sha256}; they were removed: {hint}.",
+            cifar.url,
+        )
     return path
 
 
@@ -2357,17 +2696,26 @@ def read_cifar(root: str, cifar: Cifar) -> dict[str, bytes]:
         else:
             files = _read_members(root, {f"{cifar.folder}/{name}.bin": name for name in names})
     except Exception as error:  # tarfile, gzip and zlib have their own, and EOFError
-        raise ArchiveError(f"{root} cannot be read ({type(error).__name__}: {error}). Expected "
-                           f"{_expected(cifar)}: download it again.", root) from None
+        raise ArchiveError(
+            f"{root} cannot be read ({type(error).__name__}: {error}). Expected "
+            f"{_expected(cifar)}: download it again.",
+            root,
+        ) from None
     if absent := [f"{name}.bin" for name in names if name not in files]:
-        raise ArchiveError(f"{root} lacks {_some(absent)}. Expected {_expected(cifar)}, of the "
-                           "binary version, not of the one for Python or Matlab.", root)
+        raise ArchiveError(
+            f"{root} lacks {_some(absent)}. Expected {_expected(cifar)}, of the "
+            "binary version, not of the one for Python or Matlab.",
+            root,
+        )
     for name, data in files.items():
         n, rest = divmod(len(data), cifar.record)
         if rest or not n:
-            raise ArchiveError(f"{name}.bin in {root} has {len(data)} bytes, {n} records and {rest}"
-                               f" bytes. Expected whole records of {cifar.record} bytes: it is cut "
-                               "off, so take it anew.", f"{name}.bin")
+            raise ArchiveError(
+                f"{name}.bin in {root} has {len(data)} bytes, {n} records and {rest}"
+                f" bytes. Expected whole records of {cifar.record} bytes: it is cut "
+                "off, so take it anew.",
+                f"{name}.bin",
+            )
     return files
 
 
@@ -2389,10 +2737,13 @@ def read_classes(name: str, data: bytes, cifar: Cifar) -> list[str]:
     starts = range(0, len(data), cifar.record)
     labels = [data[at : at + cifar.record - 3072] for at in starts]
     if wrong := [i for i, label in enumerate(labels) if label not in cifar.classes]:
-        raise ArchiveError(f"Record {wrong[0]} of {name}.bin begins with {[*labels[wrong[0]]]}, "
-                           "which labels no class. Expected one of "
-                           f"{_some([[*label] for label in cifar.classes], 10)}: the file is "
-                           "damaged, so take it anew.", f"{name}.bin")
+        raise ArchiveError(
+            f"Record {wrong[0]} of {name}.bin begins with {[*labels[wrong[0]]]}, "
+            "which labels no class. Expected one of "
+            f"{_some([[*label] for label in cifar.classes], 10)}: the file is "
+            "damaged, so take it anew.",
+            f"{name}.bin",
+        )
     return [cifar.classes[label] for label in labels]
 
 
@@ -2414,17 +2765,25 @@ def plan_cifar(files: Mapping[str, bytes], cifar: Cifar, config: MultiviewCifarC
                 views[label].append(f"{name}-{i:05}")
         for label, own in views.items():
             if 0 < len(own) < k:
-                raise OptionError(f"num_views={k} is more than the {len(own)} images of class "
-                                  f"{label!r} in the split {split!r}. Expected no more than a "
-                                  "class has: pass a smaller one.", "num_views")
+                raise OptionError(
+                    f"num_views={k} is more than the {len(own)} images of class "
+                    f"{label!r} in the split {split!r}. Expected no more than a "
+                    "class has: pass a smaller one.",
+                    "num_views",
+                )
             own.sort(key=lambda view: draw(config.seed, view))
             for n in range(len(own) // k):
                 group = tuple(own[n * k : n * k + k])
-                splits[split].append(Sample(f"{label}/{n:04}", numbers[label], group, (), (group,),
-                                            nbytes=nbytes))
+                splits[split].append(
+                    Sample(f"{label}/{n:04}", numbers[label], group, (), (group,), nbytes=nbytes)
+                )
         if left := [f"{len(own) % k} of {label}" for label, own in views.items() if len(own) % k]:
-            logger.warning("Ignored images of the split %r that fill no sample of %d views: %s",
-                           split, k, ", ".join(left))
+            logger.warning(
+                "Ignored images of the split %r that fill no sample of %d views: %s",
+                split,
+                k,
+                ", ".join(left),
+            )
     log_plan(Tree(""), splits, class_names)
     features = row_features(["images"], class_names, None)
     return Plan(splits, features, {}, rows_a_batch([nbytes]))
@@ -2436,6 +2795,8 @@ def cifar_image(files: Mapping[str, bytes], cifar: Cifar, view: str) -> Any:
 
     name, _, number = view.rpartition("-")
     end = (int(number) + 1) * cifar.record
-    planes = [PIL.Image.frombytes("L", (32, 32), files[name][at : at + 1024])
-              for at in range(end - 3072, end, 1024)]
+    planes = [
+        PIL.Image.frombytes("L", (32, 32), files[name][at : at + 1024])
+        for at in range(end - 3072, end, 1024)
+    ]
     return PIL.Image.merge("RGB", planes)

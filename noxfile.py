@@ -31,4 +31,5 @@ def lint(session: nox.Session) -> None:
     """Style and types."""
     session.install("ruff==0.17.6", "mypy==2.4.1", ".[test]")
     session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
     session.run("mypy")

@@ -133,16 +133,25 @@ def simulate(costs: Costs, nodes: int, shard_bytes: float) -> float:
 
 def part_simulation(place: Path, n: int) -> None:
     measured = [measure(place / str(i)) for i in range(n)]
-    costs = Costs(*(statistics.median(each) for each in zip(
-        *(vars(one).values() for one in measured), strict=True)))  # fmt: skip
-    print(f"\nmeasured, medians of {n}: {costs.file * 1e6:.1f} us a file, {costs.byte * 1e9:.2f} "
-          f"ns a byte, {costs.plan * 1e6:.1f} us a file to plan, {costs.task * 1e3:.1f} ms a shard "
-          "for the driver")
-    hours = {name: [simulate(costs, nodes, size) / 3600 for nodes in NODES]
-             for name, size in SHARD_BYTES.items()}  # fmt: skip
+    costs = Costs(
+        *(
+            statistics.median(each)
+            for each in zip(*(vars(one).values() for one in measured), strict=True)
+        )
+    )
+    print(
+        f"\nmeasured, medians of {n}: {costs.file * 1e6:.1f} us a file, {costs.byte * 1e9:.2f} "
+        f"ns a byte, {costs.plan * 1e6:.1f} us a file to plan, {costs.task * 1e3:.1f} ms a shard "
+        "for the driver"
+    )
+    hours = {
+        name: [simulate(costs, nodes, size) / 3600 for nodes in NODES]
+        for name, size in SHARD_BYTES.items()
+    }
     for name, line in hours.items():
-        said = [f"{nodes} nodes {60 * value:.1f} min"
-                for nodes, value in zip(NODES, line, strict=True)]  # fmt: skip
+        said = [
+            f"{nodes} nodes {60 * value:.1f} min" for nodes, value in zip(NODES, line, strict=True)
+        ]
         print(f"  shards of {name}: {', '.join(said)}")
     draw(hours)
 
@@ -160,15 +169,25 @@ def draw(hours: dict[str, list[float]]) -> None:
     axes.plot(NODES, [first / nodes for nodes in NODES], "--", color=OTHERS, label="in proportion")
     for (name, line), ink in zip(minutes.items(), (LIMIT, OURS), strict=True):
         axes.plot(NODES, line, "o-", color=ink, label=f"shards of {name}")
-        axes.annotate(f"{line[-1]:.1f}", (NODES[-1], line[-1]), (6, 0), color=ink,
-                      textcoords="offset points", va="center", fontsize=9)  # fmt: skip
+        axes.annotate(
+            f"{line[-1]:.1f}",
+            (NODES[-1], line[-1]),
+            (6, 0),
+            color=ink,
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks(NODES, [str(nodes) for nodes in NODES])
     axes.set_xlabel(f"nodes of {CORES} processes")
     axes.set_ylabel("minutes")
-    axes.set_title(f"{SAMPLES:,} samples of {VIEWS} views, {FILE_BYTES // 1000} kB each: simulated",
-                   loc="left", fontsize=11)  # fmt: skip
+    axes.set_title(
+        f"{SAMPLES:,} samples of {VIEWS} views, {FILE_BYTES // 1000} kB each: simulated",
+        loc="left",
+        fontsize=11,
+    )
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     figure.tight_layout()

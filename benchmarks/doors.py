@@ -82,8 +82,9 @@ def read_with_webdataset(path: Path, samples: int) -> None:
 
 
 def read_webdataset_rows(folder: Path, rows: int) -> None:
-    reading = webdataset_tars.read(str(folder), json.loads((folder / "multiview_cifar.json")
-                                                           .read_text()))  # fmt: skip
+    reading = webdataset_tars.read(
+        str(folder), json.loads((folder / "multiview_cifar.json").read_text())
+    )
     assert sum(1 for shard in reading.shards["train"] for _ in reading.rows(shard)) == rows
 
 
@@ -94,15 +95,21 @@ def part_tar(place: Path, n: int) -> None:
         runs = {
             their: (lambda *_, p=path: read_with_webdataset(p, tree.files), tree),
             "load_dataset(streaming=True), raw": (
-                lambda *_, p=path: stream_archive(p, tree.rows), tree),
+                lambda *_, p=path: stream_archive(p, tree.rows),
+                tree,
+            ),
             "the tools' rows": (lambda *_, p=path: read_archive(p, tree.rows), tree),
-        }  # fmt: skip
+        }
         times = take_turns(runs, n)
         report(f"{kind} of a folder: {tree.rows} samples of 4", times, their)
         for name in [*runs][1:]:
             judge(f"{name} / webdataset", ratio(times, name, their), 1)
-    export(multiview_cifar.load_dataset(data_dir=str(tree.path)), place / "wds",
-           format="webdataset", max_shard_size="10GB")  # fmt: skip
+    export(
+        multiview_cifar.load_dataset(data_dir=str(tree.path)),
+        place / "wds",
+        format="webdataset",
+        max_shard_size="10GB",
+    )
     (path,) = (place / "wds").glob("*.tar")
     runs = {
         "webdataset": (lambda *_: read_with_webdataset(path, tree.rows), tree),
@@ -145,8 +152,10 @@ def part_s3(place: Path, n: int) -> None:
                 read_remote(url, s3.options, tree.rows)
                 ours.append(time.perf_counter() - began)
             median = statistics.median(ours)
-            print(f"\nS3, {tree.files} files, answers {delay * 1000:.0f} ms late: one after "
-                  f"another {slow:.1f} s (n = 1), ours {median:.2f} s (n = {n})")
+            print(
+                f"\nS3, {tree.files} files, answers {delay * 1000:.0f} ms late: one after "
+                f"another {slow:.1f} s (n = 1), ours {median:.2f} s (n = {n})"
+            )
             judge("times faster", slow / median, 8, at_least=True)
 
 
@@ -201,16 +210,20 @@ def plain_tfrecord(tree: Tree, to: Path) -> None:
 
     with tf.io.TFRecordWriter(str(to)) as writer:
         for key, label, paths in walk(tree):
-            images = [tf.train.Feature(bytes_list=tf.train.BytesList(value=[read_file(p)]))
-                      for p in paths]  # fmt: skip
+            images = [
+                tf.train.Feature(bytes_list=tf.train.BytesList(value=[read_file(p)])) for p in paths
+            ]
             context = {
                 "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
                 "key": tf.train.Feature(bytes_list=tf.train.BytesList(value=[key.encode()])),
             }
             lists = {"images": tf.train.FeatureList(feature=images)}
-            writer.write(tf.train.SequenceExample(
-                context=tf.train.Features(feature=context),
-                feature_lists=tf.train.FeatureLists(feature_list=lists)).SerializeToString())
+            writer.write(
+                tf.train.SequenceExample(
+                    context=tf.train.Features(feature=context),
+                    feature_lists=tf.train.FeatureLists(feature_list=lists),
+                ).SerializeToString()
+            )
 
 
 def plain_numpy(tree: Tree, to: Path) -> None:
@@ -227,8 +240,14 @@ def plain_parquet(tree: Tree, to: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [{"images": [{"bytes": read_file(p), "path": None} for p in paths], "label": label,
-             "sample_id": key} for key, label, paths in walk(tree)]  # fmt: skip
+    rows = [
+        {
+            "images": [{"bytes": read_file(p), "path": None} for p in paths],
+            "label": label,
+            "sample_id": key,
+        }
+        for key, label, paths in walk(tree)
+    ]
     pq.write_table(pa.Table.from_pylist(rows), to)
 
 
@@ -242,10 +261,14 @@ def plain_cifar(tree: Tree, to: Path) -> None:
 
 
 PLAIN: dict[str, Callable[[Tree, Path], None]] = {
-    "folder": plain_folder, "webdataset": plain_webdataset, "hdf5": plain_hdf5,
-    "tfrecord": plain_tfrecord, "numpy": plain_numpy, "parquet": plain_parquet,
+    "folder": plain_folder,
+    "webdataset": plain_webdataset,
+    "hdf5": plain_hdf5,
+    "tfrecord": plain_tfrecord,
+    "numpy": plain_numpy,
+    "parquet": plain_parquet,
     "cifar": plain_cifar,
-}  # fmt: skip
+}
 
 
 def into_nothing(run: Callable[[Path], None], to: Path) -> None:
@@ -268,9 +291,11 @@ def part_export(place: Path, n: int) -> None:
         runs = {
             reading: (lambda *_: [None for _ in rows], tree),
             own: (lambda *_, p=plain: into_nothing(lambda path: p(tree, path), to), tree),
-            ours: (lambda *_, f=name: into_nothing(
-                lambda path: export(splits, path, format=f), to), tree),
-        }  # fmt: skip
+            ours: (
+                lambda *_, f=name: into_nothing(lambda path: export(splits, path, format=f), to),
+                tree,
+            ),
+        }
         times = take_turns(runs, n)
         report(f"export of {tree.rows} samples of 4, 32x32 PNG, to {name}", times, own)
         judge(f"{ours} / own writer", ratio(times, ours, own), 1)
@@ -282,18 +307,22 @@ def part_memory(place: Path, n: int) -> None:
     sizes = [make_tree(Tree(place / f"m{k}", 10, k, 4)) for k in (100, 800)]
     print()
     for name in PLAIN:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) \
-                as pool:  # fmt: skip
+        with ProcessPoolExecutor(
+            1, multiprocessing.get_context("spawn"), max_tasks_per_child=1
+        ) as pool:
             peaks = [pool.submit(peak_of_export, tree, name).result() for tree in sizes]
-        print(f"peak memory of export to {name}: {peaks[0]:.0f} MB with {sizes[0].rows} samples, "
-              f"{peaks[1]:.0f} MB with {sizes[1].rows}")
+        print(
+            f"peak memory of export to {name}: {peaks[0]:.0f} MB with {sizes[0].rows} samples, "
+            f"{peaks[1]:.0f} MB with {sizes[1].rows}"
+        )
 
 
 def peak_of_export(tree: Tree, name: str) -> float:
     datasets.disable_progress_bars()
     source = open_source(str(tree.path), streaming=True)
-    export(source, tree.path.with_name(f"{tree.path.name}-{name}"), format=name,
-           max_shard_size="2MB")  # fmt: skip
+    export(
+        source, tree.path.with_name(f"{tree.path.name}-{name}"), format=name, max_shard_size="2MB"
+    )
     return peak_memory()
 
 

@@ -38,12 +38,14 @@ from multiview_cifar_tools.sources import Rows  # noqa: E402
 
 BATCH = 64
 SHARD = 32_000_000  # bytes
-FEATURES = datasets.Features({
-    "images": datasets.Sequence(datasets.Image()),
-    "label": datasets.ClassLabel(names=[f"class_{i}" for i in range(10)]),
-    "sample_id": datasets.Value("string"),
-    "view_names": datasets.Sequence(datasets.Value("string")),
-})  # fmt: skip
+FEATURES = datasets.Features(
+    {
+        "images": datasets.Sequence(datasets.Image()),
+        "label": datasets.ClassLabel(names=[f"class_{i}" for i in range(10)]),
+        "sample_id": datasets.Value("string"),
+        "view_names": datasets.Sequence(datasets.Value("string")),
+    }
+)
 
 
 def write_shards(place: Path, rows: int, views: int, files: list[bytes]) -> Path:
@@ -53,12 +55,16 @@ def write_shards(place: Path, rows: int, views: int, files: list[bytes]) -> Path
         names = [f"view_{view}" for view in range(views)]
         for row in range(start, rows):
             chosen = [files[(row * views + view) % len(files)] for view in range(views)]
-            yield {"images": [{"bytes": data, "path": None} for data in chosen],
-                   "label": row * 10 // rows, "sample_id": f"{row:07d}",
-                   "view_names": names}  # fmt: skip
+            yield {
+                "images": [{"bytes": data, "path": None} for data in chosen],
+                "label": row * 10 // rows,
+                "sample_id": f"{row:07d}",
+                "view_names": names,
+            }
 
-    export({"train": Rows(FEATURES, rows, "", iterate)}, place, format="parquet",
-           max_shard_size=SHARD)  # fmt: skip
+    export(
+        {"train": Rows(FEATURES, rows, "", iterate)}, place, format="parquet", max_shard_size=SHARD
+    )
     return place
 
 
@@ -97,10 +103,17 @@ def part_speed(place: Path, n: int) -> None:
     flat = [flat_png(PIL.Image.open(io.BytesIO(data))) for data in pictures]
     for name, files in (("PNG", pictures), ("flat PNG", flat)):
         folder = write_shards(place / name / "shards", 20_000, 4, files)
-        for what, kind, plain in (("batches", ElasticBatches, read_plainly),
-                                  ("tables", ElasticTables, read_tables_plainly)):  # fmt: skip
-            compare(f"{what} of 20,000 samples of 4, 32x32 {name}", kind, plain,
-                    Tree(folder, 1, 20_000, 4), n)  # fmt: skip
+        for what, kind, plain in (
+            ("batches", ElasticBatches, read_plainly),
+            ("tables", ElasticTables, read_tables_plainly),
+        ):
+            compare(
+                f"{what} of 20,000 samples of 4, 32x32 {name}",
+                kind,
+                plain,
+                Tree(folder, 1, 20_000, 4),
+                n,
+            )
 
 
 def compare(title: str, kind: Any, plain: Callable[[Path, int], None], tree: Tree, n: int) -> None:
@@ -140,16 +153,21 @@ def part_resume(place: Path, n: int) -> None:
     print(f"\nthe order of 1,000,000 rows: {statistics.median(times):.3f} s (n = {n})")
     state = json.loads(json.dumps(before.state_dict(batches=1_950)))  # near the half
     for replicas in (1, 8):
-        for how, place_of in (("to memory", None), ("nothing mapped before", cache),
-                              ("mapped before", cache)):  # fmt: skip
+        for how, place_of in (
+            ("to memory", None),
+            ("nothing mapped before", cache),
+            ("mapped before", cache),
+        ):
             taken = []
             for _ in range(n):
                 if how.startswith("nothing"):
                     shutil.rmtree(cache, ignore_errors=True)
                 with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
                     taken.append(pool.submit(resume, folder, place_of, state, replicas).result())
-            print(f"\nresumed on {replicas} ranks, {len(shards_of(folder))} shards, {how}: "
-                  f"median {statistics.median(taken):.2f} s, min {min(taken):.2f} s (n = {n})")
+            print(
+                f"\nresumed on {replicas} ranks, {len(shards_of(folder))} shards, {how}: "
+                f"median {statistics.median(taken):.2f} s, min {min(taken):.2f} s (n = {n})"
+            )
             judge("first batch", statistics.median(taken), 1, "s")
 
 

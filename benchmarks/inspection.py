@@ -111,14 +111,20 @@ def part_check(place: Path, n: int) -> None:
     }
     times = take_turns(runs, n)
     report(f"check: {tree.files} PNGs of 32x32, 2 splits, {PROCESSES} processes", times, DECODE)
-    judge("check, as a share of decoding's speed", 1 / ratio(times, "check", DECODE), 0.6,
-          at_least=True)  # fmt: skip
+    judge(
+        "check, as a share of decoding's speed",
+        1 / ratio(times, "check", DECODE),
+        0.6,
+        at_least=True,
+    )
     small = Tree(place / "s", 20, 125, 4)
     make_pictures(small, 32, "png")
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         peaks = [pool.submit(peak_of_check, one).result() for one in (small, tree)]
-    print("  peak memory of the main process: "
-          f"{peaks[0]:.0f} MB with {small.files} images, {peaks[1]:.0f} MB with {tree.files}")
+    print(
+        "  peak memory of the main process: "
+        f"{peaks[0]:.0f} MB with {small.files} images, {peaks[1]:.0f} MB with {tree.files}"
+    )
 
 
 def peak_of_check(tree: Tree) -> float:
@@ -168,7 +174,9 @@ def part_preview(place: Path, n: int) -> None:
         paths, runs = files_of(tree), {"preview": (run_preview, tree)}
         for threads in (1, PROCESSES):
             runs[f"{SHRINK}, {threads} threads"] = (
-                lambda *_, n=threads, paths=paths: in_threads(paths, n), tree)  # fmt: skip
+                lambda *_, n=threads, paths=paths: in_threads(paths, n),
+                tree,
+            )
         times = take_turns(runs, n)
         limit = min([*runs][1:], key=lambda name: statistics.median(times[name]))
         report(f"preview: {tree.rows} samples of {views}, {kind} of {side}x{side}", times, limit)
@@ -183,8 +191,9 @@ def seconds_to_open(page: Path) -> float:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"),
-                                             args=["--no-sandbox"])  # fmt: skip
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
         tab = browser.new_page()
         began = time.perf_counter()
         tab.goto(page.as_uri(), wait_until="commit")

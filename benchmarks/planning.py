@@ -81,8 +81,10 @@ def measure(task: tuple[Callable[..., Any], tuple[Any, ...]]) -> tuple[Any, floa
 def plan_synthetic(at: int, samples: int, names: str, config: MultiviewCifarConfig) -> Part:
     """The part of a class folder, listed as `scan_folder` would."""
     label, tree = f"class_{at:05}", Tree("/photos", [Root("/photos")])
-    stems = [f"{i:05}" if names == "short" else hashlib.md5(b"%d" % i).hexdigest()
-             for i in range(samples)]  # fmt: skip
+    stems = [
+        f"{i:05}" if names == "short" else hashlib.md5(b"%d" % i).hexdigest()
+        for i in range(samples)
+    ]
     tree.listings = [marshal.dumps((label, stems[::-1], []), 2)]
     for stem in stems:
         views = [(f"view_{view}.png", 2400, 10**18, 10**18) for view in range(VIEWS)]
@@ -133,10 +135,13 @@ def show(title: str, runs: list[Figures], files: int) -> Figures:
     """Print and return the medians, of memory the most."""
     median = (statistics.median(run[i] for run in runs) for i in range(3))
     most = Figures(*median, *(max(run[i] for run in runs) for i in range(3, 6)))
-    print(f"  {title}: {most.seconds:.2f} s (n = {len(runs)}), "
-          f"{most.nbytes / files:.1f} bytes a file")
-    print(f"    driver {most.driver_busy:.2f} s of processors, {most.driver:.0f} MB; workers "
-          f"{most.workers_busy:.2f} s, the largest {most.worker:.0f} MB")
+    print(
+        f"  {title}: {most.seconds:.2f} s (n = {len(runs)}), {most.nbytes / files:.1f} bytes a file"
+    )
+    print(
+        f"    driver {most.driver_busy:.2f} s of processors, {most.driver:.0f} MB; workers "
+        f"{most.workers_busy:.2f} s, the largest {most.worker:.0f} MB"
+    )
     return most
 
 
@@ -162,8 +167,11 @@ def part_classes(place: Path, n: int) -> None:
     print("\n1,000,000 files, otherwise, 2 processes")
     for classes in (100, 10, 1):
         samples = 1000 * SAMPLES // classes
-        show(f"{classes} classes of {samples * VIEWS:,} files",
-             [apart(plan_classes, 2, classes, samples, "short")], 10**6)  # fmt: skip
+        show(
+            f"{classes} classes of {samples * VIEWS:,} files",
+            [apart(plan_classes, 2, classes, samples, "short")],
+            10**6,
+        )
     show("names of 32 characters", [apart(plan_classes, 2, 1000, SAMPLES, "long")], 10**6)
 
 
@@ -185,12 +193,19 @@ def part_files(place: Path, n: int) -> None:
     files = 100 * SAMPLES * VIEWS
     print(f"\na local folder of {files:,} files, listed and planned")
     for num in (1, 2):
-        show(f"{num} process{'es' * (num > 1)}",
-             [apart(plan_files, num, str(place)) for _ in range(n)], files)  # fmt: skip
+        show(
+            f"{num} process{'es' * (num > 1)}",
+            [apart(plan_files, num, str(place)) for _ in range(n)],
+            files,
+        )
 
 
-PARTS = {"million": part_million, "classes": part_classes, "ten_million": part_ten_million,
-         "files": part_files}  # fmt: skip
+PARTS = {
+    "million": part_million,
+    "classes": part_classes,
+    "ten_million": part_ten_million,
+    "files": part_files,
+}
 
 
 if __name__ == "__main__":

@@ -54,8 +54,10 @@ class RandomCropFlip:
         lefts = (seeds >> np.uint64(21) & part) * places >> np.uint64(21)
         # Every place of the window, of which one an image is copied.
         crops = np.lib.stride_tricks.as_strided(
-            padded, (count, 2 * pad + 1, 2 * pad + 1, height, width, channels),
-            (padded.strides[0], *padded.strides[1:3], *padded.strides[1:]))  # fmt: skip
+            padded,
+            (count, 2 * pad + 1, 2 * pad + 1, height, width, channels),
+            (padded.strides[0], *padded.strides[1:3], *padded.strides[1:]),
+        )
         out = crops[np.arange(count), tops.astype(np.intp), lefts.astype(np.intp)]
         if self.flip:
             mirrored = seeds >> np.uint64(63) == 1

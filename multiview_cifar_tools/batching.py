@@ -118,15 +118,23 @@ class BatchReader:
         pictures = image_columns(features)
         others = [name for name in features if name not in pictures]
         if column not in pictures:
-            raise BatchError(f"There is no column {column!r} of image sequences. Expected one of "
-                             f"{pictures or 'none'} (columns: {list(features)}).", column)
+            raise BatchError(
+                f"There is no column {column!r} of image sequences. Expected one of "
+                f"{pictures or 'none'} (columns: {list(features)}).",
+                column,
+            )
         if missing := [name for name in columns or () if name not in others]:
-            raise BatchError(f"There is no column {missing[0]!r} to bring along. Expected some of "
-                             f"{others}.", missing[0])
+            raise BatchError(
+                f"There is no column {missing[0]!r} to bring along. Expected some of {others}.",
+                missing[0],
+            )
         for name, found in (("ragged", ragged), ("draws", draws), ("on_error", on_error)):
             if found not in CHOICES[name]:
-                raise BatchError(f"{name}={found!r} is not right. Expected one of "
-                                 f"{', '.join(map(repr, CHOICES[name]))}.", name)
+                raise BatchError(
+                    f"{name}={found!r} is not right. Expected one of "
+                    f"{', '.join(map(repr, CHOICES[name]))}.",
+                    name,
+                )
         if seed < 0:
             raise BatchError(f"seed={seed} is not right. Expected 0 or more.", "seed")
         self.dataset, self.column, self.ragged, self.num_views = dataset, column, ragged, num_views
@@ -142,8 +150,11 @@ class BatchReader:
     def __getstate__(self) -> dict[str, Any]:
         # Addresses mean nothing in another process. A dataset's pickle names its files, so that
         # no data travels.
-        return {name: value for name, value in vars(self).items()
-                if not isinstance(getattr(type(self), name, None), cached_property)}
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if not isinstance(getattr(type(self), name, None), cached_property)
+        }
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch is read next: another one gives other draws and another shuffle."""
@@ -218,8 +229,10 @@ class BatchReader:
             BatchError: As `read` does; there are no samples; or `ragged` is "flat" or "list".
         """
         if self.ragged not in ("pad", "error") or not len(self):
-            raise BatchError(f"ragged={self.ragged!r} with {len(self)} samples cannot be one array."
-                             ' Expected samples, and ragged="pad" or "error".')
+            raise BatchError(
+                f"ragged={self.ragged!r} with {len(self)} samples cannot be one array."
+                ' Expected samples, and ragged="pad" or "error".'
+            )
         widest = copy(self)
         widest.num_views = self.num_views or int(self._images.index.views[self._rows].max())
         images: Any = None
@@ -234,8 +247,11 @@ class BatchReader:
                 if images is None:
                     first, shape = self._rows[samples[0]], pixels.shape[2:]
                     all_of_it = (len(self), *pixels.shape[1:])
-                    images = (np.empty(all_of_it, pixels.dtype) if partial is None else
-                              np.lib.format.open_memmap(partial, "w+", pixels.dtype, all_of_it))
+                    images = (
+                        np.empty(all_of_it, pixels.dtype)
+                        if partial is None
+                        else np.lib.format.open_memmap(partial, "w+", pixels.dtype, all_of_it)
+                    )
                 self._images.check_size(first, shape, self._rows[samples[0]], pixels.shape[2:])
                 images[samples] = pixels
                 for name, values in batch.items():
@@ -284,15 +300,20 @@ class BatchReader:
             if self.ragged == "flat":
                 offsets = np.arange(0, len(rows) + 1) * images.shape[1]
                 images = images.reshape(-1, *images.shape[2:])
-                return {"images": images, "view_mask": np.ones(len(images), np.bool_),
-                        "offsets": offsets}
+                return {
+                    "images": images,
+                    "view_mask": np.ones(len(images), np.bool_),
+                    "offsets": offsets,
+                }
             return {"images": images, "view_mask": np.ones(images.shape[:2], np.bool_)}
         pixels, real = self._images.read(rows)
         views = self._images.index.views[rows]
         if self.augment is not None and len(pixels):
             pixels = self._change(pixels, self._draw(rows, views, epoch)[real])
-        batch = {"images": self._lay_out(spread(pixels, real), rows, 0),
-                 "view_mask": self._lay_out(real, rows, False)}
+        batch = {
+            "images": self._lay_out(spread(pixels, real), rows, 0),
+            "view_mask": self._lay_out(real, rows, False),
+        }
         if self.ragged == "flat":
             batch["offsets"] = np.concatenate([[0], np.cumsum(views)]).astype(np.int64)
         return batch
@@ -311,8 +332,11 @@ class BatchReader:
         assert self.augment is not None
         changed = np.asarray(self.augment(pixels, seeds))
         if changed.ndim != 4 or len(changed) != len(pixels):
-            raise BatchError(f"augment made {changed.shape} of images {pixels.shape}. Expected as "
-                             "many images, (N, H, W, C).", "augment")
+            raise BatchError(
+                f"augment made {changed.shape} of images {pixels.shape}. Expected as "
+                "many images, (N, H, W, C).",
+                "augment",
+            )
         return changed
 
     def _view_labels(self, rows: Integers) -> Integers:
@@ -339,13 +363,17 @@ class BatchReader:
         if self.ragged == "error" and (views != most).any():
             at = int(np.argmax(views != most))
             other = self._images.name(rows[at])
-            raise BatchError(f"{other} has {views[at]} views, {longest} has {most}. Expected as "
-                             'many in each: build with num_views, or read with ragged="pad".',
-                             other)
+            raise BatchError(
+                f"{other} has {views[at]} views, {longest} has {most}. Expected as "
+                'many in each: build with num_views, or read with ragged="pad".',
+                other,
+            )
         if self.num_views is not None and most > self.num_views:
-            raise BatchError(f"{longest} has {most} views, more than num_views={self.num_views}. "
-                             "Expected at most that many: raise it, or build with num_views.",
-                             longest)
+            raise BatchError(
+                f"{longest} has {most} views, more than num_views={self.num_views}. "
+                "Expected at most that many: raise it, or build with num_views.",
+                longest,
+            )
         return self.num_views or most
 
 

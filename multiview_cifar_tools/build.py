@@ -34,25 +34,41 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Its options are the fields of MultiviewCifarConfig."""
     add_source(parser)
-    parser.add_argument("--output", metavar="DIR|URL",
-                        help="write Parquet shards there instead of building in the cache; empty, "
-                        "or left there by the same command, which then goes on")  # fmt: skip
-    parser.add_argument("--output-options", metavar="JSON", type=_object,
-                        help="of the file system of the output, where it is a URL")  # fmt: skip
-    parser.add_argument("--max-shard-size", metavar="SIZE", default=MAX_SHARD_SIZE,
-                        help="the most bytes of images in a shard of the output (default: "
-                        "%(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--output",
+        metavar="DIR|URL",
+        help="write Parquet shards there instead of building in the cache; empty, "
+        "or left there by the same command, which then goes on",
+    )
+    parser.add_argument(
+        "--output-options",
+        metavar="JSON",
+        type=_object,
+        help="of the file system of the output, where it is a URL",
+    )
+    parser.add_argument(
+        "--max-shard-size",
+        metavar="SIZE",
+        default=MAX_SHARD_SIZE,
+        help="the most bytes of images in a shard of the output (default: %(default)s)",
+    )
     add_engine(parser)
     add_all_options(parser)
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """Where the work is done."""
-    parser.add_argument("--engine", choices=ENGINES, default="local",
-                        help="processes of this machine, or a Ray cluster (default: %(default)s)")
-    parser.add_argument("--address", metavar="HOST:PORT",
-                        help="of the Ray cluster (default: RAY_ADDRESS, else a Ray that is started "
-                        "here)")  # fmt: skip
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="local",
+        help="processes of this machine, or a Ray cluster (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="of the Ray cluster (default: RAY_ADDRESS, else a Ray that is started here)",
+    )
 
 
 def add_source(parser: argparse.ArgumentParser, hub: bool = False) -> None:
@@ -63,7 +79,8 @@ def add_source(parser: argparse.ArgumentParser, hub: bool = False) -> None:
         help="the folder that holds [split/]class/sample/view.png, an archive of it, or the URL "
         "of either; or a config that needs none: "
         f"{', '.join(CONFIGS)} (for a folder of that name: ./{CONFIGS[0]})"
-        + "; or a dataset of the Hub" * hub,
+        + "; or a dataset of the Hub"
+        * hub,
     )
 
 
@@ -123,7 +140,8 @@ def _object(text: str) -> dict[str, Any]:
     value = json_or_text(text)
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no JSON object. Expected one such as '{{\"key\": \"...\"}}'")
+            f'{text!r} is no JSON object. Expected one such as \'{{"key": "..."}}\''
+        )
     return value
 
 
@@ -160,8 +178,11 @@ def run(args: argparse.Namespace) -> None:
         build_output(args)
         return
     if args.engine != "local" or args.address is not None:
-        raise OptionError("A cluster builds Parquet shards, which have to go somewhere. Expected "
-                          "--output with a folder that all nodes see, or a URL.", "output")
+        raise OptionError(
+            "A cluster builds Parquet shards, which have to go somewhere. Expected "
+            "--output with a folder that all nodes see, or a URL.",
+            "output",
+        )
     builder = make_builder(args)
     builder.download_and_prepare(num_proc=args.num_proc)
     print("\n".join(summary(builder.as_dataset())))
@@ -175,13 +196,20 @@ def build_output(args: argparse.Namespace) -> None:
 
     with open_engine(args.engine, num_proc=args.num_proc, address=args.address) as engine:
         report = build_shards(
-            args.source, args.output, engine=engine, max_shard_size=args.max_shard_size,
-            output_options=args.output_options, cache_dir=args.cache_dir, **given_options(args),
-        )  # fmt: skip
+            args.source,
+            args.output,
+            engine=engine,
+            max_shard_size=args.max_shard_size,
+            output_options=args.output_options,
+            cache_dir=args.cache_dir,
+            **given_options(args),
+        )
     print_report(report)
-    print("load it with\n  from datasets import load_dataset; ds = load_dataset("
-          + shown_output(args.output, {s.split: None for s in report.shards}, args.output_options)
-          + ")")
+    print(
+        "load it with\n  from datasets import load_dataset; ds = load_dataset("
+        + shown_output(args.output, {s.split: None for s in report.shards}, args.output_options)
+        + ")"
+    )
 
 
 def shown_output(output: str, splits: Iterable[str], options: Mapping[str, Any] | None) -> str:
@@ -197,8 +225,11 @@ def load_line(arguments: dict[str, Any]) -> str:
     for name in {"data_dir", "cache_dir"} & arguments.keys():
         place = arguments[name]
         arguments[name] = place if not place or is_url(place) else os.path.abspath(place)
-    given = [f"{name}={name if name in SECRET else repr(value)}"
-             for name, value in arguments.items() if value is not None]
+    given = [
+        f"{name}={name if name in SECRET else repr(value)}"
+        for name, value in arguments.items()
+        if value is not None
+    ]
     return f"from multiview_cifar import load_dataset; ds = load_dataset({', '.join(given)})"
 
 

@@ -72,8 +72,14 @@ class Report:
 
 
 def build_shards(
-    source: str, output: str, *, engine: Engine, max_shard_size: str | int = MAX_SHARD_SIZE,
-    output_options: Mapping[str, Any] | None = None, cache_dir: str | None = None, **options: Any,
+    source: str,
+    output: str,
+    *,
+    engine: Engine,
+    max_shard_size: str | int = MAX_SHARD_SIZE,
+    output_options: Mapping[str, Any] | None = None,
+    cache_dir: str | None = None,
+    **options: Any,
 ) -> Report:
     """Build a source's rows to Parquet shards.
 
@@ -130,8 +136,10 @@ def make_left(
         for shard in run_tasks(engine, left, plan, [*before.values()]):
             shards.append(shard)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; {len(shards)} shards are finished in {files.place}: "
-                                "the same command goes on from there") from None
+        raise KeyboardInterrupt(
+            f"interrupted; {len(shards)} shards are finished in {files.place}: "
+            "the same command goes on from there"
+        ) from None
     check_made(plan, shards, engine)
     return in_order(shards, plan)
 
@@ -174,8 +182,17 @@ def plan_tasks(
             packed = pack_rows(table, cut.start, cut.stop)
             # Taken here: what was pickled may come out with other paddings.
             key = hashlib.blake2b(packed, digest_size=16).hexdigest()
-            yield Task(name, split, key, unpack_rows(packed), root, plan.config, plan.features,
-                       output(name), facts)  # fmt: skip
+            yield Task(
+                name,
+                split,
+                key,
+                unpack_rows(packed),
+                root,
+                plan.config,
+                plan.features,
+                output(name),
+                facts,
+            )
 
 
 def run_tasks(
@@ -199,8 +216,11 @@ def check_made(plan: RowPlan, shards: Sequence[Made], engine: Engine) -> None:
     """ImageError where no row of a split is left, ArchiveError where the source has changed."""
     for split in plan.splits:
         if not any(shard.num_rows for shard in shards if shard.split == split):
-            raise ImageError(f"The split {split!r} has no row left. Expected one or more: "
-                             f"on_error skipped all of them.", split)  # fmt: skip
+            raise ImageError(
+                f"The split {split!r} has no row left. Expected one or more: "
+                f"on_error skipped all of them.",
+                split,
+            )
     check_source(plan, engine)
 
 
@@ -221,17 +241,30 @@ def conclude(
 ) -> None:
     """Write the manifest, which makes all of it a dataset, and remove the notes."""
     manifest: dict[str, Any] = {
-        "format": "parquet", "pixels": False, "features": features_json(plan.features),
-        "splits": {}, "options": dict(options), "version": __version__, "begun": notes.begun,
-        "source": plan.fingerprint, "skipped": skipped_lines(shards),
-    }  # fmt: skip
+        "format": "parquet",
+        "pixels": False,
+        "features": features_json(plan.features),
+        "splits": {},
+        "options": dict(options),
+        "version": __version__,
+        "begun": notes.begun,
+        "source": plan.fingerprint,
+        "skipped": skipped_lines(shards),
+    }
     for split in plan.splits:
         own = [shard for shard in shards if shard.split == split and shard.num_rows]
         manifest["splits"][split] = {
             "num_rows": sum(shard.num_rows for shard in own),
-            "shards": [{"path": shard.name, "num_rows": shard.num_rows,
-                        "num_bytes": shard.num_bytes, "sha256": shard.sha256} for shard in own],
-        }  # fmt: skip
+            "shards": [
+                {
+                    "path": shard.name,
+                    "num_rows": shard.num_rows,
+                    "num_bytes": shard.num_bytes,
+                    "sha256": shard.sha256,
+                }
+                for shard in own
+            ],
+        }
     made = {shard.name for shard in shards if shard.num_rows}
     files.remove([name for name in files.sizes() if name.startswith("data/") and name not in made])
     files.write(MANIFEST, json.dumps(manifest, indent=1).encode())
@@ -247,12 +280,18 @@ def begun_with(plan: RowPlan, most: int) -> dict[str, Any]:
     Where rows have stamps, that is not the whole source: a file that was mended concerns one shard.
     Nor are the keys of a store.
     """
-    options = {each.name: getattr(plan.config, each.name) for each in fields(plan.config)
-               if each.name != "storage_options"}  # fmt: skip
+    options = {
+        each.name: getattr(plan.config, each.name)
+        for each in fields(plan.config)
+        if each.name != "storage_options"
+    }
     stamped = all("stamp" in table.column_names for table in plan.splits.values())
     what = text_digest(repr(options), json.dumps(features_json(plan.features)))
-    return {"plan": what if stamped else plan.fingerprint, "max_shard_size": most,
-            "code": code_digest()}  # fmt: skip
+    return {
+        "plan": what if stamped else plan.fingerprint,
+        "max_shard_size": most,
+        "code": code_digest(),
+    }
 
 
 class Notes:
@@ -272,8 +311,11 @@ class Notes:
         """Have the place, and nothing else in it. OutputError where it is taken."""
         if self.files.read(MANIFEST) is None and self.files.read(BEGUN) is None:
             if taken := next(iter(self.files.sizes()), None):
-                raise OutputError(f"{self.files.place} holds {taken}. Expected a place of its own: "
-                                  "name another, or empty it.", self.files.place)
+                raise OutputError(
+                    f"{self.files.place} holds {taken}. Expected a place of its own: "
+                    "name another, or empty it.",
+                    self.files.place,
+                )
             self.files.write(BEGUN, b"{}")
 
     def take_back(self) -> None:
@@ -291,11 +333,24 @@ class Notes:
         if manifest is not None:
             said, self.concluded = self._json(MANIFEST, manifest), True
             self.skipped = said.get("skipped", [])
-            self._compare({**(said.get("begun") or {}), "source": said.get("source")},
-                          {**begun, "source": source})  # fmt: skip
-            built = [Made(shard["path"], split, "", shard["num_rows"], shard["num_bytes"],
-                          shard["sha256"], {}, [])
-                     for split, own in said["splits"].items() for shard in own["shards"]]
+            self._compare(
+                {**(said.get("begun") or {}), "source": said.get("source")},
+                {**begun, "source": source},
+            )
+            built = [
+                Made(
+                    shard["path"],
+                    split,
+                    "",
+                    shard["num_rows"],
+                    shard["num_bytes"],
+                    shard["sha256"],
+                    {},
+                    [],
+                )
+                for split, own in said["splits"].items()
+                for shard in own["shards"]
+            ]
             self._check_sizes(built, there)
             return {shard.name: shard for shard in built}
         before = self._json(BEGUN, self.files.read(BEGUN) or b"{}")
@@ -306,33 +361,43 @@ class Notes:
         notes = self.files.read_many([name for name in there if name.startswith(f"{DONE}/")])
         found = [Made(**self._json(name, data)) for name, data in notes]
         # One that is not as noted was being made again.
-        return {shard.name: shard for shard in found
-                if there.get(shard.name, 0) == shard.num_bytes}
+        return {shard.name: shard for shard in found if there.get(shard.name, 0) == shard.num_bytes}
 
     def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         now = json.loads(json.dumps(now))
         if names := [name for name in now if before.get(name) != now[name]]:
-            what = {"plan": "source or other options", "source": "state of the source",
-                    "code": "code or packages"}.get(names[0], names[0])  # fmt: skip
-            raise OutputError(f"{self.files.place} was begun with another {what}. Expected the "
-                              "same to go on: name another place, or empty it to begin anew.",
-                              self.files.place)
+            what = {
+                "plan": "source or other options",
+                "source": "state of the source",
+                "code": "code or packages",
+            }.get(names[0], names[0])
+            raise OutputError(
+                f"{self.files.place} was begun with another {what}. Expected the "
+                "same to go on: name another place, or empty it to begin anew.",
+                self.files.place,
+            )
 
     def _check_sizes(self, shards: Iterable[Made], there: Mapping[str, int]) -> None:
         for shard in shards:
             found = there.get(shard.name, 0)
             if found != shard.num_bytes:
-                raise OutputError(f"{shard.name} in {self.files.place} has {found} bytes. Expected "
-                                  f"{shard.num_bytes}, as {MANIFEST} says: it is damaged, so empty "
-                                  "the place to build it anew.", shard.name)
+                raise OutputError(
+                    f"{shard.name} in {self.files.place} has {found} bytes. Expected "
+                    f"{shard.num_bytes}, as {MANIFEST} says: it is damaged, so empty "
+                    "the place to build it anew.",
+                    shard.name,
+                )
 
     def _json(self, name: str, data: bytes) -> dict[str, Any]:
         try:
             said: dict[str, Any] = json.loads(data)
             return said | {}
         except (ValueError, TypeError):
-            raise OutputError(f"{name} in {self.files.place} is damaged. Expected it as it was "
-                              "written: empty the place to begin anew.", name) from None
+            raise OutputError(
+                f"{name} in {self.files.place} is damaged. Expected it as it was "
+                "written: empty the place to begin anew.",
+                name,
+            ) from None
 
 
 # --- the report -----------------------------------------------------------------------------------
@@ -341,21 +406,42 @@ class Notes:
 def print_report(report: Report) -> None:
     """Print what was done: splits, time a stage, the slowest shards, what was skipped."""
     splits = dict.fromkeys(shard.split for shard in report.shards)
-    print_table("Shards", ["split", "shards", "samples", "MB"], [
-        [split, len(own), sum(s.num_rows for s in own),
-         round(sum(s.num_bytes for s in own) / 1e6, 1)]
-        for split in splits for own in [[s for s in report.shards if s.split == split]]])
+    print_table(
+        "Shards",
+        ["split", "shards", "samples", "MB"],
+        [
+            [
+                split,
+                len(own),
+                sum(s.num_rows for s in own),
+                round(sum(s.num_bytes for s in own) / 1e6, 1),
+            ]
+            for split in splits
+            for own in [[s for s in report.shards if s.split == split]]
+        ],
+    )
     made = [shard for shard in report.shards if shard.seconds]
     if report.resumed:
         print(f"{report.resumed} of these shards were finished before\n")
     spent = {stage: sum(shard.seconds[stage] for shard in made) for stage in STAGES}
-    print_table("Time", ["stage", "seconds"], [
-        ["plan", round(report.planning, 2)],
-        *([f"{stage}, of all processes", round(seconds, 2)] for stage, seconds in spent.items()),
-        ["from beginning to end", round(report.seconds, 2)]])
+    print_table(
+        "Time",
+        ["stage", "seconds"],
+        [
+            ["plan", round(report.planning, 2)],
+            *(
+                [f"{stage}, of all processes", round(seconds, 2)]
+                for stage, seconds in spent.items()
+            ),
+            ["from beginning to end", round(report.seconds, 2)],
+        ],
+    )
     slow = sorted(made, key=lambda shard: -sum(shard.seconds.values()))[:SLOWEST]
-    print_table("Slowest shards", ["shard", "samples", "seconds"], [
-        [shard.name, shard.num_rows, round(sum(shard.seconds.values()), 2)] for shard in slow])
+    print_table(
+        "Slowest shards",
+        ["shard", "samples", "seconds"],
+        [[shard.name, shard.num_rows, round(sum(shard.seconds.values()), 2)] for shard in slow],
+    )
     print_table("Skipped", ["file, and why"], [[line] for line in report.skipped[:MOST_SKIPPED]])
     if (more := len(report.skipped) - MOST_SKIPPED) > 0:
         print(f"and {more:,} more, see the manifest\n")

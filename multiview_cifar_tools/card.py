@@ -30,8 +30,14 @@ MARKS = ("<!-- multiview-cifar: from here -->", "<!-- multiview-cifar: to here -
 PICTURE = "views.png"
 PNG_MODES = {bytes([8, kind]): mode for mode, kind in FLAT_MODES.items()}  # bit depth, colour type
 # https://huggingface.co/docs/hub/datasets-cards, "size_categories"
-SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M",
-         10_000_000: "1M<n<10M", 100_000_000: "10M<n<100M"}  # fmt: skip
+SIZES = {
+    1_000: "n<1K",
+    10_000: "1K<n<10K",
+    100_000: "10K<n<100K",
+    1_000_000: "100K<n<1M",
+    10_000_000: "1M<n<10M",
+    100_000_000: "10M<n<100M",
+}
 Splits = Mapping[str, datasets.Dataset]
 Kind = tuple[int, int, str]  # width, height and mode of an image
 
@@ -74,15 +80,22 @@ class Facts:
 def facts_of(ds: datasets.Dataset) -> Facts:
     """The Facts of a built dataset."""
     table = ds.data.table
-    return Facts(len(ds), int(row_sizes(ds).sum()),
-                 Counter(table["label"].fill_null(-1).to_pylist()),
-                 Counter(index_rows(table["images"]).views.tolist()),
-                 Counter(image_kinds(ds)))
+    return Facts(
+        len(ds),
+        int(row_sizes(ds).sum()),
+        Counter(table["label"].fill_null(-1).to_pylist()),
+        Counter(index_rows(table["images"]).views.tolist()),
+        Counter(image_kinds(ds)),
+    )
 
 
 def make_card(
-    old: str, facts: Mapping[str, Facts], features: datasets.Features, repo_id: str,
-    made_with: dict[str, Any], license: str | None,
+    old: str,
+    facts: Mapping[str, Facts],
+    features: datasets.Features,
+    repo_id: str,
+    made_with: dict[str, Any],
+    license: str | None,
 ) -> str:
     """README.md of the dataset.
 
@@ -107,14 +120,21 @@ def make_card(
     data["tags"] = list(dict.fromkeys([*data.get("tags", []), "multi-view", "multiview-cifar"]))
     size = next((name for most, name in SIZES.items() if rows < most), "n>100M")
     data["size_categories"] = [size]
-    data["configs"] = [{"config_name": "default", "data_files": [
-        {"split": split, "path": f"data/{split}-*"} for split in facts]}]
+    data["configs"] = [
+        {
+            "config_name": "default",
+            "data_files": [{"split": split, "path": f"data/{split}-*"} for split in facts],
+        }
+    ]
     data["dataset_info"] = {
         "features": features_yaml(features_json(features)),
-        "splits": [{"name": name, "num_bytes": split.num_bytes, "num_examples": split.num_rows}
-                   for name, split in facts.items()],
-        "download_size": num_bytes, "dataset_size": num_bytes,
-    }  # fmt: skip
+        "splits": [
+            {"name": name, "num_bytes": split.num_bytes, "num_examples": split.num_rows}
+            for name, split in facts.items()
+        ],
+        "download_size": num_bytes,
+        "dataset_size": num_bytes,
+    }
     block = "\n".join([MARKS[0], describe(facts, features, repo_id, made_with), MARKS[1]])
     front = huggingface_hub.DatasetCardData(**data).to_yaml()
     return f"---\n{front}\n---\n{_with_block(text, block, named)}"
@@ -127,8 +147,11 @@ def read_card(old: str) -> tuple[dict[str, Any], str]:
     try:
         card = huggingface_hub.DatasetCard(old)
     except (ValueError, yaml.YAMLError) as error:
-        raise PublishError(f"The YAML at the top of README.md cannot be read ({error}). Expected "
-                             "a valid card: correct it on the Hub first.", "README.md") from None
+        raise PublishError(
+            f"The YAML at the top of README.md cannot be read ({error}). Expected "
+            "a valid card: correct it on the Hub first.",
+            "README.md",
+        ) from None
     data: dict[str, Any] = card.data.to_dict()  # type: ignore[no-untyped-call]
     return data, card.text
 
@@ -156,8 +179,11 @@ def _feature_yaml(feature: Any) -> dict[str, Any]:
         return {"struct": features_yaml(feature)}
     if kind == "Sequence":
         inner = _feature_yaml(feature["feature"])
-        return {"sequence": inner["dtype"] if set(inner) == {"dtype"}
-                and isinstance(inner["dtype"], str) else inner}  # fmt: skip
+        return {
+            "sequence": inner["dtype"]
+            if set(inner) == {"dtype"} and isinstance(inner["dtype"], str)
+            else inner
+        }
     if kind == "ClassLabel":
         names = {str(i): name for i, name in enumerate(feature["names"])}
         return {"dtype": {"class_label": {"names": names}}}
@@ -169,18 +195,32 @@ def describe(
 ) -> str:
     """The block's text: picture, classes, views, images, how to load it, how it was made."""
     splits = facts.values()
-    lines = [f"![Views of one sample of each class]({PICTURE})", "", "## Samples", "",
-             f"| class | {' | '.join(facts)} |", f"|---|{'---:|' * len(facts)}"]
-    lines += [f"| {name} | {' | '.join(str(split.labels[i]) for split in splits)} |"
-              for i, name in enumerate(features["label"].names)]
-    lines += [f"| all | {' | '.join(str(split.num_rows) for split in splits)} |", "",
-              "## Views", ""]  # fmt: skip
+    lines = [
+        f"![Views of one sample of each class]({PICTURE})",
+        "",
+        "## Samples",
+        "",
+        f"| class | {' | '.join(facts)} |",
+        f"|---|{'---:|' * len(facts)}",
+    ]
+    lines += [
+        f"| {name} | {' | '.join(str(split.labels[i]) for split in splits)} |"
+        for i, name in enumerate(features["label"].names)
+    ]
+    lines += [
+        f"| all | {' | '.join(str(split.num_rows) for split in splits)} |",
+        "",
+        "## Views",
+        "",
+    ]
     views = sum((split.views for split in splits), Counter[int]())
     few, many, total = min(views), max(views), sum(n * times for n, times in views.items())
     mean = total / views.total()
     counted = f"{few}" if few == many else f"{few} to {many} (on average {mean:.1f})"
-    lines.append(f"{counted} views a sample, {total} in all. Image columns: "
-                 f"{', '.join(f'`{column}`' for column in image_columns(features))}.")
+    lines.append(
+        f"{counted} views a sample, {total} in all. Image columns: "
+        f"{', '.join(f'`{column}`' for column in image_columns(features))}."
+    )
     lines += ["", "| image size | mode | images |", "|---|---|---:|"]
     kinds = sum((split.kinds for split in splits), Counter[Kind]())
     # Of equally many the smaller ones first, so that the order is not that of the shards.
@@ -190,9 +230,19 @@ def describe(
         others = sum(n for _, n in common[8:])
         lines.append(f"| {len(kinds) - 8} other kinds | | {others} |")
     options = json.dumps(made_with, sort_keys=True)
-    lines += ["", "## Load it", "", "```python", "from datasets import load_dataset", "",
-              f'ds = load_dataset("{repo_id}", split="{next(iter(facts))}")', "```", "",
-              f"Made with multiview-cifar {__version__}, options `{options}`.", ""]
+    lines += [
+        "",
+        "## Load it",
+        "",
+        "```python",
+        "from datasets import load_dataset",
+        "",
+        f'ds = load_dataset("{repo_id}", split="{next(iter(facts))}")',
+        "```",
+        "",
+        f"Made with multiview-cifar {__version__}, options `{options}`.",
+        "",
+    ]
     return "\n".join(lines)
 
 

@@ -73,9 +73,11 @@ class CheckError(MultiviewError):
 
 
 def check(
-    data_dir: str | os.PathLike[str], num_proc: int | None = None, max_pixels: int = MAX_PIXELS,
+    data_dir: str | os.PathLike[str],
+    num_proc: int | None = None,
+    max_pixels: int = MAX_PIXELS,
     **options: Any,
-) -> CheckReport:  # fmt: skip
+) -> CheckReport:
     """Open every image that the plan of a folder names, and compare them.
 
     Args:
@@ -100,8 +102,10 @@ def check(
         plan = _plan(config)
         images = Images(plan, layout)
         facts, findings = look(workers, folder, images)
-    findings += [Finding("empty-sample", "no image in it", paths=(path,))
-                 for path in plan.ignored.get(EMPTY, [])]  # fmt: skip
+    findings += [
+        Finding("empty-sample", "no image in it", paths=(path,))
+        for path in plan.ignored.get(EMPTY, [])
+    ]
     class_counts = images.class_counts()
     findings += differences(images, facts)
     findings += same_pixels(images, facts)
@@ -110,8 +114,15 @@ def check(
     findings += class_sizes(class_counts)
     order = {kind: i for i, kind in enumerate(KINDS)}
     findings.sort(key=lambda finding: order[finding.kind])
-    return CheckReport(folder, len(images.paths), len(images.samples), class_counts, plan.ignored,
-                       int(facts["plain"].sum()), findings)  # fmt: skip
+    return CheckReport(
+        folder,
+        len(images.paths),
+        len(images.samples),
+        class_counts,
+        plan.ignored,
+        int(facts["plain"].sum()),
+        findings,
+    )
 
 
 def _plan(config: Any) -> Plan:
@@ -119,9 +130,7 @@ def _plan(config: Any) -> Plan:
         return plan_rows(scan_folder(config.data_dir, stats=False), config)
 
 
-def look(
-    workers: Any, folder: str, images: Images
-) -> tuple[npt.NDArray[Any], list[Finding]]:
+def look(workers: Any, folder: str, images: Images) -> tuple[npt.NDArray[Any], list[Finding]]:
     """Open every image, with a progress bar: (N,) FACTS, and what is wrong with single ones.
 
     CheckError where a worker process ended.
@@ -138,10 +147,12 @@ def look(
                 done += len(chunk)
                 bar.update(len(chunk))
         except loky.BrokenProcessPool:
-            raise CheckError(f"A worker process ended while it checked {folder}, at or after "
-                             f"{images.paths[done]}. Expected it to live on: for want of memory "
-                             "lower num_proc or max_pixels, else move that image away.",
-                             folder) from None
+            raise CheckError(
+                f"A worker process ended while it checked {folder}, at or after "
+                f"{images.paths[done]}. Expected it to live on: for want of memory "
+                "lower num_proc or max_pixels, else move that image away.",
+                folder,
+            ) from None
     return facts, findings
 
 
@@ -152,18 +163,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "data_dir", metavar="DATA_DIR", nargs="?",
+        "data_dir",
+        metavar="DATA_DIR",
+        nargs="?",
         help="the folder that holds [split/]class/sample/view.png",
-    )  # fmt: skip
+    )
     source.add_argument("--restore", metavar="DIR", help="put the files of a quarantine back")
-    parser.add_argument("--num-proc", metavar="N", type=int,
-                        help="processes that decode (default: one a processor)")  # fmt: skip
-    parser.add_argument("--max-pixels", metavar="N", type=int, default=MAX_PIXELS,
-                        help="larger images are not decoded (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--num-proc", metavar="N", type=int, help="processes that decode (default: one a processor)"
+    )
+    parser.add_argument(
+        "--max-pixels",
+        metavar="N",
+        type=int,
+        default=MAX_PIXELS,
+        help="larger images are not decoded (default: %(default)s)",
+    )
     parser.add_argument("--report", metavar="FILE", help="write a page: all of it, with pictures")
     parser.add_argument("--json", action="store_true", help="print all of it, for programs")
-    parser.add_argument("--quarantine", metavar="DIR",
-                        help="move the files that cannot be decoded to a folder")  # fmt: skip
+    parser.add_argument(
+        "--quarantine", metavar="DIR", help="move the files that cannot be decoded to a folder"
+    )
     build.add_options(parser)
 
 
@@ -176,8 +196,11 @@ def run(args: argparse.Namespace) -> int:
     if args.quarantine:
         check_place(args.quarantine, args.data_dir)
     if args.report and not os.path.isdir(os.path.dirname(os.path.abspath(args.report))):
-        raise OptionError(f"There is no folder for the report {args.report}. Expected an existing "
-                          "one: make it first.", "report")  # fmt: skip
+        raise OptionError(
+            f"There is no folder for the report {args.report}. Expected an existing "
+            "one: make it first.",
+            "report",
+        )
     report = check(args.data_dir, args.num_proc, args.max_pixels, **build.given_options(args))
     if args.report:
         with whole(args.report) as partial:
@@ -192,8 +215,11 @@ def run(args: argparse.Namespace) -> int:
     if args.report:
         print(f"wrote {os.path.abspath(args.report)}")
     if args.quarantine:
-        print(f"moved {len(moved)} files to {os.path.abspath(args.quarantine)}",
-              *map(printable, moved), sep="\n  ")  # fmt: skip
+        print(
+            f"moved {len(moved)} files to {os.path.abspath(args.quarantine)}",
+            *map(printable, moved),
+            sep="\n  ",
+        )
         if moved:
             print(f"put them back with multiview-cifar check --restore {args.quarantine}")
     return 0 if report.good else 1

@@ -20,9 +20,13 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[objec
     """
     terminal = sys.stdout.isatty()
     table = rich.table.Table(
-        title=title, title_justify="left", title_style="bold", header_style="bold" * terminal,
-        box=rich.box.ROUNDED if terminal else None, padding=(0, 2 - terminal, 0, 0 + terminal),
-    )  # fmt: skip
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold" * terminal,
+        box=rich.box.ROUNDED if terminal else None,
+        padding=(0, 2 - terminal, 0, 0 + terminal),
+    )
     rows = [list(row) for row in rows]
     if not rows:
         return

@@ -81,7 +81,9 @@ class Groups:
 
 
 def contact_sheet(
-    splits: Mapping[str, Any], samples_per_class: int = 3, thumbnail: int = THUMBNAIL,
+    splits: Mapping[str, Any],
+    samples_per_class: int = 3,
+    thumbnail: int = THUMBNAIL,
     counts: bool = True,
 ) -> PIL.Image.Image:
     """Draw the first samples of each class.
@@ -130,8 +132,10 @@ def name_views(row: Row, features: Mapping[str, Any]) -> list[str]:
     names = [name or "" for name in row.get("view_names") or [""] * len(row["images"])]
     if "view_labels" in row:
         kind = features["view_labels"].feature
-        names = ["" if label is None else f"{kind.int2str(label)}/{name}"
-                 for label, name in zip(row["view_labels"], names, strict=True)]  # fmt: skip
+        names = [
+            "" if label is None else f"{kind.int2str(label)}/{name}"
+            for label, name in zip(row["view_labels"], names, strict=True)
+        ]
     return names
 
 
@@ -143,8 +147,9 @@ def draw_sheet(groups: Groups, thumbnail: int, counts: bool = True) -> PIL.Image
     shown = groups.shown()
     most = max((len(row["images"]) for _, group in shown for row in group.rows), default=1)
     width = max(min(most, MOST_VIEWS) * (thumbnail + GAP) - GAP, 2 * THUMBNAIL)
-    blocks = [draw_class(name, group, groups.features, width, thumbnail, counts)
-              for name, group in shown]  # fmt: skip
+    blocks = [
+        draw_class(name, group, groups.features, width, thumbnail, counts) for name, group in shown
+    ]
     places, size = place_blocks([block.height for block in blocks], width)
     left_out = groups.left_out() if counts else ""
     sheet = PIL.Image.new("RGB", (size[0], size[1] + (LINE + MARGIN) * bool(left_out)), "white")

@@ -32,8 +32,13 @@ Pixels = npt.NDArray[np.uint8]
 
 # Where an orientation may stand in a PNG or JPEG: the markers of EXIF and of XMP, and ImageMagick's
 # hexadecimal EXIF. Pillow reads all of them (PIL.Image.Image.getexif).
-ORIENTATION_MARKS = (b"Exif\0\0", b"eXIf", b"http://ns.adobe.com/xap", b"XML:com.adobe.xmp",
-                     b"Raw profile type exif")  # fmt: skip
+ORIENTATION_MARKS = (
+    b"Exif\0\0",
+    b"eXIf",
+    b"http://ns.adobe.com/xap",
+    b"XML:com.adobe.xmp",
+    b"Raw profile type exif",
+)
 EXIF_KEYS = frozenset(["exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"])
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Samples of a JPEG that Pillow reads as L or RGB, by simplejpeg's names, and what to ask it for.
@@ -169,7 +174,8 @@ def are_flat(files: Pixels, layout: FlatLayout) -> npt.NDArray[np.bool_]:
     shape = (layout.height - 1, layout.stride - row)
     at = FIRST_PIXEL + row
     between = np.lib.stride_tricks.as_strided(
-        files[:, at:], (len(files), *shape), (files.strides[0], layout.stride, 1))
+        files[:, at:], (len(files), *shape), (files.strides[0], layout.stride, 1)
+    )
     expected = np.lib.stride_tricks.as_strided(layout.reference[at:], shape, (layout.stride, 1))
     flat: npt.NDArray[np.bool_] = (
         (files[:, :FIRST_PIXEL] == layout.reference[:FIRST_PIXEL]).all(1)

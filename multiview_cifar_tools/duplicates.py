@@ -50,7 +50,8 @@ def same_pixels(images: Images, facts: npt.NDArray[Any]) -> Iterator[Finding]:
 def _groups(digests: npt.NDArray[np.bytes_], rows: Numbers) -> Iterator[list[int]]:
     """The images of each digest that several have, in the order of the first ones."""
     _, first, codes, counts = np.unique(
-        digests[rows], return_index=True, return_inverse=True, return_counts=True)  # fmt: skip
+        digests[rows], return_index=True, return_inverse=True, return_counts=True
+    )
     order = np.argsort(codes, kind="stable")
     starts = np.cumsum(counts) - counts
     several = np.flatnonzero(counts > 1)

@@ -65,16 +65,27 @@ class ElasticSampler:
     """
 
     def __init__(
-        self, num_rows: int | Sequence[int] | Integers, batch_size: int, *,
-        num_replicas: int = 1, rank: int = 0, shuffle: bool = True, seed: int = 0,
-        drop_last: bool = False, lanes: int = 8, window: int | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        num_rows: int | Sequence[int] | Integers,
+        batch_size: int,
+        *,
+        num_replicas: int = 1,
+        rank: int = 0,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+        lanes: int = 8,
+        window: int | None = None,
+    ) -> None:
         counts = np.atleast_1d(np.asarray(num_rows, np.int64))
         check_least("batch_size", batch_size, 1)
         check_least("num_replicas", num_replicas, 1)
         if not 0 <= rank < num_replicas:
-            raise ElasticError(f"rank={rank} is not right. Expected 0 or more, and less than "
-                               f"num_replicas={num_replicas}.", "rank")  # fmt: skip
+            raise ElasticError(
+                f"rank={rank} is not right. Expected 0 or more, and less than "
+                f"num_replicas={num_replicas}.",
+                "rank",
+            )
         self.order = Order(counts, seed, lanes, window, shuffle)
         self.batch_size, self.drop_last = batch_size, drop_last
         self.num_replicas, self.rank = num_replicas, rank
@@ -145,17 +156,30 @@ class ElasticSampler:
         begin, seen = int(self._place[1]), self.order.num_rows
         if not self._ended or workers > 1:  # as another worker may still have batches
             seen = min(begin + steps * self.num_replicas * self.batch_size, seen)
-        return {"elastic": 1, "epoch": self.epoch, "begin": begin, "batches": counted, "seen": seen,
-                **self._same(), **self._share()}  # fmt: skip
+        return {
+            "elastic": 1,
+            "epoch": self.epoch,
+            "begin": begin,
+            "batches": counted,
+            "seen": seen,
+            **self._same(),
+            **self._share(),
+        }
 
     def _same(self) -> dict[str, Any]:
         order = self.order
-        return dict(zip(SAME, (self.fingerprint, order.seed, order.shuffle, order.lanes,
-                               order.window), strict=True))  # fmt: skip
+        return dict(
+            zip(
+                SAME,
+                (self.fingerprint, order.seed, order.shuffle, order.lanes, order.window),
+                strict=True,
+            )
+        )
 
     def _share(self) -> dict[str, Any]:
-        return dict(zip(SHARE, (self.num_replicas, self.batch_size, [*self._worker()]),
-                        strict=True))  # fmt: skip
+        return dict(
+            zip(SHARE, (self.num_replicas, self.batch_size, [*self._worker()]), strict=True)
+        )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next pass go on after the last batch of a state.
@@ -169,14 +193,20 @@ class ElasticSampler:
         """
         found = [*_states_in(state)]
         if not found:
-            raise ElasticError("This is no state of an elastic epoch. Expected what state_dict() "
-                               "gave, of this or of a StatefulDataLoader over it.", "state")
+            raise ElasticError(
+                "This is no state of an elastic epoch. Expected what state_dict() "
+                "gave, of this or of a StatefulDataLoader over it.",
+                "state",
+            )
         for name, value in self._same().items():
             for each, _ in found:
                 if each.get(name) != value:
-                    raise ElasticError(f"The state has {name}={each.get(name)!r}, and here it is "
-                                       f"{value!r}. Expected the same to go on: give the same "
-                                       "shards and options.", name)
+                    raise ElasticError(
+                        f"The state has {name}={each.get(name)!r}, and here it is "
+                        f"{value!r}. Expected the same to go on: give the same "
+                        "shards and options.",
+                        name,
+                    )
         if self._worker()[1] > 1:
             self._load_in_worker(found[0][0])
             return
@@ -188,10 +218,13 @@ class ElasticSampler:
         """In a worker of a StatefulDataLoader that goes on by itself: each has its own state."""
         share = self._share()
         if any(state[name] != share[name] for name in SHARE):
-            raise ElasticError("This StatefulDataLoader shares batches in another way than the one "
-                               f"of the state ({[state[name] for name in SHARE]}, now "
-                               f"{[*share.values()]}). Expected the same: load the state into the "
-                               "dataset instead, which takes any.", "state")
+            raise ElasticError(
+                "This StatefulDataLoader shares batches in another way than the one "
+                f"of the state ({[state[name] for name in SHARE]}, now "
+                f"{[*share.values()]}). Expected the same: load the state into the "
+                "dataset instead, which takes any.",
+                "state",
+            )
         self._go_to(state["epoch"], state["begin"], state["batches"])
 
     def _go_to(self, epoch: int, begin: int, batches: int = 0) -> None:
@@ -229,17 +262,36 @@ class ElasticTables(ElasticSampler):
     """
 
     def __init__(
-        self, source: str | os.PathLike[str], batch_size: int, *, split: str = "train",
-        num_replicas: int = 1, rank: int = 0, shuffle: bool = True, seed: int = 0,
-        drop_last: bool = False, lanes: int = 8, window: int | None = None,
-        revision: str | None = None, storage_options: Mapping[str, Any] | None = None,
-        cache_dir: str | os.PathLike[str] | None = None, cache_limit: str | int = "50GB",
-    ) -> None:  # fmt: skip
+        self,
+        source: str | os.PathLike[str],
+        batch_size: int,
+        *,
+        split: str = "train",
+        num_replicas: int = 1,
+        rank: int = 0,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+        lanes: int = 8,
+        window: int | None = None,
+        revision: str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        cache_limit: str | int = "50GB",
+    ) -> None:
         self.cache = ShardCache(cache_dir, cache_limit)
         self.index = read_index(os.fspath(source), split, revision, storage_options)
-        super().__init__(self.index.counts, batch_size, num_replicas=num_replicas, rank=rank,
-                         shuffle=shuffle, seed=seed, drop_last=drop_last, lanes=lanes,
-                         window=window)  # fmt: skip
+        super().__init__(
+            self.index.counts,
+            batch_size,
+            num_replicas=num_replicas,
+            rank=rank,
+            shuffle=shuffle,
+            seed=seed,
+            drop_last=drop_last,
+            lanes=lanes,
+            window=window,
+        )
         self.fingerprint = self.index.fingerprint
 
     def __iter__(self) -> Iterator[Any]:
@@ -293,8 +345,9 @@ class ElasticBatches(ElasticTables):
         self, source: str | os.PathLike[str], batch_size: int, **options: Unpack[BatchOptions]
     ) -> None:
         given: dict[str, Any] = {"columns": ("label",), **options}
-        self.options = {name: given.pop(name) for name in ReadOptions.__annotations__
-                        if name in given}  # fmt: skip
+        self.options = {
+            name: given.pop(name) for name in ReadOptions.__annotations__ if name in given
+        }
         super().__init__(source, batch_size, seed=options.get("seed", 0), **given)
         self._reader(self.index.features.arrow_schema.empty_table())  # where the options do not fit
 

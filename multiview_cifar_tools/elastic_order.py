@@ -46,7 +46,11 @@ class Order:
     """
 
     def __init__(
-        self, counts: Integers, seed: int = 0, lanes: int = 8, window: int | None = None,
+        self,
+        counts: Integers,
+        seed: int = 0,
+        lanes: int = 8,
+        window: int | None = None,
         shuffle: bool = True,
     ) -> None:
         self.num_rows = int(counts.sum())
@@ -54,8 +58,11 @@ class Order:
             raise ElasticError("There are no rows. Expected one or more.")
         mean = self.num_rows // int(np.count_nonzero(counts))
         self.window = max(mean, LEAST_WINDOW) if window is None else window
-        for name, value, least in (("seed", seed, 0), ("lanes", lanes, 1),
-                                   ("window", self.window, 1)):  # fmt: skip
+        for name, value, least in (
+            ("seed", seed, 0),
+            ("lanes", lanes, 1),
+            ("window", self.window, 1),
+        ):
             check_least(name, value, least)
         self.counts, self.seed, self.lanes, self.shuffle = counts, seed, lanes, shuffle
         self.starts = np.cumsum(counts) - counts  # the first row of each shard, (S,)

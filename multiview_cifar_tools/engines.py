@@ -78,18 +78,22 @@ def open_engine(
         EngineError: Ray is not installed, or no cluster is at the address.
     """
     if name not in ENGINES:
-        raise OptionError(f"engine={name!r} is not right. Expected one of {', '.join(ENGINES)}.",
-                          "engine")  # fmt: skip
+        raise OptionError(
+            f"engine={name!r} is not right. Expected one of {', '.join(ENGINES)}.", "engine"
+        )
     if name == "local" and address is not None:
-        raise OptionError(f"address={address!r} is of a Ray cluster. Expected it with "
-                          'engine="ray".', "address")  # fmt: skip
+        raise OptionError(
+            f'address={address!r} is of a Ray cluster. Expected it with engine="ray".', "address"
+        )
     opened = local_engine(num_proc or 1) if name == "local" else ray_engine(address, num_proc)
     with opened as engine:
         yield engine
 
 
 def _in_any_order(
-    submitted: Iterator[Any], pending: list[Any], take: Callable[[list[Any]], list[Any]],
+    submitted: Iterator[Any],
+    pending: list[Any],
+    take: Callable[[list[Any]], list[Any]],
     most: Callable[[], int],
 ) -> Iterator[Any]:
     """What is done of the calls, of which no more than `most` are `pending` at a time."""
@@ -150,10 +154,12 @@ class Processes(InProcess):
             for future in _in_any_order(submitted, [], take, lambda: AHEAD * self.num_proc):
                 yield future.result()
         except loky.BrokenProcessPool:
-            raise EngineError("A worker process ended (killed, or for want of memory). Expected it "
-                              "to live on: run the same again, which goes on from what is "
-                              "finished, with a smaller num_proc if memory was short.",
-                              "num_proc") from None
+            raise EngineError(
+                "A worker process ended (killed, or for want of memory). Expected it "
+                "to live on: run the same again, which goes on from what is "
+                "finished, with a smaller num_proc if memory was short.",
+                "num_proc",
+            ) from None
 
 
 # --- Ray ------------------------------------------------------------------------------------------
@@ -166,15 +172,23 @@ def ray_engine(address: str | None, num_proc: int | None) -> Iterator[Engine]:
     try:
         import ray
     except ImportError:
-        raise EngineError("Ray is not installed. Expected it for the engine \"ray\": pip install "
-                          "'multiview-cifar[ray]'.", "ray") from None
+        raise EngineError(
+            'Ray is not installed. Expected it for the engine "ray": pip install '
+            "'multiview-cifar[ray]'.",
+            "ray",
+        ) from None
     address = address or os.environ.get("RAY_ADDRESS")
     if address and num_proc:
-        raise OptionError(f"num_proc={num_proc} is given, but the cluster at {address} has its own "
-                          "number of processes. Expected one or the other.", "num_proc")
+        raise OptionError(
+            f"num_proc={num_proc} is given, but the cluster at {address} has its own "
+            "number of processes. Expected one or the other.",
+            "num_proc",
+        )
     started: dict[str, Any] = (
-        {"address": address} if address else
-        {"address": "local", "num_cpus": num_proc, "include_dashboard": False})
+        {"address": address}
+        if address
+        else {"address": "local", "num_cpus": num_proc, "include_dashboard": False}
+    )
     if address:
         _check_address(address)
     else:
@@ -219,15 +233,21 @@ def _check_ray_folder() -> None:
     folder = os.environ.get("RAY_TMPDIR", os.environ.get("TMPDIR", "/tmp"))
     environment = os.environ.get("VIRTUAL_ENV")
     if environment and Path(folder).resolve().is_relative_to(Path(environment).resolve()):
-        raise EngineError(f"Ray would keep its files in {folder}, which is in the virtual "
-                          f"environment {environment}: no worker starts there. Expected another "
-                          "folder: give one by the variable RAY_TMPDIR.", folder)
+        raise EngineError(
+            f"Ray would keep its files in {folder}, which is in the virtual "
+            f"environment {environment}: no worker starts there. Expected another "
+            "folder: give one by the variable RAY_TMPDIR.",
+            folder,
+        )
 
 
 def _no_cluster(address: str, error: Exception) -> EngineError:
     found = " ".join(str(error).split())[:300]
-    return EngineError(f"No Ray cluster answers at {address} ({found}). Expected one: start it "
-                       "with `ray start --head`, and give the address that it prints.", address)
+    return EngineError(
+        f"No Ray cluster answers at {address} ({found}). Expected one: start it "
+        "with `ray start --head`, and give the address that it prints.",
+        address,
+    )
 
 
 class Cluster:
@@ -240,22 +260,34 @@ class Cluster:
         """As an Engine: asks every node for versions, paths and free space, before any work."""
         here = code_digest()
         # Nodes on one machine say the same.
-        wrong = [*dict.fromkeys(
-            f"node {name} {found}" for name, report in self._reports([*paths], folder)
-            for found in differences(report, here, free))]  # fmt: skip
+        wrong = [
+            *dict.fromkeys(
+                f"node {name} {found}"
+                for name, report in self._reports([*paths], folder)
+                for found in differences(report, here, free)
+            )
+        ]
         if wrong:
-            raise EngineError(f"{'; '.join(wrong[:5])}. Expected each node to have the same "
-                              "packages, to see the same paths, and to have room: mend them, or "
-                              "take them out of the cluster.", wrong[0].split()[1])
+            raise EngineError(
+                f"{'; '.join(wrong[:5])}. Expected each node to have the same "
+                "packages, to see the same paths, and to have room: mend them, or "
+                "take them out of the cluster.",
+                wrong[0].split()[1],
+            )
 
     def _reports(self, paths: list[str], folder: str) -> Iterator[tuple[str, Report]]:
         """The address of each node, and what it says of itself."""
         strategy = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         probe = self.ray.remote(num_cpus=0, max_retries=0)(make_probe())
-        nodes = [node for node in self.ray.nodes()
-                 if node["Alive"] and node["Resources"].get("CPU")]
-        asked = [probe.options(scheduling_strategy=strategy(node["NodeID"], soft=False))
-                 .remote(paths, folder) for node in nodes]  # fmt: skip
+        nodes = [
+            node for node in self.ray.nodes() if node["Alive"] and node["Resources"].get("CPU")
+        ]
+        asked = [
+            probe.options(scheduling_strategy=strategy(node["NodeID"], soft=False)).remote(
+                paths, folder
+            )
+            for node in nodes
+        ]
         for node, answer in zip(nodes, asked, strict=True):
             name = f"{node['NodeManagerAddress']} ({node['NodeName']})"
             try:
@@ -264,14 +296,18 @@ class Cluster:
                 continue  # the node has left the cluster, and will be given nothing
             except self.ray.exceptions.RayError as error:
                 found = type(error).__name__
-                raise EngineError(f"node {name} does not answer ({found}). Expected it to run "
-                                  f"Python within {PROBE_SECONDS} s: mend it, or take it out of "
-                                  "the cluster.", name) from None
+                raise EngineError(
+                    f"node {name} does not answer ({found}). Expected it to run "
+                    f"Python within {PROBE_SECONDS} s: mend it, or take it out of "
+                    "the cluster.",
+                    name,
+                ) from None
 
     def run(self, function: Callable[..., T], calls: Iterable[tuple[Any, ...]]) -> Iterator[T]:
         """As an Engine. What a process or node that ended had in hand is done by another one."""
         remote = self.ray.remote(num_cpus=1, max_retries=RETRIES, scheduling_strategy="SPREAD")(
-            function)  # fmt: skip
+            function
+        )
 
         def take(pending: list[Any]) -> list[Any]:
             done: list[Any] = self.ray.wait(pending, num_returns=1)[0]
@@ -299,7 +335,10 @@ class Cluster:
             raise
         except self.ray.exceptions.RayError as error:
             found = " ".join(str(error).split())[:300]
-            raise EngineError(f"A process of the cluster ended, and so did {RETRIES} that took "
-                              f"over its work ({found}). Expected one to live on: look into Ray's "
-                              "logs, for want of memory most likely, and run the same again, which "
-                              "goes on from what is finished.", "ray") from None
+            raise EngineError(
+                f"A process of the cluster ended, and so did {RETRIES} that took "
+                f"over its work ({found}). Expected one to live on: look into Ray's "
+                "logs, for want of memory most likely, and run the same again, which "
+                "goes on from what is finished.",
+                "ray",
+            ) from None

@@ -58,8 +58,12 @@ examples:
 
 
 def export(
-    splits: Mapping[str, Any], dest: str | os.PathLike[str], *, format: str = "folder",
-    pixels: bool = False, max_shard_size: str | int = MAX_SHARD_SIZE,
+    splits: Mapping[str, Any],
+    dest: str | os.PathLike[str],
+    *,
+    format: str = "folder",
+    pixels: bool = False,
+    max_shard_size: str | int = MAX_SHARD_SIZE,
 ) -> dict[str, Any]:
     """Write rows to files.
 
@@ -95,7 +99,10 @@ def export(
 
 
 def write(
-    splits: Mapping[str, Any], dest: str | os.PathLike[str], format: str, pixels: bool,
+    splits: Mapping[str, Any],
+    dest: str | os.PathLike[str],
+    format: str,
+    pixels: bool,
     max_shard_size: str | int,
 ) -> dict[str, Any]:
     """As `export`; what it returns is all that is needed."""
@@ -106,9 +113,11 @@ def write(
     root = os.path.abspath(os.path.expanduser(dest))
     begun = {
         "source": {split: rows.fingerprint for split, rows in sources.items()},
-        "columns": features_json(features), "format": format, "pixels": pixels,
+        "columns": features_json(features),
+        "format": format,
+        "pixels": pixels,
         "max_shard_size": most,
-    }  # fmt: skip
+    }
     with partial_export(root, begun, [*sources]) as partial:
         write_splits(sources, partial, Shards(partial, module, features, pixels, most))
         return conclude(partial, module, begun, features)
@@ -118,9 +127,12 @@ def holds_pixels(module: Any, format: str, pixels: bool) -> bool:
     """Whether to write pixels; OptionError where the format holds none."""
     if pixels and "pixels" not in module.HOLDS:
         able = [name for name in MODULES if "pixels" in format_module(name).HOLDS]
-        raise OptionError(f"pixels is given, but {format!r} holds files' bytes. Expected it with "
-                          f"one of {', '.join(able)}; a folder's images are converted with "
-                          "image_size, mode and encoding when they are built.", "pixels")
+        raise OptionError(
+            f"pixels is given, but {format!r} holds files' bytes. Expected it with "
+            f"one of {', '.join(able)}; a folder's images are converted with "
+            "image_size, mode and encoding when they are built.",
+            "pixels",
+        )
     return pixels or "bytes" not in module.HOLDS
 
 
@@ -132,12 +144,17 @@ def checked_rows(splits: Mapping[str, Any]) -> dict[str, Rows]:
         raise ExportError("There is no split to export. Expected one or more.")
     for split, data in splits.items():
         if missing := [name for name in NEEDED if name not in (data.features or ())]:
-            raise ExportError(f"The split {split!r} has no column {missing[0]!r}. Expected rows of "
-                              "multiview_cifar.load_dataset; for a row an image, group them first.",
-                              split)
+            raise ExportError(
+                f"The split {split!r} has no column {missing[0]!r}. Expected rows of "
+                "multiview_cifar.load_dataset; for a row an image, group them first.",
+                split,
+            )
         if not isinstance(data.features["label"], datasets.ClassLabel):
-            raise ExportError(f"The column 'label' of the split {split!r} has no names. Expected a "
-                              "ClassLabel: cast it, or encode it with class_encode_column.", split)
+            raise ExportError(
+                f"The column 'label' of the split {split!r} has no names. Expected a "
+                "ClassLabel: cast it, or encode it with class_encode_column.",
+                split,
+            )
         try:
             if isinstance(data, datasets.Dataset):
                 check_ids(split, data)
@@ -147,9 +164,11 @@ def checked_rows(splits: Mapping[str, Any]) -> dict[str, Rows]:
     (first, rows), *others = sources.items()
     for split, other in others:
         if features_json(other.features) != features_json(rows.features):
-            raise ExportError(f"The splits {first!r} and {split!r} differ in their columns or label"
-                              " names. Expected the same: cast one, or export each for itself.",
-                              split)
+            raise ExportError(
+                f"The splits {first!r} and {split!r} differ in their columns or label"
+                " names. Expected the same: cast one, or export each for itself.",
+                split,
+            )
     return sources
 
 
@@ -174,8 +193,9 @@ def write_splits(sources: Mapping[str, Rows], partial: Partial, shards: Shards) 
             while row is not None:
                 row = shards.write(split, row, left, bar)
             if not partial.of(split):
-                raise ExportError(f"The split {split!r} has no rows. Expected one or more: leave "
-                                  "it out.", split)
+                raise ExportError(
+                    f"The split {split!r} has no rows. Expected one or more: leave it out.", split
+                )
             partial.end_split(split)
 
 
@@ -187,9 +207,12 @@ def left_rows(rows: Rows, finished: Sequence[Finished], folder: str) -> Iterator
     left = rows.iterate(start - 1)
     found = next(left, {"sample_id": None})["sample_id"]
     if found != finished[-1].last:
-        raise ExportError(f"Row {start - 1} is the sample {found!r}. Expected "
-                          f"{finished[-1].last!r}, which was written as such: the source has "
-                          f"changed; remove {folder} to begin anew.", folder)
+        raise ExportError(
+            f"Row {start - 1} is the sample {found!r}. Expected "
+            f"{finished[-1].last!r}, which was written as such: the source has "
+            f"changed; remove {folder} to begin anew.",
+            folder,
+        )
     return left
 
 
@@ -262,9 +285,13 @@ def pixel_bytes(data: bytes) -> int:
 def noted(writer: Any) -> dict[str, Any]:
     """What a Writer has seen of all rows so far, in values of JSON."""
     shapes = writer.shapes.first if hasattr(writer, "shapes") else {}
-    return {"notes": getattr(writer, "notes", None),
-            "shapes": {column: [first.name, [*first.shape], first.dtype.str]
-                       for column, first in shapes.items()}}  # fmt: skip
+    return {
+        "notes": getattr(writer, "notes", None),
+        "shapes": {
+            column: [first.name, [*first.shape], first.dtype.str]
+            for column, first in shapes.items()
+        },
+    }
 
 
 def hand_on(notes: Mapping[str, Any], writer: Any) -> None:
@@ -282,20 +309,30 @@ def conclude(
     shards = {split: partial.of(split) for split in begun["source"]}
     if begun["format"] == "folder":
         paths = {split: [shard.path for shard in own] for split, own in shards.items()}
-        options = module.assemble(partial.folder, paths, partial.finished[-1].notes["notes"],
-                                  features)  # fmt: skip
+        options = module.assemble(
+            partial.folder, paths, partial.finished[-1].notes["notes"], features
+        )
         partial.conclude()
         return {"data_dir": partial.root, **options}
-    manifest: dict[str, Any] = {"format": begun["format"], "pixels": begun["pixels"],
-                                "features": begun["columns"], "splits": {}}  # fmt: skip
+    manifest: dict[str, Any] = {
+        "format": begun["format"],
+        "pixels": begun["pixels"],
+        "features": begun["columns"],
+        "splits": {},
+    }
     for split, own in shards.items():
         manifest["splits"][split] = {"num_rows": sum(shard.num_rows for shard in own), "shards": []}
         for i, shard in enumerate(own):
             name = f"{split}-{i:05d}-of-{len(own):05d}{module.EXTENSION}"
             partial.rename(shard.path, name)
-            manifest["splits"][split]["shards"].append({
-                "path": name, "num_rows": shard.num_rows, "num_bytes": shard.num_bytes,
-                "sha256": shard.sha256})  # fmt: skip
+            manifest["splits"][split]["shards"].append(
+                {
+                    "path": name,
+                    "num_rows": shard.num_rows,
+                    "num_bytes": shard.num_bytes,
+                    "sha256": shard.sha256,
+                }
+            )
     partial.write(MANIFEST, json.dumps(manifest, indent=1))
     partial.conclude()
     return {"source": partial.root}
@@ -307,23 +344,36 @@ def conclude(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     build.add_source(parser, hub=True)
-    # fmt: off
     parser.add_argument("dest", metavar="DEST", help="where to; empty, or not there yet")
-    parser.add_argument("--format", choices=MODULES, default="folder",
-                        help="of what is written (default: %(default)s)")
-    parser.add_argument("--pixels", action="store_true",
-                        help="write arrays of pixels in place of files' bytes")
-    parser.add_argument("--max-shard-size", metavar="SIZE", default=MAX_SHARD_SIZE,
-                        help="the most bytes of images in a shard (default: %(default)s)")
-    parser.add_argument("--streaming", action="store_true",
-                        help="read the source as it goes, and build nothing")
-    parser.add_argument("--source-format", choices=MODULES,
-                        help="of the source, where its name does not tell it")
-    parser.add_argument("--group-by", metavar="COLUMN",
-                        help="of a dataset with a row an image: what says the sample")
-    parser.add_argument("--view-column", metavar="COLUMN",
-                        help="with --group-by: what says the view's name")
-    # fmt: on
+    parser.add_argument(
+        "--format",
+        choices=MODULES,
+        default="folder",
+        help="of what is written (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--pixels", action="store_true", help="write arrays of pixels in place of files' bytes"
+    )
+    parser.add_argument(
+        "--max-shard-size",
+        metavar="SIZE",
+        default=MAX_SHARD_SIZE,
+        help="the most bytes of images in a shard (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--streaming", action="store_true", help="read the source as it goes, and build nothing"
+    )
+    parser.add_argument(
+        "--source-format", choices=MODULES, help="of the source, where its name does not tell it"
+    )
+    parser.add_argument(
+        "--group-by",
+        metavar="COLUMN",
+        help="of a dataset with a row an image: what says the sample",
+    )
+    parser.add_argument(
+        "--view-column", metavar="COLUMN", help="with --group-by: what says the view's name"
+    )
     build.add_all_options(parser)
 
 
@@ -340,11 +390,17 @@ def run(args: argparse.Namespace) -> None:
 
 def open_rows(args: argparse.Namespace, options: dict[str, Any]) -> dict[str, Rows]:
     """The rows of the source, grouped if that is asked for."""
-    opened = {"streaming": args.streaming, "source_format": args.source_format,
-              "cache_dir": args.cache_dir, "num_proc": args.num_proc, **options}  # fmt: skip
+    opened = {
+        "streaming": args.streaming,
+        "source_format": args.source_format,
+        "cache_dir": args.cache_dir,
+        "num_proc": args.num_proc,
+        **options,
+    }
     if args.group_by is None and args.view_column is not None:
-        raise OptionError("--view-column is given without --group-by. Expected both, or neither.",
-                          "view_column")  # fmt: skip
+        raise OptionError(
+            "--view-column is given without --group-by. Expected both, or neither.", "view_column"
+        )
     if args.group_by is None:
         return open_source(args.source, **opened)
     return group_rows(load(args.source, **opened), args.group_by, view=args.view_column)
@@ -354,5 +410,4 @@ def load_line(arguments: dict[str, Any]) -> str:
     """The Python that loads what was written."""
     if "data_dir" in arguments:
         return build.load_line(arguments)
-    return ("from multiview_cifar_tools.sources import load; "
-            f"ds = load({arguments['source']!r})")  # fmt: skip
+    return f"from multiview_cifar_tools.sources import load; ds = load({arguments['source']!r})"

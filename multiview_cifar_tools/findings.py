@@ -57,34 +57,63 @@ KINDS = {
     "unreadable": Kind("unreadable files", "error", _MOVE),
     "truncated": Kind("truncated files", "error", _MOVE),
     "zero-byte": Kind("files of no bytes", "error", _MOVE),
-    "bomb": Kind("images too large to be decoded", "error",
-                 f"{_MOVE} If it is meant so, raise --max-pixels."),
+    "bomb": Kind(
+        "images too large to be decoded", "error", f"{_MOVE} If it is meant so, raise --max-pixels."
+    ),
     "leakage": Kind("same pixels in several splits", "error", "Keep the sample in one split only."),
-    "contradiction": Kind("same pixels in several classes", "error",
-                          "Decide for one class, and remove the other sample."),
+    "contradiction": Kind(
+        "same pixels in several classes",
+        "error",
+        "Decide for one class, and remove the other sample.",
+    ),
     "extension": Kind("contents that are not what the extension says", "warning", ""),
-    **{f"{aspect}-in-sample": Kind(f"{aspect} differs within a sample", "warning", remedy)
-       for aspect, remedy in _ASPECTS.items()},
-    **{aspect: Kind(f"{aspect} differs from the usual one", "warning", remedy)
-       for aspect, remedy in _ASPECTS.items()},
-    "duplicate-view": Kind("same pixels twice in a sample", "warning",
-                           "Replace one of them by a view of its own, or remove it."),
-    "duplicate": Kind("same pixels in several samples", "warning",
-                      "Remove one of the samples, or the views that they share."),
-    "empty-sample": Kind("sample folders without images", "warning",
-                         'Remove the folder, or build with on_error="skip_sample".'),
-    "absent-class": Kind("classes without a sample in a split", "warning",
-                         "Add samples, or divide the samples anew."),
-    "suspect": Kind("look-alikes in several splits", "note",
-                    "Look at both: if they show the same, keep them in one split."),
-    **{f"{aspect}-varies": Kind(f"no usual {aspect}", "note", remedy)
-       for aspect, remedy in _ASPECTS.items()},
+    **{
+        f"{aspect}-in-sample": Kind(f"{aspect} differs within a sample", "warning", remedy)
+        for aspect, remedy in _ASPECTS.items()
+    },
+    **{
+        aspect: Kind(f"{aspect} differs from the usual one", "warning", remedy)
+        for aspect, remedy in _ASPECTS.items()
+    },
+    "duplicate-view": Kind(
+        "same pixels twice in a sample",
+        "warning",
+        "Replace one of them by a view of its own, or remove it.",
+    ),
+    "duplicate": Kind(
+        "same pixels in several samples",
+        "warning",
+        "Remove one of the samples, or the views that they share.",
+    ),
+    "empty-sample": Kind(
+        "sample folders without images",
+        "warning",
+        'Remove the folder, or build with on_error="skip_sample".',
+    ),
+    "absent-class": Kind(
+        "classes without a sample in a split", "warning", "Add samples, or divide the samples anew."
+    ),
+    "suspect": Kind(
+        "look-alikes in several splits",
+        "note",
+        "Look at both: if they show the same, keep them in one split.",
+    ),
+    **{
+        f"{aspect}-varies": Kind(f"no usual {aspect}", "note", remedy)
+        for aspect, remedy in _ASPECTS.items()
+    },
     "animated": Kind("animations", "note", _ASPECTS["animation"]),
-    "views": Kind("samples with an unusual number of views", "note",
-                  "Add or remove views, or build with num_views=N; batches are padded."),
-    "imbalance": Kind("classes of unequal size", "note",
-                      "Weigh the classes in training, or even out the numbers of samples."),
-}  # fmt: skip
+    "views": Kind(
+        "samples with an unusual number of views",
+        "note",
+        "Add or remove views, or build with num_views=N; batches are padded.",
+    ),
+    "imbalance": Kind(
+        "classes of unequal size",
+        "note",
+        "Weigh the classes in training, or even out the numbers of samples.",
+    ),
+}
 
 
 class Images:
@@ -103,8 +132,11 @@ class Images:
     def __init__(self, plan: Plan, columns: Iterable[str]) -> None:
         self.columns, self.splits = [*columns], [*plan.splits]
         self.class_names: list[str] = plan.features["label"].names
-        rows = [(number, split, sample) for number, (split, samples) in
-                enumerate(plan.splits.items()) for sample in samples]  # fmt: skip
+        rows = [
+            (number, split, sample)
+            for number, (split, samples) in enumerate(plan.splits.items())
+            for sample in samples
+        ]
         self.samples = [f"{split}/{sample.sample_id}" for _, split, sample in rows]
         self.split = np.array([number for number, _, _ in rows], np.int32)
         self.label = np.array([sample.label for _, _, sample in rows], np.int32)
@@ -127,8 +159,10 @@ class Images:
     def class_counts(self) -> dict[str, dict[str, int]]:
         """Of each split the number of samples of each class."""
         counts = Counter(zip(self.split.tolist(), self.label.tolist(), strict=True))
-        return {split: {name: counts[i, label] for label, name in enumerate(self.class_names)}
-                for i, split in enumerate(self.splits)}  # fmt: skip
+        return {
+            split: {name: counts[i, label] for label, name in enumerate(self.class_names)}
+            for i, split in enumerate(self.splits)
+        }
 
 
 def from_trouble(images: Images, first: int, trouble: Trouble) -> Finding:
@@ -177,9 +211,13 @@ def _values(facts: npt.NDArray[Any], aspect: str) -> tuple[list[str], npt.NDArra
 
 
 def _across(
-    images: Images, rows: npt.NDArray[np.intp], aspect: str, names: list[str],
-    codes: npt.NDArray[np.intp], column: str,
-) -> Iterator[Finding]:  # fmt: skip
+    images: Images,
+    rows: npt.NDArray[np.intp],
+    aspect: str,
+    names: list[str],
+    codes: npt.NDArray[np.intp],
+    column: str,
+) -> Iterator[Finding]:
     counts = np.bincount(codes)
     usual = int(counts.argmax())
     share = f"{counts[usual]:,} of {len(rows):,} in `{column}` are {names[usual]}"
@@ -191,9 +229,12 @@ def _across(
 
 
 def _within(
-    images: Images, rows: npt.NDArray[np.intp], aspect: str, names: list[str],
+    images: Images,
+    rows: npt.NDArray[np.intp],
+    aspect: str,
+    names: list[str],
     codes: npt.NDArray[np.intp],
-) -> Iterator[Finding]:  # fmt: skip
+) -> Iterator[Finding]:
     owner = images.owner[rows]  # in ascending order
     starts = np.flatnonzero(np.diff(owner, prepend=-1))
     lowest, highest = np.minimum.reduceat(codes, starts), np.maximum.reduceat(codes, starts)
@@ -231,5 +272,8 @@ def class_sizes(class_counts: Mapping[str, Mapping[str, int]]) -> Iterator[Findi
         largest, smallest = max(there, key=there.__getitem__), min(there, key=there.__getitem__)
         if there[largest] >= UNEQUAL * there[smallest]:
             ratio = there[largest] / there[smallest]
-            yield Finding("imbalance", f"in {split} {largest} has {there[largest]:,} samples, "
-                                       f"{smallest} {there[smallest]:,}: {ratio:.1f} times as many")
+            yield Finding(
+                "imbalance",
+                f"in {split} {largest} has {there[largest]:,} samples, "
+                f"{smallest} {there[smallest]:,}: {ratio:.1f} times as many",
+            )

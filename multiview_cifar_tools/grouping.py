@@ -54,7 +54,12 @@ class Columns(NamedTuple):
 
 
 def group(
-    ds: Any, by: str, *, image: str = "image", label: str = "label", view: str | None = None,
+    ds: Any,
+    by: str,
+    *,
+    image: str = "image",
+    label: str = "label",
+    view: str | None = None,
     sample_order: str = "first seen",
 ) -> Any:
     """One row a sample, of a dataset with one image a row.
@@ -86,8 +91,9 @@ def group(
             stand too far from each other.
     """
     given = load(ds) if isinstance(ds, str) else ds
-    rows = group_rows(in_splits(given), by, image=image, label=label, view=view,
-                      sample_order=sample_order)  # fmt: skip
+    rows = group_rows(
+        in_splits(given), by, image=image, label=label, view=view, sample_order=sample_order
+    )
     features = next(iter(rows.values())).features
     reading = Reading(features, {split: [split] for split in rows}, partial(_iterate, rows), [])
     is_built = isinstance(next(iter(in_splits(given).values())), datasets.Dataset)
@@ -101,19 +107,30 @@ def _iterate(rows: Mapping[str, Rows], split: str) -> Iterator[Row]:
 
 
 def group_rows(
-    splits: Mapping[str, Any], by: str, *, image: str = "image", label: str = "label",
-    view: str | None = None, sample_order: str = "first seen",
+    splits: Mapping[str, Any],
+    by: str,
+    *,
+    image: str = "image",
+    label: str = "label",
+    view: str | None = None,
+    sample_order: str = "first seen",
 ) -> dict[str, Rows]:
     """As `group`, but as raw rows, of which nothing is built."""
     if sample_order not in ORDERS:
-        raise OptionError(f"sample_order={sample_order!r} is not right. Expected one of "
-                          f"{', '.join(map(repr, ORDERS))}.", "sample_order")
+        raise OptionError(
+            f"sample_order={sample_order!r} is not right. Expected one of "
+            f"{', '.join(map(repr, ORDERS))}.",
+            "sample_order",
+        )
     columns = Columns(by, image, label, view or "")
     for split, ds in splits.items():
         check_columns(split, ds, columns)
         if sample_order != "first seen" and not isinstance(ds, datasets.Dataset):
-            raise OptionError(f"sample_order={sample_order!r} is not for streams. Expected \"first "
-                              'seen", or a dataset that is not streamed.', "sample_order")
+            raise OptionError(
+                f'sample_order={sample_order!r} is not for streams. Expected "first '
+                'seen", or a dataset that is not streamed.',
+                "sample_order",
+            )
     class_names = names_of_labels(splits, label)
     features = row_features(["images"], class_names, None)
     grouped = {}
@@ -137,16 +154,24 @@ def check_columns(split: str, ds: Any, columns: Columns) -> None:
     features = rows_of(ds).features
     for option, name in columns._asdict().items():
         if name and name not in features:
-            raise OptionError(f"The split {split!r} has no column {name!r} (it has: "
-                              f"{', '.join(features)}). Expected {option}=, one of them.", option)
+            raise OptionError(
+                f"The split {split!r} has no column {name!r} (it has: "
+                f"{', '.join(features)}). Expected {option}=, one of them.",
+                option,
+            )
     if not isinstance(features[columns.image], datasets.Image):
-        raise OptionError(f"The column {columns.image!r} is {features[columns.image]}. Expected "
-                          "images: cast it with cast_column(..., datasets.Image()).", "image")
+        raise OptionError(
+            f"The column {columns.image!r} is {features[columns.image]}. Expected "
+            "images: cast it with cast_column(..., datasets.Image()).",
+            "image",
+        )
     for name in columns.of_text:
         dtype = str(getattr(features[name], "dtype", ""))
         if not (dtype in ("string", "large_string") or dtype.lstrip("u").startswith("int")):
-            raise OptionError(f"The column {name!r} is {features[name]}. Expected text or "
-                              "integers: cast it.", name)
+            raise OptionError(
+                f"The column {name!r} is {features[name]}. Expected text or integers: cast it.",
+                name,
+            )
     if left_out := [name for name in features if name not in columns]:
         logger.warning("Left out of the split %r: the columns %s", split, ", ".join(left_out))
 
@@ -156,15 +181,21 @@ def names_of_labels(splits: Mapping[str, Any], label: str) -> list[str]:
     kinds = [ds.features[label] for ds in splits.values()]
     if all(isinstance(kind, datasets.ClassLabel) for kind in kinds):
         if any(kind.names != kinds[0].names for kind in kinds):
-            raise OptionError(f"The splits name the labels in {label!r} differently. Expected the "
-                              "same ClassLabel: cast them to one.", "label")
+            raise OptionError(
+                f"The splits name the labels in {label!r} differently. Expected the "
+                "same ClassLabel: cast them to one.",
+                "label",
+            )
         return list(kinds[0].names)
     found: set[str] = set()
     for split, ds in splits.items():
         if not isinstance(ds, datasets.Dataset):
-            raise OptionError(f"The labels in {label!r} have no names, and a stream does not tell "
-                              "all of them beforehand. Expected a ClassLabel: cast the column, or "
-                              "do not stream.", "label")
+            raise OptionError(
+                f"The labels in {label!r} have no names, and a stream does not tell "
+                "all of them beforehand. Expected a ClassLabel: cast the column, or "
+                "do not stream.",
+                "label",
+            )
         values = full_column(split, ds, label).unique().to_pylist()
         found.update(map(namer(ds.features[label]), values))
     return sorted(found, key=natural_key)
@@ -188,9 +219,11 @@ def full_column(split: str, ds: datasets.Dataset, name: str) -> Any:
 
 def has_none(split: str, row: int, name: str) -> FormatError:
     """The error of a row that lacks a value."""
-    return FormatError(f"Row {row} of the split {split!r} has None in the column {name!r}. "
-                       "Expected text or an integer in every row: filter it out, or fill it in.",
-                       name)
+    return FormatError(
+        f"Row {row} of the split {split!r} has None in the column {name!r}. "
+        "Expected text or an integer in every row: filter it out, or fill it in.",
+        name,
+    )
 
 
 class Pictures(NamedTuple):
@@ -206,39 +239,54 @@ class Pictures(NamedTuple):
         class_name = self.class_names[label]
         for column, text in ((self.columns.label, class_name), (self.columns.by, name)):
             if not text or "/" in text:
-                raise FormatError(f"The column {column!r} has the value {text!r}. Expected text "
-                                  "that is not empty, without the slash that parts class and "
-                                  "sample in a sample_id: map the column first.", column)
+                raise FormatError(
+                    f"The column {column!r} has the value {text!r}. Expected text "
+                    "that is not empty, without the slash that parts class and "
+                    "sample in a sample_id: map the column first.",
+                    column,
+                )
         return f"{class_name}/{name}"
 
     def check_label(self, row: int, label: int) -> None:
         """FormatError where it has no name."""
         if not 0 <= label < len(self.class_names):
-            raise FormatError(f"Row {row} of the split {self.split!r} has the label {label} in the "
-                              f"column {self.columns.label!r}. Expected 0 to "
-                              f"{len(self.class_names) - 1}: leave out rows, or the split, without "
-                              "labels.", self.columns.label)
+            raise FormatError(
+                f"Row {row} of the split {self.split!r} has the label {label} in the "
+                f"column {self.columns.label!r}. Expected 0 to "
+                f"{len(self.class_names) - 1}: leave out rows, or the split, without "
+                "labels.",
+                self.columns.label,
+            )
 
     def two_classes(self, sample: str, first: int, other: int) -> FormatError:
         """The error of a sample of two classes."""
-        return FormatError(f"The sample {sample!r} (column {self.columns.by!r}) of the split "
-                           f"{self.split!r} is of class {self.class_names[first]!r} and "
-                           f"{self.class_names[other]!r}. Expected one class a sample: mend the "
-                           "labels, or group by a column that parts them.", sample)
+        return FormatError(
+            f"The sample {sample!r} (column {self.columns.by!r}) of the split "
+            f"{self.split!r} is of class {self.class_names[first]!r} and "
+            f"{self.class_names[other]!r}. Expected one class a sample: mend the "
+            "labels, or group by a column that parts them.",
+            sample,
+        )
 
     def two_views(self, sample: str, name: str) -> FormatError:
         """The error of a sample with two views of one name."""
-        return FormatError(f"The sample {sample!r} of the split {self.split!r} has two views "
-                           f"{name!r} (column {self.columns.view!r}). Expected names that differ "
-                           "within a sample: without the column, views are numbered.", sample)
+        return FormatError(
+            f"The sample {sample!r} of the split {self.split!r} has two views "
+            f"{name!r} (column {self.columns.view!r}). Expected names that differ "
+            "within a sample: without the column, views are numbered.",
+            sample,
+        )
 
     def too_far(self, sample: str) -> FormatError:
         """The error of a sample whose rows stand too far from each other."""
         by = self.columns.by
-        return FormatError(f"Rows of the sample {sample!r} (column {by!r}) of the split "
-                           f"{self.split!r} stand more than {GATHER_BYTES >> 20} MB of images "
-                           "apart. Expected them together in a stream: sort the dataset by "
-                           f"{by!r}, or do not stream.", sample)
+        return FormatError(
+            f"Rows of the sample {sample!r} (column {by!r}) of the split "
+            f"{self.split!r} stand more than {GATHER_BYTES >> 20} MB of images "
+            "apart. Expected them together in a stream: sort the dataset by "
+            f"{by!r}, or do not stream.",
+            sample,
+        )
 
 
 # --- of a Dataset ---------------------------------------------------------------------------------
@@ -274,10 +322,13 @@ def find_samples(pictures: Pictures, sample_order: str) -> Samples:
         row = rows[np.flatnonzero(same)[0]]
         raise pictures.two_views(names[sample_of[row]], view_names[ranks[row]])
     return Samples(
-        ds.select_columns([columns.image]).with_format("arrow"), rows,
-        np.concatenate([[0], np.cumsum(np.bincount(place))]), labels[order],
+        ds.select_columns([columns.image]).with_format("arrow"),
+        rows,
+        np.concatenate([[0], np.cumsum(np.bincount(place))]),
+        labels[order],
         pa.array([sample_ids[i] for i in order], pa.string()),
-        pa.array(view_names, pa.string()).take(ranks[rows]) if columns.view else None)
+        pa.array(view_names, pa.string()).take(ranks[rows]) if columns.view else None,
+    )
 
 
 def sample_labels(pictures: Pictures, sample_of: Integers, names: Sequence[str]) -> Integers:
@@ -325,9 +376,12 @@ def read_samples(samples: Samples, start: int = 0) -> Iterator[Row]:
             names = [*map(str, range(len(own)))]
             if samples.view_names is not None:
                 names = samples.view_names[first:end].to_pylist()
-            yield {"images": [view and embed(view) for view in own],
-                   "label": int(samples.labels[sample]),
-                   "sample_id": samples.sample_ids[sample].as_py(), "view_names": names}
+            yield {
+                "images": [view and embed(view) for view in own],
+                "label": int(samples.labels[sample]),
+                "sample_id": samples.sample_ids[sample].as_py(),
+                "view_names": names,
+            }
         start = stop
 
 
@@ -403,6 +457,9 @@ def make_row(pictures: Pictures, sample: str, gathered: Gathered) -> Row:
         for (name, _), (other, _) in itertools.pairwise(views):
             if name == other:
                 raise pictures.two_views(sample, name)
-    return {"images": [image for _, image in views], "label": gathered.label,
-            "sample_id": pictures.sample_id(gathered.label, sample),
-            "view_names": [name for name, _ in views]}
+    return {
+        "images": [image for _, image in views],
+        "label": gathered.label,
+        "sample_id": pictures.sample_id(gathered.label, sample),
+        "view_names": [name for name, _ in views],
+    }

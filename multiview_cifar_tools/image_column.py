@@ -102,7 +102,10 @@ class ImageColumn:
     """
 
     def __init__(
-        self, table: pa.Table, column: str, on_error: OnError = "raise",
+        self,
+        table: pa.Table,
+        column: str,
+        on_error: OnError = "raise",
         num_threads: int | None = None,
     ) -> None:
         self.table, self.column, self.on_error = table, column, on_error
@@ -169,10 +172,12 @@ class ImageColumn:
         real[list(paths)] = True
         owners = np.repeat(rows, self.index.views[rows])
         numbers = files - self.index.first[owners]
-        pixels, decoded = self._decode([
-            File(paths.get(i) or self.file_bytes(files[i]), int(owners[i]), int(numbers[i]))
-            for i in np.flatnonzero(real).tolist()
-        ])  # fmt: skip
+        pixels, decoded = self._decode(
+            [
+                File(paths.get(i) or self.file_bytes(files[i]), int(owners[i]), int(numbers[i]))
+                for i in np.flatnonzero(real).tolist()
+            ]
+        )
         real[real] = decoded
         return pixels, real
 
@@ -237,8 +242,11 @@ class ImageColumn:
         """The files of these rows that have a path and no bytes, by their place among all."""
         lists = self.table[self.column].take(pa.array(rows)).to_pylist()
         files = [file for row in lists for file in row or ()]
-        return {i: file["path"] for i, file in enumerate(files)
-                if file is not None and file["bytes"] is None and file["path"] is not None}
+        return {
+            i: file["path"]
+            for i, file in enumerate(files)
+            if file is not None and file["bytes"] is None and file["path"] is not None
+        }
 
     def _decode(self, files: list[File]) -> tuple[Pixels, Mask]:
         """These files decoded (N, H, W, C), and which of them could be, (all files,)."""
@@ -277,7 +285,8 @@ class ImageColumn:
         raise BatchError(
             f'{problem} Expected an image of 8 bits a channel. Read with on_error="skip_view", or '
             'build with verify="decode" and on_error="skip_view", or with mode="RGB".',
-            self.name(file.row))
+            self.name(file.row),
+        )
 
     def check_size(
         self, row: int, shape: tuple[int, ...], other: int, other_shape: tuple[int, ...]
@@ -287,7 +296,9 @@ class ImageColumn:
             raise BatchError(
                 f"{self.name(row)} has images of (H, W, C) = {shape}, {self.name(other)} of "
                 f"{other_shape}. Expected one size: build with image_size={shape[:2]} and "
-                'mode="RGB".', self.name(other))
+                'mode="RGB".',
+                self.name(other),
+            )
 
     def name(self, row: int) -> str:
         """What to call a row: its sample_id, or its number where the table has none."""
@@ -303,5 +314,8 @@ class ImageColumn:
 
 def image_columns(features: datasets.Features) -> list[str]:
     """The columns that are `Sequence(Image())`, which is `List(Image())` from datasets 4 on."""
-    return [name for name, feature in features.items()
-            if isinstance(getattr(feature, "feature", None), datasets.Image)]
+    return [
+        name
+        for name, feature in features.items()
+        if isinstance(getattr(feature, "feature", None), datasets.Image)
+    ]

@@ -45,13 +45,19 @@ def cifar_info(name: str) -> dict[str, Any]:
         builder.info.write_to_directory(folder)
         info = _read_info(folder)
     splits = {
-        split: {"name": split, "num_examples": images // len(cifar.classes) // CIFAR_VIEWS
-                * len(cifar.classes), "dataset_name": builder.dataset_name}
+        split: {
+            "name": split,
+            "num_examples": images // len(cifar.classes) // CIFAR_VIEWS * len(cifar.classes),
+            "dataset_name": builder.dataset_name,
+        }
         for split, images in CIFAR_IMAGES.items()
     }
     checksum = {"num_bytes": cifar.size, "checksum": cifar.sha256}
-    return info | {"splits": splits, "download_checksums": {cifar.url: checksum},
-                   "download_size": cifar.size}
+    return info | {
+        "splits": splits,
+        "download_checksums": {cifar.url: checksum},
+        "download_size": cifar.size,
+    }
 
 
 def _read_info(folder: str) -> dict[str, Any]:

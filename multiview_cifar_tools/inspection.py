@@ -29,17 +29,20 @@ IN_MEMORY = 16 << 20  # bytes of a file that is read at once, which is a fifth f
 
 # Of one image. All but `good` is 0 where it is not good; the last three only where it was asked
 # for. (The pixels' digest of 16 bytes: among 1e9 images a collision has a chance of 1e-21.)
-FACTS = np.dtype([
-    ("good", "?"),
-    ("mode", "S8"),
-    ("width", "u4"), ("height", "u4"),  # in pixels, as turned by EXIF
-    ("orientation", "u1"),  # 1 to 8 (EXIF 2.32, 4.6.5), 1 where the file says nothing
-    ("animated", "?"),
-    ("digest", "S16"),
-    ("plain", "?"),  # too little contrast to be compared
-    ("phash", "u8"),
-    ("waves", "i1", 64),  # the lowest frequencies, the largest of them +-127
-])  # fmt: skip
+FACTS = np.dtype(
+    [
+        ("good", "?"),
+        ("mode", "S8"),
+        ("width", "u4"),
+        ("height", "u4"),  # in pixels, as turned by EXIF
+        ("orientation", "u1"),  # 1 to 8 (EXIF 2.32, 4.6.5), 1 where the file says nothing
+        ("animated", "?"),
+        ("digest", "S16"),
+        ("plain", "?"),  # too little contrast to be compared
+        ("phash", "u8"),
+        ("waves", "i1", 64),  # the lowest frequencies, the largest of them +-127
+    ]
+)
 
 # The perceptual hash of `imagehash.phash`: of a 32x32 grey picture's discrete cosine transform the
 # 8x8 lowest frequencies, each above their median or not. Here for many pictures in one product of
@@ -120,13 +123,12 @@ def inspect(
                 is_small = (seen.mode, seen.size) == ("RGB", (SIDE, SIDE))
                 pictures[i] = pixels if is_small else small(seen)
         facts["plain"][[*pictures]], facts["phash"][[*pictures]], facts["waves"][[*pictures]] = (
-            perceptual_hashes([*pictures.values()]))  # fmt: skip
+            perceptual_hashes([*pictures.values()])
+        )
     return facts, troubles
 
 
-def _opened(
-    root: str, paths: Sequence[str], troubles: list[Trouble]
-) -> Iterator[dict[int, Any]]:
+def _opened(root: str, paths: Sequence[str], troubles: list[Trouble]) -> Iterator[dict[int, Any]]:
     """The images by their numbers, some AT_ONCE pixels at a time; what cannot be opened joins
     `troubles`.
     """
@@ -157,8 +159,21 @@ def facts_of(image: Any) -> tuple[tuple[Any, ...], Any, bytes]:
     pixels = seen.tobytes()
     digest = hashlib.blake2b(f"{seen.mode} {seen.size} ".encode(), digest_size=16)
     digest.update(pixels)
-    return (True, image.mode.encode(), *seen.size, orientation, animated, digest.digest(),
-            False, 0, 0), seen, pixels  # fmt: skip
+    return (
+        (
+            True,
+            image.mode.encode(),
+            *seen.size,
+            orientation,
+            animated,
+            digest.digest(),
+            False,
+            0,
+            0,
+        ),
+        seen,
+        pixels,
+    )
 
 
 class NotAFileError(OSError):
@@ -215,7 +230,7 @@ def _format_of(extension: str) -> str:
 
 def expected_format(path: str) -> str:
     """The format, in Pillow's words, that a file's extension promises."""
-    return _format_of(path[path.rfind("."):].lower())
+    return _format_of(path[path.rfind(".") :].lower())
 
 
 def as_seen(image: Any, orientation: int) -> Any:

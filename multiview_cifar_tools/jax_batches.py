@@ -75,8 +75,10 @@ class JaxBatches:
         waiting = None
         for samples in self._cut(epoch):
             # JAX sends in the background.
-            sent = {name: self._send(values)
-                    for name, values in self.reader.read(samples, epoch).items()}
+            sent = {
+                name: self._send(values)
+                for name, values in self.reader.read(samples, epoch).items()
+            }
             if waiting is not None:
                 yield waiting
             waiting = sent

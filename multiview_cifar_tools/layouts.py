@@ -12,13 +12,20 @@ MOST_CANDIDATES = 5
 FILE_FORMS = ("{sample}_{view}", "{sample}-{view}", "{sample}")
 # What the folders between a split and the files can mean, by how many of them there are.
 FOLDER_FORMS = {
-    0: ["{label}_{sample}_{view}", "{label}-{sample}-{view}", "{label}_{sample}",
-        "{label}-{sample}"],
+    0: [
+        "{label}_{sample}_{view}",
+        "{label}-{sample}-{view}",
+        "{label}_{sample}",
+        "{label}-{sample}",
+    ],
     1: [f"{{label}}/{form}" for form in FILE_FORMS],
     2: ["{label}/{sample}/{view}", "{label}/{view}/{sample}", "{view}/{label}/{sample}"],
-    3: ["{label}/{sample}/{view_label}/{view}", "{label}/{view_label}/{sample}/{view}",
-        "{view_label}/{label}/{sample}/{view}"],
-}  # fmt: skip
+    3: [
+        "{label}/{sample}/{view_label}/{view}",
+        "{label}/{view_label}/{sample}/{view}",
+        "{view_label}/{label}/{sample}/{view}",
+    ],
+}
 
 
 class Candidate(NamedTuple):

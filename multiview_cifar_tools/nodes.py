@@ -38,8 +38,11 @@ def make_probe() -> Callable[[Sequence[str], str], Report]:
 
         missing = [path for path in paths if not os.path.exists(path)]
         folder = folder if folder and folder not in missing else tempfile.gettempdir()
-        report: Report = {"missing": missing, "folder": folder,
-                          "free": shutil.disk_usage(folder).free}  # fmt: skip
+        report: Report = {
+            "missing": missing,
+            "folder": folder,
+            "free": shutil.disk_usage(folder).free,
+        }
         try:
             from multiview_cifar_tools.nodes import code_digest
 
@@ -62,11 +65,16 @@ def differences(report: Report, here: dict[str, str], free: int) -> Iterator[str
     if report["missing"]:
         yield f"does not see {report['missing'][0]}"
     if report["free"] < free:
-        yield (f"has {report['free'] >> 20:,} MB free in {report['folder']}, and needs "
-               f"{-(-free >> 20):,}")
+        yield (
+            f"has {report['free'] >> 20:,} MB free in {report['folder']}, and needs "
+            f"{-(-free >> 20):,}"
+        )
 
 
 def local_paths(paths: Sequence[str]) -> list[str]:
     """Those that are no URL, whole."""
-    return [os.path.abspath(os.path.expanduser(path)) for path in paths
-            if not multiview_cifar.is_url(path)]  # fmt: skip
+    return [
+        os.path.abspath(os.path.expanduser(path))
+        for path in paths
+        if not multiview_cifar.is_url(path)
+    ]

@@ -31,9 +31,14 @@ class OpenShards:
     """
 
     def __init__(
-        self, rows: Integers, batch_size: int, make_read: Callable[[pa.Table], Read], order: Order,
-        index: ShardIndex, cache: ShardCache,
-    ) -> None:  # fmt: skip
+        self,
+        rows: Integers,
+        batch_size: int,
+        make_read: Callable[[pa.Table], Read],
+        order: Order,
+        index: ShardIndex,
+        cache: ShardCache,
+    ) -> None:
         self.order, self.index, self.cache, self.make_read = order, index, cache, make_read
         shards, batches = order.shards_of(rows), np.arange(len(rows)) // batch_size
         # The first and the last batch that needs each shard, (S,): of several values for one place
@@ -92,9 +97,11 @@ class OpenShards:
             return table if table.schema == schema else table.select(schema.names).cast(schema)
         except (KeyError, pa.ArrowException) as error:
             url = self.index.shards[shard].url
-            raise ElasticError(f"{url} has other columns than its index says ({error}). Expected "
-                               "shards of one dataset: publish or export it again.",
-                               url) from None  # fmt: skip
+            raise ElasticError(
+                f"{url} has other columns than its index says ({error}). Expected "
+                "shards of one dataset: publish or export it again.",
+                url,
+            ) from None
 
     def _take(self, shard: int, number: int) -> pa.Table:
         """A shard that this batch needs."""
@@ -110,10 +117,14 @@ class OpenShards:
     def _give_up_ahead(self, number: int) -> None:
         """Let go what only later batches need: it may hold the room. They fetch it themselves."""
         wait(self._fetched.values())
-        self._fetched = {shard: future for shard, future in self._fetched.items()
-                         if self._first[shard] <= number and is_there(future)}
-        self._tables = {shard: table for shard, table in self._tables.items()
-                        if self._first[shard] <= number}
+        self._fetched = {
+            shard: future
+            for shard, future in self._fetched.items()
+            if self._first[shard] <= number and is_there(future)
+        }
+        self._tables = {
+            shard: table for shard, table in self._tables.items() if self._first[shard] <= number
+        }
 
 
 def is_there(future: Future[Any]) -> bool:

@@ -59,8 +59,11 @@ class Files:
 
     def __init__(self, place: str, options: Mapping[str, Any] | None = None) -> None:
         self.is_local = not is_url(place) or place.startswith("file://")
-        self.place = (os.path.abspath(os.path.expanduser(place.removeprefix("file://")))
-                      if self.is_local else place.rstrip("/"))  # fmt: skip
+        self.place = (
+            os.path.abspath(os.path.expanduser(place.removeprefix("file://")))
+            if self.is_local
+            else place.rstrip("/")
+        )
         self.options = dict(options or {})
 
     def __getstate__(self) -> dict[str, Any]:
@@ -152,7 +155,7 @@ class Files:
                 found = self._retry(fs.find, top, detail=True)
             except FileNotFoundError:
                 return {}
-        return {name[len(top):].lstrip("/"): info["size"] for name, info in found.items()}
+        return {name[len(top) :].lstrip("/"): info["size"] for name, info in found.items()}
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove files."""
@@ -183,16 +186,32 @@ class Files:
             raise
         except Exception as error:  # those of fsspec and its stores have no common base
             found = " ".join(str(error).split())
-            expected = ("a folder in which files may be written" if self.is_local else
-                        "the right to write there, and the package of its protocol")  # fmt: skip
+            expected = (
+                "a folder in which files may be written"
+                if self.is_local
+                else "the right to write there, and the package of its protocol"
+            )
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 expected = "room on the disk"
-            raise OutputError(f"{self.place} cannot {what} ({type(error).__name__}: {found}). "
-                              f"Expected {expected}: mend it and run the same again, which goes on "
-                              "from what is finished.", self.place) from None
+            raise OutputError(
+                f"{self.place} cannot {what} ({type(error).__name__}: {found}). "
+                f"Expected {expected}: mend it and run the same again, which goes on "
+                "from what is finished.",
+                self.place,
+            ) from None
 
 
 def _may_pass(error: BaseException) -> bool:
     """Whether trouble of a store may be over the next time: not the caller's own mistakes."""
-    return not isinstance(error, (MultiviewError, FileNotFoundError, PermissionError, ImportError,
-                                  TypeError, ValueError, NotImplementedError))  # fmt: skip
+    return not isinstance(
+        error,
+        (
+            MultiviewError,
+            FileNotFoundError,
+            PermissionError,
+            ImportError,
+            TypeError,
+            ValueError,
+            NotImplementedError,
+        ),
+    )

@@ -86,8 +86,11 @@ class Partial:
             self.finished = [Finished(**note["shard"]) for note in notes if "shard" in note]
             self.ended = [note["split"] for note in notes if "split" in note]
         except (ValueError, KeyError, TypeError):
-            raise ExportError(f"{self._journal.name} is damaged. Expected it as it was written: "
-                              f"remove {self.folder} to begin anew.", self.folder) from None
+            raise ExportError(
+                f"{self._journal.name} is damaged. Expected it as it was written: "
+                f"remove {self.folder} to begin anew.",
+                self.folder,
+            ) from None
         _compare(before, begun, self.folder)
         if set(self.ended) != set(splits):  # else names have begun to change
             self._check_finished()
@@ -100,8 +103,11 @@ class Partial:
             path = os.path.join(self.folder, shard.path)
             size = sum(map(os.path.getsize, files_of(path)))
             if size != shard.num_bytes:
-                raise ExportError(f"{path} has {size} bytes. Expected {shard.num_bytes}, as when it"
-                                  f" was finished: remove {self.folder} to begin anew.", path)
+                raise ExportError(
+                    f"{path} has {size} bytes. Expected {shard.num_bytes}, as when it"
+                    f" was finished: remove {self.folder} to begin anew.",
+                    path,
+                )
 
     def _note(self, line: dict[str, Any]) -> None:
         self._journal.write(json.dumps(line).encode() + b"\n")
@@ -125,8 +131,15 @@ class Partial:
         files = files_of(path)
         with ThreadPoolExecutor(1) as pool:  # the disk writes while this thread computes
             synced = pool.submit(sync, path, *files)
-            shard = Finished(split, name, num_rows, sum(map(os.path.getsize, files)),
-                             digest(path, files), last, notes)  # fmt: skip
+            shard = Finished(
+                split,
+                name,
+                num_rows,
+                sum(map(os.path.getsize, files)),
+                digest(path, files),
+                last,
+                notes,
+            )
             synced.result()
         self._note({"shard": asdict(shard)})
         self.finished.append(shard)
@@ -161,14 +174,13 @@ class Partial:
     def said(self) -> str:
         """What is left of an export that is broken off."""
         rows = sum(shard.num_rows for shard in self.finished)
-        return (f"{rows:,} samples are finished in {self.folder}: the same command goes on from "
-                "there")  # fmt: skip
+        return (
+            f"{rows:,} samples are finished in {self.folder}: the same command goes on from there"
+        )
 
 
 @contextmanager
-def partial_export(
-    root: str, begun: Mapping[str, Any], splits: list[str]
-) -> Iterator[Partial]:
+def partial_export(root: str, begun: Mapping[str, Any], splits: list[str]) -> Iterator[Partial]:
     """The partial folder of an export to `root`, for one process at a time.
 
     Broken off before any shard is finished, it leaves nothing.
@@ -192,8 +204,9 @@ def partial_export(
                 shutil.rmtree(partial.folder)
             said = partial.said() if partial.finished else "Nothing is left of it"
             if isinstance(error, OSError):
-                raise ExportError(f"The export to {root} broke off ({error}). {said}.",
-                                  root) from error  # fmt: skip
+                raise ExportError(
+                    f"The export to {root} broke off ({error}). {said}.", root
+                ) from error
             if isinstance(error, KeyboardInterrupt) and partial.finished:
                 raise KeyboardInterrupt(f"interrupted; {said}") from None
             raise
@@ -206,15 +219,21 @@ def open_journal(root: str, begun: Mapping[str, Any]) -> Iterator[IO[bytes]]:
     if folder != root:
         _check_free(root)
         if os.path.isdir(folder) and JOURNAL not in os.listdir(folder) and os.listdir(folder):
-            raise ExportError(f"{folder} is not of an export. Expected nothing there: remove it, "
-                              f"or name another place than {root}.", folder)
+            raise ExportError(
+                f"{folder} is not of an export. Expected nothing there: remove it, "
+                f"or name another place than {root}.",
+                folder,
+            )
         os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, JOURNAL), "a+b") as journal:
         try:
             fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ExportError(f"Another process exports to {root}. Expected one at a time: wait "
-                              "for it, or name another place.", root) from None
+            raise ExportError(
+                f"Another process exports to {root}. Expected one at a time: wait "
+                "for it, or name another place.",
+                root,
+            ) from None
         journal.seek(0)
         yield journal
 
@@ -235,9 +254,12 @@ def _check_free(root: str) -> None:
     if os.path.lexists(root) and not (os.path.isdir(root) and not os.listdir(root)):
         raise ExportError(f"{root} is not empty. Expected a folder of its own: name another.", root)
     if os.path.ismount(root) or os.path.islink(root):
-        raise ExportError(f"{root} is a {'link' if os.path.islink(root) else 'mount point'}, which "
-                          "cannot be put in place once all is written. Expected a folder in it: "
-                          f"name {os.path.join(root, 'data')}.", root)
+        raise ExportError(
+            f"{root} is a {'link' if os.path.islink(root) else 'mount point'}, which "
+            "cannot be put in place once all is written. Expected a folder in it: "
+            f"name {os.path.join(root, 'data')}.",
+            root,
+        )
 
 
 def _compare(before: Mapping[str, Any], now: Mapping[str, Any], folder: str) -> None:
@@ -246,9 +268,12 @@ def _compare(before: Mapping[str, Any], now: Mapping[str, Any], folder: str) -> 
     if names := [name for name in {**before, **now} if before.get(name) != now.get(name)]:
         was, became = (json.dumps(each.get(names[0])) for each in (before, now))
         values = f" ({was}, now {became})" if len(was) + len(became) < 200 else ""
-        raise ExportError(f"{folder} was begun with another {' and '.join(names)}{values}. Expected"
-                          f" the same to go on: remove {folder} to begin anew, or name another "
-                          "place.", folder)
+        raise ExportError(
+            f"{folder} was begun with another {' and '.join(names)}{values}. Expected"
+            f" the same to go on: remove {folder} to begin anew, or name another "
+            "place.",
+            folder,
+        )
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -258,8 +283,9 @@ def files_of(path: str) -> list[str]:
     """The file itself, or all files in a folder, in the order of their names."""
     if not os.path.isdir(path):
         return [path]
-    return sorted(os.path.join(folder, name) for folder, _, names in os.walk(path)
-                  for name in names)  # fmt: skip
+    return sorted(
+        os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names
+    )
 
 
 def digest(path: str, files: list[str]) -> str:

@@ -46,9 +46,13 @@ if TYPE_CHECKING:
 
 HIDDEN = "hidden files, and those of operating systems"
 # With these a plan shows what there is, where the options given would refuse it.
-LENIENT: dict[str, Any] = {"on_missing_view": "null", "on_error": "skip_sample",
-                           "on_missing_metadata": "null",
-                           "view_names": None, "class_names": None}  # fmt: skip
+LENIENT: dict[str, Any] = {
+    "on_missing_view": "null",
+    "on_error": "skip_sample",
+    "on_missing_metadata": "null",
+    "view_names": None,
+    "class_names": None,
+}
 MOST_ROWS = 20  # that are printed; data frames and JSON hold all
 BAR = 40  # characters of the longest bar
 HELP = "say what would become of a folder, from its names"
@@ -127,8 +131,10 @@ class PlanReport:
 
         names = self.plan.features["label"].names if self.plan else []
         counts = Counter((split, sample.label) for split, sample in self._samples)
-        table = {split: [counts[split, i] for i in range(len(names))]
-                 for split in (self.plan.splits if self.plan else ())}  # fmt: skip
+        table = {
+            split: [counts[split, i] for i in range(len(names))]
+            for split in (self.plan.splits if self.plan else ())
+        }
         return pandas.DataFrame(table, index=pandas.Index(names, name="class"))
 
     @cached_property
@@ -169,9 +175,12 @@ class PlanReport:
         """
         import pandas
 
-        rows = [(sample, missing) for names, samples in self.views.items()
-                if (missing := [view for view in self.usual_views if view not in names])
-                for sample in samples]  # fmt: skip
+        rows = [
+            (sample, missing)
+            for names, samples in self.views.items()
+            if (missing := [view for view in self.usual_views if view not in names])
+            for sample in samples
+        ]
         return pandas.DataFrame(rows, columns=["sample", "missing"])
 
     @cached_property
@@ -259,8 +268,9 @@ def make_config(
     known = build.option_defaults()
     for name in options:
         if name not in known:
-            raise OptionError(f"There is no option {name!r}. Expected one of {', '.join(known)}.",
-                              name)  # fmt: skip
+            raise OptionError(
+                f"There is no option {name!r}. Expected one of {', '.join(known)}.", name
+            )
     place = os.fspath(data_dir)
     folder = place if or_url and is_url(place) else existing_folder(place)
     config = MultiviewCifarConfig(name="default", data_dir=folder, **options)
@@ -307,14 +317,23 @@ def print_report(report: PlanReport) -> None:
     if report.plan:
         print_classes(report)
         print_views(report)
-    print_table("ignored", ["reason", "paths", "such as"], [
-        (reason, len(paths), some(paths)) for reason, paths in report.ignored.items()])
+    print_table(
+        "ignored",
+        ["reason", "paths", "such as"],
+        [(reason, len(paths), some(paths)) for reason, paths in report.ignored.items()],
+    )
     print_section("notes", report.notes)
     features = report.plan.features.items() if report.plan else ()
-    print_table("features", ["column", "feature"], [
-        (name, build.describe(feature)) for name, feature in features])
-    print_table("nearest layouts", ["layout", "images", "samples", "does not fit"], [
-        (c.layout, c.images, c.samples, some(c.left_out)) for c in report.candidates])
+    print_table(
+        "features",
+        ["column", "feature"],
+        [(name, build.describe(feature)) for name, feature in features],
+    )
+    print_table(
+        "nearest layouts",
+        ["layout", "images", "samples", "does not fit"],
+        [(c.layout, c.images, c.samples, some(c.left_out)) for c in report.candidates],
+    )
     if not report.problem:
         print_section("load it with", [report.load_line])
     if not report.good:
@@ -342,13 +361,17 @@ def print_classes(report: PlanReport) -> None:
 def print_views(report: PlanReport) -> None:
     """How many views the samples have, and who lacks which."""
     most = max(report.num_views.values())
-    rows = [(views, samples, "#" * max(1, samples * BAR // most))
-            for views, samples in report.num_views.items()]  # fmt: skip
+    rows = [
+        (views, samples, "#" * max(1, samples * BAR // most))
+        for views, samples in report.num_views.items()
+    ]
     print_table("views a sample", ["views", "samples", ""], rows)
     lines = [f"usual: {some(report.usual_views, 12)}"] if report.usual_views else []
     missing = report.missing_views
-    lines += [f"{sample} lacks {', '.join(views)}"
-              for sample, views in missing.head(MOST_ROWS).itertuples(index=False)]  # fmt: skip
+    lines += [
+        f"{sample} lacks {', '.join(views)}"
+        for sample, views in missing.head(MOST_ROWS).itertuples(index=False)
+    ]
     if len(missing) > MOST_ROWS:
         more = len(missing) - MOST_ROWS
         lines.append(f"and {more:,} more samples lack a view (--json lists all)")

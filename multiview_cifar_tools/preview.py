@@ -50,8 +50,15 @@ if TYPE_CHECKING:
     import pandas
 
 # The formats that browsers show, by Pillow's names; MPO is a JPEG with more behind it.
-MIME = {"PNG": "image/png", "JPEG": "image/jpeg", "MPO": "image/jpeg", "GIF": "image/gif",
-        "WEBP": "image/webp", "AVIF": "image/avif", "BMP": "image/bmp"}  # fmt: skip
+MIME = {
+    "PNG": "image/png",
+    "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",
+    "GIF": "image/gif",
+    "WEBP": "image/webp",
+    "AVIF": "image/avif",
+    "BMP": "image/bmp",
+}
 TURNED = ("PNG", "JPEG", "MPO")  # of these, the ones that Chromium turns as EXIF says
 ORIENTATION = 0x0112  # EXIF 2.32, 4.6.5
 FULL_SIZE = 50  # MB, which take 67 in the page, as base64
@@ -61,8 +68,12 @@ MOST_SIZES = 12  # that the page tells apart
 OTHER_SIZES, UNREADABLE, MISSING = "other sizes", "unreadable", "missing"
 MOST_FACT = 500  # characters of what another column says
 # A preview shows what is wrong instead of ending there.
-LENIENT = {"verify": "none", "on_missing_view": "null", "on_error": "skip_view",
-           "on_missing_metadata": "null"}  # fmt: skip
+LENIENT = {
+    "verify": "none",
+    "on_missing_view": "null",
+    "on_error": "skip_view",
+    "on_missing_metadata": "null",
+}
 BODY = """\
 <header><h1 id="title"></h1><p id="totals" class="quiet"></p><div id="notes"></div></header>
 <noscript>This page needs JavaScript.</noscript>
@@ -132,8 +143,9 @@ class Preview:
         """One row a sample: split, label (its name), sample_id, views, sizes."""
         import pandas
 
-        rows = [(sample.split, self.class_name(sample.label), *sample[2:5])
-                for sample in self.samples]  # fmt: skip
+        rows = [
+            (sample.split, self.class_name(sample.label), *sample[2:5]) for sample in self.samples
+        ]
         return pandas.DataFrame(rows, columns=["split", "label", "sample_id", "views", "sizes"])
 
     def class_name(self, label: int) -> str:
@@ -142,8 +154,13 @@ class Preview:
 
 
 def preview(
-    splits: Mapping[str, Any], file: str | os.PathLike[str], *, title: str = "",
-    samples_per_class: int = 3, thumbnail: int = THUMBNAIL, full_size: float = FULL_SIZE,
+    splits: Mapping[str, Any],
+    file: str | os.PathLike[str],
+    *,
+    title: str = "",
+    samples_per_class: int = 3,
+    thumbnail: int = THUMBNAIL,
+    full_size: float = FULL_SIZE,
 ) -> Preview:
     """Write a page to look at all samples with.
 
@@ -163,8 +180,11 @@ def preview(
     """
     for split, rows in splits.items():
         if missing := {"images", "label", "sample_id"} - set(rows.features or ()):
-            raise PreviewError(f"The split {split!r} has no column {min(missing)!r}. Expected rows "
-                               "of multiview_cifar.load_dataset.", split)
+            raise PreviewError(
+                f"The split {split!r} has no column {min(missing)!r}. Expected rows "
+                "of multiview_cifar.load_dataset.",
+                split,
+            )
     sources = {split: rows_of(rows) for split, rows in splits.items()}
     features = next(iter(sources.values())).features
     name = title or os.path.splitext(os.path.basename(file))[0]
@@ -174,8 +194,12 @@ def preview(
         samples = list(read_samples(sources, groups, share, thumbnail, spool))
         order = [*sources]
         samples.sort(key=lambda sample: (sample.label % (1 << 32), order.index(sample.split)))
-        seen = Preview(samples, features["label"].names, draw_sheet(groups, thumbnail),
-                       make_notes(samples, share))  # fmt: skip
+        seen = Preview(
+            samples,
+            features["label"].names,
+            draw_sheet(groups, thumbnail),
+            make_notes(samples, share),
+        )
         with open(partial, "wb") as page:
             write_page(page, spool, seen, share, name, thumbnail)
     return seen
@@ -225,9 +249,17 @@ def read_samples(
             for (split, row, rank, _), pieces in done:
                 label = label_of(row)
                 share.add(rank, label, pieces.num_bytes)
-                yield Sample(split, label, row["sample_id"], pieces.views, pieces.sizes,
-                             pieces.num_bytes, rank, append(spool, pieces.thumbnails),
-                             append(spool, pieces.full))
+                yield Sample(
+                    split,
+                    label,
+                    row["sample_id"],
+                    pieces.views,
+                    pieces.sizes,
+                    pieces.num_bytes,
+                    rank,
+                    append(spool, pieces.thumbnails),
+                    append(spool, pieces.full),
+                )
                 bar.update()
 
 
@@ -299,8 +331,10 @@ class View(NamedTuple):
 def make_pieces(task: Task, features: Mapping[str, Any], side: int) -> Pieces:
     """All that the page shows of a row."""
     row = task.row
-    columns = {name: [make_view(file and file["bytes"], side, task.want_full) for file in row[name]]
-               for name in image_columns(features)}  # fmt: skip
+    columns = {
+        name: [make_view(file and file["bytes"], side, task.want_full) for file in row[name]]
+        for name in image_columns(features)
+    }
     views = [view for column in columns.values() for view in column]
     thumbnails = {
         "columns": {name: [view.facts for view in column] for name, column in columns.items()},
@@ -310,7 +344,8 @@ def make_pieces(task: Task, features: Mapping[str, Any], side: int) -> Pieces:
     full = {name: [view.full for view in column] for name, column in columns.items()}
     return Pieces(
         sum(view.facts is not None for view in columns["images"]),
-        tuple(view.size for view in views), page_json(thumbnails),
+        tuple(view.size for view in views),
+        page_json(thumbnails),
         page_json(full) if any(view.full for view in views) else b"",
         sum(view.num_bytes for view in views),
     )
@@ -319,8 +354,11 @@ def make_pieces(task: Task, features: Mapping[str, Any], side: int) -> Pieces:
 def other_facts(row: Row, features: Mapping[str, Any]) -> dict[str, str]:
     """What the columns say that the page has no place for, labels by their names."""
     known = {"label", "sample_id", "view_names", "view_labels", *image_columns(features)}
-    return {name: str(in_words(value, features[name]))[:MOST_FACT]
-            for name, value in row.items() if name not in known}  # fmt: skip
+    return {
+        name: str(in_words(value, features[name]))[:MOST_FACT]
+        for name, value in row.items()
+        if name not in known
+    }
 
 
 def in_words(value: Any, feature: Any) -> Any:
@@ -404,9 +442,11 @@ def make_notes(samples: list[Sample], share: FullSize) -> list[str]:
     shown = sum(share.wants(sample.rank, sample.label) for sample in larger)
     if shown < len(larger):
         megabytes = math.ceil(sum(sample.num_bytes for sample in larger) / 1e6)
-        notes.append(f"At full size are {shown:,} of {len(larger):,} samples, the first of each "
-                     "class; the others are thumbnails. All would be with --full-size "
-                     f"{megabytes:,} (MB).")  # fmt: skip
+        notes.append(
+            f"At full size are {shown:,} of {len(larger):,} samples, the first of each "
+            "class; the others are thumbnails. All would be with --full-size "
+            f"{megabytes:,} (MB)."
+        )
     return notes
 
 
@@ -440,9 +480,7 @@ def cut_chunks(samples: list[Sample]) -> list[slice]:
     return [slice(*ends) for ends in itertools.pairwise([*starts, len(samples)])]
 
 
-def make_index(
-    seen: Preview, title: str, thumbnail: int, chunks: list[slice]
-) -> dict[str, Any]:
+def make_index(seen: Preview, title: str, thumbnail: int, chunks: list[slice]) -> dict[str, Any]:
     """What the page knows from the start; columns of samples hold numbers of names."""
     samples, splits = seen.samples, list(dict.fromkeys(s.split for s in seen.samples))
     labels = {label: i for i, label in enumerate(dict.fromkeys(s.label for s in samples))}
@@ -451,9 +489,12 @@ def make_index(
     others = sum(counts.values()) - sum(counts[size] for size in known)
     number_of = {size: i for i, size in enumerate(known)}
     return {
-        "title": title, "notes": seen.notes, "thumbnail": thumbnail,
+        "title": title,
+        "notes": seen.notes,
+        "thumbnail": thumbnail,
         "starts": [chunk.start for chunk in chunks],
-        "splits": splits, "classes": [seen.class_name(label) for label in labels],
+        "splits": splits,
+        "classes": [seen.class_name(label) for label in labels],
         "sizes": [*((size, counts[size]) for size in known), (OTHER_SIZES, others)],
         "split": [splits.index(sample.split) for sample in samples],
         "label": [labels[sample.label] for sample in samples],
@@ -485,19 +526,42 @@ def read_beside(name: str) -> bytes:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     build.add_source(parser, hub=True)
-    # fmt: off
-    parser.add_argument("-o", "--output", metavar="FILE", default="preview.html", type=Path,
-                        help="the page (default: %(default)s)")
-    parser.add_argument("--sheet", metavar="FILE", type=Path,
-                        help="the picture, a PNG (default: that of the page, as .png)")
-    parser.add_argument("--samples-per-class", metavar="N", type=int, default=3,
-                        help="of the picture (default: %(default)s)")
-    parser.add_argument("--thumbnail", metavar="PIXELS", type=int, default=THUMBNAIL,
-                        help="to which larger images are shrunk (default: %(default)s)")
-    parser.add_argument("--full-size", metavar="MB", type=float, default=FULL_SIZE,
-                        help="of larger images that the page also holds at full size, the first "
-                             "samples of each class (default: %(default)s)")
-    # fmt: on
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        default="preview.html",
+        type=Path,
+        help="the page (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sheet",
+        metavar="FILE",
+        type=Path,
+        help="the picture, a PNG (default: that of the page, as .png)",
+    )
+    parser.add_argument(
+        "--samples-per-class",
+        metavar="N",
+        type=int,
+        default=3,
+        help="of the picture (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--thumbnail",
+        metavar="PIXELS",
+        type=int,
+        default=THUMBNAIL,
+        help="to which larger images are shrunk (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--full-size",
+        metavar="MB",
+        type=float,
+        default=FULL_SIZE,
+        help="of larger images that the page also holds at full size, the first "
+        "samples of each class (default: %(default)s)",
+    )
     parser.add_argument("--cache-dir", metavar="DIR", help="where downloads go")
     build.add_options(parser)
 
@@ -512,8 +576,14 @@ def run(args: argparse.Namespace) -> None:
     for file in (args.output, sheet):
         file.parent.mkdir(parents=True, exist_ok=True)
     with whole(sheet) as partial:
-        seen = preview(splits, args.output, title=title, samples_per_class=args.samples_per_class,
-                       thumbnail=args.thumbnail, full_size=args.full_size)  # fmt: skip
+        seen = preview(
+            splits,
+            args.output,
+            title=title,
+            samples_per_class=args.samples_per_class,
+            thumbnail=args.thumbnail,
+            full_size=args.full_size,
+        )
         seen.sheet.save(partial, "png")
     print(f"wrote {args.output} ({len(seen.samples):,} samples)\nwrote {sheet}")
     for note in seen.notes:
@@ -524,16 +594,23 @@ def check_arguments(args: argparse.Namespace, sheet: Path) -> None:
     """OptionError where a number is wrong, or a file would stand where it does harm."""
     for option, least in {"samples_per_class": 1, "thumbnail": 16, "full_size": 0}.items():
         if not vars(args)[option] >= least:  # which is how NaN is refused too
-            raise OptionError(f"{option}={vars(args)[option]} is not right. Expected {least} or "
-                              "more.", option)  # fmt: skip
+            raise OptionError(
+                f"{option}={vars(args)[option]} is not right. Expected {least} or more.", option
+            )
     if args.output == sheet:
-        raise OptionError(f"{sheet} cannot be page and picture. Expected two names, such as "
-                          "photos.html and photos.png.", "output")
+        raise OptionError(
+            f"{sheet} cannot be page and picture. Expected two names, such as "
+            "photos.html and photos.png.",
+            "output",
+        )
     source = Path(args.source).resolve()
     for file in (args.output, sheet):
         if source.is_dir() and file.resolve().is_relative_to(source):
-            raise OptionError(f"{file} would stand in the dataset itself, which it would change. "
-                              "Expected another place: --output ../preview.html", "output")
+            raise OptionError(
+                f"{file} would stand in the dataset itself, which it would change. "
+                "Expected another place: --output ../preview.html",
+                "output",
+            )
 
 
 def load_source(source: str, cache_dir: str | None, options: dict[str, Any]) -> Mapping[str, Rows]:

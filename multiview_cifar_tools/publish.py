@@ -138,8 +138,12 @@ def publish(
         OSError: The disk is full, say.
     """
     check_name(repo_id)
-    splits = datasets.DatasetDict({name: ds.flatten_indices() if ds._indices is not None else ds
-                                   for name, ds in splits.items()})  # fmt: skip
+    splits = datasets.DatasetDict(
+        {
+            name: ds.flatten_indices() if ds._indices is not None else ds
+            for name, ds in splits.items()
+        }
+    )
     for name, ds in splits.items():
         check_rows(name, ds)
     most = bytes_of(max_shard_size)
@@ -152,16 +156,25 @@ def publish(
     features = next(iter(splits.values())).features
     if not overwrite:
         check_features(features, held, repo_id)
-    work = (plan_append(splits, held, sizes, most) if append and held
-            else plan_all(splits, published, sizes, most))  # fmt: skip
+    work = (
+        plan_append(splits, held, sizes, most)
+        if append and held
+        else plan_all(splits, published, sizes, most)
+    )
     for line in work.said:
         print(line)
     facts = {name: facts_of(ds) for name, ds in splits.items()}
     card = {
-        "README.md": make_card(hub.read_text("README.md", published) if hub else "", facts,
-                               features, repo_id, dict(made_with or {}), license).encode(),
+        "README.md": make_card(
+            hub.read_text("README.md", published) if hub else "",
+            facts,
+            features,
+            repo_id,
+            dict(made_with or {}),
+            license,
+        ).encode(),
         PICTURE: contact_sheet(splits),
-    }  # fmt: skip
+    }
     if dry_run is not None:
         return leave_files(splits, work, sizes, card, os.fspath(dry_run))
     assert hub is not None
@@ -222,18 +235,31 @@ def publish_source(
     if not overwrite:
         check_features(plan.features, held, repo_id)
     files = Files(os.fspath(dry_run)) if dry_run else None
-    shards = [*run_tasks(engine, plan_tasks(
-        plan, lambda name: files or HubOutput(hub, published.get(name)), most, facts=True), plan)]
+    shards = [
+        *run_tasks(
+            engine,
+            plan_tasks(
+                plan, lambda name: files or HubOutput(hub, published.get(name)), most, facts=True
+            ),
+            plan,
+        )
+    ]
     check_made(plan, shards, engine)
     shards = [shard for shard in in_order(shards, plan) if shard.num_rows]
     facts = {split: Facts() for split in plan.splits}
     for shard in shards:
         facts[shard.split].add(shard.facts or Facts())
     card = {
-        "README.md": make_card(hub.read_text("README.md", published) if hub else "", facts,
-                               plan.features, repo_id, without_secrets(options), license).encode(),
+        "README.md": make_card(
+            hub.read_text("README.md", published) if hub else "",
+            facts,
+            plan.features,
+            repo_id,
+            without_secrets(options),
+            license,
+        ).encode(),
         PICTURE: planned_sheet(plan),
-    }  # fmt: skip
+    }
     if files is not None:
         return leave_card(files, shards, card)
     assert hub is not None
@@ -263,13 +289,14 @@ def check_name(repo_id: str) -> None:
     else:
         good = repo_id.count("/") == 1
     if not good:
-        raise PublishError(f'{repo_id!r} is no name of a repository. Expected "user/name", of '
-                           "letters, digits, -, _ and .", repo_id)
+        raise PublishError(
+            f'{repo_id!r} is no name of a repository. Expected "user/name", of '
+            "letters, digits, -, _ and .",
+            repo_id,
+        )
 
 
-def check_features(
-    features: datasets.Features, held: dict[str, Held], repo_id: str
-) -> None:
+def check_features(features: datasets.Features, held: dict[str, Held], repo_id: str) -> None:
     """PublishError where what is published has other features."""
     ours = features_json(features)
     for path, shard in held.items():
@@ -279,19 +306,26 @@ def check_features(
             raise PublishError(
                 f"{repo_id} holds another dataset: its column {names[0]!r} is {found} in {path}, "
                 f"and would become {right}. Expected the same features: choose another name, build "
-                "with the same options (class_names, say), or replace it with overwrite.", path)
+                "with the same options (class_names, say), or replace it with overwrite.",
+                path,
+            )
 
 
 # --- what has to be done --------------------------------------------------------------------------
 
 
 def plan_all(
-    splits: datasets.DatasetDict, published: Mapping[str, Any], sizes: dict[str, Integers],
+    splits: datasets.DatasetDict,
+    published: Mapping[str, Any],
+    sizes: dict[str, Integers],
     most: int,
 ) -> Work:
     """All rows in new shards; every other Parquet file in data/ goes."""
-    shards = [shard for name, ds in splits.items()
-              for shard in plan_shards(name, np.arange(len(ds)), sizes[name], most)]  # fmt: skip
+    shards = [
+        shard
+        for name, ds in splits.items()
+        for shard in plan_shards(name, np.arange(len(ds)), sizes[name], most)
+    ]
     paths = {shard.path for shard in shards}
     return Work(shards, [path for path in published if is_data(path) and path not in paths], [])
 
@@ -311,8 +345,10 @@ def plan_append(
             shard = held[path]
             kept = [rows.pop(key, -1) for key in shard.sample_ids]
             gone = kept.count(-1)
-            changed = sum(row >= 0 and digests[row] != digest
-                          for row, digest in zip(kept, shard.digests, strict=True))  # fmt: skip
+            changed = sum(
+                row >= 0 and digests[row] != digest
+                for row, digest in zip(kept, shard.digests, strict=True)
+            )
             numbers.append(int(path[-13:-8]))
             if gone or changed:
                 left = np.array([row for row in kept if row >= 0], np.int64)
@@ -322,8 +358,9 @@ def plan_append(
                 else:
                     stale.append(path)
         if rows:
-            new = plan_shards(name, np.array(sorted(rows.values())), sizes[name], most,
-                              max(numbers) + 1)  # fmt: skip
+            new = plan_shards(
+                name, np.array(sorted(rows.values())), sizes[name], most, max(numbers) + 1
+            )
             shards += new
             said.append(f"{len(rows)} new samples in {', '.join(shard.path for shard in new)}")
     lost = [path for path in held if split_of(path) not in splits]
@@ -342,7 +379,10 @@ def split_of(path: str) -> str:
 
 
 def leave_files(
-    splits: datasets.DatasetDict, work: Work, sizes: dict[str, Integers], card: dict[str, bytes],
+    splits: datasets.DatasetDict,
+    work: Work,
+    sizes: dict[str, Integers],
+    card: dict[str, bytes],
     folder: str,
 ) -> str:
     """Write into a folder what would be published, and print it."""
@@ -387,16 +427,22 @@ class Repository:
         try:
             info = self._try(self.api.repo_info, **self.where, revision=self.revision)
             self.head = info.sha or ""
-            entries = self._try(lambda: list(self.api.list_repo_tree(
-                **self.where, recursive=True, revision=self.head)))  # fmt: skip
+            entries = self._try(
+                lambda: list(
+                    self.api.list_repo_tree(**self.where, recursive=True, revision=self.head)
+                )
+            )
         except (RepositoryNotFoundError, RevisionNotFoundError):
             return {}
         files = {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
         script = self.repo_id.partition("/")[2] + ".py"
         if script in files:
-            raise PublishError(f"{self.repo_id} holds {script}, which `datasets` takes for its "
-                               "loading script. Expected a repository without it: choose another "
-                               "name for the data.", script)
+            raise PublishError(
+                f"{self.repo_id} holds {script}, which `datasets` takes for its "
+                "loading script. Expected a repository without it: choose another "
+                "name for the data.",
+                script,
+            )
         return files
 
     def read_shards(self, published: dict[str, RepoFile], everything: bool) -> dict[str, Held]:
@@ -413,9 +459,12 @@ class Repository:
         held = {path: self._try(read, path) for path in (paths if everything else paths[:1])}
         for path, shard in held.items():
             if everything and not shard.digests:
-                raise PublishError(f"{path} in {self.repo_id} was not published by this tool. "
-                                   "Expected shards that say what they hold: publish without "
-                                   "append once.", path)
+                raise PublishError(
+                    f"{path} in {self.repo_id} was not published by this tool. "
+                    "Expected shards that say what they hold: publish without "
+                    "append once.",
+                    path,
+                )
         return held
 
     def read_text(self, path: str, published: dict[str, RepoFile]) -> str:
@@ -423,14 +472,23 @@ class Repository:
         if path not in published:
             return ""
         with tempfile.TemporaryDirectory() as folder:
-            local = self._try(self.api.hf_hub_download, **self.where, filename=path,
-                              revision=self.head, local_dir=folder)  # fmt: skip
+            local = self._try(
+                self.api.hf_hub_download,
+                **self.where,
+                filename=path,
+                revision=self.head,
+                local_dir=folder,
+            )
             with open(local, encoding="utf-8") as file:
                 return file.read()
 
     def send(
-        self, splits: datasets.DatasetDict, shards: list[Shard], sizes: dict[str, Integers],
-        published: dict[str, RepoFile], folder: str,
+        self,
+        splits: datasets.DatasetDict,
+        shards: list[Shard],
+        sizes: dict[str, Integers],
+        published: dict[str, RepoFile],
+        folder: str,
     ) -> Iterator[CommitOperationAdd]:
         """Write each shard and send it if the Hub does not have it; what is to be committed."""
         with datasets.utils.tqdm(total=len(shards), unit=" shards", desc="Publishing") as bar:
@@ -448,16 +506,26 @@ class Repository:
         addition = CommitOperationAdd(name, path)
         if is_same(there, addition):
             return None
-        self._try(self.api.preupload_lfs_files, self.repo_id, [addition], repo_type="dataset",
-                  revision=self.revision, create_pr=self.create_pr)  # fmt: skip
+        self._try(
+            self.api.preupload_lfs_files,
+            self.repo_id,
+            [addition],
+            repo_type="dataset",
+            revision=self.revision,
+            create_pr=self.create_pr,
+        )
         if addition.path_or_fileobj == path:  # small enough to go with the commit
             with open(path, "rb") as file:
                 addition.path_or_fileobj = file.read()
         return addition
 
     def conclude(
-        self, additions: list[CommitOperationAdd], stale: list[str], card: Mapping[str, bytes],
-        published: Mapping[str, RepoFile], append: bool = False,
+        self,
+        additions: list[CommitOperationAdd],
+        stale: list[str],
+        card: Mapping[str, bytes],
+        published: Mapping[str, RepoFile],
+        append: bool = False,
     ) -> str:
         """Make shards and card visible, in one commit; the address of it or of the pull request."""
         pages = [CommitOperationAdd(path, data) for path, data in card.items()]
@@ -467,18 +535,20 @@ class Repository:
             return self.url
         return self.commit(additions, stale, "Add samples" if append else "Publish the dataset")
 
-    def commit(
-        self, additions: list[CommitOperationAdd], stale: list[str], title: str
-    ) -> str:
+    def commit(self, additions: list[CommitOperationAdd], stale: list[str], title: str) -> str:
         """Make all of it visible at once; the address of the commit or pull request."""
         operations: list[Any] = [*additions, *(CommitOperationDelete(path) for path in stale)]
 
         def once() -> str:
             try:
                 made = self.api.create_commit(
-                    **self.where, operations=operations, commit_message=title,
-                    revision=self.revision, create_pr=self.create_pr,
-                    parent_commit=self.head or None)  # fmt: skip
+                    **self.where,
+                    operations=operations,
+                    commit_message=title,
+                    revision=self.revision,
+                    create_pr=self.create_pr,
+                    parent_commit=self.head or None,
+                )
             except HfHubHTTPError as error:
                 if status_of(error) == 412 and self._has(additions, stale):
                     return self.url  # an earlier try went through, though its answer was lost
@@ -489,10 +559,15 @@ class Repository:
 
     def _has(self, additions: list[CommitOperationAdd], stale: list[str]) -> bool:
         """Whether the revision holds just what this commit would make of it."""
-        files = {entry.path: entry for entry in self.api.list_repo_tree(
-            **self.where, recursive=True, revision=self.revision)}  # fmt: skip
+        files = {
+            entry.path: entry
+            for entry in self.api.list_repo_tree(
+                **self.where, recursive=True, revision=self.revision
+            )
+        }
         return not files.keys() & set(stale) and all(
-            is_same(files.get(a.path_in_repo), a) for a in additions)
+            is_same(files.get(a.path_in_repo), a) for a in additions
+        )
 
     def _try(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call it, again where the trouble may pass; PublishError where it does not."""
@@ -501,8 +576,10 @@ class Repository:
         except (RepositoryNotFoundError, RevisionNotFoundError):
             raise
         except LocalTokenNotFoundError:
-            raise PublishError("There is no token of the Hub. Expected one: run `hf auth login`, "
-                               "or set HF_TOKEN.", self.repo_id) from None
+            raise PublishError(
+                "There is no token of the Hub. Expected one: run `hf auth login`, or set HF_TOKEN.",
+                self.repo_id,
+            ) from None
         except Exception as error:
             if not is_of_the_network(error):
                 raise
@@ -511,17 +588,25 @@ class Repository:
     def _explain(self, error: Exception) -> str:
         status = status_of(error)
         if status == 401:
-            return ("The Hub does not know the token (401). Expected a valid one with the right to "
-                    "write: run `hf auth login`, or set HF_TOKEN.")
+            return (
+                "The Hub does not know the token (401). Expected a valid one with the right to "
+                "write: run `hf auth login`, or set HF_TOKEN."
+            )
         if status == 403:
-            return (f"The token has no right to write to {self.repo_id} (403). Expected the right: "
-                    "choose a name of your own, or a token that may write there.")
+            return (
+                f"The token has no right to write to {self.repo_id} (403). Expected the right: "
+                "choose a name of your own, or a token that may write there."
+            )
         if status == 412:
-            return (f"{self.repo_id} was changed by somebody else meanwhile (412). Nothing was "
-                    "published: run the same command again.")
+            return (
+                f"{self.repo_id} was changed by somebody else meanwhile (412). Nothing was "
+                "published: run the same command again."
+            )
         what = f"answers {status}" if status else f"cannot be reached ({type(error).__name__})"
-        return (f"The Hub at {self.api.endpoint} {what}, after {ATTEMPTS} tries. Nothing was "
-                "published: run the same command again, and only what is missing is sent.")
+        return (
+            f"The Hub at {self.api.endpoint} {what}, after {ATTEMPTS} tries. Nothing was "
+            "published: run the same command again, and only what is missing is sent."
+        )
 
 
 class HubOutput:
@@ -597,34 +682,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--private", action="store_true", help="make the repository private")
     parser.add_argument("--revision", metavar="BRANCH", help="the branch (default: main)")
     parser.add_argument("--create-pr", action="store_true", help="open a pull request")
-    parser.add_argument("--max-shard-size", metavar="SIZE", default=MAX_SHARD_SIZE,
-                        help=f"the most bytes of images in a file (default: {MAX_SHARD_SIZE})")
-    parser.add_argument("--append", action="store_true",
-                        help="send new and changed samples alone")  # fmt: skip
-    parser.add_argument("--overwrite", action="store_true",
-                        help="replace a dataset of other features")  # fmt: skip
+    parser.add_argument(
+        "--max-shard-size",
+        metavar="SIZE",
+        default=MAX_SHARD_SIZE,
+        help=f"the most bytes of images in a file (default: {MAX_SHARD_SIZE})",
+    )
+    parser.add_argument("--append", action="store_true", help="send new and changed samples alone")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a dataset of other features"
+    )
     parser.add_argument("--license", metavar="NAME", help='such as "cc-by-4.0"')
-    parser.add_argument("--dry-run", metavar="FOLDER",
-                        help="leave the files in this folder instead")  # fmt: skip
+    parser.add_argument(
+        "--dry-run", metavar="FOLDER", help="leave the files in this folder instead"
+    )
     build.add_engine(parser)
     build.add_all_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Build and publish; an appendix is compared with what is published, so it is built first."""
-    where = {"private": args.private, "revision": args.revision, "create_pr": args.create_pr,
-             "max_shard_size": args.max_shard_size, "overwrite": args.overwrite,
-             "license": args.license, "dry_run": args.dry_run}  # fmt: skip
+    where = {
+        "private": args.private,
+        "revision": args.revision,
+        "create_pr": args.create_pr,
+        "max_shard_size": args.max_shard_size,
+        "overwrite": args.overwrite,
+        "license": args.license,
+        "dry_run": args.dry_run,
+    }
     check_name(args.repo_id)
     if not args.append:
         with open_engine(args.engine, num_proc=args.num_proc, address=args.address) as engine:
-            print(publish_source(args.source, args.repo_id, engine=engine, cache_dir=args.cache_dir,
-                                 **where, **build.given_options(args)))  # fmt: skip
+            print(
+                publish_source(
+                    args.source,
+                    args.repo_id,
+                    engine=engine,
+                    cache_dir=args.cache_dir,
+                    **where,
+                    **build.given_options(args),
+                )
+            )
         return
     if args.engine != "local":
-        raise OptionError("--append compares with what is published, which one process does. "
-                          "Expected it with the engine local.", "engine")  # fmt: skip
+        raise OptionError(
+            "--append compares with what is published, which one process does. "
+            "Expected it with the engine local.",
+            "engine",
+        )
     builder = build.make_builder(args)
     builder.download_and_prepare(num_proc=args.num_proc)
-    print(publish(builder.as_dataset(), args.repo_id, append=True, **where,
-                  made_with=without_secrets(build.given_options(args))))  # fmt: skip
+    print(
+        publish(
+            builder.as_dataset(),
+            args.repo_id,
+            append=True,
+            **where,
+            made_with=without_secrets(build.given_options(args)),
+        )
+    )

@@ -31,18 +31,27 @@ def check_place(folder: str | os.PathLike[str], data_dir: str) -> str:
     """The absolute path of a quarantine for data_dir; QuarantineError where it can be none."""
     root, data = os.path.realpath(folder), os.path.realpath(data_dir)
     if os.path.commonpath([root, data]) == data:
-        raise QuarantineError(f"{root} lies in {data}, where its files would be found again. "
-                              "Expected a folder elsewhere: name another.", root)
+        raise QuarantineError(
+            f"{root} lies in {data}, where its files would be found again. "
+            "Expected a folder elsewhere: name another.",
+            root,
+        )
     if os.path.lexists(root) and not os.path.isdir(root):
         raise QuarantineError(f"{root} is no folder. Expected one, or a new name.", root)
     if os.path.exists(os.path.join(root, MANIFEST)):
         home, _ = read_manifest(root)
         if home != data:
-            raise QuarantineError(f"{root} is the quarantine of {home}. Expected one of {data}: "
-                                  "name another folder, or put these files back first.", root)
+            raise QuarantineError(
+                f"{root} is the quarantine of {home}. Expected one of {data}: "
+                "name another folder, or put these files back first.",
+                root,
+            )
     elif os.path.isdir(root) and not _is_unused(root):
-        raise QuarantineError(f"{root} is not empty, and has no {MANIFEST}. Expected an empty "
-                              "folder, a new one, or an earlier quarantine: name another.", root)
+        raise QuarantineError(
+            f"{root} is not empty, and has no {MANIFEST}. Expected an empty "
+            "folder, a new one, or an earlier quarantine: name another.",
+            root,
+        )
     return root
 
 
@@ -74,8 +83,11 @@ def quarantine(
         return []
     for path in there:
         if os.path.lexists(f"{root}/{path}"):
-            raise QuarantineError(f"{root} holds {path} already. Expected not to overwrite it: "
-                                  "put its files back first, or name another folder.", path)
+            raise QuarantineError(
+                f"{root} holds {path} already. Expected not to overwrite it: "
+                "put its files back first, or name another folder.",
+                path,
+            )
     os.makedirs(root, exist_ok=True)
     old = read_manifest(root)[1] if os.path.exists(f"{root}/{MANIFEST}") else {}
     _write_manifest(root, home, {**old, **there})
@@ -101,8 +113,11 @@ def restore(folder: str | os.PathLike[str]) -> list[str]:
         return []
     home, files = read_manifest(root)
     if not os.path.isdir(home):
-        raise QuarantineError(f"{home} is gone, from where {root} has its files. Expected the "
-                              f"folder: put it there, or change data_dir in {MANIFEST}.", home)
+        raise QuarantineError(
+            f"{home} is gone, from where {root} has its files. Expected the "
+            f"folder: put it there, or change data_dir in {MANIFEST}.",
+            home,
+        )
     back, taken = [], {}
     for path, why in files.items():
         here, there = f"{root}/{path}", f"{home}/{path}"
@@ -121,7 +136,9 @@ def restore(folder: str | os.PathLike[str]) -> list[str]:
         raise QuarantineError(
             f"{len(back)} files were put back, but {len(taken)} not, as others stand in their "
             f"places, such as {home}/{next(iter(taken))}. Expected none there: move them away, and "
-            "restore again.", next(iter(taken)))  # fmt: skip
+            "restore again.",
+            next(iter(taken)),
+        )
     _remove(root, files)
     return back
 
@@ -136,16 +153,24 @@ def read_manifest(root: str) -> tuple[str, dict[str, str]]:
             head, *entries = map(json.loads, file)
         home, files = str(head["data_dir"]), {str(e["path"]): str(e["why"]) for e in entries}
     except (ValueError, TypeError, KeyError):
-        raise QuarantineError(f"{path} is no manifest of a quarantine. Expected the one that was "
-                              "written there: take it from a backup.", path) from None
+        raise QuarantineError(
+            f"{path} is no manifest of a quarantine. Expected the one that was "
+            "written there: take it from a backup.",
+            path,
+        ) from None
     except OSError as error:
-        raise QuarantineError(f"{path} cannot be read: {error.strerror}. Expected the manifest of "
-                              "a quarantine: name the folder given to --quarantine.",
-                              path) from None
+        raise QuarantineError(
+            f"{path} cannot be read: {error.strerror}. Expected the manifest of "
+            "a quarantine: name the folder given to --quarantine.",
+            path,
+        ) from None
     for name in files:
         if os.path.isabs(name) or ".." in name.split("/"):
-            raise QuarantineError(f"{path} names {name!r}, which leads out of the folder. Expected "
-                                  "paths below it: mend the manifest.", path)
+            raise QuarantineError(
+                f"{path} names {name!r}, which leads out of the folder. Expected "
+                "paths below it: mend the manifest.",
+                path,
+            )
     return home, files
 
 
@@ -189,8 +214,11 @@ def _flush_folder(folder: str) -> None:
 
 def _same(here: str, there: str) -> bool:
     if os.path.islink(here) or os.path.islink(there):
-        return os.path.islink(here) and os.path.islink(there) and (
-            os.readlink(here) == os.readlink(there))  # fmt: skip
+        return (
+            os.path.islink(here)
+            and os.path.islink(there)
+            and (os.readlink(here) == os.readlink(there))
+        )
     return filecmp.cmp(here, there, shallow=False)
 
 

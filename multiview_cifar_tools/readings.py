@@ -20,8 +20,13 @@ from multiview_cifar_tools.image_column import image_columns
 
 
 def make_datasets(
-    reading: Reading, key: str, check: Callable[[], None] | None = None, *,
-    streaming: bool = False, cache_dir: str | None = None, num_proc: int | None = None,
+    reading: Reading,
+    key: str,
+    check: Callable[[], None] | None = None,
+    *,
+    streaming: bool = False,
+    cache_dir: str | None = None,
+    num_proc: int | None = None,
 ) -> Any:
     """The rows of a Reading as a `DatasetDict`, or streamed as an `IterableDatasetDict`.
 
@@ -59,8 +64,11 @@ def check_ids(split: str, ds: datasets.Dataset) -> None:
     if pc.count_distinct(ids).as_py() < len(ids):
         counts = pc.value_counts(ids)
         twice = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"].as_py()
-        raise FormatError(f"The split {split!r} has the sample {twice!r} twice. Expected each "
-                          "sample_id once in a split: rename or remove one.", twice)
+        raise FormatError(
+            f"The split {split!r} has the sample {twice!r} twice. Expected each "
+            "sample_id once in a split: rename or remove one.",
+            twice,
+        )
 
 
 def read_column(ds: datasets.Dataset, name: str) -> Any:
@@ -79,8 +87,9 @@ class ReadingBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[misc]
 
     def __init__(self, reading: Reading, key: str, cache_dir: str | None) -> None:
         self.reading = reading
-        super().__init__(cache_dir=cache_dir, dataset_name="multiview_rows",
-                         hash=text_digest(key, code_digest()))
+        super().__init__(
+            cache_dir=cache_dir, dataset_name="multiview_rows", hash=text_digest(key, code_digest())
+        )
 
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(features=self.reading.features)
@@ -88,8 +97,10 @@ class ReadingBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[misc]
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         if not dl_manager.is_streaming:
             self._writer_batch_size: int = rows_a_batch([self._first_size()])
-        return [datasets.SplitGenerator(split, {"shards": shards})
-                for split, shards in self.reading.shards.items()]  # fmt: skip
+        return [
+            datasets.SplitGenerator(split, {"shards": shards})
+            for split, shards in self.reading.shards.items()
+        ]
 
     def _first_size(self) -> int:
         """The bytes of the first row's images."""
@@ -104,8 +115,11 @@ class ReadingBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[misc]
     def _prepare_split(self, split_generator: Any, *args: Any, **kwargs: Any) -> None:
         super()._prepare_split(split_generator, *args, **kwargs)
         if not split_generator.split_info.num_examples:  # `datasets` cannot open such a split
-            raise FormatError(f"The split {split_generator.name!r} has no rows. Expected one or "
-                              "more: leave it out.", split_generator.name)
+            raise FormatError(
+                f"The split {split_generator.name!r} has no rows. Expected one or "
+                "more: leave it out.",
+                split_generator.name,
+            )
 
     def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         with written_as_they_are(self.info):

@@ -20,8 +20,18 @@ from multiview_cifar_tools.page import data_url, html_page
 if TYPE_CHECKING:
     import pandas
 
-COLUMNS = ("kind", "severity", "split", "sample_id", "path", "other_split", "other_sample_id",
-           "other_path", "found", "remedy")  # fmt: skip
+COLUMNS = (
+    "kind",
+    "severity",
+    "split",
+    "sample_id",
+    "path",
+    "other_split",
+    "other_sample_id",
+    "other_path",
+    "found",
+    "remedy",
+)
 WITH_PICTURES = ("leakage", "contradiction", "duplicate-view", "duplicate", "suspect")
 MOST_LINES = 5  # of a kind that are printed
 MOST_ROWS, MOST_PICTURES = 500, 50  # of a kind in the page: rows, and rows with pictures
@@ -73,8 +83,11 @@ class CheckReport:
     @property
     def bad_files(self) -> dict[str, str]:
         """The files that cannot be decoded, and why: what a quarantine moves."""
-        return {finding.paths[0]: finding.found
-                for kind in BAD for finding in self.by_kind.get(kind, [])}  # fmt: skip
+        return {
+            finding.paths[0]: finding.found
+            for kind in BAD
+            for finding in self.by_kind.get(kind, [])
+        }
 
     @cached_property
     def problems(self) -> pandas.DataFrame:
@@ -103,14 +116,23 @@ class CheckReport:
     def to_dict(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""
         return {
-            "data_dir": self.data_dir, "good": self.good,
-            "images": self.num_images, "samples": self.num_samples, "plain": self.num_plain,
-            "splits": self.class_counts, "ignored": self.ignored,
+            "data_dir": self.data_dir,
+            "good": self.good,
+            "images": self.num_images,
+            "samples": self.num_samples,
+            "plain": self.num_plain,
+            "splits": self.class_counts,
+            "ignored": self.ignored,
             "counts": {kind: len(findings) for kind, findings in self.by_kind.items()},
-            "problems": [{**dict(zip(COLUMNS, _row(finding), strict=True)),
-                          "samples": finding.samples, "paths": finding.paths}
-                         for finding in self.findings],
-        }  # fmt: skip
+            "problems": [
+                {
+                    **dict(zip(COLUMNS, _row(finding), strict=True)),
+                    "samples": finding.samples,
+                    "paths": finding.paths,
+                }
+                for finding in self.findings
+            ],
+        }
 
     def to_json(self) -> str:
         """All of it as JSON."""
@@ -130,22 +152,38 @@ def _row(finding: Finding) -> tuple[str, ...]:
     (split, sample), (other_split, other_sample) = [*samples, ("", ""), ("", "")][:2]
     # The second path of a pair is the other sample's, also where each has several.
     path, other_path = [*finding.paths[:2], "", ""][:2]
-    return (finding.kind, finding.severity, split, sample, path, other_split, other_sample,
-            other_path, finding.found, finding.remedy)  # fmt: skip
+    return (
+        finding.kind,
+        finding.severity,
+        split,
+        sample,
+        path,
+        other_split,
+        other_sample,
+        other_path,
+        finding.found,
+        finding.remedy,
+    )
 
 
 def overview(report: CheckReport) -> list[str]:
     """Lines that say what was checked, and what was not."""
-    lines = [f"Checked {report.num_images:,} images of {report.num_samples:,} samples in "
-             f"{printable(report.data_dir)}."]  # fmt: skip
+    lines = [
+        f"Checked {report.num_images:,} images of {report.num_samples:,} samples in "
+        f"{printable(report.data_dir)}."
+    ]
     for reason, paths in report.ignored.items():
         lines.append(printable(f"Ignored {len(paths):,} {reason}: {some(paths)}."))
     if report.num_plain:
-        lines.append(f"{report.num_plain:,} images have too little contrast to be compared for "
-                     "look-alikes.")  # fmt: skip
+        lines.append(
+            f"{report.num_plain:,} images have too little contrast to be compared for look-alikes."
+        )
     counts = Counter(finding.severity for finding in report.findings)
-    found = [f"{counts[severity]:,} {severity}{'s' * (counts[severity] != 1)}"
-             for severity in ("error", "warning", "note") if counts[severity]]  # fmt: skip
+    found = [
+        f"{counts[severity]:,} {severity}{'s' * (counts[severity] != 1)}"
+        for severity in ("error", "warning", "note")
+        if counts[severity]
+    ]
     return [*lines, f"Found {', '.join(found) or 'nothing wrong'}."]
 
 
@@ -155,8 +193,10 @@ def overview(report: CheckReport) -> list[str]:
 def print_report(report: CheckReport) -> None:
     """What was found: of each kind how often, its first findings, and what to do."""
     print(*overview(report), "", sep="\n")
-    rows = [(kind, KINDS[kind].severity, len(findings), KINDS[kind].title)
-            for kind, findings in report.by_kind.items()]  # fmt: skip
+    rows = [
+        (kind, KINDS[kind].severity, len(findings), KINDS[kind].title)
+        for kind, findings in report.by_kind.items()
+    ]
     print_table("found", ["kind", "severity", "times", "meaning"], rows)
     for kind, findings in report.by_kind.items():
         print(f"{kind}: {KINDS[kind].title}")
@@ -190,21 +230,31 @@ def _body(report: CheckReport) -> Iterable[str]:
         yield f'<span class="{of.severity}">{of.severity}{"s" * (len(findings) > 1)}</span></h2>'
         if of.remedy:
             yield f"<p>{html.escape(of.remedy)}</p>"
-        yield from _table(["sample", "file", "found", *["remedy"] * (not of.remedy)],
-                          _rows(report.data_dir, kind, findings))  # fmt: skip
+        yield from _table(
+            ["sample", "file", "found", *["remedy"] * (not of.remedy)],
+            _rows(report.data_dir, kind, findings),
+        )
         if len(findings) > MOST_ROWS:
             yield f'<p class="quiet">The first {MOST_ROWS:,}; --json lists all.</p>'
         elif kind in WITH_PICTURES and len(findings) > MOST_PICTURES:
             yield f'<p class="quiet">Pictures of the first {MOST_PICTURES:,}.</p>'
     yield "<h2>samples</h2>"
-    rows = [[html.escape(name), *(f"{counts[name]:,}" for counts in report.class_counts.values())]
-            for name in next(iter(report.class_counts.values()))]  # fmt: skip
+    rows = [
+        [html.escape(name), *(f"{counts[name]:,}" for counts in report.class_counts.values())]
+        for name in next(iter(report.class_counts.values()))
+    ]
     yield from _table(["class", *map(html.escape, report.class_counts)], rows)
 
 
 def _summary(report: CheckReport) -> str:
-    rows = [[f'<a href="#{kind}">{KINDS[kind].title}</a>', _mark(KINDS[kind].severity),
-             f"{len(findings):,}"] for kind, findings in report.by_kind.items()]  # fmt: skip
+    rows = [
+        [
+            f'<a href="#{kind}">{KINDS[kind].title}</a>',
+            _mark(KINDS[kind].severity),
+            f"{len(findings):,}",
+        ]
+        for kind, findings in report.by_kind.items()
+    ]
     return "\n".join(_table(["kind", "severity", "times"], rows)) if rows else ""
 
 
@@ -236,8 +286,10 @@ def _file(data_dir: str, path: str, picture: bool) -> str:
     name = html.escape(path)
     if not picture:
         return name
-    return (f'<figure><img src="{_thumbnail(f"{data_dir}/{path}")}" alt="">'
-            f"<figcaption>{name}</figcaption></figure>")  # fmt: skip
+    return (
+        f'<figure><img src="{_thumbnail(f"{data_dir}/{path}")}" alt="">'
+        f"<figcaption>{name}</figcaption></figure>"
+    )
 
 
 def _thumbnail(path: str) -> str:

@@ -13,8 +13,11 @@ LONGEST_WAIT = 30.0  # seconds between two of them
 
 
 def retried(
-    may_pass: Callable[[BaseException], bool], call: Callable[..., T], *args: Any,
-    attempts: int = ATTEMPTS, **kwargs: Any,
+    may_pass: Callable[[BaseException], bool],
+    call: Callable[..., T],
+    *args: Any,
+    attempts: int = ATTEMPTS,
+    **kwargs: Any,
 ) -> T:
     """What the call returns, called again after errors that `may_pass`, longer and longer after.
 
@@ -29,7 +32,8 @@ def retried(
         Exception: The last error of the call, or the first one that does not pass.
     """
     return tenacity.Retrying(
-        retry=tenacity.retry_if_exception(may_pass), reraise=True,
+        retry=tenacity.retry_if_exception(may_pass),
+        reraise=True,
         stop=tenacity.stop_after_attempt(attempts),
         wait=tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT),
-    )(call, *args, **kwargs)  # fmt: skip
+    )(call, *args, **kwargs)

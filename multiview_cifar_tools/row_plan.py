@@ -99,6 +99,7 @@ FIRST_REASONS = ("links to a folder above themselves", NO_IMAGES)
 FOLDER_REASONS = ("sample folders without images", "empty folders")
 LIST, READ, MATCH, CHECK = range(4)  # the steps of a part, each of which all parts are to pass
 
+
 @dataclass(frozen=True)
 class RowPlan:
     """All rows of a source, in order.
@@ -123,7 +124,10 @@ class RowPlan:
 
 
 def plan_source(
-    source: str | os.PathLike[str] | None, engine: Engine, *, cache_dir: str | None = None,
+    source: str | os.PathLike[str] | None,
+    engine: Engine,
+    *,
+    cache_dir: str | None = None,
     **options: Any,
 ) -> RowPlan:
     """Plan all rows of a source; no image is opened.
@@ -164,16 +168,26 @@ def plan_builder(builder: MultiviewCifar) -> RowPlan:
         splits[split.name] = table_of(samples, columns, builder.info.features)
         roots[split.gen_kwargs["root"]] = None
     ignored = builder.config.plan.ignored if builder.config.name == "default" else {}
-    return RowPlan(splits, builder.info.features, [*roots], ignored,
-                   text_digest(str(builder.config_id), str(builder.hash)),
-                   replace(builder.config))  # without the plan that it keeps
+    return RowPlan(
+        splits,
+        builder.info.features,
+        [*roots],
+        ignored,
+        text_digest(str(builder.config_id), str(builder.hash)),
+        replace(builder.config),
+    )  # without the plan that it keeps
 
 
 # --- rows as columns ------------------------------------------------------------------------------
 
 TEXTS = pa.large_list(pa.large_string())
-COLUMNS = {"sample_id": pa.large_string(), "label": pa.int32(), "view_names": TEXTS,
-           "view_labels": pa.large_list(pa.int32()), "nbytes": pa.int64()}  # fmt: skip
+COLUMNS = {
+    "sample_id": pa.large_string(),
+    "label": pa.int32(),
+    "view_names": TEXTS,
+    "view_labels": pa.large_list(pa.int32()),
+    "nbytes": pa.int64(),
+}
 
 
 def image_columns_of(config: MultiviewCifarConfig) -> list[str]:
@@ -185,9 +199,11 @@ def table_of(
     samples: Sequence[Sample], columns: Sequence[str], features: Mapping[str, Any]
 ) -> pa.Table:
     """The table of one sample or more; their metadata are of the types that `features` says."""
-    arrays = {name: pa.array([getattr(sample, name) for sample in samples], kind)
-              for name, kind in COLUMNS.items()
-              if name != "view_labels" or samples[0].view_labels}  # fmt: skip
+    arrays = {
+        name: pa.array([getattr(sample, name) for sample in samples], kind)
+        for name, kind in COLUMNS.items()
+        if name != "view_labels" or samples[0].view_labels
+    }
     paths = [pa.array([sample.paths[i] for sample in samples], TEXTS) for i in range(len(columns))]
     arrays["paths"] = pa.StructArray.from_arrays(paths, [*columns])
     for name in ("metadata", "view_metadata"):
@@ -200,10 +216,19 @@ def table_of(
 
 def samples_of(table: pa.Table) -> list[Sample]:
     """The samples of a split's table, or of rows of it."""
-    return [Sample(row["sample_id"], row["label"], tuple(row["view_names"]),
-                   tuple(row.get("view_labels", ())), tuple(map(tuple, row["paths"].values())),
-                   row.get("metadata", {}), row.get("view_metadata", {}), row["nbytes"])
-            for row in table.to_pylist()]  # fmt: skip
+    return [
+        Sample(
+            row["sample_id"],
+            row["label"],
+            tuple(row["view_names"]),
+            tuple(row.get("view_labels", ())),
+            tuple(map(tuple, row["paths"].values())),
+            row.get("metadata", {}),
+            row.get("view_metadata", {}),
+            row["nbytes"],
+        )
+        for row in table.to_pylist()
+    ]
 
 
 def rows_between(table: pa.Table, start: int, stop: int) -> pa.Table:
@@ -294,14 +319,20 @@ def plan_folders(
     root: Root, folders: Sequence[Folder], layout: str, config: MultiviewCifarConfig
 ) -> list[Part]:
     """List folders of a tree, and all below them, and plan each: see `plan_part`."""
-    return [Part(at, error=tree) if isinstance(tree, MultiviewError) else
-            plan_part(at, tree, layout, config) for at, tree in scan_parts(root, folders)]
+    return [
+        Part(at, error=tree)
+        if isinstance(tree, MultiviewError)
+        else plan_part(at, tree, layout, config)
+        for at, tree in scan_parts(root, folders)
+    ]
 
 
 def list_folders(root: Root, folders: Sequence[Folder]) -> list[tuple[int, str]]:
     """List folders of a tree, and all below them; the fingerprint of each, "" where that fails."""
-    return [(at, "" if isinstance(tree, MultiviewError) else tree.fingerprint)
-            for at, tree in scan_parts(root, folders)]
+    return [
+        (at, "" if isinstance(tree, MultiviewError) else tree.fingerprint)
+        for at, tree in scan_parts(root, folders)
+    ]
 
 
 def scan_parts(
@@ -313,7 +344,8 @@ def scan_parts(
         at, path = folder
         try:
             return at, scan_remote(root, path) if root.kind == "remote" else scan_folder(
-                root.path, start=path)
+                root.path, start=path
+            )
         except MultiviewError as error:
             return at, error
 
@@ -385,9 +417,11 @@ def _take_rows(
 
 def file_stamps(tree: Tree) -> dict[str, int]:
     """Of each file a number that changes with its size, mtime or ctime."""
-    return {f"{folder}/{name}": hash((size, mtime, ctime))
-            for folder, _, files in map(marshal.loads, tree.listings)
-            for name, size, mtime, ctime in files}  # fmt: skip
+    return {
+        f"{folder}/{name}": hash((size, mtime, ctime))
+        for folder, _, files in map(marshal.loads, tree.listings)
+        for name, size, mtime, ctime in files
+    }
 
 
 # --- the parts together ---------------------------------------------------------------------------
@@ -454,8 +488,11 @@ def outline(root: Root, by_split: bool) -> list[Place]:
     places: list[Place] = [("", tree)]
     for name in names:
         tree, inner = _list_alone(root, name) if by_split else (tree, [])
-        places += [(name, tree), *((f"{name}/{label}", None) for label in inner)] if inner else [
-            (name, None)]  # fmt: skip
+        places += (
+            [(name, tree), *((f"{name}/{label}", None) for label in inner)]
+            if inner
+            else [(name, None)]
+        )
     return places
 
 
@@ -482,8 +519,11 @@ def plan_places(
     root: Root, places: Sequence[Place], layout: str, config: MultiviewCifarConfig, engine: Engine
 ) -> list[Part]:
     """The part of each place, in their order."""
-    parts = [plan_part(at, tree, layout, config, is_whole=False)
-             for at, (_, tree) in enumerate(places) if tree]  # fmt: skip
+    parts = [
+        plan_part(at, tree, layout, config, is_whole=False)
+        for at, (_, tree) in enumerate(places)
+        if tree
+    ]
     calls = ((*call, layout, config) for call in _calls(root, places))
     for planned in engine.run(plan_folders, calls):
         parts += planned
@@ -530,8 +570,9 @@ def join_parts(
     if not any(part.num_samples for part in parts):
         raise no_samples(tree_of(parts, root, False), config)
     raise_first(parts, CHECK)
-    full = sorted((part for part in parts if part.num_samples),
-                  key=lambda part: natural_key(part.label))  # fmt: skip
+    full = sorted(
+        (part for part in parts if part.num_samples), key=lambda part: natural_key(part.label)
+    )
     template, tree = parse_template(layout), tree_of(parts, root, True)
     keys = set().union(*(part.views for part in full))
     view_labels = number_views(keys, template.fields, config)
@@ -540,18 +581,27 @@ def join_parts(
     lacking = _in_order(part.lacking for part in full)
     num_samples = sum(part.num_samples for part in full)
     check_lacking(lacking, num_samples, tree, config)
-    firsts = {key: sample._replace(label=numbers[key[1]])
-              for key, sample in _in_order(part.firsts for part in full).items()}  # fmt: skip
+    firsts = {
+        key: sample._replace(label=numbers[key[1]])
+        for key, sample in _in_order(part.firsts for part in full).items()
+    }
     num_rows, has_splits = num_samples - len(lacking), "split" in template.fields
     splits = split_rows(firsts, num_rows, has_splits, False, config)
     log_plan(tree, splits, class_names)
-    tables = {split: gather(numbered(part, split, numbers[part.label], view_labels)
-                            for part in full if split in part.tables) for split in splits}
+    tables = {
+        split: gather(
+            numbered(part, split, numbers[part.label], view_labels)
+            for part in full
+            if split in part.tables
+        )
+        for split in splits
+    }
     features = row_features(["images"], class_names, view_labels)
     if root.kind == "remote":
         root = root._replace(version=text_digest(*(part.fingerprint for part in parts)))
-    return RowPlan(tables, features, [root], dict(tree.ignored), _fingerprint(parts, config),
-                   config, layout)  # fmt: skip
+    return RowPlan(
+        tables, features, [root], dict(tree.ignored), _fingerprint(parts, config), config, layout
+    )
 
 
 V = TypeVar("V")
@@ -570,9 +620,7 @@ def _fingerprint(parts: Iterable[Part], config: MultiviewCifarConfig) -> str:
     return text_digest(datasets.__version__, code, options, *(part.fingerprint for part in parts))
 
 
-def numbered(
-    part: Part, split: str, label: int, view_labels: Sequence[str] | None
-) -> pa.Table:
+def numbered(part: Part, split: str, label: int, view_labels: Sequence[str] | None) -> pa.Table:
     """Take the table of a split from a part, its label and view labels numbered as in all parts."""
     table = part.tables.pop(split)
     labels = pa.repeat(pa.scalar(label, pa.int32()), len(table))

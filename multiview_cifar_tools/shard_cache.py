@@ -58,8 +58,10 @@ class ShardCache:
         try:
             self.limit = bytes_of(limit)
         except OptionError:
-            raise OptionError(f"cache_limit={limit!r} is not right. Expected bytes, or a size such "
-                              'as "50GB".', "cache_limit") from None  # fmt: skip
+            raise OptionError(
+                f'cache_limit={limit!r} is not right. Expected bytes, or a size such as "50GB".',
+                "cache_limit",
+            ) from None
 
     def open(self, shard: ShardFile, options: Options) -> pa.Table:
         """A shard's rows, fetched first where it is not here; see the top of this module.
@@ -79,11 +81,17 @@ class ShardCache:
                     if not os.path.exists(path):
                         self._fetch(shard, local, options, path)
         except OSError as error:
-            raise ElasticError(f"{shard.url} cannot be kept in {self.folder} ({error}). Expected "
-                               "room there, and the right to write: lower cache_limit, or name "
-                               "another cache_dir.", self.folder) from None  # fmt: skip
-        raise ElasticError(f"{path} is damaged or removed as soon as it is written. Expected a "
-                           "folder that keeps what it is given: name another cache_dir.", path)
+            raise ElasticError(
+                f"{shard.url} cannot be kept in {self.folder} ({error}). Expected "
+                "room there, and the right to write: lower cache_limit, or name "
+                "another cache_dir.",
+                self.folder,
+            ) from None
+        raise ElasticError(
+            f"{path} is damaged or removed as soon as it is written. Expected a "
+            "folder that keeps what it is given: name another cache_dir.",
+            path,
+        )
 
     def _fetch(self, shard: ShardFile, local: str, options: Options, path: str) -> None:
         stem = os.path.join(self.folder, f".{shard.sha256}")
@@ -110,9 +118,12 @@ class ShardCache:
             if excess <= 0:
                 return
             gc.collect()  # tables that nobody holds, but each other
-        raise ElasticError(f"The shards in use take {self.limit + excess} bytes. Expected at most "
-                           f"cache_limit={self.limit}: raise it, make smaller shards, or take "
-                           "fewer lanes or a smaller window.", "cache_limit")  # fmt: skip
+        raise ElasticError(
+            f"The shards in use take {self.limit + excess} bytes. Expected at most "
+            f"cache_limit={self.limit}: raise it, make smaller shards, or take "
+            "fewer lanes or a smaller window.",
+            "cache_limit",
+        )
 
     def _kept(self) -> list[tuple[int, int, str]]:
         """When each shard was last opened, its bytes, and where it is."""
@@ -186,8 +197,11 @@ def _local_path(shard: ShardFile, options: Options) -> str:
     except Exception as error:  # those of fsspec and its stores have no common base
         raise not_read(shard.url, error) from None
     if size != shard.num_bytes:
-        raise ElasticError(f"{shard.url} has {size} bytes. Expected {shard.num_bytes}, as its "
-                           "index says: it is cut off or changed, copy it again.", shard.url)
+        raise ElasticError(
+            f"{shard.url} has {size} bytes. Expected {shard.num_bytes}, as its "
+            "index says: it is cut off or changed, copy it again.",
+            shard.url,
+        )
     return str(path)
 
 
@@ -214,8 +228,11 @@ def _row_groups(source: str, shard: ShardFile) -> Iterator[pa.Table]:
     try:
         with pq.ParquetFile(source, memory_map=True) as parquet:
             if (found := parquet.metadata.num_rows) != shard.num_rows:
-                raise ElasticError(f"{shard.url} has {found} rows. Expected {shard.num_rows}, as "
-                                   "its index says: copy or export it again.", shard.url)
+                raise ElasticError(
+                    f"{shard.url} has {found} rows. Expected {shard.num_rows}, as "
+                    "its index says: copy or export it again.",
+                    shard.url,
+                )
             for group in range(parquet.num_row_groups):
                 yield parquet.read_row_group(group)
     except pa.ArrowException as error:

@@ -31,9 +31,14 @@ from multiview_cifar_tools.sources import find_kind
 
 T = TypeVar("T")
 ATTEMPTS = 4  # at anything remote
-LASTING = (FileNotFoundError, PermissionError, ImportError, MultiviewError,
-           huggingface_hub.errors.RepositoryNotFoundError,
-           huggingface_hub.errors.RevisionNotFoundError)  # fmt: skip
+LASTING = (
+    FileNotFoundError,
+    PermissionError,
+    ImportError,
+    MultiviewError,
+    huggingface_hub.errors.RepositoryNotFoundError,
+    huggingface_hub.errors.RevisionNotFoundError,
+)
 READERS = 8  # footers at a time
 PUBLISHED = re.compile(r"data/(?P<split>\w+(\.\w+)*)-\d{5}(-of-\d{5})?(-\w+)?\.parquet")
 
@@ -73,7 +78,9 @@ class ShardIndex:
 
 
 def read_index(
-    source: str, split: str, revision: str | None = None,
+    source: str,
+    split: str,
+    revision: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> ShardIndex:
     """The index of a split.
@@ -93,8 +100,11 @@ def read_index(
     if kind == "hub":
         return _index_hub(place, split, revision)
     if revision is not None:
-        raise ElasticError(f"revision={revision!r} is given, but {place} is no dataset of the Hub. "
-                           "Expected USER/NAME with it.", "revision")  # fmt: skip
+        raise ElasticError(
+            f"revision={revision!r} is given, but {place} is no dataset of the Hub. "
+            "Expected USER/NAME with it.",
+            "revision",
+        )
     root = Root(place.rstrip("/"), "remote", options=Options(storage_options or {}))
     return _index_folder(root, split)
 
@@ -104,19 +114,31 @@ def _index_folder(root: Root, split: str) -> ShardIndex:
     try:
         manifest = json.loads(_read(root, where))
         said, form = manifest["splits"], manifest["format"]
-        shards = [ShardFile(f"{root.path}/{shard['path']}", int(shard["num_rows"]),
-                            int(shard["num_bytes"]), bytes.fromhex(shard["sha256"]).hex())
-                  for shard in said.get(split, {"shards": []})["shards"]]  # fmt: skip
+        shards = [
+            ShardFile(
+                f"{root.path}/{shard['path']}",
+                int(shard["num_rows"]),
+                int(shard["num_bytes"]),
+                bytes.fromhex(shard["sha256"]).hex(),
+            )
+            for shard in said.get(split, {"shards": []})["shards"]
+        ]
         features = features_from(manifest["features"])
     except MultiviewError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ElasticError(f"{where} is damaged, or of a later version ({type(error).__name__}: "
-                           f"{error}). Expected what `build --output` or `export --format parquet` "
-                           "writes: write or copy it again.", where) from None
+        raise ElasticError(
+            f"{where} is damaged, or of a later version ({type(error).__name__}: "
+            f"{error}). Expected what `build --output` or `export --format parquet` "
+            "writes: write or copy it again.",
+            where,
+        ) from None
     if form != "parquet":
-        raise ElasticError(f"{root.path} holds shards of the format {form!r}. Expected 'parquet': "
-                           "export it with --format parquet.", root.path)  # fmt: skip
+        raise ElasticError(
+            f"{root.path} holds shards of the format {form!r}. Expected 'parquet': "
+            "export it with --format parquet.",
+            root.path,
+        )
     return ShardIndex(features, _some(shards, root.path, split, [*said]), root.options)
 
 
@@ -128,9 +150,12 @@ def _read(root: Root, where: str) -> bytes:
     try:
         return tried(read)
     except FileNotFoundError:
-        raise ElasticError(f"{root.path} holds no {MANIFEST}. Expected a folder, or its URL, that "
-                           "`build --output` or `export --format parquet` wrote of the images, or "
-                           "a dataset of the Hub, USER/NAME.", root.path) from None  # fmt: skip
+        raise ElasticError(
+            f"{root.path} holds no {MANIFEST}. Expected a folder, or its URL, that "
+            "`build --output` or `export --format parquet` wrote of the images, or "
+            "a dataset of the Hub, USER/NAME.",
+            root.path,
+        ) from None
     except Exception as error:
         raise not_read(where, error) from None
 
@@ -139,25 +164,33 @@ def _index_hub(repo_id: str, split: str, revision: str | None) -> ShardIndex:
     try:
         commit, files = tried(lambda: _list_hub(repo_id, revision))
     except Exception as error:
-        raise not_read(f"{repo_id}{revision and f' at {revision}' or ''} on the Hub",
-                       error) from None  # fmt: skip
+        raise not_read(
+            f"{repo_id}{revision and f' at {revision}' or ''} on the Hub", error
+        ) from None
     splits = {path: match["split"] for path in files if (match := PUBLISHED.fullmatch(path))}
     paths = sorted(path for path in splits if splits[path] == split)
     urls = [f"hf://datasets/{repo_id}@{commit}/{path}" for path in paths]
     for path in paths:
         if files[path].lfs is None:
-            raise ElasticError(f"{path} in {repo_id} is not in LFS, so that its sha256 is not "
-                               "known. Expected shards that `publish` sent.", path)  # fmt: skip
+            raise ElasticError(
+                f"{path} in {repo_id} is not in LFS, so that its sha256 is not "
+                "known. Expected shards that `publish` sent.",
+                path,
+            )
     with ThreadPoolExecutor(READERS) as pool:
         footers = [*pool.map(_read_footer, urls)]
-    shards = [ShardFile(url, footer.num_rows, files[path].size, str(files[path].lfs.sha256))
-              for url, path, footer in zip(urls, paths, footers, strict=True)]  # fmt: skip
+    shards = [
+        ShardFile(url, footer.num_rows, files[path].size, str(files[path].lfs.sha256))
+        for url, path, footer in zip(urls, paths, footers, strict=True)
+    ]
     found = _some(shards, repo_id, split, sorted({*splits.values()}))
     try:
         said = json.loads(footers[0].metadata[b"huggingface"])["info"]["features"]
     except (KeyError, ValueError, TypeError):
-        raise ElasticError(f"{urls[0]} says no features. Expected shards that `publish` or "
-                           "`push_to_hub` wrote.", urls[0]) from None  # fmt: skip
+        raise ElasticError(
+            f"{urls[0]} says no features. Expected shards that `publish` or `push_to_hub` wrote.",
+            urls[0],
+        ) from None
     return ShardIndex(features_from(said), found)
 
 
@@ -181,13 +214,14 @@ def _read_footer(url: str) -> Any:
         raise not_read(url, error) from None
 
 
-def _some(
-    shards: list[ShardFile], place: str, split: str, splits: list[str]
-) -> list[ShardFile]:
+def _some(shards: list[ShardFile], place: str, split: str, splits: list[str]) -> list[ShardFile]:
     """The shards; ElasticError where there are none."""
     if not shards:
-        raise ElasticError(f"{place} has no shards of a split {split!r}. Expected one of "
-                           f"{', '.join(map(repr, splits)) or 'several, and it has none'}.", split)
+        raise ElasticError(
+            f"{place} has no shards of a split {split!r}. Expected one of "
+            f"{', '.join(map(repr, splits)) or 'several, and it has none'}.",
+            split,
+        )
     return shards
 
 
@@ -199,9 +233,12 @@ def tried(call: Callable[[], T]) -> T:
 def not_read(where: str, error: Exception) -> ElasticError:
     """What is raised where a place cannot be read, by whichever library."""
     found = " ".join(str(error).split())
-    hint = ("it there, whole, and the right to read it: check the address, or try again later; a "
-            "store takes its key as storage_options={...}, the Hub in HF_TOKEN")  # fmt: skip
+    hint = (
+        "it there, whole, and the right to read it: check the address, or try again later; a "
+        "store takes its key as storage_options={...}, the Hub in HF_TOKEN"
+    )
     if isinstance(error, ImportError):
         hint = "the package that reads it: pip install it"
-    return ElasticError(f"{where} cannot be read ({type(error).__name__}: {found}). Expected "
-                        f"{hint}.", where)  # fmt: skip
+    return ElasticError(
+        f"{where} cannot be read ({type(error).__name__}: {found}). Expected {hint}.", where
+    )

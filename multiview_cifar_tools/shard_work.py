@@ -92,8 +92,9 @@ def make_shard(task: Task) -> Made:
         with skipped_files() as skipped, task.output.folder() as folder:
             path = os.path.join(folder, os.path.basename(task.name))
             num_rows, facts = write_rows(task, path, clock)
-            made = Made(task.name, task.split, task.key, num_rows, 0, "", clock.seconds, skipped,
-                        facts)  # fmt: skip
+            made = Made(
+                task.name, task.split, task.key, num_rows, 0, "", clock.seconds, skipped, facts
+            )
             if num_rows:
                 with open(path, "rb") as file:
                     sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -105,9 +106,12 @@ def make_shard(task: Task) -> Made:
             clock.stop("put")
             return made
     except OSError as error:
-        raise OutputError(f"{task.name} cannot be written on {socket.gethostname()} ({error}). "
-                          "Expected room, and the right to write there: mend it and run the same "
-                          "again, which goes on from what is finished.", task.name) from None
+        raise OutputError(
+            f"{task.name} cannot be written on {socket.gethostname()} ({error}). "
+            "Expected room, and the right to write there: mend it and run the same "
+            "again, which goes on from what is finished.",
+            task.name,
+        ) from None
 
 
 def write_rows(task: Task, path: str, clock: Clock) -> tuple[int, Facts | None]:

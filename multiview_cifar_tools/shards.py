@@ -84,20 +84,29 @@ def _without_defaults(info: Any) -> Any:
 def check_rows(name: str, dataset: datasets.Dataset) -> None:
     """PublishError where a split does not have the rows of `multiview_cifar`, each once, whole."""
     if missing := {"images", "label", "sample_id"} - set(dataset.features):
-        raise PublishError(f"The split {name!r} has no column {min(missing)!r}. Expected rows of "
-                           "multiview_cifar.load_dataset.", name)
+        raise PublishError(
+            f"The split {name!r} has no column {min(missing)!r}. Expected rows of "
+            "multiview_cifar.load_dataset.",
+            name,
+        )
     ids = dataset.data.table["sample_id"]
     twice = [group["values"] for group in ids.value_counts().to_pylist() if group["counts"] > 1]
     if twice:
-        raise PublishError(f"The split {name!r} has the sample {twice[0]!r} twice. Expected each "
-                           "sample_id once.", name)
+        raise PublishError(
+            f"The split {name!r} has the sample {twice[0]!r} twice. Expected each sample_id once.",
+            name,
+        )
     for column in image_columns(dataset.features):
         files = pa.chunked_array([chunk.flatten() for chunk in dataset.data.table[column].chunks])
-        without = pc.and_(pc.is_null(pc.struct_field(files, "bytes")),
-                          pc.is_valid(pc.struct_field(files, "path")))  # fmt: skip
+        without = pc.and_(
+            pc.is_null(pc.struct_field(files, "bytes")), pc.is_valid(pc.struct_field(files, "path"))
+        )
         if pc.any(without).as_py():
-            raise PublishError(f"The split {name!r} names files in {column!r} instead of holding "
-                               "their bytes. Expected rows of multiview_cifar.load_dataset.", name)
+            raise PublishError(
+                f"The split {name!r} names files in {column!r} instead of holding "
+                "their bytes. Expected rows of multiview_cifar.load_dataset.",
+                name,
+            )
 
 
 def row_sizes(dataset: datasets.Dataset) -> Integers:
@@ -118,8 +127,10 @@ def bytes_of(size: str | int) -> int:
     except (ValueError, TypeError, AttributeError):
         number = 0
     if number < 1:
-        raise OptionError(f"max_shard_size={size!r} is not right. Expected bytes, or a size such as"
-                          ' "500MB".', "max_shard_size")
+        raise OptionError(
+            f'max_shard_size={size!r} is not right. Expected bytes, or a size such as "500MB".',
+            "max_shard_size",
+        )
     return number
 
 
@@ -139,8 +150,10 @@ def plan_shards(
     split: str, rows: Integers, sizes: Integers, most: int, first: int = 0
 ) -> list[Shard]:
     """Shards of at most `most` bytes of images; the first one has the number `first`."""
-    return [Shard(f"data/{split}-{first + i:05d}.parquet", split, rows[cut])
-            for i, cut in enumerate(cut_by_bytes(sizes[rows], most))]
+    return [
+        Shard(f"data/{split}-{first + i:05d}.parquet", split, rows[cut])
+        for i, cut in enumerate(cut_by_bytes(sizes[rows], most))
+    ]
 
 
 def write_shard(dataset: datasets.Dataset, shard: Shard, sizes: Integers, path: str) -> None:
@@ -187,9 +200,7 @@ def _label_names(feature: Any) -> list[str] | None:
     return names
 
 
-def _digest_row(
-    row: dict[str, Any], images: list[str], names: dict[str, list[str] | None]
-) -> str:
+def _digest_row(row: dict[str, Any], images: list[str], names: dict[str, list[str] | None]) -> str:
     rest = [_named(row[column], known) for column, known in names.items()]
     parts = [json.dumps(rest, default=str).encode()]
     for column in images:
@@ -233,5 +244,8 @@ def read_shard(file: Any) -> Held:
         return Held({}, [], [])
     text, size = metadata.get(DIGESTS, b"").decode(), 2 * DIGEST_BYTES
     ids = parquet.read(columns=["sample_id"])["sample_id"].to_pylist() if text else []
-    return Held(normal_features(features), list(ids),
-                [text[at : at + size] for at in range(0, len(text), size)])
+    return Held(
+        normal_features(features),
+        list(ids),
+        [text[at : at + size] for at in range(0, len(text), size)],
+    )

@@ -74,9 +74,14 @@ class Rows:
 
 
 def open_source(
-    source: str | os.PathLike[str], *, streaming: bool = False, source_format: str | None = None,
-    cache_dir: str | None = None, num_proc: int | None = None,
-    storage_options: dict[str, Any] | None = None, **options: Any,
+    source: str | os.PathLike[str],
+    *,
+    streaming: bool = False,
+    source_format: str | None = None,
+    cache_dir: str | None = None,
+    num_proc: int | None = None,
+    storage_options: dict[str, Any] | None = None,
+    **options: Any,
 ) -> dict[str, Rows]:
     """The raw rows of each split.
 
@@ -112,8 +117,13 @@ def open_source(
 
 
 def load(
-    source: str | os.PathLike[str], *, streaming: bool = False, source_format: str | None = None,
-    cache_dir: str | None = None, num_proc: int | None = None, **options: Any,
+    source: str | os.PathLike[str],
+    *,
+    streaming: bool = False,
+    source_format: str | None = None,
+    cache_dir: str | None = None,
+    num_proc: int | None = None,
+    **options: Any,
 ) -> Any:
     """Rows of any source as datasets.
 
@@ -139,8 +149,9 @@ def load(
     _check_streaming(streaming, num_proc)
     if kind in ("config", "folder"):
         name, data_dir = (place, None) if kind == "config" else (None, place)
-        return multiview_cifar.load_dataset(name, data_dir, cache_dir=cache_dir, num_proc=num_proc,
-                                            streaming=streaming, **options)
+        return multiview_cifar.load_dataset(
+            name, data_dir, cache_dir=cache_dir, num_proc=num_proc, streaming=streaming, **options
+        )
     if kind in ("saved", "hub"):
         _refuse_options(place, options)
         if kind == "hub":
@@ -148,20 +159,32 @@ def load(
         splits = in_splits(_from_disk(place))
         return as_streams(splits) if streaming else splits
     reading, fingerprint, _ = read_files(place, kind, options)
-    return make_datasets(reading, fingerprint, partial(check_digests, place), streaming=streaming,
-                         cache_dir=cache_dir, num_proc=num_proc)
+    return make_datasets(
+        reading,
+        fingerprint,
+        partial(check_digests, place),
+        streaming=streaming,
+        cache_dir=cache_dir,
+        num_proc=num_proc,
+    )
 
 
 def _check_streaming(streaming: bool, num_proc: int | None) -> None:
     if streaming and num_proc is not None:
-        raise OptionError(f"num_proc={num_proc} is for what is built, and streaming builds nothing."
-                          " Expected one or the other.", "num_proc")  # fmt: skip
+        raise OptionError(
+            f"num_proc={num_proc} is for what is built, and streaming builds nothing."
+            " Expected one or the other.",
+            "num_proc",
+        )
 
 
 def _refuse_options(source: str, options: Mapping[str, Any]) -> None:
     if options:
-        raise OptionError(f"{source} is a dataset already, which takes no options. Expected a "
-                          "folder of images with them.", next(iter(options)))  # fmt: skip
+        raise OptionError(
+            f"{source} is a dataset already, which takes no options. Expected a "
+            "folder of images with them.",
+            next(iter(options)),
+        )
 
 
 # --- what a source is -----------------------------------------------------------------------------
@@ -183,9 +206,12 @@ def find_kind(source: str | os.PathLike[str], source_format: str | None = None) 
     place = os.path.expanduser(place)
     manifest = read_manifest(place)
     if manifest and source_format not in (None, manifest["format"]):
-        raise OptionError(f"source_format={source_format!r} is not right: {place} holds "
-                          f"{manifest['format']!r}, as its {MANIFEST} says. Expected that, or "
-                          "none.", "source_format")
+        raise OptionError(
+            f"source_format={source_format!r} is not right: {place} holds "
+            f"{manifest['format']!r}, as its {MANIFEST} says. Expected that, or "
+            "none.",
+            "source_format",
+        )
     if source_format or manifest:
         return place, source_format or str(manifest and manifest["format"])
     if any(os.path.exists(os.path.join(place, name)) for name in SAVED):
@@ -206,15 +232,23 @@ def read_manifest(folder: str) -> dict[str, Any] | None:
     try:
         with open(path, encoding="utf-8") as file:
             manifest: dict[str, Any] = json.load(file)
-        good = manifest["format"] in MODULES and all(
-            said["num_rows"] == sum(shard["num_rows"] for shard in said["shards"])
-            for said in manifest["splits"].values()) and manifest["features"]
+        good = (
+            manifest["format"] in MODULES
+            and all(
+                said["num_rows"] == sum(shard["num_rows"] for shard in said["shards"])
+                for said in manifest["splits"].values()
+            )
+            and manifest["features"]
+        )
     except (ValueError, KeyError, TypeError, AttributeError):
         good = False
     if not good:
-        raise FormatError(f"{path} is damaged, or of a later version. Expected JSON with format, "
-                          "features and splits, as `export` writes it: export again, or name the "
-                          "files themselves with source_format.", path)
+        raise FormatError(
+            f"{path} is damaged, or of a later version. Expected JSON with format, "
+            "features and splits, as `export` writes it: export again, or name the "
+            "files themselves with source_format.",
+            path,
+        )
     return manifest
 
 
@@ -226,9 +260,11 @@ def check_digests(folder: str) -> None:
         for shard in said["shards"]:
             path = os.path.join(folder, shard["path"])
             if (found := digest(path, files_of(path))) != shard["sha256"]:
-                raise FormatError(f"{path} has the sha256 {found}. Expected {shard['sha256']}, as "
-                                  f"{MANIFEST} says: it is damaged, so copy or export it again.",
-                                  path)
+                raise FormatError(
+                    f"{path} has the sha256 {found}. Expected {shard['sha256']}, as "
+                    f"{MANIFEST} says: it is damaged, so copy or export it again.",
+                    path,
+                )
 
 
 def _format_in(folder: str, depth: int = 2) -> str | None:
@@ -259,8 +295,9 @@ def _identity(builder: Any, split: str) -> str:
 def build_rows(builder: MultiviewCifar, num_proc: int | None) -> dict[str, Rows]:
     """The splits of a builder, once they are built."""
     builder.download_and_prepare(num_proc=num_proc)
-    return {split: rows_of(ds, _identity(builder, split))
-            for split, ds in builder.as_dataset().items()}  # fmt: skip
+    return {
+        split: rows_of(ds, _identity(builder, split)) for split, ds in builder.as_dataset().items()
+    }
 
 
 def stream_rows(builder: MultiviewCifar) -> dict[str, Rows]:
@@ -270,22 +307,23 @@ def stream_rows(builder: MultiviewCifar) -> dict[str, Rows]:
     (3.6.0) of it; reading its files takes 0.04.
     """
     manager = datasets.StreamingDownloadManager(base_path=builder.base_path)
-    return {split.name: Rows(builder.info.features, sum(map(len, split.gen_kwargs["chunks"])),
-                             _identity(builder, split.name),
-                             partial(_examples, builder, split.gen_kwargs))
-            for split in builder._split_generators(manager)}  # fmt: skip
+    return {
+        split.name: Rows(
+            builder.info.features,
+            sum(map(len, split.gen_kwargs["chunks"])),
+            _identity(builder, split.name),
+            partial(_examples, builder, split.gen_kwargs),
+        )
+        for split in builder._split_generators(manager)
+    }
 
 
-def _examples(
-    builder: MultiviewCifar, arguments: dict[str, Any], start: int = 0
-) -> Iterator[Row]:
+def _examples(builder: MultiviewCifar, arguments: dict[str, Any], start: int = 0) -> Iterator[Row]:
     skipped = 0
     if builder.config.on_error == "raise":  # then every sample is a row
         samples = list(itertools.chain.from_iterable(arguments["chunks"]))
         arguments, skipped = {**arguments, "chunks": [samples[start:]]}, start
-    for _, row in itertools.islice(
-        builder._generate_examples(**arguments), start - skipped, None
-    ):  # fmt: skip
+    for _, row in itertools.islice(builder._generate_examples(**arguments), start - skipped, None):
         yield row
 
 
@@ -300,8 +338,10 @@ def open_dataset(
         splits, identity = _from_disk(place), ""
     else:
         splits, identity = _from_hub(place, streaming, cache_dir, num_proc)
-    return {split: rows_of(data, identity and text_digest(identity, split))
-            for split, data in in_splits(splits).items()}  # fmt: skip
+    return {
+        split: rows_of(data, identity and text_digest(identity, split))
+        for split, data in in_splits(splits).items()
+    }
 
 
 def _from_hub(
@@ -326,8 +366,11 @@ def _from_disk(place: str) -> Any:
 
 def _not_loaded(place: str, error: Exception) -> FormatError:
     found = " ".join(str(error).split())
-    return FormatError(f"{place} cannot be loaded: {found}. Expected a dataset of the Hub, "
-                       "USER/NAME, or what save_to_disk wrote.", place)
+    return FormatError(
+        f"{place} cannot be loaded: {found}. Expected a dataset of the Hub, "
+        "USER/NAME, or what save_to_disk wrote.",
+        place,
+    )
 
 
 def in_splits(loaded: Any) -> Any:
@@ -343,7 +386,8 @@ def in_splits(loaded: Any) -> Any:
 def as_streams(splits: Mapping[str, datasets.Dataset]) -> datasets.IterableDatasetDict:
     """Built datasets as streams."""
     return datasets.IterableDatasetDict(
-        {split: ds.to_iterable_dataset() for split, ds in splits.items()})
+        {split: ds.to_iterable_dataset() for split, ds in splits.items()}
+    )
 
 
 def rows_of(
@@ -356,14 +400,16 @@ def rows_of(
     if isinstance(data, Rows):
         return data
     if isinstance(data, datasets.Dataset):
-        return Rows(data.features, len(data), fingerprint or data._fingerprint,
-                    partial(_dataset_rows, data))  # fmt: skip
+        return Rows(
+            data.features, len(data), fingerprint or data._fingerprint, partial(_dataset_rows, data)
+        )
     if data.features is None:
-        raise FormatError("This stream does not say what its columns are. Expected features: pass "
-                          "them where it is made, or cast it.")  # fmt: skip
+        raise FormatError(
+            "This stream does not say what its columns are. Expected features: pass "
+            "them where it is made, or cast it."
+        )
     said = (data.info.splits or {}).get(str(data.split))
-    return Rows(data.features, said and said.num_examples, fingerprint,
-                partial(_stream_rows, data))  # fmt: skip
+    return Rows(data.features, said and said.num_examples, fingerprint, partial(_stream_rows, data))
 
 
 def _dataset_rows(ds: datasets.Dataset, start: int = 0) -> Iterator[Row]:
@@ -402,8 +448,11 @@ def embed(view: dict[str, Any]) -> dict[str, Any] | None:
             with fsspec.open(path, "rb") as file:
                 data = file.read()
     except Exception as error:  # those of fsspec and its stores have no common base
-        raise FormatError(f"{path} cannot be read ({type(error).__name__}: {error}). Expected the "
-                          "image that the dataset names: put it there.", str(path)) from None
+        raise FormatError(
+            f"{path} cannot be read ({type(error).__name__}: {error}). Expected the "
+            "image that the dataset names: put it there.",
+            str(path),
+        ) from None
     return {"bytes": data, "path": None}
 
 
@@ -421,14 +470,18 @@ def read_files(
     read = format_module(name).read
     known = [*inspect.signature(read).parameters][2:]
     if unknown := [option for option in options if option not in known]:
-        raise OptionError(f"{place} is of the format {name!r}, which has no option {unknown[0]!r}. "
-                          f"Expected {' or '.join(known) or 'none'}.", unknown[0])
+        raise OptionError(
+            f"{place} is of the format {name!r}, which has no option {unknown[0]!r}. "
+            f"Expected {' or '.join(known) or 'none'}.",
+            unknown[0],
+        )
     manifest = read_manifest(place)
     reading: Reading = read(place, manifest, **options)
     stamps = [_stamp(path, options.get("storage_options")) for path in reading.files]
     fingerprint = text_digest(name, repr(sorted(options.items())), *stamps)
-    counts = {split: said["num_rows"] for split, said in (manifest or {"splits": {}})[
-        "splits"].items()}  # fmt: skip
+    counts = {
+        split: said["num_rows"] for split, said in (manifest or {"splits": {}})["splits"].items()
+    }
     return reading, fingerprint, counts
 
 
@@ -442,9 +495,15 @@ def _stamp(path: str, storage_options: Mapping[str, Any] | None) -> str:
 
 def reading_rows(reading: Reading, fingerprint: str, counts: Mapping[str, int]) -> dict[str, Rows]:
     """The splits of a Reading."""
-    return {split: Rows(reading.features, counts.get(split), text_digest(fingerprint, split),
-                        partial(_shard_rows, reading, shards))
-            for split, shards in reading.shards.items()}  # fmt: skip
+    return {
+        split: Rows(
+            reading.features,
+            counts.get(split),
+            text_digest(fingerprint, split),
+            partial(_shard_rows, reading, shards),
+        )
+        for split, shards in reading.shards.items()
+    }
 
 
 def _shard_rows(reading: Reading, shards: list[Any], start: int = 0) -> Iterator[Row]:

@@ -77,9 +77,12 @@ def to_tf_dataset(
         if not batch["view_mask"].any():  # no image tells its size
             batch["images"] = np.zeros((*images.shape[:-3], *size), images.dtype)
         elif images.shape[-3:] != size:
-            raise BatchError(f"Sample {samples[0]} has images of (H, W, C) = {images.shape[-3:]}, "
-                             f"sample 0 of {tuple(size)}. Expected one size: build with "
-                             f'image_size={tuple(size[:2])} and mode="RGB".', f"row {samples[0]}")
+            raise BatchError(
+                f"Sample {samples[0]} has images of (H, W, C) = {images.shape[-3:]}, "
+                f"sample 0 of {tuple(size)}. Expected one size: build with "
+                f'image_size={tuple(size[:2])} and mode="RGB".',
+                f"row {samples[0]}",
+            )
         return [array for field in fields for array in field.flatten(batch)]
 
     def read_tensors(epoch: Any, samples: Any) -> dict[str, Any]:
@@ -152,8 +155,11 @@ def find_fields(reader: BatchReader, batch_size: int | None) -> list[Field]:
             is_list = isinstance(values[0], list)
             flat = itertools.chain(*values) if is_list else values
             if not all(isinstance(value, str) for value in flat):
-                raise BatchError(f"Column {name!r} is no number, string or list of strings. "
-                                 "Expected columns= without it.", name)
+                raise BatchError(
+                    f"Column {name!r} is no number, string or list of strings. "
+                    "Expected columns= without it.",
+                    name,
+                )
             spec = tf.TensorSpec([None if is_list else batch_size], tf.string)
             fields.append(Field(name, spec, is_list, False))
     return fields

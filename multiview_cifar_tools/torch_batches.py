@@ -64,8 +64,10 @@ class ToTensors:
         std: Sequence[float] | None = None,
     ) -> None:
         if (mean or std) and not (dtype and dtype.is_floating_point):
-            raise ValueError(f"mean and std need a floating dtype, found {dtype}. Expected "
-                             "dtype=torch.float32, say.")
+            raise ValueError(
+                f"mean and std need a floating dtype, found {dtype}. Expected "
+                "dtype=torch.float32, say."
+            )
         self.contiguous, self.dtype, self.mean, self.std = contiguous, dtype, mean, std
 
     def __call__(self, batch: dict[str, Any]) -> Batch:
@@ -191,11 +193,15 @@ class TorchStream(torch.utils.data.IterableDataset[Any]):
         **options: Unpack[ReadOptions],
     ) -> None:
         if stream.features is None:
-            raise BatchError("The stream does not know its features. Expected a stream out of "
-                             "load_dataset, or features= given to its map.", "stream")
+            raise BatchError(
+                "The stream does not know its features. Expected a stream out of "
+                "load_dataset, or features= given to its map.",
+                "stream",
+            )
         if batch_size < 1:
-            raise BatchError(f"batch_size={batch_size} is not right. Expected 1 or more.",
-                             "batch_size")
+            raise BatchError(
+                f"batch_size={batch_size} is not right. Expected 1 or more.", "batch_size"
+            )
         options.setdefault("columns", ("label",))
         self.features, self.batch_size, self.options = stream.features, batch_size, options
         BatchReader(self._dataset([]), **options)  # raises where columns or options do not fit

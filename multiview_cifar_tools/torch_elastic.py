@@ -69,9 +69,12 @@ class TorchElastic(ElasticBatches, torch.utils.data.IterableDataset[Any]):
         `batches` is not given.
         """
         if batches is None and self._place[2] and torch.utils.data.get_worker_info() is None:
-            raise ElasticError("Worker processes hand out the batches, which are not counted here. "
-                               "Expected their number, state_dict(batches=n), or the state_dict of "
-                               "a StatefulDataLoader.", "batches")  # fmt: skip
+            raise ElasticError(
+                "Worker processes hand out the batches, which are not counted here. "
+                "Expected their number, state_dict(batches=n), or the state_dict of "
+                "a StatefulDataLoader.",
+                "batches",
+            )
         return super().state_dict(batches)
 
     def _begin(self) -> Integers:

@@ -33,9 +33,11 @@ def start_workers(
     # Not those of the standard library: they would import the caller's main module again, which
     # runs a script without an `if __name__` anew; and they cannot be ended at once.
     workers = loky.ProcessPoolExecutor(
-        num_proc or loky.cpu_count(), initializer=_start_worker, env=ONE_THREAD,
+        num_proc or loky.cpu_count(),
+        initializer=_start_worker,
+        env=ONE_THREAD,
         initargs=(os.getpid(), prepare, arguments),
-    )  # fmt: skip
+    )
     threads = threading.enumerate()
     try:
         with _deaf_to_control_c():

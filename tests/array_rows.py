@@ -15,7 +15,8 @@ from multiview_cifar_tools.shards import features_json
 
 HDF5, NUMPY, CIFAR = (
     importlib.import_module(f"multiview_cifar_tools.formats.{name}")
-    for name in ("hdf5_files", "numpy_arrays", "cifar_records"))
+    for name in ("hdf5_files", "numpy_arrays", "cifar_records")
+)
 
 
 def image(seed, shape=(4, 5, 3), dtype=np.uint8, kind="png"):
@@ -30,65 +31,97 @@ def image(seed, shape=(4, 5, 3), dtype=np.uint8, kind="png"):
 def rows_with(counts, missing=(), **options):
     """A row with each of these numbers of views; `missing`: (row, view) of those that are None."""
     return [
-        {"images": [None if (i, j) in missing else image(10 * i + j, **options)
-                    for j in range(count)],
-         "label": i % 2, "sample_id": f"{'cat' if i % 2 == 0 else 'dog'}/{i:04}",
-         "view_names": [f"view_{j}" for j in range(count)]}
+        {
+            "images": [
+                None if (i, j) in missing else image(10 * i + j, **options) for j in range(count)
+            ],
+            "label": i % 2,
+            "sample_id": f"{'cat' if i % 2 == 0 else 'dog'}/{i:04}",
+            "view_names": [f"view_{j}" for j in range(count)],
+        }
         for i, count in enumerate(counts)
-    ]  # fmt: skip
+    ]
 
 
 def with_columns(rows, **columns):
-    return [row | {name: values[i] for name, values in columns.items()}
-            for i, row in enumerate(rows)]  # fmt: skip
+    return [
+        row | {name: values[i] for name, values in columns.items()} for i, row in enumerate(rows)
+    ]
 
 
 PLAIN = row_features(["images"], ["cat", "dog"], None)
 LABELLED = row_features(["images"], ["cat", "dog"], ["left", "ríght"])
 MASKED = row_features(["images", "masks"], ["cat", "dog"], None)
-DESCRIBED = datasets.Features({
-    **PLAIN, "weight": datasets.Value("float64"), "day": datasets.Value("timestamp[us]"),
-    "price": datasets.Value("decimal128(6, 2)"), "raw": datasets.Value("binary"),
-    "angles": datasets.Sequence(datasets.Value("float32")),
-    "kind": datasets.ClassLabel(names=["a", "b"]),
-})  # fmt: skip
+DESCRIBED = datasets.Features(
+    {
+        **PLAIN,
+        "weight": datasets.Value("float64"),
+        "day": datasets.Value("timestamp[us]"),
+        "price": datasets.Value("decimal128(6, 2)"),
+        "raw": datasets.Value("binary"),
+        "angles": datasets.Sequence(datasets.Value("float32")),
+        "kind": datasets.ClassLabel(names=["a", "b"]),
+    }
+)
 ROWS = {
     "equal": (PLAIN, rows_with([2, 2, 2])),
     "ragged": (PLAIN, rows_with([1, 3, 0, 2, 5, 1])),
     "missing views": (
-        PLAIN, rows_with([3, 3, 3, 1], {(0, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0)})),
+        PLAIN,
+        rows_with([3, 3, 3, 1], {(0, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0)}),
+    ),
     "no real view": (PLAIN, rows_with([2, 1], {(0, 0), (0, 1), (1, 0)})),
     "no view at all": (PLAIN, rows_with([0, 0])),
     "views without names": (
         LABELLED,
-        with_columns(rows_with([2, 3], {(0, 1), (1, 1)}),
-                     view_names=[["a", None], ["b", None, "c"]],
-                     view_labels=[[1, None], [0, None, 1]])),
+        with_columns(
+            rows_with([2, 3], {(0, 1), (1, 1)}),
+            view_names=[["a", None], ["b", None, "c"]],
+            view_labels=[[1, None], [0, None, 1]],
+        ),
+    ),
     "Unicode": (
         row_features(["images"], ["chat été", "犬"], None),
-        with_columns(rows_with([1, 2]), sample_id=["chat été/a b", "犬/\u2028🐕"],
-                     view_names=[["前 view"], ["ü", "a\nb"]])),
+        with_columns(
+            rows_with([1, 2]),
+            sample_id=["chat été/a b", "犬/\u2028🐕"],
+            view_names=[["前 view"], ["ü", "a\nb"]],
+        ),
+    ),
     "grey": (PLAIN, rows_with([2, 1], shape=(4, 5, 1))),
     "RGBA": (PLAIN, rows_with([2, 1], shape=(4, 5, 4))),
     "16-bit grey": (PLAIN, rows_with([2, 3], {(1, 1)}, shape=(4, 5, 1), dtype=np.uint16)),
     "two columns": (
         MASKED,
-        with_columns(rows_with([2, 3], {(1, 0)}),
-                     masks=[[None, None], [image(7, (2, 3, 1)), None, image(8, (2, 3, 1))]])),
+        with_columns(
+            rows_with([2, 3], {(1, 0)}),
+            masks=[[None, None], [image(7, (2, 3, 1)), None, image(8, (2, 3, 1))]],
+        ),
+    ),
     "metadata": (
         DESCRIBED,
-        with_columns(rows_with([1, 2, 1]), weight=[1 / 3, float("nan"), None],
-                     day=[datetime.datetime(2024, 5, 1, 12, 30, 0, 7), None, None],
-                     price=[Decimal("-12.50"), None, Decimal("0.01")], raw=[b"\0\xff", b"", None],
-                     angles=[[0.5], [float("inf"), None], None], kind=[1, 0, None])),
-}  # fmt: skip
+        with_columns(
+            rows_with([1, 2, 1]),
+            weight=[1 / 3, float("nan"), None],
+            day=[datetime.datetime(2024, 5, 1, 12, 30, 0, 7), None, None],
+            price=[Decimal("-12.50"), None, Decimal("0.01")],
+            raw=[b"\0\xff", b"", None],
+            angles=[[0.5], [float("inf"), None], None],
+            kind=[1, 0, None],
+        ),
+    ),
+}
 IN_RECORDS = [name for name in ROWS if name not in ("two columns", "16-bit grey")]
 # What each format can hold: a module, whether as pixels, and the rows of that name.
 HELD = [
-    *((module, pixels, name) for module in (HDF5, NUMPY) for pixels in (False, True)
-      for name in ROWS),
+    *(
+        (module, pixels, name)
+        for module in (HDF5, NUMPY)
+        for pixels in (False, True)
+        for name in ROWS
+    ),
     *((CIFAR, True, name) for name in IN_RECORDS),
-]  # fmt: skip
+]
 MODES = [(HDF5, False), (HDF5, True), (NUMPY, False), (NUMPY, True), (CIFAR, True)]
 
 
@@ -111,8 +144,10 @@ def write(module, path, rows, pixels, features=PLAIN):
 def read(module, path, manifest=None, **options):
     """All rows of each split."""
     reading = module.read(str(path), manifest, **options)
-    return {split: [row for shard in shards for row in reading.rows(shard)]
-            for split, shards in reading.shards.items()}  # fmt: skip
+    return {
+        split: [row for shard in shards for row in reading.rows(shard)]
+        for split, shards in reading.shards.items()
+    }
 
 
 def shown(rows, features, pixels):
@@ -123,8 +158,13 @@ def shown(rows, features, pixels):
 
 def decoded(rows):
     """The same with pixels in place of files."""
-    return [{name: [*map(_pixels, value)] if name in ("images", "masks") else value
-             for name, value in row.items()} for row in rows]  # fmt: skip
+    return [
+        {
+            name: [*map(_pixels, value)] if name in ("images", "masks") else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
 
 
 def _pixels(view):
@@ -143,8 +183,16 @@ def size_of(path):
 
 def manifest_of(folder, splits, features=PLAIN):
     """What `export` writes beside shards; `splits` has (path, number of rows) of each shard."""
-    return {"features": features_json(features), "splits": {
-        split: {"num_rows": sum(n for _, n in shards), "shards": [
-            {"path": path, "num_rows": n, "num_bytes": size_of(f"{folder}/{path}")}
-            for path, n in shards]}
-        for split, shards in splits.items()}}  # fmt: skip
+    return {
+        "features": features_json(features),
+        "splits": {
+            split: {
+                "num_rows": sum(n for _, n in shards),
+                "shards": [
+                    {"path": path, "num_rows": n, "num_bytes": size_of(f"{folder}/{path}")}
+                    for path, n in shards
+                ],
+            }
+            for split, shards in splits.items()
+        },
+    }

@@ -41,8 +41,14 @@ def pytest_unconfigure():
     shutil.rmtree(HOME, ignore_errors=True)
 
 
-LATE = ("test_cluster", "test_export_formats", "test_jax_batches", "test_tf_batches",
-        "test_tfrecord_format", "test_usual_loaders")  # fmt: skip
+LATE = (
+    "test_cluster",
+    "test_export_formats",
+    "test_jax_batches",
+    "test_tf_batches",
+    "test_tfrecord_format",
+    "test_usual_loaders",
+)
 
 
 def pytest_collection_modifyitems(items):

@@ -11,12 +11,14 @@ from multiview_cifar_tools.formats import MANIFEST
 from multiview_cifar_tools.formats.parquet_files import Writer
 from multiview_cifar_tools.shards import features_json
 
-FEATURES = datasets.Features({
-    "images": datasets.Sequence(datasets.Image()),
-    "label": datasets.ClassLabel(names=["cat", "dog"]),
-    "sample_id": datasets.Value("string"),
-    "view_names": datasets.Sequence(datasets.Value("string")),
-})  # fmt: skip
+FEATURES = datasets.Features(
+    {
+        "images": datasets.Sequence(datasets.Image()),
+        "label": datasets.ClassLabel(names=["cat", "dog"]),
+        "sample_id": datasets.Value("string"),
+        "view_names": datasets.Sequence(datasets.Value("string")),
+    }
+)
 
 
 def png_of(row):
@@ -27,8 +29,12 @@ def png_of(row):
 
 def row_of(number):
     views = [{"bytes": png_of(number), "path": None} for _ in range(2)]
-    return {"images": views, "label": number % 2, "sample_id": f"{number:05d}",
-            "view_names": ["a", "b"]}  # fmt: skip
+    return {
+        "images": views,
+        "label": number % 2,
+        "sample_id": f"{number:05d}",
+        "view_names": ["a", "b"],
+    }
 
 
 def write_shards(folder, counts, split="train", features=FEATURES):
@@ -42,11 +48,24 @@ def write_shards(folder, counts, split="train", features=FEATURES):
             writer.write(row_of(row))
         writer.close()
         number += count
-        shards.append({"path": path.name, "num_rows": count, "num_bytes": path.stat().st_size,
-                       "sha256": hashlib.sha256(path.read_bytes()).hexdigest()})  # fmt: skip
+        shards.append(
+            {
+                "path": path.name,
+                "num_rows": count,
+                "num_bytes": path.stat().st_size,
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            }
+        )
     splits = {split: {"num_rows": number, "shards": shards}}
-    write_manifest(folder, {"format": "parquet", "pixels": False, "splits": splits,
-                            "features": features_json(features)})  # fmt: skip
+    write_manifest(
+        folder,
+        {
+            "format": "parquet",
+            "pixels": False,
+            "splits": splits,
+            "features": features_json(features),
+        },
+    )
     return folder
 
 
@@ -70,5 +89,10 @@ def rows_in(batch):
 def together(ranks, batch_size):
     """The order in which ranks that step together see samples, of each rank's batches."""
     steps = max(map(len, ranks))
-    return [batches[step][i] for step in range(steps) for i in range(batch_size)
-            for batches in ranks if step < len(batches) and i < len(batches[step])]  # fmt: skip
+    return [
+        batches[step][i]
+        for step in range(steps)
+        for i in range(batch_size)
+        for batches in ranks
+        if step < len(batches) and i < len(batches[step])
+    ]

@@ -501,10 +501,18 @@ class Handler(BaseHTTPRequestHandler):
                 lfs = entry.get("lfs") and {**entry["lfs"], "sha256": blob.sha256}
                 siblings[-1].update(size=entry["size"], blobId=blob.oid, lfs=lfs)
         return {
-            "id": name, "author": name.partition("/")[0], "sha": commit.id, "siblings": siblings,
-            "lastModified": commit.date, "private": repo.private, "gated": False, "disabled": False,
-            "tags": [], "downloads": 0, "likes": 0,
-        }  # fmt: skip
+            "id": name,
+            "author": name.partition("/")[0],
+            "sha": commit.id,
+            "siblings": siblings,
+            "lastModified": commit.date,
+            "private": repo.private,
+            "gated": False,
+            "disabled": False,
+            "tags": [],
+            "downloads": 0,
+            "likes": 0,
+        }
 
     def expanded(self, repo, commit, entries, expand):
         if not expand:
@@ -664,8 +672,9 @@ def clients(pipe):
     They read HF_ENDPOINT and HF_HOME when they are imported: so this process has to be a new one.
     """
     # Of the tests' process, where scripts were loaded: here they would hide the client's own.
-    sys.path[:] = [path for path in sys.path
-                   if not os.path.isdir(os.path.join(path, "datasets_modules"))]  # fmt: skip
+    sys.path[:] = [
+        path for path in sys.path if not os.path.isdir(os.path.join(path, "datasets_modules"))
+    ]
     import datasets  # noqa: F401
     import pytest  # noqa: F401
 
@@ -693,11 +702,15 @@ class Server(ThreadingHTTPServer):
         hidden = re.compile("HF_|HUGGING_FACE_|.*_PROXY$", re.I)
         self.environment = {k: v for k, v in os.environ.items() if not hidden.match(k)}
         self.environment.update(
-            HF_ENDPOINT=f"http://127.0.0.1:{self.server_port}", HF_HOME=str(self.home),
-            HF_TOKEN=TOKEN, HF_HUB_DISABLE_XET="1", HF_HUB_DISABLE_TELEMETRY="1",
-            HF_HUB_DISABLE_PROGRESS_BARS="1", HF_DATASETS_DISABLE_PROGRESS_BARS="1",
+            HF_ENDPOINT=f"http://127.0.0.1:{self.server_port}",
+            HF_HOME=str(self.home),
+            HF_TOKEN=TOKEN,
+            HF_HUB_DISABLE_XET="1",
+            HF_HUB_DISABLE_TELEMETRY="1",
+            HF_HUB_DISABLE_PROGRESS_BARS="1",
+            HF_DATASETS_DISABLE_PROGRESS_BARS="1",
             USE_TORCH="0",  # else every client that streams imports it, in five seconds
-        )  # fmt: skip
+        )
 
     def fresh(self):
         """A Hub that holds nothing, and clients that remember nothing."""

@@ -58,10 +58,23 @@ def one_more(cluster, **environment):
 @contextlib.contextmanager
 def blind_node(cluster, folder):
     """Another node, to which this folder is empty."""
-    start = ["unshare", "--mount", "bash", "-c", 'mount -t tmpfs none "$0" && exec "$@"', folder,
-             sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1",
-             f"--address={cluster.address}", f"--node-ip-address={HOST}",
-             f"--object-store-memory={ONE['object_store_memory']}"]  # fmt: skip
+    start = [
+        "unshare",
+        "--mount",
+        "bash",
+        "-c",
+        'mount -t tmpfs none "$0" && exec "$@"',
+        folder,
+        sys.executable,
+        "-m",
+        "ray.scripts.scripts",
+        "start",
+        "--block",
+        "--num-cpus=1",
+        f"--address={cluster.address}",
+        f"--node-ip-address={HOST}",
+        f"--object-store-memory={ONE['object_store_memory']}",
+    ]
     alive = len(cluster.global_state.node_table())
     with subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         try:

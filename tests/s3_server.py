@@ -45,8 +45,11 @@ class S3:
     @property
     def options(self):
         """For `storage_options`."""
-        return {"key": "test", "secret": "test",
-                "client_kwargs": {"endpoint_url": self.endpoint, "region_name": "us-east-1"}}
+        return {
+            "key": "test",
+            "secret": "test",
+            "client_kwargs": {"endpoint_url": self.endpoint, "region_name": "us-east-1"},
+        }
 
     def request(self, method, path, data=None):
         with contextlib.closing(http.client.HTTPConnection(self.server)) as client:
@@ -135,7 +138,8 @@ def serve():
     port = free_port()
     moto = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     gate = Server(("127.0.0.1", 0), Gate)
     thread = threading.Thread(target=gate.serve_forever, daemon=True)

@@ -22,9 +22,11 @@ import multiview_cifar
 KINDS = ["zip", "tar", "tar.gz", "tgz", "tar.zst"]
 PATHS = [
     f"{split}/{label}/{sample}/{view}.png"
-    for split in ("train", "test") for label in ("cat", "größe", "犬") for sample in (1, 2, 10)
+    for split in ("train", "test")
+    for label in ("cat", "größe", "犬")
+    for sample in (1, 2, 10)
     for view in ("front 1", "left")
-]  # fmt: skip
+]
 
 
 def write_zip(file, files):
@@ -72,8 +74,10 @@ def pack(tmp_path):
 
 def everything(splits):
     rows = {name: list(ds.remove_columns("images")) for name, ds in splits.items()}
-    pixels = {name: [[image and image.tobytes() for image in row["images"]] for row in ds]
-              for name, ds in splits.items()}  # fmt: skip
+    pixels = {
+        name: [[image and image.tobytes() for image in row["images"]] for row in ds]
+        for name, ds in splits.items()
+    }
     return rows, pixels, splits["train"].features
 
 
@@ -106,8 +110,10 @@ def test_a_folder_around_everything_of_another_name(stream, make_tree, pack, fai
 @pytest.mark.parametrize("kinds", [("zip", "tar.gz"), ("tar", "zip"), ("tar.zst", "tar")])
 def test_an_archive_a_split(load, make_tree, pack, kinds):
     tree = make_tree(*PATHS, "test/犬/11/left.png")
-    archives = {split: str(pack(tree / split, kind, name=split))
-                for split, kind in zip(("train", "test"), kinds, strict=True)}  # fmt: skip
+    archives = {
+        split: str(pack(tree / split, kind, name=split))
+        for split, kind in zip(("train", "test"), kinds, strict=True)
+    }
     rows = load(None, split=None, data_files=archives)
     assert everything(rows) == everything(load(tree, split=None))
 
@@ -140,8 +146,9 @@ def test_two_processes(build, make_tree, pack, kind):
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.zst", "zip"])
 @given(seed=st.integers(0, 1 << 32))
-@settings(max_examples=20, deadline=None,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_members_in_any_order(kind, seed, quick, make_tree, tmp_path):
     """The views of a sample may stand far apart, and after those of later samples."""
     tree = make_tree(*PATHS)
@@ -178,8 +185,12 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 def test_names_of_tools(stream, make_tree, tmp_path, shown):
     """A "./" in front, the hidden files of macOS, folders, and UTF-8 without the flag for it."""
     tree = make_tree("ä/1/a.png", "dog/1/a.png")
-    files = {"./dog/1/a.png": (tree / "dog/1/a.png").read_bytes(), "__MACOSX/dog/._a.png": b"",
-             "dog/1/._a.png": b"", "dog/1/": b""}  # fmt: skip
+    files = {
+        "./dog/1/a.png": (tree / "dog/1/a.png").read_bytes(),
+        "__MACOSX/dog/._a.png": b"",
+        "dog/1/._a.png": b"",
+        "dog/1/": b"",
+    }
     archive = write_archive(tmp_path / "photos.zip", files)
     with zipfile.ZipFile(archive, "a") as opened:
         info = zipfile.ZipInfo("X/1/a.png".replace("X", "\u251c\u00f1"))  # "ä" as cp437 reads it
@@ -266,11 +277,15 @@ def test_names_that_lead_out(load, tmp_path, fails, kind, name):
 @pytest.mark.parametrize("kind", ["tar", "tar.zst"])
 @pytest.mark.parametrize(
     "member",
-    [link("cat/1/b.png", "/etc/passwd"), link("cat/1/b.png", "a.png"), link("x", "../../y"),
-     link("cat/1/b.png", "cat/1/a.png", tarfile.LNKTYPE),
-     link("cat/1/b.png", "", tarfile.FIFOTYPE)],
+    [
+        link("cat/1/b.png", "/etc/passwd"),
+        link("cat/1/b.png", "a.png"),
+        link("x", "../../y"),
+        link("cat/1/b.png", "cat/1/a.png", tarfile.LNKTYPE),
+        link("cat/1/b.png", "", tarfile.FIFOTYPE),
+    ],
     ids=["out", "image", "folder out", "hard link", "pipe"],
-)  # fmt: skip
+)
 def test_links_in_a_tar(load, tmp_path, fails, kind, member):
     archive = write_archive(tmp_path / f"photos.{kind}", {**GOOD, member.name: member})
     with fails("ArchiveError", str(archive), repr(member.name), "--dereference"):
@@ -359,7 +374,8 @@ def test_other_archives(stream, tmp_path, fails, kind):
 
 
 @pytest.mark.parametrize(
-    "files", [{"train": "photos"}, "photos.rar", {"train": ["a.zip", "b.zip"]}])
+    "files", [{"train": "photos"}, "photos.rar", {"train": ["a.zip", "b.zip"]}]
+)
 def test_data_files_that_are_no_archives(stream, fails, files):
     with fails("OptionError", "data_files=", "one archive", "data_dir", path="data_files"):
         stream(None, data_files=files)
@@ -445,8 +461,9 @@ def test_a_wrong_checksum_of_a_zip_member(load, tmp_path, fails):
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.zst"])
 @given(place=st.floats(0, 1, exclude_max=True), change=st.integers(0, 255))
-@settings(max_examples=60, deadline=None,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_any_damage_is_said_or_harmless(kind, place, change, quick, make_tree, tmp_path):
     """Zero cuts the archive off there, any other change is put on the byte."""
     tree = make_tree("cat/1/a.png", "cat/1/b.png", "dog/1/a.png")
@@ -469,8 +486,10 @@ def test_any_damage_is_said_or_harmless(kind, place, change, quick, make_tree, t
 
 def test_without_zstandard(make_tree, pack, tmp_path):
     archive = pack(make_tree("cat/1/a.png"), "tar.zst")
-    code = ("import sys; sys.modules['zstandard'] = None; import multiview_cifar\n"
-            f"multiview_cifar.load_dataset(data_dir={str(archive)!r}, streaming=True)")  # fmt: skip
+    code = (
+        "import sys; sys.modules['zstandard'] = None; import multiview_cifar\n"
+        f"multiview_cifar.load_dataset(data_dir={str(archive)!r}, streaming=True)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "ArchiveError" in done.stderr.splitlines()[-1]
     assert "zstandard" in done.stderr.splitlines()[-1]
@@ -478,14 +497,22 @@ def test_without_zstandard(make_tree, pack, tmp_path):
 
 def test_the_command_line(make_tree, pack, tmp_path):
     archive = pack(make_tree(*PATHS), "zip")
-    command = [sys.executable, "-m", "multiview_cifar_tools", "build", archive.name,
-               "--cache-dir", str(tmp_path / "cache")]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "multiview_cifar_tools",
+        "build",
+        archive.name,
+        "--cache-dir",
+        str(tmp_path / "cache"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "train  9 samples, 18 views" in done.stdout
     assert repr(str(archive)) in done.stdout
     shutil.copy(archive, tmp_path / "photos.rar")
-    done = subprocess.run([*command[:4], "photos.rar"], capture_output=True, text=True,
-                          cwd=tmp_path)  # fmt: skip
+    done = subprocess.run(
+        [*command[:4], "photos.rar"], capture_output=True, text=True, cwd=tmp_path
+    )
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1

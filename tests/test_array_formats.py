@@ -62,12 +62,15 @@ def any_rows(draw):
     rows = []
     for i in range(draw(st.integers(1, 5))):
         views = draw(st.lists(st.booleans(), max_size=4))
-        rows.append({
-            "images": [image(9 * i + j) if real else None for j, real in enumerate(views)],
-            "label": draw(st.integers(0, 1)), "sample_id": draw(TEXTS),
-            "view_names": [draw(st.none() | TEXTS) for _ in views],
-            "view_labels": [draw(st.none() | st.integers(0, 1)) for _ in views],
-        })  # fmt: skip
+        rows.append(
+            {
+                "images": [image(9 * i + j) if real else None for j, real in enumerate(views)],
+                "label": draw(st.integers(0, 1)),
+                "sample_id": draw(TEXTS),
+                "view_names": [draw(st.none() | TEXTS) for _ in views],
+                "view_labels": [draw(st.none() | st.integers(0, 1)) for _ in views],
+            }
+        )
     return rows
 
 
@@ -84,8 +87,15 @@ def test_any_rows_there_and_back(module, pixels, rows):
 @ALL_MODES
 def test_more_rows_than_are_read_or_written_at_once(module, pixels, tmp_path):
     counts = [9 if i == 1500 else 1 + i % 3 for i in range(3000)]
-    rows = [{"images": [image(0)] * count, "label": i % 2, "sample_id": f"cat/{i}",
-             "view_names": ["v"] * count} for i, count in enumerate(counts)]  # fmt: skip
+    rows = [
+        {
+            "images": [image(0)] * count,
+            "label": i % 2,
+            "sample_id": f"cat/{i}",
+            "view_names": ["v"] * count,
+        }
+        for i, count in enumerate(counts)
+    ]
     path = write(module, tmp_path / f"a{module.EXTENSION}", rows, pixels)
     back = read(module, path)["train"]
     if pixels:
@@ -96,8 +106,10 @@ def test_more_rows_than_are_read_or_written_at_once(module, pixels, tmp_path):
 @ALL_MODES
 def test_memory_does_not_grow_with_the_shard(module, pixels, tmp_path):
     views = [image(i, (300, 300, 3), kind="bmp") for i in range(2)]  # 270 KB
-    rows = [{"images": views, "label": 0, "sample_id": f"cat/{i}", "view_names": ["a", "b"]}
-            for i in range(100)]  # fmt: skip
+    rows = [
+        {"images": views, "label": 0, "sample_id": f"cat/{i}", "view_names": ["a", "b"]}
+        for i in range(100)
+    ]
     tracemalloc.start()
     path = write(module, tmp_path / f"a{module.EXTENSION}", rows, pixels)
     reading = module.read(path, None)
@@ -114,8 +126,11 @@ def write_export(module, folder, pixels=True):
     """Two splits, one of two shards, and their manifest; the order is not that of names."""
     folder.mkdir()
     rows, shards = rows_with([1, 2, 3, 2]), {}
-    for split, name, part in (("holdout", "b", rows[:1]), ("holdout", "a", rows[1:3]),
-                              ("train", "c", rows[3:])):  # fmt: skip
+    for split, name, part in (
+        ("holdout", "b", rows[:1]),
+        ("holdout", "a", rows[1:3]),
+        ("train", "c", rows[3:]),
+    ):
         path = write(module, folder / f"{name}{module.EXTENSION}", part, pixels)
         shards.setdefault(split, []).append((Path(path).name, len(part)))
     return manifest_of(folder, shards)
@@ -126,7 +141,9 @@ def test_an_export_of_several_shards(module, tmp_path):
     manifest = write_export(module, tmp_path / "out")
     splits = read(module, tmp_path / "out", manifest)
     assert {split: [row["sample_id"] for row in rows] for split, rows in splits.items()} == {
-        "holdout": ["cat/0000", "dog/0001", "cat/0002"], "train": ["dog/0003"]}
+        "holdout": ["cat/0000", "dog/0001", "cat/0002"],
+        "train": ["dog/0003"],
+    }
 
 
 @ALL
@@ -144,8 +161,11 @@ def test_a_reading_names_every_file(module, tmp_path):
         os.mkdir(f"{path}/folder")
         Path(f"{path}/.hidden").touch()
     files = module.read(path, None).files
-    inside = [f"{path}/{name}" for name in os.listdir(path) if name not in ("folder", ".hidden")
-              ] if os.path.isdir(path) else [path]  # fmt: skip
+    inside = (
+        [f"{path}/{name}" for name in os.listdir(path) if name not in ("folder", ".hidden")]
+        if os.path.isdir(path)
+        else [path]
+    )
     assert sorted(files) == sorted(inside)
 
 
@@ -160,7 +180,10 @@ def test_splits_by_names(module, tmp_path):
     found = read(module, tmp_path)
     assert [*found] == ["train", "validation", "test"]
     assert {split: [row["sample_id"][-1] for row in rows] for split, rows in found.items()} == {
-        "train": ["5", "0"], "validation": ["1"], "test": ["4", "2", "3"]}
+        "train": ["5", "0"],
+        "validation": ["1"],
+        "test": ["4", "2", "3"],
+    }
 
 
 @ALL
@@ -184,8 +207,13 @@ def test_no_shard(module, tmp_path, fails):
 @ALL
 def test_shards_of_different_datasets(module, tmp_path, fails):
     write(module, tmp_path / f"a{module.EXTENSION}", rows_with([1]), True)
-    other = write(module, tmp_path / f"b{module.EXTENSION}", rows_with([1]), True,
-                  row_features(["images"], ["cat", "cow"], None))  # fmt: skip
+    other = write(
+        module,
+        tmp_path / f"b{module.EXTENSION}",
+        rows_with([1]),
+        True,
+        row_features(["images"], ["cat", "cow"], None),
+    )
     with fails("FormatError", other, "other columns or labels", "one by one", path=other):
         module.read(str(tmp_path), None)
 
@@ -240,7 +268,7 @@ WRONG = {
     "an empty name": ({"view_names": ["a", ""]}, "has the name ''"),
     "a zero byte": ({"view_names": ["a", "b\0"]}, r"has the name 'b\x00'"),
     "a path": ({"images": [None, {"bytes": None, "path": "a.png"}]}, "holds no bytes"),
-}  # fmt: skip
+}
 
 
 @ALL_MODES
@@ -260,8 +288,12 @@ def test_rows_that_are_not_right(module, pixels, wrong, tmp_path, fails):
 @pytest.mark.parametrize("module", [HDF5, NUMPY, CIFAR], ids=name_of)
 def test_samples_of_two_sizes(module, tmp_path, fails):
     first, second = rows_with([1])[0], rows_with([1, 1], shape=(3, 5, 3))[1]
-    says = ("dog/0001 has 'images' of (H, W, C) = (3, 5, 3)", "cat/0000 of (4, 5, 3)",
-            "--image-size", "--mode RGB")  # fmt: skip
+    says = (
+        "dog/0001 has 'images' of (H, W, C) = (3, 5, 3)",
+        "cat/0000 of (4, 5, 3)",
+        "--image-size",
+        "--mode RGB",
+    )
     one = module.Writer(str(tmp_path / "one"), PLAIN, True)
     one.write(first)
     with fails("ExportError", *says, path="dog/0001"):

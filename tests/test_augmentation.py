@@ -19,8 +19,11 @@ def all_changes(image, padding, flip):
     """Every outcome of the augmentation of one (H, W, C) image, as bytes."""
     height, width, _ = image.shape
     padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)))
-    crops = [padded[y : y + height, x : x + width]
-             for y in range(2 * padding + 1) for x in range(2 * padding + 1)]  # fmt: skip
+    crops = [
+        padded[y : y + height, x : x + width]
+        for y in range(2 * padding + 1)
+        for x in range(2 * padding + 1)
+    ]
     mirrored = [crop[:, ::-1] for crop in crops] if flip else []
     return [np.ascontiguousarray(change).tobytes() for change in crops + mirrored]
 
@@ -51,8 +54,12 @@ def test_each_outcome_is_as_likely():
 def test_one_draw_for_all_views_or_one_for_each():
     # Two views of one picture: changed alike or not.
     ds = make_rows([2] * 40, lambda _: png(Image.effect_noise((9, 9), 99).convert("RGB")))
-    same = [[file, file] for file, _ in (
-        [view["bytes"] for view in row] for row in ds.data.table["images"].to_pylist())]
+    same = [
+        [file, file]
+        for file, _ in (
+            [view["bytes"] for view in row] for row in ds.data.table["images"].to_pylist()
+        )
+    ]
     rows = [[{"bytes": file, "path": None} for file in files] for files in same]
     ds = ds.remove_columns("images").add_column("images", rows).cast(ds.features)
     for draws, alike in (("per_sample", 40), ("per_view", 6)):
@@ -75,23 +82,35 @@ def rows(tmp_path):
 
     def load(**options):
         return multiview_cifar.load_dataset(
-            data_dir=str(tmp_path / "photos"), split="train", encoding="flat_png",
-            cache_dir=str(tmp_path / "cache"), **options)  # fmt: skip
+            data_dir=str(tmp_path / "photos"),
+            split="train",
+            encoding="flat_png",
+            cache_dir=str(tmp_path / "cache"),
+            **options,
+        )
 
     return load
 
 
 def images_by_sample(batches):
-    return {name: images.tobytes() if isinstance(images, np.ndarray) else
-            images.contiguous().numpy().tobytes()
-            for batch in batches
-            for name, images in zip(batch["sample_id"], batch["images"], strict=True)}  # fmt: skip
+    return {
+        name: images.tobytes()
+        if isinstance(images, np.ndarray)
+        else images.contiguous().numpy().tobytes()
+        for batch in batches
+        for name, images in zip(batch["sample_id"], batch["images"], strict=True)
+    }
 
 
 @pytest.mark.parametrize("draws", ["per_sample", "per_view"])
 def test_the_same_whatever_the_order_and_the_workers(rows, draws):
-    options = {"augment": RandomCropFlip(), "draws": draws, "columns": ["sample_id"], "seed": 5,
-               "num_views": 3}  # fmt: skip
+    options = {
+        "augment": RandomCropFlip(),
+        "draws": draws,
+        "columns": ["sample_id"],
+        "seed": 5,
+        "num_views": 3,
+    }
     ds = rows()
 
     def torch_epoch(epoch, dataset=ds, workers=0, size=4, **more):
@@ -106,8 +125,10 @@ def test_the_same_whatever_the_order_and_the_workers(rows, draws):
     assert torch_epoch(1) != first
     assert torch_epoch(0, seed=6) != first
     reader = BatchReader(ds, **options)
-    in_numpy = {name: np.moveaxis(np.frombuffer(data, np.uint8).reshape(3, 8, 8, 3), -1, 1)
-                for name, data in images_by_sample(reader.batches(5)).items()}  # fmt: skip
+    in_numpy = {
+        name: np.moveaxis(np.frombuffer(data, np.uint8).reshape(3, 8, 8, 3), -1, 1)
+        for name, data in images_by_sample(reader.batches(5)).items()
+    }
     assert {name: image.tobytes() for name, image in in_numpy.items()} == first
 
 
@@ -122,8 +143,12 @@ def test_workers_that_stay_see_the_epoch(rows):
 
 
 def test_a_stream_is_changed_as_the_rows_are(rows):
-    options = {"augment": RandomCropFlip(), "draws": "per_view", "columns": ["sample_id"],
-               "num_views": 3}  # fmt: skip
+    options = {
+        "augment": RandomCropFlip(),
+        "draws": "per_view",
+        "columns": ["sample_id"],
+        "num_views": 3,
+    }
     built = TorchBatches(rows(), **options)
     stream = TorchStream(rows(streaming=True), 5, **options)
     for epoch in (0, 1):

@@ -63,7 +63,9 @@ def test_a_folder_without_images(stream, make_tree, tmp_path, fails, paths, foun
         (["cat/1/a.png", "cat/2.png"], {}, "cat/2.png", ["{label}/{sample}/{view}", "sample"]),
         (["1.png"], {}, "1.png", ["{label}/{sample}/{view}"]),
         (
-            ["cat/1/a.png", "cat/2/notes.txt"], {}, "cat/2",
+            ["cat/1/a.png", "cat/2/notes.txt"],
+            {},
+            "cat/2",
             ["notes.txt", "no images", ".png", 'on_error="skip_sample"'],
         ),
         (["cat/1/a.png", "cat/2/"], {}, "cat/2", ["nothing", 'on_error="skip_sample"']),
@@ -71,26 +73,34 @@ def test_a_folder_without_images(stream, make_tree, tmp_path, fails, paths, foun
         (["cat/1/a.png", "cat/1/a.jpg"], {}, None, ["cat/1/a.png", "cat/1/a.jpg", "view", "'a'"]),
         (["cat/1/a.png", "cat/1/a.PNG"], {}, None, ["cat/1/a.png", "cat/1/a.PNG", "view"]),
         (
-            ["train/cat/1/a.png", "training/cat/1/b.png"], {}, None,
+            ["train/cat/1/a.png", "training/cat/1/b.png"],
+            {},
+            None,
             ["'train'", "training", "rename"],
         ),
         (
-            ["cat/1.png", "cat/1.jpg"], {"layout": "{label}/{sample}"}, None,
+            ["cat/1.png", "cat/1.jpg"],
+            {"layout": "{label}/{sample}"},
+            None,
             ["cat/1.png", "cat/1.jpg", "rename"],
         ),
         (
-            ["cat/1/a.png", "dog/1/a.png"], {"class_names": ["cat"]}, "dog",
+            ["cat/1/a.png", "dog/1/a.png"],
+            {"class_names": ["cat"]},
+            "dog",
             ["class_names", "leaves out", "'dog'"],
         ),
         (["cat/1/a.png"], {"class_names": ["cat", "dgo"]}, "dgo", ["class_names", "'cat'"]),
         (["cat/1/a.png"], {"view_names": ["front"]}, "front", ["view_names", "'a'"]),
         (
-            ["my split/cat/1/a.png"], {"layout": "{split}/{label}/{sample}/{view}"}, "my split",
+            ["my split/cat/1/a.png"],
+            {"layout": "{split}/{label}/{sample}/{view}"},
+            "my split",
             ["rename"],
         ),
         (["all/cat/1/a.png"], {"layout": "{split}/{label}/{sample}/{view}"}, "all", ["rename"]),
     ],
-)  # fmt: skip
+)
 def test_names_that_do_not_fit(stream, make_tree, fails, paths, options, path, says):
     with fails("LayoutError", *says, *[path] * bool(path), path=path):
         stream(make_tree(*paths), **options)
@@ -105,8 +115,11 @@ def test_a_sample_without_images_may_be_skipped(load, make_tree, shown, caplog):
 def test_a_class_that_a_split_lacks_is_a_warning(load, make_tree, caplog):
     tree = make_tree("train/cat/1/a.png", "train/dog/1/a.png", "test/cat/1/a.png")
     assert len(list(load(tree, split="test"))) == 1
-    (warning,) = [r.getMessage() for r in caplog.records if "lack" in r.getMessage()
-                  or "no sample" in r.getMessage()]  # fmt: skip
+    (warning,) = [
+        r.getMessage()
+        for r in caplog.records
+        if "lack" in r.getMessage() or "no sample" in r.getMessage()
+    ]
     assert "test" in warning
     assert "dog" in warning
     assert "cat" not in warning

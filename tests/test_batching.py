@@ -41,8 +41,10 @@ def make_rows(views, encode=flat_png, mode="RGB", size=(5, 4)):
 def expected(ds, samples):
     """What `datasets` itself decodes, sample by sample: a list of lists of arrays or None."""
     rows = [ds[i]["images"] for i in samples]
-    return [[None if v is None else np.asarray(v).reshape(v.height, v.width, -1) for v in row]
-            for row in rows]  # fmt: skip
+    return [
+        [None if v is None else np.asarray(v).reshape(v.height, v.width, -1) for v in row]
+        for row in rows
+    ]
 
 
 def check(reader, ds, samples):
@@ -52,8 +54,9 @@ def check(reader, ds, samples):
         for v in range(batch["images"].shape[1]):
             view = row[v] if v < len(row) else None
             assert batch["view_mask"][i, v] == (view is not None)
-            assert np.array_equal(batch["images"][i, v], 0 * batch["images"][i, v] if view is None
-                                  else view)  # fmt: skip
+            assert np.array_equal(
+                batch["images"][i, v], 0 * batch["images"][i, v] if view is None else view
+            )
     assert batch["images"].dtype == np.uint8
     assert batch["view_mask"].dtype == np.bool_
     assert batch["label"].dtype == np.int64
@@ -127,28 +130,41 @@ def test_selections_shuffles_and_concatenations(encode):
 def test_built_and_through_parquet(make_tree, tmp_path, batch_rows):
     tree = make_tree(*(f"cat/{i}/{v}.png" for i in range(5) for v in range(3)))
     ds = multiview_cifar.load_dataset(
-        data_dir=str(tree), split="train", encoding="flat_png", cache_dir=str(tmp_path / "cache"),
+        data_dir=str(tree),
+        split="train",
+        encoding="flat_png",
+        cache_dir=str(tmp_path / "cache"),
         writer_batch_size=batch_rows,
-    )  # fmt: skip
+    )
     check(BatchReader(ds), ds, [4, 0, 2])
     raw = ds.cast_column("images", datasets.Sequence(datasets.Image(decode=False)))
     raw.to_parquet(str(tmp_path / "rows.parquet"))
     again = datasets.load_dataset(
-        "parquet", data_files=str(tmp_path / "rows.parquet"), split="train",
-        cache_dir=str(tmp_path / "cache"), features=ds.features,
-    )  # fmt: skip
+        "parquet",
+        data_files=str(tmp_path / "rows.parquet"),
+        split="train",
+        cache_dir=str(tmp_path / "cache"),
+        features=ds.features,
+    )
     check(BatchReader(again), again, [4, 0, 2])
 
 
 def test_view_labels_and_numbers_are_arrays():
     features = multiview_cifar.row_features(["images"], ["cat"], ["front", "side"])
     views = [["front", None, "side"], ["side"]]
-    ds = datasets.Dataset.from_dict({
-        "images": [[v and {"bytes": png(picture("L", (2, 2))), "path": None} for v in row]
-                   for row in views],
-        "label": [None, 0], "sample_id": ["a", "b"], "view_names": [["0", None, "1"], ["1"]],
-        "view_labels": views,
-    }, features=features).add_column("age", [0.5, 1.5])  # fmt: skip
+    ds = datasets.Dataset.from_dict(
+        {
+            "images": [
+                [v and {"bytes": png(picture("L", (2, 2))), "path": None} for v in row]
+                for row in views
+            ],
+            "label": [None, 0],
+            "sample_id": ["a", "b"],
+            "view_names": [["0", None, "1"], ["1"]],
+            "view_labels": views,
+        },
+        features=features,
+    ).add_column("age", [0.5, 1.5])
     padded = BatchReader(ds)[[1, 0]]
     assert padded["view_labels"].tolist() == [[1, -1, -1], [0, -1, 1]]
     assert padded["label"].tolist() == [0, -1]
@@ -163,11 +179,13 @@ def test_images_by_path(tmp_path):
     files = [tmp_path / f"{i}.png" for i in range(3)]
     for i, file in enumerate(files):
         picture("RGB", (5, 4), i).save(file)
-    lists = [[{"bytes": None, "path": str(files[0])}, None],
-             [{"bytes": files[1].read_bytes(), "path": None},
-              {"bytes": None, "path": str(files[2])}]]  # fmt: skip
+    lists = [
+        [{"bytes": None, "path": str(files[0])}, None],
+        [{"bytes": files[1].read_bytes(), "path": None}, {"bytes": None, "path": str(files[2])}],
+    ]
     ds = datasets.Dataset.from_dict(
-        {"images": lists}, features=datasets.Features({"images": FEATURES["images"]}))
+        {"images": lists}, features=datasets.Features({"images": FEATURES["images"]})
+    )
     batch = BatchReader(ds)[[0, 1]]
     assert batch["view_mask"].tolist() == [[True, False], [True, True]]
     for i, image in enumerate(batch["images"][batch["view_mask"]]):
@@ -320,7 +338,8 @@ def test_a_corrupt_image_can_be_skipped(num_threads, caplog):
             assert np.array_equal(batch["images"][i, :count], row or batch["images"][i, :0])
         said = [record.getMessage() for record in caplog.records]
         assert sorted(said) == [
-            f"View {v} of cat/0 is no image that Pillow knows. It is skipped." for v in range(3)]
+            f"View {v} of cat/0 is no image that Pillow knows. It is skipped." for v in range(3)
+        ]
 
 
 def test_sixteen_bits_are_named(fails):
@@ -361,9 +380,12 @@ def test_wrong_use(fails):
 def test_a_pickle_holds_no_data(make_tree, tmp_path):
     tree = make_tree(*(f"cat/{i}/{v}.png" for i in range(50) for v in range(4)))
     ds = multiview_cifar.load_dataset(
-        data_dir=str(tree), split="train", image_size=(64, 64), encoding="flat_png",
+        data_dir=str(tree),
+        split="train",
+        image_size=(64, 64),
+        encoding="flat_png",
         cache_dir=str(tmp_path / "cache"),
-    )  # fmt: skip
+    )
     reader = BatchReader(ds)
     batch = reader[[3, 1]]
     data = pickle.dumps(reader)

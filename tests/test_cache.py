@@ -33,8 +33,9 @@ def test_untouched_is_not_built_again(build, make_tree, tmp_path, num_proc):
 
 def test_untouched_is_not_built_again_by_another_process(make_tree, tmp_path):
     tree, cache = make_tree(*TREE), tmp_path / "cache"
-    multiview_cifar.load_dataset(data_dir=str(tree), cache_dir=str(cache), class_names={
-        "dog": "b", "cat": "a"})  # fmt: skip
+    multiview_cifar.load_dataset(
+        data_dir=str(tree), cache_dir=str(cache), class_names={"dog": "b", "cat": "a"}
+    )
     before = arrow(tmp_path)
     code = (
         "import multiview_cifar as m\n"
@@ -95,10 +96,17 @@ def swap_two_files(tree, write_image):
 @pytest.mark.parametrize(
     "change",
     [
-        add_a_sample, add_a_view, add_a_class, remove_a_sample, rename_a_view, rename_a_class,
-        rewrite_in_place, rewrite_and_set_back_the_time, swap_two_files,
+        add_a_sample,
+        add_a_view,
+        add_a_class,
+        remove_a_sample,
+        rename_a_view,
+        rename_a_class,
+        rewrite_in_place,
+        rewrite_and_set_back_the_time,
+        swap_two_files,
     ],
-)  # fmt: skip
+)
 def test_a_change_gives_fresh_rows(build, make_tree, write_image, stored, tmp_path, change):
     tree = make_tree(*TREE)
     build(tree)
@@ -132,11 +140,16 @@ def test_the_old_rows_stay_readable(build, make_tree, shown):
 @pytest.mark.parametrize(
     "options",
     [
-        {"num_views": 1}, {"view_names": ["b", "a"]}, {"class_names": ["dog", "cat"]},
-        {"class_names": {"cat": "x", "dog": "y"}}, {"layout": "{sample}/{label}/{view}"},
-        {"mode": "L"}, {"image_size": (2, 2)}, {"encoding": "webp"},
+        {"num_views": 1},
+        {"view_names": ["b", "a"]},
+        {"class_names": ["dog", "cat"]},
+        {"class_names": {"cat": "x", "dog": "y"}},
+        {"layout": "{sample}/{label}/{view}"},
+        {"mode": "L"},
+        {"image_size": (2, 2)},
+        {"encoding": "webp"},
     ],
-)  # fmt: skip
+)
 def test_options_are_in_the_key(build, make_tree, stored, tmp_path, options):
     tree = make_tree("cat/1/a.png", "cat/1/b.png", "dog/1/a.png", "dog/1/b.png")
     plain = build(tree)

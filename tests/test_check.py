@@ -60,8 +60,12 @@ def run(tmp_path):
     def start(*arguments, code=None):
         done = subprocess.run(
             [*COMMAND, *map(str, arguments)],
-            cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert code is None or done.returncode == code, done.stdout + done.stderr
         return done
 
@@ -87,12 +91,14 @@ def png_chunk(name, data):
 
 def png_of(width, height):
     """A PNG whose header promises so many pixels, and which holds a few bytes of them."""
-    return b"".join([
-        b"\x89PNG\r\n\x1a\n",
-        png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
-        png_chunk(b"IDAT", zlib.compress(bytes(1000))),
-        png_chunk(b"IEND", b""),
-    ])  # fmt: skip
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+            png_chunk(b"IDAT", zlib.compress(bytes(1000))),
+            png_chunk(b"IEND", b""),
+        ]
+    )
 
 
 def encoded(kind, **options):
@@ -241,8 +247,10 @@ def copy(tree, source, target):
 
 def test_leakage_by_sample(pictures, run):
     views = [f"view_{i}.png" for i in range(4)]
-    tree = pictures(*(f"train/cat/{s}/{v}" for s in (11, 12) for v in views),
-                    *(f"test/cat/3/{v}" for v in views))  # fmt: skip
+    tree = pictures(
+        *(f"train/cat/{s}/{v}" for s in (11, 12) for v in views),
+        *(f"test/cat/3/{v}" for v in views),
+    )
     copy(tree, "train/cat/12/view_1.png", "test/cat/3/view_0.png")
     copy(tree, "train/cat/12/view_2.png", "test/cat/3/view_3.png")
     report = check(tree)
@@ -298,17 +306,21 @@ def test_same_pixels_in_another_file(tmp_path):
     image = picture(3, (8, 6)).quantize(16)
     exif = Image.Exif()
     exif[274] = 6  # turn by 270 degrees to the left
-    for sample, save in enumerate([
-        lambda file: image.save(file),
-        lambda file: image.convert("RGB").save(file, compress_level=0),
-        lambda file: image.convert("RGB").rotate(90, expand=True).save(file, exif=exif),
-    ]):
+    for sample, save in enumerate(
+        [
+            lambda file: image.save(file),
+            lambda file: image.convert("RGB").save(file, compress_level=0),
+            lambda file: image.convert("RGB").rotate(90, expand=True).save(file, exif=exif),
+        ]
+    ):
         (tmp_path / f"cat/{sample}").mkdir(parents=True)
         save(tmp_path / f"cat/{sample}/a.png")
     findings = [finding for finding in check(tmp_path).findings if finding.kind == "duplicate"]
     assert [finding.samples for finding in findings] == [
-        ("train/cat/0", "train/cat/1"), ("train/cat/0", "train/cat/2"),
-        ("train/cat/1", "train/cat/2")]  # fmt: skip
+        ("train/cat/0", "train/cat/1"),
+        ("train/cat/0", "train/cat/2"),
+        ("train/cat/1", "train/cat/2"),
+    ]
 
 
 # --- look-alikes ----------------------------------------------------------------------------------
@@ -325,8 +337,9 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_look_alikes_in_several_splits(pictures, change):
-    tree = pictures(*(f"{split}/cat/{s}/{v}.png" for split in ("train", "test")
-                      for s in range(4) for v in "ab"))  # fmt: skip
+    tree = pictures(
+        *(f"{split}/cat/{s}/{v}.png" for split in ("train", "test") for s in range(4) for v in "ab")
+    )
     change(Image.open(tree / "train/cat/3/b.png"), tree / "test/cat/1/a.png")
     report = check(tree)
     [row] = report.suspects.to_dict("records")
@@ -368,8 +381,11 @@ def test_all_close_hashes_are_found(seed, n, m, spread):
     flips = rng.integers(0, 64, (m, 6), dtype=np.uint64)
     right = rng.choice(left, m) if n else rng.integers(0, 2**63, m, dtype=np.uint64)
     right = right ^ np.bitwise_or.reduce(np.uint64(1) << flips, axis=1)
-    found = {pair for i, j in duplicates._close(left, right)
-             for pair in zip(i.tolist(), j.tolist(), strict=True)}  # fmt: skip
+    found = {
+        pair
+        for i, j in duplicates._close(left, right)
+        for pair in zip(i.tolist(), j.tolist(), strict=True)
+    }
     close = np.bitwise_count(left[:, None] ^ right) <= duplicates.BITS
     assert found == {*map(tuple, np.argwhere(close).tolist())}
 
@@ -395,11 +411,15 @@ def test_a_missing_view_is_no_obstacle(make_tree):
 
 
 def test_class_sizes(make_tree):
-    tree = make_tree(*(f"train/cat/{s}/a.png" for s in range(8)),
-                     *(f"train/dog/{s}/a.png" for s in range(4)), "test/cat/0/a.png")  # fmt: skip
+    tree = make_tree(
+        *(f"train/cat/{s}/a.png" for s in range(8)),
+        *(f"train/dog/{s}/a.png" for s in range(4)),
+        "test/cat/0/a.png",
+    )
     report = check(tree)
     assert only(report, "imbalance")["found"] == (
-        "in train cat has 8 samples, dog 4: 2.0 times as many")  # fmt: skip
+        "in train cat has 8 samples, dog 4: 2.0 times as many"
+    )
     assert only(report, "absent-class")["found"] == "test has no sample of dog"
     assert report.class_counts == {"train": {"cat": 8, "dog": 4}, "test": {"cat": 1, "dog": 0}}
 
@@ -436,8 +456,15 @@ def test_json_holds_all(make_tree, run):
 
 
 def test_any_number_of_processes_finds_the_same(pictures):
-    tree = pictures(*(f"{split}/{c}/{s}/{v}.png" for split in ("train", "test") for c in "xyz"
-                      for s in range(20) for v in "abc"))  # fmt: skip
+    tree = pictures(
+        *(
+            f"{split}/{c}/{s}/{v}.png"
+            for split in ("train", "test")
+            for c in "xyz"
+            for s in range(20)
+            for v in "abc"
+        )
+    )
     (tree / "train/x/3/b.png").write_bytes(b"")
     copy(tree, "train/y/1/a.png", "test/y/1/a.png")
     one, two = check(tree, num_proc=1), check(tree, num_proc=2)
@@ -448,9 +475,16 @@ def test_any_number_of_processes_finds_the_same(pictures):
 def test_a_script_needs_no_guard(make_tree, tmp_path):
     make_tree(*GOOD)
     (tmp_path / "script.py").write_text(
-        "from multiview_cifar_tools.check import check\nprint(check('photos').num_images)\n")
-    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env=ENVIRONMENT,
-                          capture_output=True, text=True, timeout=120)  # fmt: skip
+        "from multiview_cifar_tools.check import check\nprint(check('photos').num_images)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.stdout == "18\n", done.stderr
 
 
@@ -497,9 +531,12 @@ def slow_tree(tmp_path):
 def started(slow_tree):
     """A check of it in the middle of its work, in a process group of its own."""
     process = subprocess.Popen(
-        [*COMMAND, "photos", "--report", "report.html"], cwd=slow_tree, stderr=subprocess.PIPE,
-        env={**ENVIRONMENT, "HF_DATASETS_DISABLE_PROGRESS_BARS": "0"}, start_new_session=True,
-    )  # fmt: skip
+        [*COMMAND, "photos", "--report", "report.html"],
+        cwd=slow_tree,
+        stderr=subprocess.PIPE,
+        env={**ENVIRONMENT, "HF_DATASETS_DISABLE_PROGRESS_BARS": "0"},
+        start_new_session=True,
+    )
     seen = b""
     while not re.search(rb" [1-9]\d*/200 .*images/s", seen):
         byte = process.stderr.read(1)
@@ -519,8 +556,11 @@ def test_control_c_is_one_line(started, slow_tree):
 
 
 def workers_of(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            if b"LokyProcess" in Path(f"/proc/{child}/cmdline").read_bytes()]  # fmt: skip
+    return [
+        int(child)
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if b"LokyProcess" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the workers in /proc")
@@ -538,8 +578,11 @@ def test_workers_end_with_their_parent(started):
     assert workers
     started.kill()
     started.communicate(timeout=60)  # their ends of the pipe are closed: they are gone
-    assert not [pid for pid in workers if Path(f"/proc/{pid}/cmdline").exists()
-                and Path(f"/proc/{pid}/cmdline").read_bytes()]  # fmt: skip
+    assert not [
+        pid
+        for pid in workers
+        if Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
 
 
 def test_data_frames_in_a_notebook(make_tree):
@@ -547,8 +590,17 @@ def test_data_frames_in_a_notebook(make_tree):
     (tree / "cat/<b>/a.png").write_bytes(b"")
     report = check(tree)
     assert list(report.problems.columns) == [
-        "kind", "severity", "split", "sample_id", "path", "other_split", "other_sample_id",
-        "other_path", "found", "remedy"]  # fmt: skip
+        "kind",
+        "severity",
+        "split",
+        "sample_id",
+        "path",
+        "other_split",
+        "other_sample_id",
+        "other_path",
+        "found",
+        "remedy",
+    ]
     shown = report._repr_html_()
     assert "cat/&lt;b&gt;/a.png" in shown and "<b>" not in shown
     assert json.loads(report.to_json()) == json.loads(json.dumps(report.to_dict()))
@@ -560,8 +612,11 @@ def test_data_frames_in_a_notebook(make_tree):
 @pytest.fixture(scope="module")
 def browser():
     playwright = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which(
-        "google-chrome")  # fmt: skip
+    chromium = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if not chromium:
         pytest.skip("no Chromium here")
     with playwright.sync_playwright() as play:
@@ -589,7 +644,8 @@ def test_names_are_text_in_the_page(pictures, run, tmp_path, browser):
     assert NASTY_VIEW in text
     assert f"train/{NASTY}/2/a.png" in text
     pictures_drawn = page.evaluate(
-        "[...document.images].map(image => [image.complete, image.naturalWidth])")
+        "[...document.images].map(image => [image.complete, image.naturalWidth])"
+    )
     assert pictures_drawn == [[True, 48], [True, 48]]
     loaded = [event for event in events if not event.startswith("data:image/png;base64,")]
     assert loaded == [f"file://{tmp_path}/report.html"]

@@ -383,8 +383,13 @@ def test_class_names(load, make_folder):
     kinds = dict.fromkeys(TEN, "animal") | machines
     ds = load(make_folder("cifar10"), name="cifar10", class_names=kinds)
     assert [ds.features["label"].int2str(row["label"]) for row in ds] == [
-        "thing", "thing", "animal", "animal", "thing", "thing",
-    ]  # fmt: skip
+        "thing",
+        "thing",
+        "animal",
+        "animal",
+        "thing",
+        "thing",
+    ]
     assert next(iter(ds))["sample_id"] == "airplane/0000"
 
 
@@ -396,11 +401,15 @@ def test_wrong_class_names(load, make_folder, fails):
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("layout", "{label}/{sample}"), ("split_ratios", {"train": 1.0}), ("view_names", ["a"]),
-        ("on_missing_view", "null"), ("view_sampling", "first"), ("verify", "decode"),
+        ("layout", "{label}/{sample}"),
+        ("split_ratios", {"train": 1.0}),
+        ("view_names", ["a"]),
+        ("on_missing_view", "null"),
+        ("view_sampling", "first"),
+        ("verify", "decode"),
         ("on_error", "skip_view"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_options_without_meaning_are_refused(quick, make_folder, fails, name, option, value):
     with fails("OptionError", option, f'"{name}"', path=option):
@@ -419,8 +428,9 @@ def test_the_cache_follows_the_files(build, make_folder, make_archive, tmp_path,
     make = make_folder if what == "folder" else make_archive
     before = build(make("cifar10"), name="cifar10")
     first = arrows(tmp_path)
-    source = tmp_path / ("folder/cifar-10-batches-bin" if what == "folder" else
-                         "packed/cifar-10-binary.tar.gz")  # fmt: skip
+    source = tmp_path / (
+        "folder/cifar-10-batches-bin" if what == "folder" else "packed/cifar-10-binary.tar.gz"
+    )
     build(source, name="cifar10")
     assert arrows(tmp_path) == first
     batch = file_of("cifar10", "data_batch_1")
@@ -591,9 +601,12 @@ def load_served(request, served, make_archive, monkeypatch, tmp_path):
 
     def load(name, **options):
         options = {
-            "cache_dir": str(tmp_path / "cache"), "num_views": 2, "streaming": mode == "streamed",
-            "split": "train", **options,
-        }  # fmt: skip
+            "cache_dir": str(tmp_path / "cache"),
+            "num_views": 2,
+            "streaming": mode == "streamed",
+            "split": "train",
+            **options,
+        }
         if how == "import":
             return multiview_cifar.load_dataset(name, **options)
         return datasets.load_dataset(str(path), name, trust_remote_code=True, **options)
@@ -628,9 +641,16 @@ def test_a_damaged_download_is_never_taken(load_served, served, fails, damage):
     served.files[name] = bad = damage(good)
     options = {} if load_served.streams else {"verification_mode": "no_checks"}
     for _ in range(2):  # nor is it kept
-        with fails("ArchiveError", name[1:], f"{len(bad)} bytes", f"Expected {len(good)} bytes",
-                   hashlib.sha256(bad).hexdigest(), hashlib.sha256(good).hexdigest(),
-                   "try again", "data_dir="):  # fmt: skip
+        with fails(
+            "ArchiveError",
+            name[1:],
+            f"{len(bad)} bytes",
+            f"Expected {len(good)} bytes",
+            hashlib.sha256(bad).hexdigest(),
+            hashlib.sha256(good).hexdigest(),
+            "try again",
+            "data_dir=",
+        ):
             load_served("cifar10", **options)
     served.files[name] = good
     check_rows(load_served("cifar10", **options), "cifar10", k=2)
@@ -683,8 +703,9 @@ def test_infos_of_a_plan_of_the_official_size(name):
         split: info["num_examples"] for split, info in recorded.items()
     }
     assert {split: len(samples) for split, samples in plan.splits.items()} == {
-        "train": 12_500, "test": 2_500,
-    }  # fmt: skip
+        "train": 12_500,
+        "test": 2_500,
+    }
     for samples in plan.splits.values():
         assert len({view for s in samples for view in s.view_names}) == len(samples) * 4
     recorded = datasets.Features.from_dict(RECORDED[name]["features"])

@@ -21,9 +21,16 @@ def save(tmp_path):
     """save(PLANES, LABELS): the path of a .bin file of these records."""
 
     def make(planes=PLANES, labels=LABELS, name="a.bin", more=b""):
-        (tmp_path / name).write_bytes(b"".join(
-            [*(more + bytes([label]) + images.tobytes()
-               for label, images in zip(labels, planes, strict=True))]))  # fmt: skip
+        (tmp_path / name).write_bytes(
+            b"".join(
+                [
+                    *(
+                        more + bytes([label]) + images.tobytes()
+                        for label, images in zip(labels, planes, strict=True)
+                    )
+                ]
+            )
+        )
         return str(tmp_path / name)
 
     return make
@@ -112,8 +119,12 @@ def test_grey_records(save):
 def test_a_file_of_no_whole_records(size, save, fails):
     path = save()
     os.truncate(path, size)
-    says = (f"{path} has {size} bytes", f"record {size // 145} begins at byte {size // 145 * 145}",
-            f"{size % 145} of 145 bytes", "cut off")  # fmt: skip
+    says = (
+        f"{path} has {size} bytes",
+        f"record {size // 145} begins at byte {size // 145 * 145}",
+        f"{size % 145} of 145 bytes",
+        "cut off",
+    )
     with fails("FormatError", *says, path=path):
         CIFAR.read(path, None, shape=SHAPE)
 
@@ -156,8 +167,9 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize(("name", "text"), [(n, text) for n, texts in DAMAGE.items()
-                                            for text in texts])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "text"), [(n, text) for n, texts in DAMAGE.items() for text in texts]
+)
 def test_what_stands_beside_is_damaged(name, text, tmp_path, fails):
     path = write(CIFAR, tmp_path / "a", rows_with([1]), True)
     (tmp_path / "a" / name).write_bytes(text)

@@ -34,8 +34,12 @@ def run(tmp_path):
         environment = {**ENVIRONMENT, **more}
         return subprocess.run(
             [*command, *map(str, arguments)],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
 
     return start
 
@@ -70,10 +74,23 @@ def test_build_shapes(run, tmp_path, command):
 def test_the_printed_line_loads_what_was_built(run, make_tree, shown, tmp_path, monkeypatch):
     make_tree("cat/1_a.png", "cat/1_b.png", "cat/2_a.png", "dog/1_b.png", "dog/1_a.png")
     done = run(
-        "build", "photos", "--cache-dir", "cache", "--layout", "{label}/{sample}_{view}",
-        "--view-names", '["b", "a"]', "--on-missing-view", "null", "--class-names",
-        '{"dog": "hound", "cat": "cat"}', "--num-views", "2", "--image-size", "[4, 4]",
-    )  # fmt: skip
+        "build",
+        "photos",
+        "--cache-dir",
+        "cache",
+        "--layout",
+        "{label}/{sample}_{view}",
+        "--view-names",
+        '["b", "a"]',
+        "--on-missing-view",
+        "null",
+        "--class-names",
+        '{"dog": "hound", "cat": "cat"}',
+        "--num-views",
+        "2",
+        "--image-size",
+        "[4, 4]",
+    )
     assert done.returncode == 0, done.stderr
     assert re.search(r"^  train  3 samples, 5 views$", done.stdout, re.M)
     monkeypatch.chdir("/")  # the line holds anywhere
@@ -147,8 +164,12 @@ def test_debug_shows_the_traceback(run):
 
 def test_a_reader_that_has_enough(make_tree, tmp_path):
     make_tree("cat/1/a.png")
-    done = subprocess.run(["bash", "-c", f"{' '.join(MODULE)} plan photos | head -c 0"],
-                          cwd=tmp_path, env=ENVIRONMENT, capture_output=True)  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-c", f"{' '.join(MODULE)} plan photos | head -c 0"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+    )
     assert done.stderr == b""
 
 
@@ -211,9 +232,13 @@ def test_an_interrupted_export_leaves_no_folder(make_tree, tmp_path):
 def interrupt(arguments, folder, begun):
     """The stderr of a command that gets Ctrl-C as soon as it has begun to write."""
     process = subprocess.Popen(
-        [*MODULE, *map(str, arguments)], cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
-    )  # fmt: skip
+        [*MODULE, *map(str, arguments)],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 60
     while not begun() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)

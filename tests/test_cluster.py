@@ -52,8 +52,9 @@ def command(verb, *arguments, python=sys.executable):
 
 def run(verb, *arguments, good=True, env=None, cwd=None):
     """What a command of ours prints; its errors where it is expected to fail."""
-    done = subprocess.run(command(verb, *arguments), capture_output=True, text=True, timeout=300,
-                          env=env, cwd=cwd)  # fmt: skip
+    done = subprocess.run(
+        command(verb, *arguments), capture_output=True, text=True, timeout=300, env=env, cwd=cwd
+    )
     assert (done.returncode == 0) == good, done.stderr
     return done.stdout if good else done.stderr
 
@@ -64,8 +65,11 @@ def on(cluster):
 
 def files(folder):
     """The SHA-256 of each file of a folder, by its path there."""
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(Path(folder).rglob("*")) if path.is_file()}  # fmt: skip
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(Path(folder).rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +99,11 @@ def test_the_rows_are_those_of_a_build(photos, tmp_path):
 
 @pytest.mark.parametrize("engine", ["two processes", "one node", "three nodes"])
 def test_the_same_shards_from_any_engine(engine, photos, clean, cluster, tmp_path):
-    arguments = {"two processes": ["--num-proc", "2"], "three nodes": on(cluster),
-                 "one node": ["--engine", "ray", "--num-proc", "2"]}[engine]  # fmt: skip
+    arguments = {
+        "two processes": ["--num-proc", "2"],
+        "three nodes": on(cluster),
+        "one node": ["--engine", "ray", "--num-proc", "2"],
+    }[engine]
     printed = run("build", photos, "--output", tmp_path / "out", *SMALL, *arguments)
     assert files(tmp_path / "out") == clean
     assert len(clean) > 5
@@ -123,8 +130,14 @@ def test_conversions_and_skipped_images(on_error, photos, cluster, tmp_path):
     assert "train/class_0/000/1.png" in "".join(manifest["skipped"])
     ours = load(str(tmp_path / "ray"), cache_dir=str(tmp_path / "cache"))["train"]
     built = multiview_cifar.load_dataset(
-        data_dir=str(tree), cache_dir=str(tmp_path / "cache"), split="train", image_size=(8, 8),
-        mode="L", encoding="flat_png", on_error=on_error)  # fmt: skip
+        data_dir=str(tree),
+        cache_dir=str(tmp_path / "cache"),
+        split="train",
+        image_size=(8, 8),
+        mode="L",
+        encoding="flat_png",
+        on_error=on_error,
+    )
     assert rows_of(ours) == rows_of(built)
 
 
@@ -153,8 +166,16 @@ def test_a_finished_shard_that_is_not_as_noted_is_made_again(photos, clean, same
     done = out / ".multiview_cifar/done"
     done.mkdir(parents=True)
     (out / ".multiview_cifar/begun.json").write_text(json.dumps(manifest["begun"]))
-    note = {"name": "data/train-00001.parquet", "split": "train", "key": "", "num_rows": 9,
-            "num_bytes": 9000, "sha256": "", "seconds": {}, "skipped": []}  # fmt: skip
+    note = {
+        "name": "data/train-00001.parquet",
+        "split": "train",
+        "key": "",
+        "num_rows": 9,
+        "num_bytes": 9000,
+        "sha256": "",
+        "seconds": {},
+        "skipped": [],
+    }
     (done / "train-00001.parquet.json").write_text(json.dumps(note))
     run("build", photos, "--output", out, *SMALL)
     same()
@@ -171,8 +192,15 @@ def slow(s3_address, photos, tmp_path):
     s3_address.put_tree(photos, tmp_path.name)
     s3_address.delay = 0.2
     options = json.dumps(s3_address.options)
-    yield ["build", f"s3://{s3_server.BUCKET}/{tmp_path.name}", "--storage-options", options,
-           "--output", tmp_path / "out", *SMALL]  # fmt: skip
+    yield [
+        "build",
+        f"s3://{s3_server.BUCKET}/{tmp_path.name}",
+        "--storage-options",
+        options,
+        "--output",
+        tmp_path / "out",
+        *SMALL,
+    ]
     s3_address.delay = 0
 
 
@@ -278,9 +306,7 @@ def test_local_workers_end_with_their_driver(slow, same, tmp_path):
     same()
 
 
-def test_a_bad_image_ends_a_build_that_goes_on_once_it_is_mended(
-    photos, cluster, same, tmp_path
-):
+def test_a_bad_image_ends_a_build_that_goes_on_once_it_is_mended(photos, cluster, same, tmp_path):
     tree, out = tmp_path / "photos", tmp_path / "out"
     subprocess.run(["cp", "-rp", photos, tree], check=True)
     bad = tree / "train/class_2/056/1.png"
@@ -306,16 +332,22 @@ def store(s3_address, tmp_path):
     """The arguments that write to S3, and the files that are there."""
     s3_address.log.clear()
     s3_address.faults.clear()
-    options = ["--output", f"s3://{s3_server.BUCKET}/{tmp_path.name}/out",
-               "--output-options", json.dumps(s3_address.options)]  # fmt: skip
+    options = [
+        "--output",
+        f"s3://{s3_server.BUCKET}/{tmp_path.name}/out",
+        "--output-options",
+        json.dumps(s3_address.options),
+    ]
 
     def stored():
         import s3fs
 
         fs = s3fs.S3FileSystem(**s3_address.options, skip_instance_cache=True)
         top = f"{s3_server.BUCKET}/{tmp_path.name}/out"
-        return {name[len(top) + 1:]: hashlib.sha256(fs.cat_file(name)).hexdigest()
-                for name in fs.find(top)}  # fmt: skip
+        return {
+            name[len(top) + 1 :]: hashlib.sha256(fs.cat_file(name)).hexdigest()
+            for name in fs.find(top)
+        }
 
     return options, stored
 
@@ -327,13 +359,17 @@ def test_output_on_s3_that_fails_for_a_while(engine, store, photos, clean, clust
     s3_address.fail(0, times=2, where="data/train-00002")
     printed = run("build", photos, *options, *SMALL, *(on(cluster) if engine == "ray" else []))
     assert stored() == clean
-    code = [f"storage_options = {s3_address.options}",
-            *printed.partition("load it with\n")[2].split("; "),
-            "print({split: len(ds) for split, ds in ds.items()})"]  # fmt: skip
+    code = [
+        f"storage_options = {s3_address.options}",
+        *printed.partition("load it with\n")[2].split("; "),
+        "print({split: len(ds) for split, ds in ds.items()})",
+    ]
     loaded = subprocess.run(
-        [sys.executable, "-c", "\n".join(map(str.strip, code))], capture_output=True, text=True,
+        [sys.executable, "-c", "\n".join(map(str.strip, code))],
+        capture_output=True,
+        text=True,
         env={name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"},
-    )  # fmt: skip
+    )
     assert loaded.stdout == "{'train': 45, 'test': 15}\n", loaded.stderr
 
 
@@ -350,8 +386,16 @@ def test_output_on_s3_that_fails_for_good(store, photos, clean, cluster, s3_addr
 
 
 def test_a_small_disk_is_seen_before_the_work(photos, cluster, tmp_path):
-    said = run("build", photos, "--output", tmp_path / "out", "--max-shard-size", "900TB",
-               *on(cluster), good=False)  # fmt: skip
+    said = run(
+        "build",
+        photos,
+        "--output",
+        tmp_path / "out",
+        "--max-shard-size",
+        "900TB",
+        *on(cluster),
+        good=False,
+    )
     assert re.search(r"node 127.0.0.2 .* has [\d,]+ MB free in /.*, and needs [\d,]+", said)
 
 
@@ -410,8 +454,16 @@ def published_rows(cache):
 def test_no_ray(photos, tmp_path):
     (tmp_path / "path").mkdir()
     (tmp_path / "path/ray.py").write_text("raise ImportError('none here')")
-    said = run("build", photos, "--output", tmp_path / "out", "--engine", "ray", good=False,
-               env={**os.environ, "PYTHONPATH": str(tmp_path / "path")})  # fmt: skip
+    said = run(
+        "build",
+        photos,
+        "--output",
+        tmp_path / "out",
+        "--engine",
+        "ray",
+        good=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "path")},
+    )
     assert "pip install 'multiview-cifar[ray]'" in said
 
 
@@ -419,8 +471,17 @@ def test_no_cluster(photos, tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and nobody listens
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        said = run("build", photos, "--output", tmp_path / "out", "--engine", "ray",
-                   "--address", address, good=False)  # fmt: skip
+        said = run(
+            "build",
+            photos,
+            "--output",
+            tmp_path / "out",
+            "--engine",
+            "ray",
+            "--address",
+            address,
+            good=False,
+        )
     assert f"No Ray cluster answers at {address}" in said
     assert "Traceback" not in said
 
@@ -428,15 +489,29 @@ def test_no_cluster(photos, tmp_path):
 def test_a_folder_that_ray_cannot_use(photos, tmp_path):
     inside = {"VIRTUAL_ENV": str(tmp_path), "TMPDIR": str(tmp_path / "tmp"), "RAY_TMPDIR": None}
     environment = {name: value for name, value in {**os.environ, **inside}.items() if value}
-    said = run("build", photos, "--output", tmp_path / "out", "--engine", "ray", good=False,
-               env=environment)  # fmt: skip
+    said = run(
+        "build",
+        photos,
+        "--output",
+        tmp_path / "out",
+        "--engine",
+        "ray",
+        good=False,
+        env=environment,
+    )
     assert f"Ray would keep its files in {tmp_path / 'tmp'}" in said
 
 
-@pytest.mark.parametrize(("code", "says"), [
-    ("raise ImportError('none here')", "cannot import multiview_cifar_tools (ImportError: none"),
-    ("# another version", "has multiview-cifar code"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (
+            "raise ImportError('none here')",
+            "cannot import multiview_cifar_tools (ImportError: none",
+        ),
+        ("# another version", "has multiview-cifar code"),
+    ],
+)
 def test_nodes_with_other_code(code, says, photos, cluster, tmp_path):
     package = tmp_path / "path/multiview_cifar_tools"
     shutil.copytree(Path(multiview_cifar_tools.__file__).parent, package)
@@ -444,8 +519,9 @@ def test_nodes_with_other_code(code, says, photos, cluster, tmp_path):
         file.write(f"\n{code}\n")
     with ray_cluster.one_more(cluster, PYTHONPATH=str(tmp_path / "path")):
         # From another folder than a checkout, in which nodes would look first.
-        said = run("build", photos, "--output", tmp_path / "out", *on(cluster), good=False,
-                   cwd=tmp_path)  # fmt: skip
+        said = run(
+            "build", photos, "--output", tmp_path / "out", *on(cluster), good=False, cwd=tmp_path
+        )
     assert re.search(r"node 127.0.0.2 .*" + re.escape(says), said)
     assert not [*(tmp_path / "out").glob("*")]
 
@@ -456,19 +532,22 @@ def test_a_node_that_does_not_see_the_folder(photos, cluster, tmp_path):
     assert f"does not see {photos}" in said
 
 
-@pytest.mark.parametrize(("arguments", "says"), [
-    (["--engine", "ray"], "Expected --output with a folder"),
-    (["--address", "127.0.0.1:1"], "Expected --output with a folder"),
-    (["--output", "{out}", "--address", "127.0.0.1:1"], 'Expected it with engine="ray"'),
-    (["--output", "{out}", "--max-shard-size", "much"], "max_shard_size='much'"),
-    (["--output", "{out}", "--layout", "{{label}}/{{sample}}/a/b"], "No image in"),
-    (["--output", "{full}"], "holds note.txt"),
-    (["--output", "{full}/note.txt"], "Expected a folder in which files may be written"),
-    (["--output", "/proc/photos"], "/proc/photos cannot be written"),
-    (["--output", "{out}", "--output-options", "key"], "'key' is no JSON object. Expected one"),
-    (["--output", "{out}", "--num-proc", "0"], "'0' is not right. Expected 1, 2, 3"),
-    (["--output", "nowhere://photos"], "nowhere://photos cannot be reached"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--engine", "ray"], "Expected --output with a folder"),
+        (["--address", "127.0.0.1:1"], "Expected --output with a folder"),
+        (["--output", "{out}", "--address", "127.0.0.1:1"], 'Expected it with engine="ray"'),
+        (["--output", "{out}", "--max-shard-size", "much"], "max_shard_size='much'"),
+        (["--output", "{out}", "--layout", "{{label}}/{{sample}}/a/b"], "No image in"),
+        (["--output", "{full}"], "holds note.txt"),
+        (["--output", "{full}/note.txt"], "Expected a folder in which files may be written"),
+        (["--output", "/proc/photos"], "/proc/photos cannot be written"),
+        (["--output", "{out}", "--output-options", "key"], "'key' is no JSON object. Expected one"),
+        (["--output", "{out}", "--num-proc", "0"], "'0' is not right. Expected 1, 2, 3"),
+        (["--output", "nowhere://photos"], "nowhere://photos cannot be reached"),
+    ],
+)
 def test_wrong_use(arguments, says, photos, tmp_path):
     full = tmp_path / "full"
     full.mkdir()
@@ -482,22 +561,26 @@ def test_wrong_use(arguments, says, photos, tmp_path):
 
 
 def test_processes_that_are_forked_after_ray_end(photos, tmp_path):
-    code = ("import signal, sys, multiview_cifar\n"
-            "from multiview_cifar_tools.engines import open_engine\n"
-            "with open_engine('ray', num_proc=1) as engine: assert engine\n"
-            "assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL\n"
-            "multiview_cifar.load_dataset(data_dir=sys.argv[1], cache_dir=sys.argv[2], num_proc=2)")
+    code = (
+        "import signal, sys, multiview_cifar\n"
+        "from multiview_cifar_tools.engines import open_engine\n"
+        "with open_engine('ray', num_proc=1) as engine: assert engine\n"
+        "assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL\n"
+        "multiview_cifar.load_dataset(data_dir=sys.argv[1], cache_dir=sys.argv[2], num_proc=2)"
+    )
     subprocess.run([sys.executable, "-c", code, photos, tmp_path], check=True, timeout=200)
 
 
 def test_local_calls_that_nobody_waits_for():
-    code = ("from multiview_cifar_tools.engines import open_engine\n"
-            "def calls():\n"
-            "    yield from [(1,)] * 3\n"
-            "    raise SystemExit\n"
-            "with open_engine('local', num_proc=2) as engine:\n"
-            "    assert list(engine.run(abs, [(1,)])) == [1]\n"
-            "    list(engine.run(abs, calls()))")
+    code = (
+        "from multiview_cifar_tools.engines import open_engine\n"
+        "def calls():\n"
+        "    yield from [(1,)] * 3\n"
+        "    raise SystemExit\n"
+        "with open_engine('local', num_proc=2) as engine:\n"
+        "    assert list(engine.run(abs, [(1,)])) == [1]\n"
+        "    list(engine.run(abs, calls()))"
+    )
     for _ in range(5):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")

@@ -29,9 +29,11 @@ def sheet(make_tree, tmp_path):
 
     def make(*paths, streaming=False, options=(), **arguments):
         splits = multiview_cifar.load_dataset(
-            data_dir=str(make_tree(*paths)), streaming=streaming,
-            cache_dir=str(tmp_path / "cache"), **dict(options),
-        )  # fmt: skip
+            data_dir=str(make_tree(*paths)),
+            streaming=streaming,
+            cache_dir=str(tmp_path / "cache"),
+            **dict(options),
+        )
         return contact_sheet(splits, **arguments)
 
     return make
@@ -74,7 +76,8 @@ def test_over_all_splits(sheet, made):
 def test_selected_rows(make_tree, tmp_path, made):
     tree = make_tree(*(f"cat/{i}/a.png" for i in range(5)))
     ds = multiview_cifar.load_dataset(
-        data_dir=str(tree), split="train", cache_dir=str(tmp_path / "cache"))
+        data_dir=str(tree), split="train", cache_dir=str(tmp_path / "cache")
+    )
     picture = contact_sheet({"train": ds.select([4, 2])})
     assert squares(picture) == {made["cat/4/a.png"], made["cat/2/a.png"]}
 
@@ -113,9 +116,12 @@ def test_missing_and_unreadable_views(make_tree, tmp_path):
     tree = make_tree("cat/1/a.png", "cat/2/b.png")
     (tree / "cat/2/b.png").write_bytes(b"no image")
     splits = multiview_cifar.load_dataset(
-        data_dir=str(tree), streaming=True, verify="none", view_names=["a", "b"],
+        data_dir=str(tree),
+        streaming=True,
+        verify="none",
+        view_names=["a", "b"],
         on_missing_view="null",
-    )  # fmt: skip
+    )
     picture = contact_sheet(splits)
     assert (160, 166, 173) in squares(picture)
     left = FIRST[0] + THUMBNAIL + GAP
@@ -155,7 +161,9 @@ def test_every_mode_can_be_shown(mode):
 def test_depths_are_scaled():
     values = np.array([[0, 300], [600, 1200]])
     assert np.asarray(for_screens(Image.fromarray(values.astype(np.int32)))).tolist() == [
-        [0, 63], [127, 255]]  # fmt: skip
+        [0, 63],
+        [127, 255],
+    ]
     broken = np.array([[np.nan, 1], [2, np.inf]], np.float32)
     assert for_screens(Image.fromarray(broken)).getextrema() == (0, 255)
     sixteen = Image.fromarray(np.array([[0, 256], [0x8000, 0xFFFF]], np.uint16))

@@ -23,9 +23,13 @@ some = settings(deadline=None, database=None, suppress_health_check=list(HealthC
 
 counts_of = st.lists(st.integers(0, 40), min_size=1, max_size=8).filter(sum)
 orders = st.builds(
-    lambda counts, **options: (counts, options), counts_of, seed=st.integers(0, 2**40),
-    lanes=st.integers(1, 9), window=st.none() | st.integers(1, 60), shuffle=st.booleans(),
-)  # fmt: skip
+    lambda counts, **options: (counts, options),
+    counts_of,
+    seed=st.integers(0, 2**40),
+    lanes=st.integers(1, 9),
+    window=st.none() | st.integers(1, 60),
+    shuffle=st.booleans(),
+)
 sharing = st.tuples(st.integers(1, 5), st.integers(1, 7))  # ranks, batch size
 
 
@@ -45,8 +49,10 @@ def opened(shards, tmp_path):
 
 
 def samplers(counts, options, ranks, batch_size, **more):
-    return [ElasticSampler(counts, batch_size, num_replicas=ranks, rank=rank, **options, **more)
-            for rank in range(ranks)]  # fmt: skip
+    return [
+        ElasticSampler(counts, batch_size, num_replicas=ranks, rank=rank, **options, **more)
+        for rank in range(ranks)
+    ]
 
 
 # --- the order ------------------------------------------------------------------------------------
@@ -99,8 +105,9 @@ def test_len_and_the_last_step(order, share, drop_last):
 def test_workers_in_turn_hand_out_the_batches_of_their_rank(rows, batch_size, workers):
     every = np.arange(rows)
     parts = [share(every, batch_size, worker, workers) for worker in range(workers)]
-    batches = [[part[i : i + batch_size] for i in range(0, len(part), batch_size)]
-               for part in parts]  # fmt: skip
+    batches = [
+        [part[i : i + batch_size] for i in range(0, len(part), batch_size)] for part in parts
+    ]
     turns = itertools.chain.from_iterable(itertools.zip_longest(*batches, fillvalue=every[:0]))
     assert np.concatenate([*turns, every[:0]]).tolist() == every.tolist()
 
@@ -135,8 +142,11 @@ def test_the_classes_of_sorted_rows_are_mixed():
 def test_a_rank_has_its_own_shards_in_every_epoch(ranks):
     """But for those that a lane's end cuts."""
     order = Order(np.array([100] * 80), lanes=8)
-    own = [{*order.shards_of(order.rows(epoch, rank, ranks)).tolist()}
-           for rank in range(ranks) for epoch in range(2)]  # fmt: skip
+    own = [
+        {*order.shards_of(order.rows(epoch, rank, ranks)).tolist()}
+        for rank in range(ranks)
+        for epoch in range(2)
+    ]
     assert own[::2] == own[1::2]
     assert sum(map(len, own[::2])) <= 80 + 8
 
@@ -190,8 +200,9 @@ def test_a_state_before_the_first_batch_is_the_beginning():
     ],
 )
 def test_a_state_of_another_order(other, name, fails):
-    with fails("ElasticError", f"The state has {name}=", "give the same shards and options",
-               path=name):  # fmt: skip
+    with fails(
+        "ElasticError", f"The state has {name}=", "give the same shards and options", path=name
+    ):
         ElasticSampler(100, 10).load_state_dict(other.state_dict())
 
 
@@ -317,8 +328,9 @@ def test_the_example_of_the_readme(tmp_path):
     write_shards(tmp_path / "shards", [50, 100, 50])
     code = "\n".join([*blocks, "print(left, tuple(batch['images'].shape))"])
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment,
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     # Of 200 samples 64 were seen: one of two ranks has half of the others.
     assert done.stdout.splitlines()[-1] == "68 (64, 2, 3, 2, 5)"

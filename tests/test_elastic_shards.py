@@ -30,8 +30,10 @@ from multiview_cifar_tools.shard_cache import ShardCache
 from multiview_cifar_tools.shard_index import read_index
 
 # aiobotocore leaves what it could close to the garbage collector.
-pytestmark = [pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-              pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning")]  # fmt: skip
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning"),
+]
 
 COUNTS = [30, 7, 25, 41, 50, 12]
 FEW = {"lanes": 2, "window": 1}  # a lane is at one shard or two
@@ -88,8 +90,14 @@ def damage(file):
 
 
 def test_what_export_writes(make_tree, tmp_path, opened):
-    tree = make_tree(*(f"{label}/{i:02d}/{view}.png" for label in ("cat", "dog")
-                       for i in range(20) for view in ("a", "b")))  # fmt: skip
+    tree = make_tree(
+        *(
+            f"{label}/{i:02d}/{view}.png"
+            for label in ("cat", "dog")
+            for i in range(20)
+            for view in ("a", "b")
+        )
+    )
     ds = multiview_cifar.load_dataset(data_dir=str(tree), cache_dir=str(tmp_path / "cache"))
     export(ds, tmp_path / "exported", format="parquet", max_shard_size=1_000)
     data = opened(str(tmp_path / "exported"), columns=("sample_id",))
@@ -128,8 +136,17 @@ def test_a_copy_elsewhere_goes_on_with_a_state(shards, opened, tmp_path):
         ({"format": "hdf5"}, ["the format 'hdf5'", "--format parquet"]),
         ({"splits": {"train": {"num_rows": 1}}}, ["is damaged", "export again"]),
         ({"splits": None}, ["is damaged"]),
-        ({"splits": {"train": {"num_rows": 1, "shards": [
-            {"path": "a", "num_rows": 1, "num_bytes": 1, "sha256": "../a"}]}}}, ["is damaged"]),
+        (
+            {
+                "splits": {
+                    "train": {
+                        "num_rows": 1,
+                        "shards": [{"path": "a", "num_rows": 1, "num_bytes": 1, "sha256": "../a"}],
+                    }
+                }
+            },
+            ["is damaged"],
+        ),
         ({"splits": {}}, ["has no shards of a split 'train'", "it has none"]),
         ({"features": {"a": 1}}, []),
     ],
@@ -141,8 +158,9 @@ def test_wrong_manifests(shards, opened, fails, change, says):
 
 
 def test_wrong_places(shards, opened, tmp_path, fails):
-    with fails("ElasticError", "has no shards of a split 'dev'", "Expected one of 'train'",
-               path="dev"):  # fmt: skip
+    with fails(
+        "ElasticError", "has no shards of a split 'dev'", "Expected one of 'train'", path="dev"
+    ):
         opened(shards, split="dev")
     with fails("ElasticError", "is no dataset of the Hub", path="revision"):
         opened(shards, revision="main")
@@ -198,8 +216,9 @@ def test_small_local_shards_are_read_to_memory_unless_a_folder_is_named(
     rows = read(opened(shards))
     assert read(opened(shards, cache_dir=None)) == rows
     assert not (tmp_path / "cache").exists()
-    monkeypatch.setattr(shard_cache, "IN_MEMORY", (shards / "train-00004-of-00006.parquet")
-                        .stat().st_size - 1)  # fmt: skip
+    monkeypatch.setattr(
+        shard_cache, "IN_MEMORY", (shards / "train-00004-of-00006.parquet").stat().st_size - 1
+    )
     assert read(opened(shards, cache_dir=None)) == rows
     assert len([*(tmp_path / "cache" / "multiview_shards").glob("*.arrow")]) == 1
     path = shards / "train-00000-of-00006.parquet"
@@ -250,8 +269,12 @@ def test_shards_in_use_are_never_removed(shards, opened, tmp_path, fails):
     held = [large.open(shard, index.options) for shard in index.shards[:3]]
     size = mapped(tmp_path)[1]
     small = ShardCache(tmp_path / "mapped", size + 1)
-    with fails("ElasticError", "shards in use take", f"cache_limit={size + 1}: raise it",
-               path="cache_limit"):  # fmt: skip
+    with fails(
+        "ElasticError",
+        "shards in use take",
+        f"cache_limit={size + 1}: raise it",
+        path="cache_limit",
+    ):
         small.open(index.shards[4], index.options)
     assert mapped(tmp_path)[0] == 3
     held.pop(2)
@@ -281,8 +304,16 @@ def test_a_folder_that_cannot_be_written(shards, opened, tmp_path, fails):
 
 
 def read_in_process(source, options, folder, limit, rank, queue):
-    data = ElasticBatches(source, 4, num_replicas=2, rank=rank, storage_options=options,
-                          cache_dir=folder, cache_limit=limit, **FEW)  # fmt: skip
+    data = ElasticBatches(
+        source,
+        4,
+        num_replicas=2,
+        rank=rank,
+        storage_options=options,
+        cache_dir=folder,
+        cache_limit=limit,
+        **FEW,
+    )
     queue.put((rank, [[rows_in(batch) for batch in data] for _ in range(3)]))
 
 
@@ -298,8 +329,13 @@ def test_two_processes_at_once(s3, opened, tmp_path, share):
     s3.log.clear()
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    processes = [context.Process(target=read_in_process, args=(
-        s3.url, s3.options, tmp_path / "mapped", limit, rank, queue)) for rank in range(2)]
+    processes = [
+        context.Process(
+            target=read_in_process,
+            args=(s3.url, s3.options, tmp_path / "mapped", limit, rank, queue),
+        )
+        for rank in range(2)
+    ]
     for process in processes:
         process.start()
     found = dict(queue.get(timeout=120) for _ in processes)
@@ -392,16 +428,20 @@ def publish_rows(folder, numbers):
     import datasets
 
     ds = datasets.Dataset.from_list([row_of(number) for number in numbers], FEATURES)
-    publish(datasets.DatasetDict({"train": ds, "test": ds.select(range(10))}), "me/photos",
-            max_shard_size=3_000)  # fmt: skip
+    publish(
+        datasets.DatasetDict({"train": ds, "test": ds.select(range(10))}),
+        "me/photos",
+        max_shard_size=3_000,
+    )
     return ElasticBatches("me/photos", 8, cache_dir=folder).index.fingerprint
 
 
 def read_hub(folder, options, ranks, state):
     every, saved = [], None
     for rank in range(ranks):
-        data = ElasticBatches("me/photos", 8, cache_dir=folder, num_replicas=ranks, rank=rank,
-                              **options)  # fmt: skip
+        data = ElasticBatches(
+            "me/photos", 8, cache_dir=folder, num_replicas=ranks, rank=rank, **options
+        )
         if state:
             data.load_state_dict(state)
         steps = None if state else 3

@@ -64,8 +64,10 @@ def test_batches_are_those_of_torch_batches(opened):
 @pytest.mark.parametrize("workers", [0, 1, 2])
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_workers_change_nothing(opened, right, loader, workers, ranks):
-    read = [loaded(loader(opened(num_replicas=ranks, rank=rank), batch_size=None,
-                          num_workers=workers)) for rank in range(ranks)]  # fmt: skip
+    read = [
+        loaded(loader(opened(num_replicas=ranks, rank=rank), batch_size=None, num_workers=workers))
+        for rank in range(ranks)
+    ]
     assert together(read, SIZE) == right
 
 
@@ -95,8 +97,9 @@ def test_saved_by_a_stateful_loader_and_gone_on_with_on_others(
 @pytest.mark.parametrize("stop", [0, 1, 5, 20])
 def test_a_stateful_loader_goes_on_by_itself(opened, right, workers, every, stop):
     def make():
-        return StatefulDataLoader(opened(), batch_size=None, num_workers=workers,
-                                  snapshot_every_n_steps=every)  # fmt: skip
+        return StatefulDataLoader(
+            opened(), batch_size=None, num_workers=workers, snapshot_every_n_steps=every
+        )
 
     before, after, data = make(), make(), opened(4)
     first = loaded(itertools.islice(before, stop))
@@ -201,8 +204,12 @@ def train(rank, ranks, folder, state, steps, workers):
     """
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/store-{ranks}", rank=rank, world_size=ranks,
-        timeout=timedelta(seconds=60))  # fmt: skip
+        "gloo",
+        init_method=f"file://{folder}/store-{ranks}",
+        rank=rank,
+        world_size=ranks,
+        timeout=timedelta(seconds=60),
+    )
     try:
         data = TorchElastic(folder / "shards", SIZE, cache_dir=folder / "mapped")
         assert (data.num_replicas, data.rank) == (ranks, rank)
@@ -225,8 +232,10 @@ def train(rank, ranks, folder, state, steps, workers):
 def run_ranks(ranks, folder, state, steps, workers):
     """What each rank saw, and the state of the first one."""
     context = multiprocessing.get_context("fork")  # as imports take seconds
-    processes = [context.Process(target=train, args=(rank, ranks, folder, state, steps, workers))
-                 for rank in range(ranks)]  # fmt: skip
+    processes = [
+        context.Process(target=train, args=(rank, ranks, folder, state, steps, workers))
+        for rank in range(ranks)
+    ]
     for process in processes:
         process.start()
     for process in processes:

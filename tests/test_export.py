@@ -21,8 +21,12 @@ TREES = {
     ),
     "two columns": (
         ["cat/1/a.png", "cat/1/b.png", "cat/1/maps/a-map.png", "cat/1/maps/b-map.png"],
-        {"layout": {"images": "{label}/{sample}/{view}",
-                    "masks": "{label}/{sample}/maps/{view}-map"}},
+        {
+            "layout": {
+                "images": "{label}/{sample}/{view}",
+                "masks": "{label}/{sample}/maps/{view}-map",
+            }
+        },
     ),
     "a missing view": (
         ["cat/1/a.png", "cat/1/b.png", "cat/2/b.png"],
@@ -32,7 +36,7 @@ TREES = {
         ["n1/1/a.png", "n2/1/a.png", "n3/1/a.png"],
         {"class_names": {"n3": "dog", "n1": "cat", "n2": "dog"}},
     ),
-}  # fmt: skip
+}
 
 
 # Clients of the Hub import this module; one that imports conftest.py would lose their token.
@@ -59,7 +63,8 @@ def test_folder_to_rows_to_folder_to_rows(name, make_tree, tmp_path):
     splits = multiview_cifar.load_dataset(data_dir=str(tree), cache_dir=cache, **options)
     arguments = export(splits, tmp_path / "out")
     again = multiview_cifar.load_dataset(
-        cache_dir=cache, on_missing_view=options.get("on_missing_view", "raise"), **arguments)
+        cache_dir=cache, on_missing_view=options.get("on_missing_view", "raise"), **arguments
+    )
     assert list(again) == list(splits)
     for split in splits:
         assert again[split].features == splits[split].features
@@ -71,8 +76,11 @@ def test_the_files_are_the_very_ones(make_tree, tmp_path):
     tree = make_tree(*paths)
     splits = multiview_cifar.load_dataset(data_dir=str(tree), cache_dir=str(tmp_path / "cache"))
     export(splits, tmp_path / "out")
-    found = {str(p.relative_to(tmp_path / "out")): p.read_bytes()
-             for p in (tmp_path / "out").rglob("*") if p.is_file()}  # fmt: skip
+    found = {
+        str(p.relative_to(tmp_path / "out")): p.read_bytes()
+        for p in (tmp_path / "out").rglob("*")
+        if p.is_file()
+    }
     assert found == {path: (tree / path).read_bytes() for path in paths}
 
 
@@ -81,7 +89,8 @@ def test_metadata_come_back(make_tree, tmp_path):
     (tree / "metadata.jsonl").write_text(
         '{"sample_id": "cat/1", "view": "a", "angle": 1.5, "at": [1, 2]}\n'
         '{"sample_id": "cat/1", "view": "b", "angle": null, "at": []}\n'
-        '{"sample_id": "dog/1", "view": "a", "angle": 3, "at": null}\n')
+        '{"sample_id": "dog/1", "view": "a", "angle": 3, "at": null}\n'
+    )
     splits = multiview_cifar.load_dataset(data_dir=str(tree), cache_dir=str(cache))
     arguments = export({name: ds.shuffle(seed=1) for name, ds in splits.items()}, tmp_path / "out")
     again = multiview_cifar.load_dataset(cache_dir=str(cache), **arguments)
@@ -92,8 +101,11 @@ def test_metadata_come_back(make_tree, tmp_path):
 
 
 def test_further_labels_come_back_as_names(make_tree, tmp_path):
-    ds = multiview_cifar.load_dataset(data_dir=str(make_tree("cat/1/a.png", "dog/1/a.png")),
-                                      split="train", cache_dir=str(tmp_path))  # fmt: skip
+    ds = multiview_cifar.load_dataset(
+        data_dir=str(make_tree("cat/1/a.png", "dog/1/a.png")),
+        split="train",
+        cache_dir=str(tmp_path),
+    )
     ds = ds.add_column("kind", [0, None]).cast_column("kind", datasets.ClassLabel(names=["pet"]))
     arguments = export({"train": ds}, tmp_path / "out")
     again = multiview_cifar.load_dataset(split="train", cache_dir=str(tmp_path), **arguments)
@@ -103,7 +115,8 @@ def test_further_labels_come_back_as_names(make_tree, tmp_path):
 def test_selected_rows(make_tree, tmp_path):
     tree = make_tree(*(f"cat/{i}/a.png" for i in range(5)))
     ds = multiview_cifar.load_dataset(
-        data_dir=str(tree), split="train", cache_dir=str(tmp_path / "cache"))
+        data_dir=str(tree), split="train", cache_dir=str(tmp_path / "cache")
+    )
     export({"train": ds.shuffle(seed=1).select([0, 2])}, tmp_path / "out")
     assert len(list((tmp_path / "out").rglob("*.png"))) == 2
 
@@ -119,7 +132,8 @@ def test_a_folder_that_is_not_empty(make_tree, tmp_path, fails):
 def test_names_that_lead_elsewhere(name, make_tree, tmp_path, fails):
     """Rows of the Hub are anybody's."""
     splits = multiview_cifar.load_dataset(
-        data_dir=str(make_tree("cat/1/a.png")), cache_dir=str(tmp_path / "cache"))
+        data_dir=str(make_tree("cat/1/a.png")), cache_dir=str(tmp_path / "cache")
+    )
     rows = contents(splits["train"])
     bad = [{**rows[0], "view_names": [name]}]
     ds = datasets.Dataset.from_list(bad, features=splits["train"].features)
@@ -133,7 +147,8 @@ def test_a_view_that_is_no_image(make_tree, tmp_path, fails):
     tree = make_tree("cat/1/a.png")
     (tree / "cat/1/a.png").write_bytes(b"no image")
     splits = multiview_cifar.load_dataset(
-        data_dir=str(tree), verify="none", cache_dir=str(tmp_path / "cache"))
+        data_dir=str(tree), verify="none", cache_dir=str(tmp_path / "cache")
+    )
     with fails("ExportError", "cat/1", "no image"):
         export(splits, tmp_path / "out")
 
@@ -152,8 +167,15 @@ def test_the_command(make_tree, tmp_path, capsys):
 
 def test_the_command_says_what_was_converted(make_tree, tmp_path, capsys):
     tree = make_tree("cat/1/a.png")
-    arguments = ["export", str(tree), str(tmp_path / "out"), "--cache-dir", str(tmp_path / "cache"),
-                 "--image-size", "[2, 3]"]  # fmt: skip
+    arguments = [
+        "export",
+        str(tree),
+        str(tmp_path / "out"),
+        "--cache-dir",
+        str(tmp_path / "cache"),
+        "--image-size",
+        "[2, 3]",
+    ]
     assert main(arguments) == 0
     assert "converted images (image_size)" in capsys.readouterr().out
     with Image.open(tmp_path / "out/train/cat/1/a.png") as image:

@@ -29,12 +29,17 @@ from multiview_cifar_tools.sources import Rows, load, open_source
 from test_export import contents
 
 SHARDED = [name for name in MODULES if name != "folder"]
-MODES = [(name, pixels) for name in SHARDED for pixels in (False, True)
-         if ("pixels" if pixels else "bytes") in format_module(name).HOLDS]  # fmt: skip
+MODES = [
+    (name, pixels)
+    for name in SHARDED
+    for pixels in (False, True)
+    if ("pixels" if pixels else "bytes") in format_module(name).HOLDS
+]
 # What records of equal length with one label byte cannot hold.
 NOT_IN_RECORDS = {"two columns", "16-bit grey"}
 modes = pytest.mark.parametrize(
-    ("format", "pixels"), MODES, ids=["-pixels".join([name, ""][:1 + p]) for name, p in MODES])
+    ("format", "pixels"), MODES, ids=["-pixels".join([name, ""][: 1 + p]) for name, p in MODES]
+)
 
 
 def rows_object(rows, features, print_="1"):
@@ -49,8 +54,13 @@ def test_rows_of_every_kind_come_back(kind, format, pixels, tmp_path):
         pytest.skip("records do not hold them")
     features, rows = ROWS[kind]
     splits = {"train": rows, "test": rows[:1]}
-    arguments = export({split: rows_object(own, features) for split, own in splits.items()},
-                       tmp_path / "out", format=format, pixels=pixels, max_shard_size=300)
+    arguments = export(
+        {split: rows_object(own, features) for split, own in splits.items()},
+        tmp_path / "out",
+        format=format,
+        pixels=pixels,
+        max_shard_size=300,
+    )
     assert arguments == {"source": str(tmp_path / "out")}
     for streaming in (False, True):
         again = load(**arguments, streaming=streaming, cache_dir=str(tmp_path / "cache"))
@@ -62,8 +72,13 @@ def test_rows_of_every_kind_come_back(kind, format, pixels, tmp_path):
 
 # --- built, streamed, in any order ----------------------------------------------------------------
 
-TREE = [f"{split}/{name}/{i}/{view}.png" for split, n in (("train", 7), ("test", 3))
-        for name in ("cat", "dog") for i in range(n) for view in "ab"[: 1 + i % 2]]  # fmt: skip
+TREE = [
+    f"{split}/{name}/{i}/{view}.png"
+    for split, n in (("train", 7), ("test", 3))
+    for name in ("cat", "dog")
+    for i in range(n)
+    for view in "ab"[: 1 + i % 2]
+]
 
 
 @pytest.fixture
@@ -80,11 +95,13 @@ FORMS = {
     "a DatasetDict": lambda splits, tree, cache: splits,
     "a dict": lambda splits, tree, cache: dict(splits),
     "streams": lambda splits, tree, cache: multiview_cifar.load_dataset(
-        data_dir=str(tree), streaming=True),
+        data_dir=str(tree), streaming=True
+    ),
     "streams of Arrow": lambda splits, tree, cache: {
-        split: ds.to_iterable_dataset() for split, ds in splits.items()},
+        split: ds.to_iterable_dataset() for split, ds in splits.items()
+    },
     "raw rows": as_rows,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -98,13 +115,17 @@ def test_every_form_of_rows_gives_the_same_files(form, format, splits, tmp_path)
         assert digests(tmp_path / "out") == digests(tmp_path / "built")
     again = load(tmp_path / "out", cache_dir=str(tmp_path / "cache"))
     assert {split: contents(ds) for split, ds in again.items()} == {
-        split: contents(ds) for split, ds in splits.items()}  # fmt: skip
+        split: contents(ds) for split, ds in splits.items()
+    }
 
 
 def digests(folder):
     """What a folder holds."""
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in Path(folder).rglob("*") if path.is_file()}  # fmt: skip
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+    }
 
 
 def test_shuffled_rows_keep_their_order(splits, tmp_path):
@@ -124,7 +145,8 @@ def test_from_format_to_format(splits, tmp_path):
         sources = open_source(tmp_path / format)
     again = multiview_cifar.load_dataset(**arguments, cache_dir=str(tmp_path / "cache"))
     assert {split: contents(ds) for split, ds in again.items()} == {
-        split: contents(ds) for split, ds in splits.items()}  # fmt: skip
+        split: contents(ds) for split, ds in splits.items()
+    }
 
 
 # --- shards and their manifest --------------------------------------------------------------------
@@ -135,10 +157,18 @@ def test_shards_are_cut_by_bytes(format, pixels, tmp_path):
     """Of files, or of pixels; each but the last one is as full as it can be."""
     rows = rows_with([2] * 7)
     features = ROWS["equal"][0]
-    size = 2 * 4 * 5 * 3 if pixels else max(
-        sum(len(view["bytes"]) for view in row["images"]) for row in rows)  # fmt: skip
-    export({"train": rows_object(rows, features)}, tmp_path / "out", format=format, pixels=pixels,
-           max_shard_size=3 * size)
+    size = (
+        2 * 4 * 5 * 3
+        if pixels
+        else max(sum(len(view["bytes"]) for view in row["images"]) for row in rows)
+    )
+    export(
+        {"train": rows_object(rows, features)},
+        tmp_path / "out",
+        format=format,
+        pixels=pixels,
+        max_shard_size=3 * size,
+    )
     manifest = json.loads((tmp_path / "out/multiview_cifar.json").read_text())
     assert (manifest["format"], manifest["pixels"]) == (format, pixels)
     assert datasets.Features.from_dict(manifest["features"]) == features
@@ -147,17 +177,21 @@ def test_shards_are_cut_by_bytes(format, pixels, tmp_path):
     assert manifest["splits"]["train"]["num_rows"] == 7
     ending = format_module(format).EXTENSION
     assert [shard["path"] for shard in shards] == [
-        f"train-{i:05d}-of-00003{ending}" for i in range(3)]
+        f"train-{i:05d}-of-00003{ending}" for i in range(3)
+    ]
     assert sorted(os.listdir(tmp_path / "out")) == sorted(
-        ["multiview_cifar.json", *(shard["path"] for shard in shards)])
+        ["multiview_cifar.json", *(shard["path"] for shard in shards)]
+    )
     for shard in shards:
         path = tmp_path / "out" / shard["path"]
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         assert sum(file.stat().st_size for file in files) == shard["num_bytes"]
         sums = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
         if path.is_dir():  # of what sha256sum prints
-            listed = "".join(f"{sum_}  {file.relative_to(path)}\n"
-                             for sum_, file in zip(sums, files, strict=True))  # fmt: skip
+            listed = "".join(
+                f"{sum_}  {file.relative_to(path)}\n"
+                for sum_, file in zip(sums, files, strict=True)
+            )
             sums = [hashlib.sha256(listed.encode()).hexdigest()]
         assert sums == [shard["sha256"]]
 
@@ -167,8 +201,10 @@ def test_a_sample_that_is_larger_than_a_shard(splits, tmp_path):
     assert len(list((tmp_path / "out").glob("train-*-of-00014.parquet"))) == 14
 
 
-@pytest.mark.parametrize(("size", "good"), [("1KB", True), (10**9, True), ("many", False),
-                                            (0, False), (-1, False), (None, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("size", "good"),
+    [("1KB", True), (10**9, True), ("many", False), (0, False), (-1, False), (None, False)],
+)
 def test_sizes(size, good, splits, tmp_path, fails):
     if good:
         export(splits, tmp_path / "out", format="parquet", max_shard_size=size)
@@ -185,8 +221,9 @@ def test_parquet_is_what_publish_makes(splits, tmp_path):
         write_shard(ds, shard, row_sizes(ds), str(tmp_path / "x.parquet"))
         path = tmp_path / "out" / f"{split}-00000-of-00001.parquet"
         assert path.read_bytes() == (tmp_path / "x.parquet").read_bytes()
-        again = datasets.load_dataset("parquet", data_files=str(path), split="train",
-                                      cache_dir=str(tmp_path / "cache"))  # fmt: skip
+        again = datasets.load_dataset(
+            "parquet", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache")
+        )
         assert again.features == ds.features
         assert contents(again) == contents(ds)
         frame = pandas.read_parquet(path)
@@ -217,48 +254,86 @@ IN_A_FOLDER = {
     "equal": ROWS["equal"],
     "ragged": (PLAIN, rows_with([1, 3, 2, 5, 1])),
     "missing views": (PLAIN, rows_with([3, 3, 3], {(0, 1), (1, 2)})),
-    "filled up": (PLAIN, with_columns(
-        rows_with([3, 3], {(0, 1), (0, 2), (1, 2)}),
-        view_names=[["view_0", None, None], ["view_0", "view_1", None]])),
+    "filled up": (
+        PLAIN,
+        with_columns(
+            rows_with([3, 3], {(0, 1), (0, 2), (1, 2)}),
+            view_names=[["view_0", None, None], ["view_0", "view_1", None]],
+        ),
+    ),
     "an order of its own": (PLAIN, with_columns(rows_with([2, 2]), view_names=[["b", "a"]] * 2)),
-    "view labels": (LABELLED, with_columns(
-        rows_with([3, 2]), view_names=[["a", "b", "a"], ["a", "a"]],
-        view_labels=[[0, 0, 1], [0, 1]])),
-    "view labels in an order of their own": (LABELLED, with_columns(
-        rows_with([2, 2], {(1, 1)}), view_names=[["b", "a"]] * 2, view_labels=[[1, 0]] * 2)),
+    "view labels": (
+        LABELLED,
+        with_columns(
+            rows_with([3, 2]),
+            view_names=[["a", "b", "a"], ["a", "a"]],
+            view_labels=[[0, 0, 1], [0, 1]],
+        ),
+    ),
+    "view labels in an order of their own": (
+        LABELLED,
+        with_columns(
+            rows_with([2, 2], {(1, 1)}), view_names=[["b", "a"]] * 2, view_labels=[[1, 0]] * 2
+        ),
+    ),
     "Unicode": (
         row_features(["images"], ["chat été", "犬"], None),
-        with_columns(rows_with([1, 2]), sample_id=["chat été/a b", "犬/\u2028🐕"],
-                     view_names=[["前 view"], ["a\nb", "ü"]])),
+        with_columns(
+            rows_with([1, 2]),
+            sample_id=["chat été/a b", "犬/\u2028🐕"],
+            view_names=[["前 view"], ["a\nb", "ü"]],
+        ),
+    ),
     "16-bit grey": (PLAIN, rows_with([2, 2], {(1, 1)}, shape=(4, 5, 1), dtype=np.uint16)),
-    "two columns": (ROWS["two columns"][0], with_columns(
-        rows_with([2, 2], {(1, 0)}),
-        masks=[[image(5), image(6)], [image(7), None]])),
+    "two columns": (
+        ROWS["two columns"][0],
+        with_columns(rows_with([2, 2], {(1, 0)}), masks=[[image(5), image(6)], [image(7), None]]),
+    ),
     "metadata": ROWS["metadata"],
     "times": (
-        datasets.Features({**PLAIN, "day": datasets.Value("date32"),
-                           "at": datasets.Value("time64[us]"), "took": datasets.Value(
-                               "duration[us]"), "when": datasets.Value("timestamp[us, tz=UTC]")}),
-        with_columns(rows_with([1, 2]), day=[datetime.date(2024, 5, 1), None],
-                     at=[datetime.time(1, 2, 3, 4), None],
-                     took=[datetime.timedelta(seconds=1.5), None],
-                     when=[datetime.datetime(2024, 5, 1, tzinfo=zoneinfo.ZoneInfo("UTC")), None])),
-}  # fmt: skip
+        datasets.Features(
+            {
+                **PLAIN,
+                "day": datasets.Value("date32"),
+                "at": datasets.Value("time64[us]"),
+                "took": datasets.Value("duration[us]"),
+                "when": datasets.Value("timestamp[us, tz=UTC]"),
+            }
+        ),
+        with_columns(
+            rows_with([1, 2]),
+            day=[datetime.date(2024, 5, 1), None],
+            at=[datetime.time(1, 2, 3, 4), None],
+            took=[datetime.timedelta(seconds=1.5), None],
+            when=[datetime.datetime(2024, 5, 1, tzinfo=zoneinfo.ZoneInfo("UTC")), None],
+        ),
+    ),
+}
 
 
 @pytest.mark.parametrize("kind", IN_A_FOLDER)
 def test_rows_of_every_kind_come_back_from_a_folder(kind, tmp_path, capsys, monkeypatch):
     """By the line that the command prints."""
     features, rows = IN_A_FOLDER[kind]
-    export({"train": rows_object(rows, features), "test": rows_object(rows[:1], features)},
-           tmp_path / "shards", format="parquet")  # fmt: skip
+    export(
+        {"train": rows_object(rows, features), "test": rows_object(rows[:1], features)},
+        tmp_path / "shards",
+        format="parquet",
+    )
     monkeypatch.chdir(tmp_path)
     assert main(["export", "shards", "out", "--max-shard-size", "300"]) == 0
     names = {}
-    exec(capsys.readouterr().out.splitlines()[-1].strip().replace(
-        "load_dataset(", f"load_dataset(cache_dir={str(tmp_path / 'cache')!r}, "), names)
-    columns = {name: datasets.Value("string") if name == "kind" else feature
-               for name, feature in features.items()}  # fmt: skip
+    exec(
+        capsys.readouterr()
+        .out.splitlines()[-1]
+        .strip()
+        .replace("load_dataset(", f"load_dataset(cache_dir={str(tmp_path / 'cache')!r}, "),
+        names,
+    )
+    columns = {
+        name: datasets.Value("string") if name == "kind" else feature
+        for name, feature in features.items()
+    }
     if kind == "metadata":  # labels come back as names
         rows = with_columns(rows, kind=["b", "a", None])
     for split, own in {"train": rows, "test": rows[:1]}.items():
@@ -270,11 +345,13 @@ def test_rows_of_every_kind_come_back_from_a_folder(kind, tmp_path, capsys, monk
 def test_a_folder_in_runs_is_the_same_folder(splits, tmp_path):
     ds = {split: ds.add_column("n", list(range(len(ds)))) for split, ds in splits.items()}
     assert export(ds, tmp_path / "a") | {"data_dir": ""} == export(
-        ds, tmp_path / "b", max_shard_size=100) | {"data_dir": ""}  # fmt: skip
+        ds, tmp_path / "b", max_shard_size=100
+    ) | {"data_dir": ""}
     wanted, found = digests(tmp_path / "a"), digests(tmp_path / "b")
     for split, own in ds.items():
-        tables = [pandas.read_parquet(tmp_path / name / split / "metadata.parquet")
-                  for name in "ab"]  # fmt: skip
+        tables = [
+            pandas.read_parquet(tmp_path / name / split / "metadata.parquet") for name in "ab"
+        ]
         assert tables[0].equals(tables[1]) and [*tables[0].n] == own["n"][:]
         wanted.pop(f"{split}/metadata.parquet"), found.pop(f"{split}/metadata.parquet")
     assert found == wanted and len(wanted) == len(TREE)
@@ -289,8 +366,12 @@ def test_a_phone_s_jpeg_with_more_pictures(tmp_path):
         picture.save(file, "MPO", save_all=True, append_images=[Image.new("RGB", (4, 4), "blue")])
     data = file.read_bytes()
     assert image_extension(data, "cat/1") == ".mpo"
-    row = {"images": [{"bytes": data, "path": None}], "label": 0, "sample_id": "cat/1",
-           "view_names": ["a"]}  # fmt: skip
+    row = {
+        "images": [{"bytes": data, "path": None}],
+        "label": 0,
+        "sample_id": "cat/1",
+        "view_names": ["a"],
+    }
     arguments = export({"train": rows_object([row], PLAIN)}, tmp_path / "out")
     again = multiview_cifar.load_dataset(**arguments, cache_dir=str(tmp_path / "cache"))
     assert contents(again["train"]) == [row]
@@ -310,20 +391,27 @@ NO_FOLDER = {
     "no name": ([sample(view_names=[None, "c"])], ["the name None"]),
     "a view twice": ([sample(view_names=["a", "a"])], ["the view 'a' twice in 'images'"]),
     "a sample twice": ([sample(), sample()], ["'cat/0000' stands in one split twice"]),
-    "two classes": ([sample(), sample(sample_id="cat/1", label=1)], [
-        "cat/1 is of class 'dog', other samples of cat are of 'cat'", "in another format"]),
+    "two classes": (
+        [sample(), sample(sample_id="cat/1", label=1)],
+        ["cat/1 is of class 'dog', other samples of cat are of 'cat'", "in another format"],
+    ),
     "no view": ([sample(images=[None, None])], ["cat/0000 has no view that is not None"]),
     "a view that no row has": (
-        rows_with([2, 2], {(0, 0), (1, 0)}), ["'view_0' is None in all rows", "another format"]),
+        rows_with([2, 2], {(0, 0), (1, 0)}),
+        ["'view_0' is None in all rows", "another format"],
+    ),
     "orders of their own": (
         with_columns(rows_with([2, 2]), view_names=[["b", "a"], ["a", "b"]]),
-        ["dog/0001 has the views ['a', 'b']", "the first sample ['b', 'a']", "another format"]),
+        ["dog/0001 has the views ['a', 'b']", "the first sample ['b', 'a']", "another format"],
+    ),
     "a gap in one of several": (
-        rows_with([2, 3], {(1, 1)}), ["dog/0001 has the views", "(some are None)"]),
+        rows_with([2, 3], {(1, 1)}),
+        ["dog/0001 has the views", "(some are None)"],
+    ),
     "lengths that differ": ([sample(view_names=["a"])], ["view_names is ['a']"]),
     "a label out of range": ([sample(label=2)], ["the label is 2. Expected 0 to 1"]),
     "no image": ([sample(images=[{"bytes": b"none", "path": None}] * 2)], ["no image that Pillow"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("size", [1, "1MB"])
@@ -345,8 +433,10 @@ def test_view_labels_in_another_order(tmp_path, fails):
 
 def test_labels_that_no_row_has_are_told(tmp_path, caplog):
     features = row_features(["images"], ["cat", "dog", "owl"], None)
-    export({"train": rows_object([sample(label=0), sample(label=2, sample_id="owl/1")], features)},
-           tmp_path / "out")
+    export(
+        {"train": rows_object([sample(label=0), sample(label=2, sample_id="owl/1")], features)},
+        tmp_path / "out",
+    )
     assert "No row has the label 'dog'" in caplog.text
 
 
@@ -374,8 +464,15 @@ def test_rows_of_another_kind(splits, tmp_path, fails):
     refused({"train": train.cast_column("label", datasets.Value("int64"))}, "ClassLabel")
     refused({"train": train.select([])}, "The split 'train' has no rows", "leave it out")
     refused({"train": rows_object([], PLAIN)}, "The split 'train' has no rows")
-    refused({"train": train, "test": train.remove_columns("label").add_column("label", [0] * 14)
-             .cast_column("label", datasets.ClassLabel(names=["a"]))}, "'train' and 'test' differ")
+    refused(
+        {
+            "train": train,
+            "test": train.remove_columns("label")
+            .add_column("label", [0] * 14)
+            .cast_column("label", datasets.ClassLabel(names=["a"])),
+        },
+        "'train' and 'test' differ",
+    )
     refused({"train": train.select([3, 1, 3])}, f"{ids[3]!r} twice")
     export({"train": train.select([3, 1])}, tmp_path / "out", format="parquet")
 
@@ -413,11 +510,21 @@ def test_a_disk_that_is_full(format, tmp_path):
     """As far as a limit on the size of files is like one: finished shards stay, and are used."""
     rows = rows_with([1] * 8 + [9], shape=(60, 60, 3))  # of 11 KB a view
     export({"train": rows_object(rows, PLAIN)}, tmp_path / "in", format="parquet")
-    arguments = ["export", str(tmp_path / "in"), str(tmp_path / "out"), "--format", format,
-                 "--max-shard-size", "25KB"]  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", CODE, "60000", *arguments], capture_output=True,
-                          text=True, env={**os.environ, "PYTHONPATH": str(Path(
-                              multiview_cifar.__file__).parent)})  # fmt: skip
+    arguments = [
+        "export",
+        str(tmp_path / "in"),
+        str(tmp_path / "out"),
+        "--format",
+        format,
+        "--max-shard-size",
+        "25KB",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, "60000", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(multiview_cifar.__file__).parent)},
+    )
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
     assert "File too large" in line and "8 samples are finished in" in line and "goes on" in line
@@ -429,14 +536,25 @@ def test_a_disk_that_is_full(format, tmp_path):
 
 # --- whatever rows there are ----------------------------------------------------------------------
 
-few = settings(max_examples=12, deadline=None, database=None,
-               suppress_health_check=list(HealthCheck))  # fmt: skip
-words = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\"),
-                min_size=1, max_size=6)  # fmt: skip
-trees = st.dictionaries(words, st.dictionaries(
-    words, st.lists(st.tuples(words, st.booleans()), min_size=1, max_size=4,
-                    unique_by=lambda view: view[0]), min_size=1, max_size=3),
-    min_size=1, max_size=3)  # fmt: skip
+few = settings(
+    max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
+words = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\"), min_size=1, max_size=6
+)
+trees = st.dictionaries(
+    words,
+    st.dictionaries(
+        words,
+        st.lists(
+            st.tuples(words, st.booleans()), min_size=1, max_size=4, unique_by=lambda view: view[0]
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    min_size=1,
+    max_size=3,
+)
 
 
 @pytest.mark.parametrize("format", [name for name in SHARDED if name != "cifar"])
@@ -444,13 +562,23 @@ trees = st.dictionaries(words, st.dictionaries(
 @given(trees, st.integers(1, 400))
 def test_any_tree_comes_back(format, tree, size):
     features = row_features(["images"], sorted(tree), None)
-    rows = [{"images": [image(i) if there else None for i, (_, there) in enumerate(views)],
-             "label": label, "sample_id": f"{name}/{sample}", "view_names": [v for v, _ in views]}
-            for label, name in enumerate(sorted(tree)) for sample, views in tree[name].items()
-            ]  # fmt: skip
+    rows = [
+        {
+            "images": [image(i) if there else None for i, (_, there) in enumerate(views)],
+            "label": label,
+            "sample_id": f"{name}/{sample}",
+            "view_names": [v for v, _ in views],
+        }
+        for label, name in enumerate(sorted(tree))
+        for sample, views in tree[name].items()
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        export({"train": rows_object(rows, features)}, f"{folder}/out", format=format,
-               max_shard_size=size)
+        export(
+            {"train": rows_object(rows, features)},
+            f"{folder}/out",
+            format=format,
+            max_shard_size=size,
+        )
         again = load(f"{folder}/out", streaming=True)["train"]
         assert again.features == features
         assert contents(again) == rows
@@ -463,14 +591,30 @@ def test_any_tree_comes_back(format, tree, size):
 @pytest.mark.parametrize("format", MODULES)
 def test_the_command(format, more, splits, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["export", str(tmp_path / "photos"), str(out), "--format", format,
-                 "--cache-dir", str(tmp_path / "cache"), "--num-views", "1", *more]) == 0
+    assert (
+        main(
+            [
+                "export",
+                str(tmp_path / "photos"),
+                str(out),
+                "--format",
+                format,
+                "--cache-dir",
+                str(tmp_path / "cache"),
+                "--num-views",
+                "1",
+                *more,
+            ]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"wrote {out}"
     names = {}
     exec(printed[-1].strip(), names)
     assert {split: ds["sample_id"][:] for split, ds in names["ds"].items()} == {
-        split: ds["sample_id"][:] for split, ds in splits.items()}  # fmt: skip
+        split: ds["sample_id"][:] for split, ds in splits.items()
+    }
 
 
 def test_the_command_with_a_format_as_the_source(splits, tmp_path, capsys):
@@ -485,8 +629,17 @@ def test_the_command_with_a_format_as_the_source(splits, tmp_path, capsys):
 
 
 def test_pixels_by_the_command(splits, tmp_path, capsys):
-    arguments = ["export", str(tmp_path / "photos"), str(tmp_path / "out"), "--format", "numpy",
-                 "--cache-dir", str(tmp_path / "cache"), "--image-size", "[2, 3]"]  # fmt: skip
+    arguments = [
+        "export",
+        str(tmp_path / "photos"),
+        str(tmp_path / "out"),
+        "--format",
+        "numpy",
+        "--cache-dir",
+        str(tmp_path / "cache"),
+        "--image-size",
+        "[2, 3]",
+    ]
     assert main([*arguments, "--pixels"]) == 0
     assert "converted images (image_size)" in capsys.readouterr().out
     pixels = np.load(tmp_path / "out/train-00000-of-00001/images.npy", mmap_mode="r")

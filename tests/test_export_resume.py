@@ -32,11 +32,20 @@ FORMATS = ["folder", "webdataset", "numpy"]  # by samples, by files and by folde
 def photos(make_tree):
     """Two splits with metadata."""
     counts = {"train": 3, "test": 1}
-    tree = make_tree(*(f"{split}/{name}/{i}/{view}.png" for split, count in counts.items()
-                       for name in ("cat", "dog") for i in range(count) for view in "ab"))
+    tree = make_tree(
+        *(
+            f"{split}/{name}/{i}/{view}.png"
+            for split, count in counts.items()
+            for name in ("cat", "dog")
+            for i in range(count)
+            for view in "ab"
+        )
+    )
     for split, count in counts.items():
-        (tree / split / "metadata.csv").write_text("sample_id,n\n" + "".join(
-            f"{name}/{i},{i}\n" for name in ("cat", "dog") for i in range(count)))
+        (tree / split / "metadata.csv").write_text(
+            "sample_id,n\n"
+            + "".join(f"{name}/{i},{i}\n" for name in ("cat", "dog") for i in range(count))
+        )
     return tree
 
 
@@ -96,8 +105,13 @@ print(step - 1)
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_killed_at_each_step(format, photos, tmp_path):
-    done = subprocess.run([sys.executable, "-c", CRASH, photos, tmp_path, format, "300"],
-                          env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", CRASH, photos, tmp_path, format, "300"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     steps = int(done.stdout.split()[-1])
     assert steps > 25
@@ -115,11 +129,18 @@ def stop(arguments, sign, seconds, printed):
     which goes to the file `printed`, and is returned.
     """
     with open(printed, "w") as stderr:
-        process = subprocess.Popen(arguments, stderr=stderr, stdout=subprocess.DEVNULL, env={
-            **ENVIRONMENT, "HF_DATASETS_DISABLE_PROGRESS_BARS": "0"})  # fmt: skip
+        process = subprocess.Popen(
+            arguments,
+            stderr=stderr,
+            stdout=subprocess.DEVNULL,
+            env={**ENVIRONMENT, "HF_DATASETS_DISABLE_PROGRESS_BARS": "0"},
+        )
         deadline = time.monotonic() + 60
-        while ("Writing files" not in printed.read_text() and process.poll() is None
-               and time.monotonic() < deadline):  # fmt: skip
+        while (
+            "Writing files" not in printed.read_text()
+            and process.poll() is None
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.001)
         time.sleep(seconds)
         process.send_signal(sign)
@@ -130,13 +151,30 @@ def stop(arguments, sign, seconds, printed):
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_stopped_at_some_moment(format, sign, make_tree, tmp_path):
-    photos = make_tree(*(f"{split}/cat/{i}/{view}.png" for split in ("train", "test")
-                         for i in range(150) for view in "ab"))  # fmt: skip
+    photos = make_tree(
+        *(
+            f"{split}/cat/{i}/{view}.png"
+            for split in ("train", "test")
+            for i in range(150)
+            for view in "ab"
+        )
+    )
     whole, out, partial = (tmp_path / name for name in ("whole", "out", "out.partial"))
     size = {"folder": "3KB", "webdataset": "600", "numpy": "2KB"}[format]
     export(open_source(photos, streaming=True), whole, format=format, max_shard_size=size)
-    arguments = [sys.executable, "-m", "multiview_cifar_tools", "export", str(photos), str(out),
-                 "--streaming", "--format", format, "--max-shard-size", size]  # fmt: skip
+    arguments = [
+        sys.executable,
+        "-m",
+        "multiview_cifar_tools",
+        "export",
+        str(photos),
+        str(out),
+        "--streaming",
+        "--format",
+        format,
+        "--max-shard-size",
+        size,
+    ]
     chance, rows = random.Random(f"{format} {sign}"), 0
     for _ in range(3):
         stderr = stop(arguments, sign, chance.random() / 10, tmp_path / "stderr")
@@ -239,11 +277,16 @@ def test_finished_shards_are_not_written_again(tmp_path):
         asked.append(start)
         return iter(ROWS[start:])
 
-    export({"train": replace(source, iterate=iterate)}, tmp_path / "out", format="parquet",
-           max_shard_size=700)
+    export(
+        {"train": replace(source, iterate=iterate)},
+        tmp_path / "out",
+        format="parquet",
+        max_shard_size=700,
+    )
     assert asked == [3]  # the last finished row, which is compared, and those behind it
-    assert times == [(tmp_path / f"out/train-0000{i}-of-00004.parquet").stat().st_mtime_ns
-                     for i in range(2)]  # fmt: skip
+    assert times == [
+        (tmp_path / f"out/train-0000{i}-of-00004.parquet").stat().st_mtime_ns for i in range(2)
+    ]
     assert contents(load(tmp_path / "out", cache_dir=str(tmp_path / "cache"))["train"]) == ROWS
 
 
@@ -257,9 +300,11 @@ CHANGES = {
     "format": ({"format": "webdataset"}, 'another format ("parquet", now "webdataset")'),
     "size": ({"max_shard_size": 800}, "another max_shard_size (700, now 800)"),
     "pixels": ({"format": "hdf5", "pixels": True}, "another format and pixels"),
-    "columns": ({"features": multiview_cifar.row_features(["images"], ["cat", "cow"], None)},
-                "another columns"),
-}  # fmt: skip
+    "columns": (
+        {"features": multiview_cifar.row_features(["images"], ["cat", "cow"], None)},
+        "another columns",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -267,8 +312,13 @@ def test_what_changed_is_said(name, tmp_path, fails):
     begin(tmp_path / "out")
     before = digests(tmp_path / "out.partial")
     options, says = CHANGES[name]
-    with fails("ExportError", f"out.partial was begun with {says}", "remove", "begin anew",
-               "name another place"):  # fmt: skip
+    with fails(
+        "ExportError",
+        f"out.partial was begun with {says}",
+        "remove",
+        "begin anew",
+        "name another place",
+    ):
         go_on(tmp_path / "out", **options)
     assert digests(tmp_path / "out.partial") == before
     go_on(tmp_path / "out")
@@ -295,8 +345,9 @@ def test_a_folder_that_changed(streaming, photos, write_image, tmp_path, fails):
         export(broken, tmp_path / "out", format="parquet", max_shard_size=300)
     write_image(photos / "train/cat/0/a.png", like="something else")
     with fails("ExportError", "out.partial was begun with another source"):
-        export(open_source(photos, **options), tmp_path / "out", format="parquet",
-               max_shard_size=300)
+        export(
+            open_source(photos, **options), tmp_path / "out", format="parquet", max_shard_size=300
+        )
 
 
 def test_half_a_shard_is_removed(tmp_path):
@@ -347,9 +398,18 @@ def test_only_the_journal_is_left(tmp_path, fails):
     journal = (tmp_path / "out.partial" / JOURNAL).read_bytes()
     go_on(tmp_path / "out")
     before = digests(tmp_path / "out")
-    rest = b"".join(json.dumps({"shard": {**json.loads(journal.splitlines()[-1])["shard"],
-                                          "path": f"train-0000{i}.parquet"}}).encode() + b"\n"
-                    for i in (2, 3))  # fmt: skip
+    rest = b"".join(
+        json.dumps(
+            {
+                "shard": {
+                    **json.loads(journal.splitlines()[-1])["shard"],
+                    "path": f"train-0000{i}.parquet",
+                }
+            }
+        ).encode()
+        + b"\n"
+        for i in (2, 3)
+    )
     (tmp_path / "out" / JOURNAL).write_bytes(journal + rest + b'{"split": "train"}\n')
     with fails("ExportError", "is not empty"):
         go_on(tmp_path / "out", print_="2")

@@ -31,9 +31,13 @@ def flat_file(image, folder):
     (folder / "cat/1").mkdir(parents=True)
     image.save(folder / "cat/1/a.png")
     ds = multiview_cifar.load_dataset(
-        data_dir=str(folder), split="train", streaming=True,
-        encoding="flat_png", mode=image.mode, image_size=image.size[::-1],
-    )  # fmt: skip
+        data_dir=str(folder),
+        split="train",
+        streaming=True,
+        encoding="flat_png",
+        mode=image.mode,
+        image_size=image.size[::-1],
+    )
     ((view,),) = (row["images"] for row in ds.decode(False))
     assert view["bytes"] == multiview_cifar.flat_png(image)
     return view["bytes"]
@@ -44,8 +48,10 @@ def files(tmp_path_factory):
     """Of each kind, the pixels (H, W) or (H, W, C) and the flat PNG."""
     images = {kind: picture(*kind, seed) for seed, kind in enumerate(KINDS)}
     images["RGBA", WIDE["RGBA"]].putalpha(255)
-    return {kind: (np.asarray(image), flat_file(image, tmp_path_factory.mktemp("flat")))
-            for kind, image in images.items()}  # fmt: skip
+    return {
+        kind: (np.asarray(image), flat_file(image, tmp_path_factory.mktemp("flat")))
+        for kind, image in images.items()
+    }
 
 
 # --- TensorFlow -----------------------------------------------------------------------------------
@@ -155,14 +161,24 @@ def browsed(files, tmp_path_factory):
     page = folder / "page.html"
     page.write_text(PAGE % "\n".join(images))
     command = [
-        BROWSER, "--headless", "--dump-dom", f"--user-data-dir={folder / 'profile'}",
+        BROWSER,
+        "--headless",
+        "--dump-dom",
+        f"--user-data-dir={folder / 'profile'}",
         "--no-sandbox",  # which root cannot have
         "--disable-dev-shm-usage",  # small in containers
         "--enable-unsafe-swiftshader",  # WebGL without a graphics card; the page is our own
-        "--host-resolver-rules=MAP * ~NOTFOUND", "--no-first-run", page.as_uri(),
-    ]  # fmt: skip
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120,
-                         env={**os.environ, "HOME": str(folder)})  # fmt: skip
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        "--no-first-run",
+        page.as_uri(),
+    ]
+    run = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "HOME": str(folder)},
+    )
     written = re.search("<body>({.*})</body>", run.stdout, re.S)
     assert written, f"exit {run.returncode}: {run.stdout[-500:]} {run.stderr[-2000:]}"
     return json.loads(html.unescape(written[1]))

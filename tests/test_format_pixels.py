@@ -65,10 +65,17 @@ def test_pixels_of_a_file_mapped_into_memory(tmp_path):
     assert (opened(encode(mapped)) == planes.transpose(1, 2, 0)).all()
 
 
-@pytest.mark.parametrize("array", [
-    np.zeros((4, 5, 2), np.uint8), np.zeros((4, 5), np.uint8), np.zeros((0, 5, 3), np.uint8),
-    np.zeros((4, 5, 3), np.uint16), np.zeros((4, 5, 3), np.float32), np.zeros((1, 4, 5, 3), "u1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((4, 5, 2), np.uint8),
+        np.zeros((4, 5), np.uint8),
+        np.zeros((0, 5, 3), np.uint8),
+        np.zeros((4, 5, 3), np.uint16),
+        np.zeros((4, 5, 3), np.float32),
+        np.zeros((1, 4, 5, 3), "u1"),
+    ],
+)
 def test_arrays_that_are_no_image(array, fails):
     with fails("FormatError", f"shape {array.shape}, {array.dtype}", "Expected (H, W, C), uint8"):
         encode(array)
@@ -108,10 +115,16 @@ def test_16_bit_grey(kind):
     assert (pixels == expected[:, :, None]).all()
 
 
-@pytest.mark.parametrize("data", [
-    saved(picture("RGB", (16, 8)), "jpeg"), saved(picture("L", (16, 8)), "jpeg"),
-    saved(picture("RGBA", (16, 8)), "webp", lossless=True), saved(picture("L", (16, 8)), "bmp"),
-], ids=["JPEG", "grey JPEG", "WebP", "BMP"])  # fmt: skip
+@pytest.mark.parametrize(
+    "data",
+    [
+        saved(picture("RGB", (16, 8)), "jpeg"),
+        saved(picture("L", (16, 8)), "jpeg"),
+        saved(picture("RGBA", (16, 8)), "webp", lossless=True),
+        saved(picture("L", (16, 8)), "bmp"),
+    ],
+    ids=["JPEG", "grey JPEG", "WebP", "BMP"],
+)
 def test_other_formats(data):
     pixels, _ = decode_row(row(data), "images")
     assert (pixels == opened(data).reshape(8, 16, -1)).all()
@@ -149,10 +162,17 @@ def test_modes_that_no_array_can_say(name, fails):
         decode_row(row(None, data), "images")
 
 
-@pytest.mark.parametrize("data", [
-    b"no image", RGB[:20], RGB[:60], RGB[:-30], with_chunk(RGB, b"IHDR", b""),
-    RGB[:33] + chunk(b"IDAT", b"nonsense") + chunk(b"IEND", b""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"no image",
+        RGB[:20],
+        RGB[:60],
+        RGB[:-30],
+        with_chunk(RGB, b"IHDR", b""),
+        RGB[:33] + chunk(b"IDAT", b"nonsense") + chunk(b"IEND", b""),
+    ],
+)
 def test_files_that_cannot_be_decoded(data, fails):
     says = ("view 0 of cat/1", "cannot be decoded", 'verify="decode"')
     with fails("ExportError", *says, path="cat/1"):

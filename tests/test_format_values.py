@@ -22,13 +22,16 @@ NAN, INFINITY = float("nan"), float("inf")
 LIST = getattr(datasets, "List", datasets.Sequence)
 # Of each type some values, and what their JSON is.
 CASES = {
-    "text": (Value("string"), ["é\n\"\0", ""], ['é\n"\0', ""]),
+    "text": (Value("string"), ['é\n"\0', ""], ['é\n"\0', ""]),
     "large text": (Value("large_string"), ["a"], ["a"]),
     "numbers": (Value("int64"), [2**63 - 1, -(2**63), 0], [2**63 - 1, -(2**63), 0]),
     "large numbers": (Value("uint64"), [2**64 - 1], [2**64 - 1]),
     "flags": (Value("bool"), [True, False], [True, False]),
-    "floats": (Value("float64"), [0.1, -0.0, 5e-324, NAN, INFINITY, -INFINITY],
-               [0.1, -0.0, 5e-324, "NaN", "Infinity", "-Infinity"]),
+    "floats": (
+        Value("float64"),
+        [0.1, -0.0, 5e-324, NAN, INFINITY, -INFINITY],
+        [0.1, -0.0, 5e-324, "NaN", "Infinity", "-Infinity"],
+    ),
     "32 bits": (Value("float32"), [0.10000000149011612, NAN], [0.10000000149011612, "NaN"]),
     "16 bits": (Value("float16"), [1.5, NAN], [1.5, "NaN"]),
     "nothing": (Value("null"), [None], [None]),
@@ -36,37 +39,67 @@ CASES = {
     "large bytes": (Value("large_binary"), [b"a"], ["YQ=="]),
     "dates": (Value("date32"), [date(1, 2, 3)], ["0001-02-03"]),
     "dates in 64 bits": (Value("date64"), [date(2026, 11, 24)], ["2026-11-24"]),
-    "times of day": (Value("time64[us]"), [time(23, 59, 59, 1), time(5)],
-                     ["23:59:59.000001", "05:00:00"]),
+    "times of day": (
+        Value("time64[us]"),
+        [time(23, 59, 59, 1), time(5)],
+        ["23:59:59.000001", "05:00:00"],
+    ),
     "times of day in seconds": (Value("time32[s]"), [time(1, 2, 3)], ["01:02:03"]),
-    "moments": (Value("timestamp[us]"), [datetime(1, 1, 1, 0, 0, 0, 1), datetime(9999, 12, 31)],
-                ["0001-01-01T00:00:00.000001", "9999-12-31T00:00:00"]),
+    "moments": (
+        Value("timestamp[us]"),
+        [datetime(1, 1, 1, 0, 0, 0, 1), datetime(9999, 12, 31)],
+        ["0001-01-01T00:00:00.000001", "9999-12-31T00:00:00"],
+    ),
     "moments with a zone": (
         Value("timestamp[s, tz=Europe/Berlin]"),
         [datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN, fold=fold) for fold in (0, 1)],
-        ["2026-10-25T00:30:00+00:00", "2026-10-25T01:30:00+00:00"]),
-    "durations": (Value("duration[us]"), [timedelta(days=-1, microseconds=1), timedelta(0)],
-                  ["PT-86399.999999S", "PT0S"]),
-    "decimals": (Value("decimal128(38, 2)"), [Decimal("-" + "9" * 36 + ".10")],
-                 ["-" + "9" * 36 + ".10"]),
+        ["2026-10-25T00:30:00+00:00", "2026-10-25T01:30:00+00:00"],
+    ),
+    "durations": (
+        Value("duration[us]"),
+        [timedelta(days=-1, microseconds=1), timedelta(0)],
+        ["PT-86399.999999S", "PT0S"],
+    ),
+    "decimals": (
+        Value("decimal128(38, 2)"),
+        [Decimal("-" + "9" * 36 + ".10")],
+        ["-" + "9" * 36 + ".10"],
+    ),
     "large decimals": (Value("decimal256(76, 0)"), [Decimal("9" * 76)], ["9" * 76]),
     "labels": (datasets.ClassLabel(names=["a", "b"]), [1, -1], [1, -1]),
-    "lists": (LIST(LIST(Value("float32"))), [[[0.5, None, NAN], None, []]],
-              [[[0.5, None, "NaN"], None, []]]),
+    "lists": (
+        LIST(LIST(Value("float32"))),
+        [[[0.5, None, NAN], None, []]],
+        [[[0.5, None, "NaN"], None, []]],
+    ),
     "lists of one length": (LIST(Value("binary"), length=2), [[b"a", None]], [["YQ==", None]]),
     "large lists": (datasets.LargeList(Value("date32")), [[date(2026, 1, 2)]], [["2026-01-02"]]),
-    "structs": ({"a": {"b": Value("binary")}, "c": Value("string")},
-                [{"a": {"b": b"x"}, "c": None}, {"a": None, "c": "d"}],
-                [{"a": {"b": "eA=="}, "c": None}, {"a": None, "c": "d"}]),
-    "lists of structs": ([{"at": Value("duration[s]")}], [[{"at": timedelta(1)}, {"at": None}]],
-                         [[{"at": "PT86400S"}, {"at": None}]]),
-    "structs of lists": (datasets.Sequence({"x": Value("float64")}), [{"x": [1.0, NAN]}],
-                         [{"x": [1.0, "NaN"]}]),
-    "arrays": (datasets.Array2D((2, 2), "float32"), [[[1.0, NAN], [0.5, 2.0]]],
-               [[[1.0, "NaN"], [0.5, 2.0]]]),
-    "one image": (datasets.Image(decode=False), [{"bytes": b"\xff", "path": None}],
-                  [{"bytes": "/w==", "path": None}]),
-}  # fmt: skip
+    "structs": (
+        {"a": {"b": Value("binary")}, "c": Value("string")},
+        [{"a": {"b": b"x"}, "c": None}, {"a": None, "c": "d"}],
+        [{"a": {"b": "eA=="}, "c": None}, {"a": None, "c": "d"}],
+    ),
+    "lists of structs": (
+        [{"at": Value("duration[s]")}],
+        [[{"at": timedelta(1)}, {"at": None}]],
+        [[{"at": "PT86400S"}, {"at": None}]],
+    ),
+    "structs of lists": (
+        datasets.Sequence({"x": Value("float64")}),
+        [{"x": [1.0, NAN]}],
+        [{"x": [1.0, "NaN"]}],
+    ),
+    "arrays": (
+        datasets.Array2D((2, 2), "float32"),
+        [[[1.0, NAN], [0.5, 2.0]]],
+        [[[1.0, "NaN"], [0.5, 2.0]]],
+    ),
+    "one image": (
+        datasets.Image(decode=False),
+        [{"bytes": b"\xff", "path": None}],
+        [{"bytes": "/w==", "path": None}],
+    ),
+}
 
 
 def list_of(feature):
@@ -80,9 +113,13 @@ def with_column(feature):
 
 FEATURES = multiview_cifar.row_features(["images", "masks"], ["cat", "dog"], ["left", "right"])
 ROW = {
-    "images": [{"bytes": b"x", "path": None}, None], "masks": [None, None], "label": 1,
-    "sample_id": "dog/1", "view_names": ["a", None], "view_labels": [1, None],
-}  # fmt: skip
+    "images": [{"bytes": b"x", "path": None}, None],
+    "masks": [None, None],
+    "label": 1,
+    "sample_id": "dog/1",
+    "view_names": ["a", None],
+    "view_labels": [1, None],
+}
 
 
 def there_and_back(row, features):
@@ -121,8 +158,9 @@ def test_values_as_a_dataset_gives_them(name):
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-@pytest.mark.parametrize("kind", ["timestamp[{}]", "timestamp[{}, tz=Asia/Kathmandu]",
-                                  "duration[{}]"])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind", ["timestamp[{}]", "timestamp[{}, tz=Asia/Kathmandu]", "duration[{}]"]
+)
 def test_moments_of_every_unit(kind, unit):
     """Down to the nanosecond, before and after 1970."""
     features = datasets.Features({"more": Value(kind.format(unit))})
@@ -145,18 +183,28 @@ def unfolded(moment):
 
 
 anything = st.recursive(
-    st.sampled_from([
-        (Value("string"), st.text()), (Value("float64"), st.floats()),
-        (Value("int32"), st.integers(-(2**31), 2**31 - 1)), (Value("binary"), st.binary()),
-        (Value("timestamp[us]"), st.datetimes().map(unfolded)), (Value("date32"), st.dates()),
-        (Value("time64[us]"), st.times().map(unfolded)), (Value("duration[us]"), st.timedeltas(
-            timedelta(days=-100_000_000), timedelta(days=100_000_000))),
-        (Value("decimal128(9, 3)"), st.decimals(-99999, 99999, places=3)),
-    ]),
+    st.sampled_from(
+        [
+            (Value("string"), st.text()),
+            (Value("float64"), st.floats()),
+            (Value("int32"), st.integers(-(2**31), 2**31 - 1)),
+            (Value("binary"), st.binary()),
+            (Value("timestamp[us]"), st.datetimes().map(unfolded)),
+            (Value("date32"), st.dates()),
+            (Value("time64[us]"), st.times().map(unfolded)),
+            (
+                Value("duration[us]"),
+                st.timedeltas(timedelta(days=-100_000_000), timedelta(days=100_000_000)),
+            ),
+            (Value("decimal128(9, 3)"), st.decimals(-99999, 99999, places=3)),
+        ]
+    ),
     lambda inner: st.one_of(
         inner.map(lambda it: (list_of(it[0]), st.lists(st.none() | it[1], max_size=3))),
-        inner.map(lambda it: ({"a": it[0]}, st.fixed_dictionaries({"a": st.none() | it[1]})))),
-    max_leaves=4)  # fmt: skip
+        inner.map(lambda it: ({"a": it[0]}, st.fixed_dictionaries({"a": st.none() | it[1]}))),
+    ),
+    max_leaves=4,
+)
 
 
 @given(anything, st.data())
@@ -172,8 +220,12 @@ def test_columns():
     features = with_column(Value("int8"))
     row = {**ROW, "more": 3}
     assert there_and_back(row, features) == {
-        "label": 1, "sample_id": "dog/1", "view_names": ["a", None], "view_labels": [1, None],
-        "more": 3}  # fmt: skip
+        "label": 1,
+        "sample_id": "dog/1",
+        "view_names": ["a", None],
+        "view_labels": [1, None],
+        "more": 3,
+    }
     assert to_json(row, features, multiview_cifar.OWN_COLUMNS) == '{"more":3}'
     with_more = json.loads(to_json(row, features, more={"more": 4, "images": ["a.png", None]}))
     assert with_more == {**json.loads(to_json(row, features)), "images": ["a.png", None]}
@@ -186,23 +238,43 @@ def test_values_that_no_column_has():
         to_json({**ROW, "more": 1j}, with_column(Value("int8")))
 
 
-@pytest.mark.parametrize(("text", "found"), [
-    ("{", "'{' is no JSON"), ("", "'' is no JSON"), (b"\xff\xff\xff", "is no JSON"),
-    ("[" * 100_000, "is no JSON"), ("[1]", "'[1]' is no JSON object"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("{", "'{' is no JSON"),
+        ("", "'' is no JSON"),
+        (b"\xff\xff\xff", "is no JSON"),
+        ("[" * 100_000, "is no JSON"),
+        ("[1]", "'[1]' is no JSON object"),
+    ],
+)
 def test_texts_that_are_no_json(text, found, fails):
     with fails("FormatError", found, "Expected"):
         from_json(text, FEATURES)
 
 
-@pytest.mark.parametrize(("kind", "value"), [
-    (Value("int8"), 300), (Value("int8"), "a"), (Value("int8"), True), (Value("string"), 1),
-    (Value("bool"), 1), (Value("float32"), "much"), (Value("binary"), "é"), (Value("binary"), 1),
-    (Value("date32"), "24.11.2026"), (Value("timestamp[us]"), 5), (Value("duration[s]"), "1 day"),
-    (Value("time64[us]"), "25:00"), (Value("decimal128(3, 1)"), "123456"),
-    ({"a": Value("int8")}, 1), ({"a": Value("int8")}, {"b": 1}), (LIST(Value("string")), "text"),
-    (LIST(Value("int8")), 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (Value("int8"), 300),
+        (Value("int8"), "a"),
+        (Value("int8"), True),
+        (Value("string"), 1),
+        (Value("bool"), 1),
+        (Value("float32"), "much"),
+        (Value("binary"), "é"),
+        (Value("binary"), 1),
+        (Value("date32"), "24.11.2026"),
+        (Value("timestamp[us]"), 5),
+        (Value("duration[s]"), "1 day"),
+        (Value("time64[us]"), "25:00"),
+        (Value("decimal128(3, 1)"), "123456"),
+        ({"a": Value("int8")}, 1),
+        ({"a": Value("int8")}, {"b": 1}),
+        (LIST(Value("string")), "text"),
+        (LIST(Value("int8")), 1),
+    ],
+)
 def test_values_of_another_type(kind, value, fails):
     with fails("FormatError", f"column 'more' is {value!r} (", "Expected a value of the type"):
         from_json(json.dumps({"more": value}), with_column(kind))
@@ -219,8 +291,17 @@ def test_features_come_back(name):
     assert features_json(features_from(info)) == info
 
 
-@pytest.mark.parametrize("info", [None, [], "text", {"a": {"_type": "None such"}}, {"a": 1},
-                                  {"a": {"_type": "Value", "dtype": "int7"}}])  # fmt: skip
+@pytest.mark.parametrize(
+    "info",
+    [
+        None,
+        [],
+        "text",
+        {"a": {"_type": "None such"}},
+        {"a": 1},
+        {"a": {"_type": "Value", "dtype": "int7"}},
+    ],
+)
 def test_features_that_are_none(info, fails):
     with fails("FormatError", "are no features of a dataset", "Expected"):
         features_from(info)
@@ -250,22 +331,27 @@ FAULTS = {
     "no images": ({"images": None}, "images is None, where images are None"),
     "numbers for names": ({"view_names": [1, None]}, "view_names has 1"),
     "a view label too many": ({"view_labels": [2, 0]}, "view_labels has 2. Expected 0 to 1"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_rows_that_are_not_right(name, fails):
     change, found = FAULTS[name]
     row = {name: value for name, value in {**ROW, **change}.items() if value is not ...}
-    with fails("FormatError", f"a.tar, row 3: {found}" if "column" not in found else found,
-               "Expected", path="a.tar"):  # fmt: skip
+    with fails(
+        "FormatError",
+        f"a.tar, row 3: {found}" if "column" not in found else found,
+        "Expected",
+        path="a.tar",
+    ):
         check_row(row, FEATURES, "a.tar, row 3", "a.tar")
 
 
 def test_rows_that_are_right():
     check_row(ROW, FEATURES, "here")
-    check_row({**ROW, "images": [], "masks": [], "view_names": [], "view_labels": []},
-              FEATURES, "here")  # fmt: skip
+    check_row(
+        {**ROW, "images": [], "masks": [], "view_names": [], "view_labels": []}, FEATURES, "here"
+    )
     without = multiview_cifar.row_features(["images"], ["cat", "dog"], None)
     check_row({name: ROW[name] for name in without}, without, "here")
     with pytest.raises(FormatError):

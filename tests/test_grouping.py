@@ -18,13 +18,21 @@ from multiview_cifar_tools.grouping import group, group_rows
 from multiview_cifar_tools.sources import load
 from test_export import contents
 
-PETS = datasets.Features({
-    "image": datasets.Image(), "label": datasets.ClassLabel(names=["dog", "cat"]),
-    "object_id": datasets.Value("int64"), "angle": datasets.Value("string"),
-})  # fmt: skip
+PETS = datasets.Features(
+    {
+        "image": datasets.Image(),
+        "label": datasets.ClassLabel(names=["dog", "cat"]),
+        "object_id": datasets.Value("int64"),
+        "angle": datasets.Value("string"),
+    }
+)
 ROWS = [  # label, object, angle
-    (1, 7, "view_10"), (0, 2, "view_1"), (1, 7, "view_2"), (0, 11, "view_1"), (1, 7, "view_1"),
-]  # fmt: skip
+    (1, 7, "view_10"),
+    (0, 2, "view_1"),
+    (1, 7, "view_2"),
+    (0, 11, "view_1"),
+    (1, 7, "view_1"),
+]
 
 
 # Clients of the Hub import this module; one that imports conftest.py would lose their token.
@@ -37,22 +45,40 @@ def png(name):
 
 def pictures(rows=ROWS, features=PETS):
     """A dataset; the image of row i has the colour of str(i)."""
-    return datasets.Dataset.from_list([
-        {"image": {"bytes": png(str(i)), "path": f"{i}.png"}, "label": label, "object_id": sample,
-         "angle": angle} for i, (label, sample, angle) in enumerate(rows)
-    ], features=features)  # fmt: skip
+    return datasets.Dataset.from_list(
+        [
+            {
+                "image": {"bytes": png(str(i)), "path": f"{i}.png"},
+                "label": label,
+                "object_id": sample,
+                "angle": angle,
+            }
+            for i, (label, sample, angle) in enumerate(rows)
+        ],
+        features=features,
+    )
 
 
 def row(sample_id, label, views):
     """A row; `views` has the number of the image by the view's name."""
-    return {"images": [{"bytes": png(str(i)), "path": None} for i in views.values()],
-            "label": label, "sample_id": sample_id, "view_names": list(views)}  # fmt: skip
+    return {
+        "images": [{"bytes": png(str(i)), "path": None} for i in views.values()],
+        "label": label,
+        "sample_id": sample_id,
+        "view_names": list(views),
+    }
 
 
-NUMBERED = [row("cat/7", 1, {"0": 0, "1": 2, "2": 4}), row("dog/2", 0, {"0": 1}),
-            row("dog/11", 0, {"0": 3})]  # fmt: skip
-BY_ANGLE = [row("cat/7", 1, {"view_1": 4, "view_2": 2, "view_10": 0}),
-            row("dog/2", 0, {"view_1": 1}), row("dog/11", 0, {"view_1": 3})]  # fmt: skip
+NUMBERED = [
+    row("cat/7", 1, {"0": 0, "1": 2, "2": 4}),
+    row("dog/2", 0, {"0": 1}),
+    row("dog/11", 0, {"0": 3}),
+]
+BY_ANGLE = [
+    row("cat/7", 1, {"view_1": 4, "view_2": 2, "view_10": 0}),
+    row("dog/2", 0, {"view_1": 1}),
+    row("dog/11", 0, {"view_1": 3}),
+]
 WAYS = {"built": lambda ds: ds, "streamed": lambda ds: ds.to_iterable_dataset()}
 ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 
@@ -75,7 +101,10 @@ def test_samples_in_natural_order(fails):
     assert contents(found) == [NUMBERED[0], NUMBERED[1], NUMBERED[2]]
     ds = pictures([(0, 11, "a"), (1, 7, "a"), (0, 2, "a")])
     assert group(ds, "object_id", sample_order="natural")["sample_id"][:] == [
-        "cat/7", "dog/2", "dog/11"]  # fmt: skip
+        "cat/7",
+        "dog/2",
+        "dog/11",
+    ]
     with fails("OptionError", "sample_order='random'", "'natural'", path="sample_order"):
         group(ds, "object_id", sample_order="random")
     with fails("OptionError", "not for streams", path="sample_order"):
@@ -98,7 +127,9 @@ def test_all_splits(way):
     splits = {"train": way(pictures()), "test": way(pictures(ROWS[1:2]))}
     found = group(splits, "object_id")
     assert {split: contents(ds) for split, ds in found.items()} == {
-        "train": NUMBERED, "test": [row("dog/2", 0, {"0": 0})]}  # fmt: skip
+        "train": NUMBERED,
+        "test": [row("dog/2", 0, {"0": 0})],
+    }
 
 
 LABELS = {
@@ -126,8 +157,10 @@ def test_named_groups_and_views(way):
     kind = datasets.ClassLabel(names=["x", "y"])
     features = datasets.Features({**PETS, "object_id": kind, "angle": kind})
     ds = way(pictures([(0, 1, 1), (0, 1, 0), (0, 0, 0)], features))
-    assert [(sample["sample_id"], sample["view_names"]) for sample in contents(
-        group(ds, "object_id", view="angle"))] == [("dog/y", ["x", "y"]), ("dog/x", ["x"])]
+    assert [
+        (sample["sample_id"], sample["view_names"])
+        for sample in contents(group(ds, "object_id", view="angle"))
+    ] == [("dog/y", ["x", "y"]), ("dog/x", ["x"])]
 
 
 @ways
@@ -139,8 +172,9 @@ def test_columns_of_other_names(way, caplog):
 
 @ways
 def test_an_image_that_is_missing(way):
-    ds = pictures().map(lambda row, i: {"image": None if i == 2 else row["image"]},
-                        with_indices=True)  # fmt: skip
+    ds = pictures().map(
+        lambda row, i: {"image": None if i == 2 else row["image"]}, with_indices=True
+    )
     images = contents(group(way(ds), "object_id"))[0]["images"]
     assert [image is None for image in images] == [False, True, False]
 
@@ -149,19 +183,28 @@ def test_an_image_that_is_missing(way):
 def test_images_that_are_paths(way, make_tree):
     tree = make_tree("a.png", "b.png")
     ds = datasets.Dataset.from_dict(
-        {"image": [str(tree / "a.png"), str(tree / "b.png")], "label": [0, 0], "object_id": [5, 5],
-         "angle": ["a", "b"]}, features=PETS)  # fmt: skip
+        {
+            "image": [str(tree / "a.png"), str(tree / "b.png")],
+            "label": [0, 0],
+            "object_id": [5, 5],
+            "angle": ["a", "b"],
+        },
+        features=PETS,
+    )
     [sample] = contents(group(way(ds), "object_id"))
     assert [view["bytes"] for view in sample["images"]] == [
-        (tree / name).read_bytes() for name in ("a.png", "b.png")]
+        (tree / name).read_bytes() for name in ("a.png", "b.png")
+    ]
 
 
 def test_what_is_built_is_built_once(tmp_path, monkeypatch):
     pictures().save_to_disk(tmp_path / "saved")
     first, second = (group(load(tmp_path / "saved"), "object_id")["train"] for _ in range(2))
     assert first.cache_files == second.cache_files
-    assert first.cache_files != group(load(tmp_path / "saved"), "object_id", view="angle")[
-        "train"].cache_files  # fmt: skip
+    assert (
+        first.cache_files
+        != group(load(tmp_path / "saved"), "object_id", view="angle")["train"].cache_files
+    )
 
 
 # --- streams --------------------------------------------------------------------------------------
@@ -182,7 +225,12 @@ def streamed(samples):
 def test_a_stream_whose_samples_stand_together(little):
     samples = [1] * 5 + [2] + [3] * 4 + [4, 5]
     assert streamed(samples) == [
-        ("dog/1", 5), ("dog/2", 1), ("dog/3", 4), ("dog/4", 1), ("dog/5", 1)]
+        ("dog/1", 5),
+        ("dog/2", 1),
+        ("dog/3", 4),
+        ("dog/4", 1),
+        ("dog/5", 1),
+    ]
 
 
 def test_a_stream_whose_samples_stand_nearly_together(little):
@@ -190,21 +238,39 @@ def test_a_stream_whose_samples_stand_nearly_together(little):
 
 
 def test_a_stream_whose_samples_stand_apart(little, fails):
-    with fails("FormatError", "sample '1' (column 'object_id')", "'train'", "images apart",
-               "sort the dataset by 'object_id', or do not stream", path="1"):  # fmt: skip
+    with fails(
+        "FormatError",
+        "sample '1' (column 'object_id')",
+        "'train'",
+        "images apart",
+        "sort the dataset by 'object_id', or do not stream",
+        path="1",
+    ):
         streamed([1, 2, 3, 4, 1])
 
 
 # --- what is wrong --------------------------------------------------------------------------------
 
 WRONG = {
-    "no such column": (lambda ds: ds.remove_columns("object_id"), {}, "OptionError",
-                       ["no column 'object_id'", "it has: image, label, angle", "by="]),
-    "no images": (lambda ds: ds, {"image": "angle"}, "OptionError",
-                  ["'angle' is Value", "cast_column"]),
-    "no text": (lambda ds: ds.cast_column("object_id", datasets.Value("float32")), {},
-                "OptionError", ["'object_id' is Value", "Expected text or integers"]),
-}  # fmt: skip
+    "no such column": (
+        lambda ds: ds.remove_columns("object_id"),
+        {},
+        "OptionError",
+        ["no column 'object_id'", "it has: image, label, angle", "by="],
+    ),
+    "no images": (
+        lambda ds: ds,
+        {"image": "angle"},
+        "OptionError",
+        ["'angle' is Value", "cast_column"],
+    ),
+    "no text": (
+        lambda ds: ds.cast_column("object_id", datasets.Value("float32")),
+        {},
+        "OptionError",
+        ["'object_id' is Value", "Expected text or integers"],
+    ),
+}
 
 
 @ways
@@ -216,16 +282,22 @@ def test_wrong_columns(name, way, fails):
 
 
 BAD = {
-    "None in the group": ([(0, None, "a")], ["Row 0 of the split 'train' has None in the column "
-                                             "'object_id'", "filter it out"]),
+    "None in the group": (
+        [(0, None, "a")],
+        ["Row 0 of the split 'train' has None in the column 'object_id'", "filter it out"],
+    ),
     "None in the view": ([(0, 1, "a"), (0, 1, None)], ["Row 1", "None in the column 'angle'"]),
     "None in the label": ([(0, 1, "a"), (None, 2, "b")], ["Row 1", "None in the column 'label'"]),
     "no label": ([(0, 1, "a"), (-1, 2, "b")], ["Row 1", "the label -1", "Expected 0 to 1"]),
-    "two classes": ([(0, 1, "a"), (1, 1, "b")], [
-        "The sample '1' (column 'object_id')", "is of class 'dog' and 'cat'", "mend the labels"]),
-    "two views of a name": ([(0, 2, "a"), (0, 1, "a"), (0, 1, "a")], [
-        "The sample '1' of the split 'train' has two views 'a'", "(column 'angle')"]),
-}  # fmt: skip
+    "two classes": (
+        [(0, 1, "a"), (1, 1, "b")],
+        ["The sample '1' (column 'object_id')", "is of class 'dog' and 'cat'", "mend the labels"],
+    ),
+    "two views of a name": (
+        [(0, 2, "a"), (0, 1, "a"), (0, 1, "a")],
+        ["The sample '1' of the split 'train' has two views 'a'", "(column 'angle')"],
+    ),
+}
 
 
 @ways
@@ -255,10 +327,12 @@ def test_labels_of_other_names_in_another_split(fails):
 
 # --- whatever rows there are ----------------------------------------------------------------------
 
-few = settings(max_examples=25, deadline=None, database=None,
-               suppress_health_check=list(HealthCheck))  # fmt: skip
-keys = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), min_size=1, max_size=25,
-                unique=True)  # fmt: skip
+few = settings(
+    max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
+keys = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(0, 9)), min_size=1, max_size=25, unique=True
+)
 
 
 @few
@@ -276,8 +350,9 @@ def test_grouping_is_what_a_dict_of_lists_would_give(rows):
                 own = sorted(views, key=lambda each: natural_key(each[0])) if view else views
                 assert row["sample_id"] == sample_id
                 assert [image["bytes"] for image in row["images"]] == [png(str(i)) for _, i in own]
-                assert row["view_names"] == [name if view else str(n)
-                                             for n, (name, _) in enumerate(own)]  # fmt: skip
+                assert row["view_names"] == [
+                    name if view else str(n) for n, (name, _) in enumerate(own)
+                ]
 
 
 # --- the command, and the Hub ---------------------------------------------------------------------
@@ -285,12 +360,16 @@ def test_grouping_is_what_a_dict_of_lists_would_give(rows):
 
 def push_and_export(folder):
     datasets.DatasetDict({"train": pictures(), "test": pictures(ROWS[:1])}).push_to_hub(
-        "me/pictures")
-    codes = [main(["export", "me/pictures", f"{folder}/{name}", "--group-by", "object_id", *more])
-             for name, more in {
-                 "built": ["--view-column", "angle", "--format", "parquet"],
-                 "streamed": ["--streaming", "--format", "parquet"],
-                 "folder": ["--view-column", "angle"]}.items()]  # fmt: skip
+        "me/pictures"
+    )
+    codes = [
+        main(["export", "me/pictures", f"{folder}/{name}", "--group-by", "object_id", *more])
+        for name, more in {
+            "built": ["--view-column", "angle", "--format", "parquet"],
+            "streamed": ["--streaming", "--format", "parquet"],
+            "folder": ["--view-column", "angle"],
+        }.items()
+    ]
     return codes, contents(group("me/pictures", "object_id")["train"])
 
 

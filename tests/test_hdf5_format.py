@@ -65,8 +65,11 @@ def test_bytes_in_h5py(tmp_path):
         images = file["images"]
         assert images.shape == (3, 3) and h5py.check_vlen_dtype(images.dtype) == np.uint8
         found = [[cell.tobytes() for cell in row] for row in images[:]]
-        assert found == [[view["bytes"] if view else b"" for view in row["images"]]
-                         + [b""] * (3 - len(row["images"])) for row in rows]  # fmt: skip
+        assert found == [
+            [view["bytes"] if view else b"" for view in row["images"]]
+            + [b""] * (3 - len(row["images"]))
+            for row in rows
+        ]
 
 
 def test_all_else_in_h5py(tmp_path):
@@ -126,11 +129,17 @@ def test_one_view_a_row(save):
 
 
 def test_bytes_of_others(save):
-    files = [[image(1)["bytes"], image(2, kind="tiff")["bytes"]],
-             [image(3, kind="jpeg")["bytes"], b""], [b"", image(4)["bytes"]]]  # fmt: skip
+    files = [
+        [image(1)["bytes"], image(2, kind="tiff")["bytes"]],
+        [image(3, kind="jpeg")["bytes"], b""],
+        [b"", image(4)["bytes"]],
+    ]
     rows = read(HDF5, save(images=cells(files), labels=[0, 0, 0]))["train"]
     assert [[view and view["bytes"] for view in row["images"]] for row in rows] == [
-        files[0], files[1][:1], [None, files[2][1]]]
+        files[0],
+        files[1][:1],
+        [None, files[2][1]],
+    ]
     rows = read(HDF5, save(images=cells(files)[:2, 0], labels=[0, 0]))["train"]
     assert [row["images"][0]["bytes"] for row in rows] == [files[0][0], files[1][0]]
 
@@ -141,7 +150,11 @@ def test_masked_views(save):
     path = save(images=PIXELS, labels=[0] * 4, view_mask=np.array(mask, bool))
     rows = read(HDF5, path)["train"]
     assert [[view is not None for view in row["images"]] for row in rows] == [
-        [True, True, True], [True, False, True], [False, True], [True]]
+        [True, True, True],
+        [True, False, True],
+        [False, True],
+        [True],
+    ]
     assert [row["view_names"] for row in rows][2:] == [["0", "1"], ["0"]]
 
 
@@ -149,8 +162,12 @@ def test_names_of_others(save):
     text = h5py.string_dtype()
     path = save(
         {"class_names": ["chat", "犬"], "view_label_names": ["l", "r"]},
-        images=PIXELS, labels=[0, 1, 1, 0], sample_id=np.array(["a", "é", "c", "d"], text),
-        view_names=np.array(["front", "b", "c"], "S5"), view_labels=[[0, 1, -1]] * 4)  # fmt: skip
+        images=PIXELS,
+        labels=[0, 1, 1, 0],
+        sample_id=np.array(["a", "é", "c", "d"], text),
+        view_names=np.array(["front", "b", "c"], "S5"),
+        view_labels=[[0, 1, -1]] * 4,
+    )
     assert HDF5.read(path, None).features["label"].names == ["chat", "犬"]
     row = read(HDF5, path)["train"][1]
     assert row["sample_id"] == "é" and row["view_names"] == ["front", "b", "c"]
@@ -175,16 +192,25 @@ def test_class_names_as_an_option(save, fails):
         HDF5.read(path, None, class_names=names)
 
 
-@pytest.mark.parametrize("values", [
-    np.array(["train", "test", "train", "val"], h5py.string_dtype()),
-    np.array([b"train", b"test", b"train", b"val"]), np.array([1, 0, 1, 2]),
-], ids=["text", "bytes", "numbers"])  # fmt: skip
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array(["train", "test", "train", "val"], h5py.string_dtype()),
+        np.array([b"train", b"test", b"train", b"val"]),
+        np.array([1, 0, 1, 2]),
+    ],
+    ids=["text", "bytes", "numbers"],
+)
 def test_splits_in_one_file(values, save):
-    path = save({"split_names": ["test", "train", "val"]}, images=PIXELS, labels=[0, 1, 2, 3],
-                splits=values)  # fmt: skip
+    path = save(
+        {"split_names": ["test", "train", "val"]}, images=PIXELS, labels=[0, 1, 2, 3], splits=values
+    )
     found = read(HDF5, path)
     assert {split: [row["label"] for row in rows] for split, rows in found.items()} == {
-        "train": [0, 2], "validation": [3], "test": [1]}
+        "train": [0, 2],
+        "validation": [3],
+        "test": [1],
+    }
     assert [*found] == ["train", "validation", "test"]
     assert (np.array(pixels_of(found["train"])) == PIXELS[[0, 2]]).all()
 
@@ -194,8 +220,12 @@ def test_splits_that_are_mixed_row_by_row(save):
     n = 5000
     images, splits = np.arange(n * 3).astype("u2").view("u1")[: n * 3], np.arange(n) % 7 == 3
     splits[1000:2500] = False
-    path = save({"split_names": ["train", "test"]}, images=images.reshape(n, 1, 1, 1, 3),
-                labels=np.arange(n), splits=splits.astype(int))  # fmt: skip
+    path = save(
+        {"split_names": ["train", "test"]},
+        images=images.reshape(n, 1, 1, 1, 3),
+        labels=np.arange(n),
+        splits=splits.astype(int),
+    )
     for split, value in (("train", False), ("test", True)):
         rows = read(HDF5, path)[split]
         numbers = np.flatnonzero(splits == value)
@@ -209,7 +239,12 @@ def test_several_files(save, tmp_path):
     save(name="b.h5", images=PIXELS[:1, :2], labels=[3])
     assert len(HDF5.read(str(tmp_path), None).features["label"].names) == 4
     assert [row["sample_id"] for row in read(HDF5, tmp_path)["train"]] == [
-        "0/0", "0/1", "0/2", "1/3", "3/4"]
+        "0/0",
+        "0/1",
+        "0/2",
+        "1/3",
+        "3/4",
+    ]
 
 
 def test_what_is_ignored_is_logged(save, caplog):
@@ -238,7 +273,7 @@ WRONG = {
     "splits without names": ({"splits": [0, 0, 1, 0]}, "row 0: splits is 0. Expected a name"),
     "a split of no name": ({"splits": [b"train", b"a b", b"train", b"a b"]}, "row 1: splits is 'a"),
     "a huge label": ({"labels": [0, 0, 1 << 40, 0]}, "has the label 1099511627776"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -253,30 +288,40 @@ ROWS_WRONG = {
     "a label out of range": ({"labels": [0, 1, 2, 0]}, "row 2: the label is 2. Expected 0 to 1"),
     "a negative label": ({"labels": [0, 1, 0, -1]}, "row 3: the label is -1"),
     "a view behind the last": (
-        {"num_views": [3, 3, 2, 3]}, "row 2: num_views is 2, view_mask [True, True, True]"),
+        {"num_views": [3, 3, 2, 3]},
+        "row 2: num_views is 2, view_mask [True, True, True]",
+    ),
     "too many views": ({"num_views": [3, 4, 3, 3]}, "row 1: num_views is 4"),
     "no UTF-8": (
         {"sample_id": np.array([b"a", b"\xff", b"c", b"d"])},
-        "row 1: the array 'sample_id' has what is no text"),
+        "row 1: the array 'sample_id' has what is no text",
+    ),
     "an empty name": ({"sample_id": np.array([b"a", b"", b"c", b"d"])}, "row 1: sample_id is ''"),
     "a view label out of range": (
-        {"view_labels": [[0, 1, 2], [0, 0, 7]] * 2}, "row 1: view_labels has 7"),
+        {"view_labels": [[0, 1, 2], [0, 0, 7]] * 2},
+        "row 1: view_labels has 7",
+    ),
     "no image": (
         {"images": cells([[image(0)["bytes"]], [b"GIF89a and so on"]]), "labels": [0, 0]},
-        "row 1: view 0 in 'images' is 16 bytes that begin with b'GIF89a and s'"),
+        "row 1: view 0 in 'images' is 16 bytes that begin with b'GIF89a and s'",
+    ),
     "half an image": (
-        {"images": cells([[image(0)["bytes"][:90]]]), "labels": [0]}, "row 0: view 0 in 'images'"),
+        {"images": cells([[image(0)["bytes"][:90]]]), "labels": [0]},
+        "row 0: view 0 in 'images'",
+    ),
     "an empty image": (
         {"images": cells([[b""]]), "labels": [0], "view_mask": [[True]]},
-        "row 0: view 0 in 'images' is empty"),
-}  # fmt: skip
+        "row 0: view 0 in 'images' is empty",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", ROWS_WRONG)
 def test_rows_that_are_not_right(name, save, fails):
     change, found = ROWS_WRONG[name]
-    path = save({"class_names": ["cat", "dog"], "view_label_names": ["a", "b", "c"]},
-                **(RIGHT | change))  # fmt: skip
+    path = save(
+        {"class_names": ["cat", "dog"], "view_label_names": ["a", "b", "c"]}, **(RIGHT | change)
+    )
     with fails("FormatError", path, found, "Expected", path=path):
         read(HDF5, path)
 
@@ -354,7 +399,13 @@ def test_without_h5py(tmp_path):
     (tmp_path / "h5py.py").write_text("raise ImportError")
     (tmp_path / "a.h5").write_bytes(b"")
     paths = os.pathsep.join([str(tmp_path), os.path.dirname(__file__)])
-    done = subprocess.run([sys.executable, "-c", WITHOUT], check=True, cwd=tmp_path, text=True,
-                          env={**os.environ, "PYTHONPATH": paths}, capture_output=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT],
+        check=True,
+        cwd=tmp_path,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+    )
     expected = 'FormatError HDF5 needs the package h5py. Expected it installed: pip install "multi'
     assert [line[: len(expected)] for line in done.stdout.splitlines()] == [expected] * 2

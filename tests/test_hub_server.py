@@ -164,8 +164,9 @@ def test_tokens(ask, hub, photos):
     for method, url in (("GET", "/api/whoami-v2"), ("GET", "/api/datasets/me/photos")):
         status, headers, _ = ask(method, url, token="wrong")
         assert (status, headers["X-Error-Message"]) == (
-            401, "Invalid credentials in Authorization header",
-        )  # fmt: skip
+            401,
+            "Invalid credentials in Authorization header",
+        )
     assert ask("GET", "/api/whoami-v2", token=None)[0] == 401
     assert ask("GET", "/api/datasets/me/photos", token=None)[0] == 200
     for token, status in ((None, 401), ("wrong", 401), (GUEST, 403)):
@@ -232,8 +233,10 @@ def test_ranges(ask, hub, photos, lfs, asked, status, says, data):
     if lfs:
         found, headers, _ = ask("HEAD", url)
         assert (found, headers["X-Linked-Size"], headers["X-Linked-ETag"]) == (
-            302, "13", f'"{OID}"',
-        )  # fmt: skip
+            302,
+            "13",
+            f'"{OID}"',
+        )
         url = headers["Location"]
         assert urlsplit(url).hostname != urlsplit(hub.endpoint).hostname
     found, headers, body = ask("GET", url, token=None, **ranged)
@@ -278,18 +281,22 @@ def make_a_history():
     api.create_repo("photos", repo_type="dataset", private=True)
     api.create_repo("photos", repo_type="dataset", exist_ok=True)
     first = api.create_commit(
-        **repo, commit_message="first",
+        **repo,
+        commit_message="first",
         operations=[add(PARQUET, DATA), add("b c/é.txt", b"text"), add("b c/d.bin", DATA)],
-    )  # fmt: skip
+    )
     api.create_tag(**repo, tag="v1.0")
     api.create_branch(**repo, branch="a/b")
     last = api.create_commit(
-        **repo, commit_message="second", revision="a/b", parent_commit=first.oid,
+        **repo,
+        commit_message="second",
+        revision="a/b",
+        parent_commit=first.oid,
         operations=[
             CommitOperationCopy(PARQUET, "copy.parquet"),
             CommitOperationDelete("b c/"),
         ],
-    )  # fmt: skip
+    )
     pull = api.create_commit(
         **repo, commit_message="offer", create_pr=True, operations=[add("c.txt", b"c")]
     )

@@ -8,8 +8,9 @@ from PIL import features
 
 
 def test_natural_order(load, make_tree, shown):
-    tree = make_tree(*(f"c{c}/s {s}/view_{v}.png" for c in (10, 9) for s in (2, 10, 1)
-                       for v in (10, 2)))  # fmt: skip
+    tree = make_tree(
+        *(f"c{c}/s {s}/view_{v}.png" for c in (10, 9) for s in (2, 10, 1) for v in (10, 2))
+    )
     ds = load(tree)
     assert ds.features["label"].names == ["c9", "c10"]
     assert shown(ds) == [
@@ -38,9 +39,30 @@ def test_sample_id_is_of_the_folder_not_of_the_class_name(load, make_tree):
 
 
 NAMES = [
-    "a cat", "café", "cafe\u0301", "кот", "猫", "🐈", "100%", "%20", "a#b", "q?", "st*r", "[x]",
-    "{x}", "a::b", "C:", "it's \"x\"", "back\\slash", "~", "-v", "a\nb", "a.b", "train", " ",
-]  # fmt: skip
+    "a cat",
+    "café",
+    "cafe\u0301",
+    "кот",
+    "猫",
+    "🐈",
+    "100%",
+    "%20",
+    "a#b",
+    "q?",
+    "st*r",
+    "[x]",
+    "{x}",
+    "a::b",
+    "C:",
+    'it\'s "x"',
+    "back\\slash",
+    "~",
+    "-v",
+    "a\nb",
+    "a.b",
+    "train",
+    " ",
+]
 
 
 def test_any_name_will_do(load, make_tree, shown):
@@ -72,10 +94,17 @@ def test_extensions(load, make_tree, shown):
 
 def test_hidden_files_and_droppings_are_passed_over(load, make_tree, shown):
     droppings = [
-        ".DS_Store", "cat/.DS_Store", "cat/1/Thumbs.db", "cat/1/desktop.ini", "cat/1/._a.png",
-        ".git/objects/a.png", "cat/.cache/a.png", "__MACOSX/cat/1/a.png", "cat/.hidden.png",
+        ".DS_Store",
+        "cat/.DS_Store",
+        "cat/1/Thumbs.db",
+        "cat/1/desktop.ini",
+        "cat/1/._a.png",
+        ".git/objects/a.png",
+        "cat/.cache/a.png",
+        "__MACOSX/cat/1/a.png",
+        "cat/.hidden.png",
         "cat/1/@eaDir/a.png",
-    ]  # fmt: skip
+    ]
     ds = load(make_tree("cat/1/a.png", *droppings))
     assert ds.features["label"].names == ["cat"]
     assert shown(ds) == [("cat/1", "cat/1/a.png")]
@@ -113,10 +142,15 @@ def test_data_dir_may_be_a_link(load, make_tree, shown, tmp_path):
 @pytest.mark.parametrize(
     ("link", "target"),
     [
-        ("loop", "."), ("loop", ".."), ("cat/loop", ".."), ("cat/loop", "."), ("cat/1/loop", "."),
-        ("cat/1/loop", "../.."), ("loop", "loop"),
+        ("loop", "."),
+        ("loop", ".."),
+        ("cat/loop", ".."),
+        ("cat/loop", "."),
+        ("cat/1/loop", "."),
+        ("cat/1/loop", "../.."),
+        ("loop", "loop"),
     ],
-)  # fmt: skip
+)
 def test_loops_are_reported_and_passed_over(quick, make_tree, caplog, link, target):
     tree = make_tree("cat/1/a.png", "cat/2/a.png")
     os.symlink(target, tree / link)

@@ -179,8 +179,14 @@ LAYOUT = {"images": "{label}/{sample}/{view}", "masks": "{label}/{sample}/masks/
 def test_a_skipped_view_is_a_missing_view(stream, tree_of, make_tree, fails, options):
     """`on_missing_view` decides where a number or an alignment of views is promised."""
     tree_of(GOOD, b"text")
-    tree = make_tree("cat/1/masks/a.png", "cat/1/masks/b.png", "cat/2/a.png", "cat/2/b.png",
-                     "cat/2/masks/a.png", "cat/2/masks/b.png")  # fmt: skip
+    tree = make_tree(
+        "cat/1/masks/a.png",
+        "cat/1/masks/b.png",
+        "cat/2/a.png",
+        "cat/2/b.png",
+        "cat/2/masks/a.png",
+        "cat/2/masks/b.png",
+    )
     options = {**options, "on_error": "skip_view"}
     with fails("ImageError", "cat/1", "on_missing_view="):
         list(stream(tree, **options))
@@ -260,11 +266,13 @@ def test_16_bit_grey_keeps_its_depth_when_resized(quick, tree_of, resize):
 @pytest.mark.parametrize(
     ("options", "head"),
     [
-        ({"encoding": "png"}, b"\x89PNG"), ({"encoding": "jpeg"}, b"\xff\xd8\xff"),
-        ({"encoding": "webp"}, b"RIFF"), ({"mode": "L"}, b"\x89PNG"),
+        ({"encoding": "png"}, b"\x89PNG"),
+        ({"encoding": "jpeg"}, b"\xff\xd8\xff"),
+        ({"encoding": "webp"}, b"RIFF"),
+        ({"mode": "L"}, b"\x89PNG"),
         ({"image_size": (4, 4)}, b"\x89PNG"),
     ],
-)  # fmt: skip
+)
 def test_encoding(quick, tree_of, stored, options, head):
     ((data,),) = stored(quick(tree_of(encoded(bands(), "BMP")), **options))
     assert data.startswith(head)
@@ -343,8 +351,9 @@ def mask_of(mode):
 @pytest.mark.parametrize("mode", ["L", "P", "I;16"])
 def test_masks_are_resized_by_the_nearest_pixel(quick, masked, mode, resize):
     mask = mask_of(mode)
-    ds = quick(masked(mask), layout=LAYOUT, image_size=(5, 11), resize=resize, mode="RGB",
-               encoding="jpeg")  # fmt: skip
+    ds = quick(
+        masked(mask), layout=LAYOUT, image_size=(5, 11), resize=resize, mode="RGB", encoding="jpeg"
+    )
     view, picture = only_view(ds, "masks"), only_view(ds)
     assert (view.mode, picture.mode) == (mask.mode, "RGB")
     assert view.size == picture.size == (11, 5)

@@ -23,11 +23,24 @@ def frameworks_loaded_by(module, folder):
     return done.stdout.split()
 
 
-@pytest.mark.parametrize("module", [
-    "multiview_cifar",
-    *(f"multiview_cifar_tools.{name}" for name in (
-        "__main__", "augmentation", "batching", "build", "decoding", "image_column", "infos")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "module",
+    [
+        "multiview_cifar",
+        *(
+            f"multiview_cifar_tools.{name}"
+            for name in (
+                "__main__",
+                "augmentation",
+                "batching",
+                "build",
+                "decoding",
+                "image_column",
+                "infos",
+            )
+        ),
+    ],
+)
 def test_importing_loads_no_framework(module):
     assert frameworks_loaded_by(module, REPOSITORY) == []
 

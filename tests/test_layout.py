@@ -16,11 +16,18 @@ def test_two_levels_are_classes_and_samples(load, make_tree, shown):
 @pytest.mark.parametrize(
     ("folder", "split"),
     [
-        ("train", "train"), ("training", "train"), ("Train", "train"),
-        ("validation", "validation"), ("valid", "validation"), ("val", "validation"),
-        ("dev", "validation"), ("test", "test"), ("testing", "test"), ("eval", "test"),
+        ("train", "train"),
+        ("training", "train"),
+        ("Train", "train"),
+        ("validation", "validation"),
+        ("valid", "validation"),
+        ("val", "validation"),
+        ("dev", "validation"),
+        ("test", "test"),
+        ("testing", "test"),
+        ("eval", "test"),
     ],
-)  # fmt: skip
+)
 def test_words_for_splits(quick, make_tree, shown, folder, split):
     splits = quick(make_tree(f"{folder}/cat/1/a.png"), split=None)
     assert list(splits) == [split]
@@ -229,8 +236,9 @@ def test_a_dict_makes_image_columns(load, make_tree, shown):
 
 def test_columns_may_stand_in_trees_of_their_own(stream, make_tree, shown):
     kinds = ("rgb", "mask", "depth")
-    tree = make_tree(*(f"{k}/{s}/cat/1/{v}.png" for k in kinds for s in ("train", "test")
-                       for v in "ab"))  # fmt: skip
+    tree = make_tree(
+        *(f"{k}/{s}/cat/1/{v}.png" for k in kinds for s in ("train", "test") for v in "ab")
+    )
     layout = {
         "images": "rgb/{split}/{label}/{sample}/{view}",
         "masks": "mask/{split}/{label}/{sample}/{view}",
@@ -256,8 +264,9 @@ def test_a_dict_of_one_is_its_template(quick, make_tree, shown):
 
 
 def test_columns_are_joined_on_the_view_label_too(stream, make_tree, shown):
-    tree = make_tree("cat/1/top/1.png", "cat/1/side/1.png",
-                     "cat/1/top/1-map.png", "cat/1/side/1-map.png")  # fmt: skip
+    tree = make_tree(
+        "cat/1/top/1.png", "cat/1/side/1.png", "cat/1/top/1-map.png", "cat/1/side/1-map.png"
+    )
     layout = "{label}/{sample}/{view_label}/{view}"
     ds = stream(tree, layout={"images": layout, "masks": layout + "-map"})
     assert shown(ds) == [("cat/1", "cat/1/side/1.png", "cat/1/top/1.png")]
@@ -266,10 +275,16 @@ def test_columns_are_joined_on_the_view_label_too(stream, make_tree, shown):
 
 @pytest.mark.parametrize("lost", ["cat/1/maps/b-map.png", "cat/1/b.png"])
 def test_a_view_that_lacks_in_one_column(stream, make_tree, shown, fails, lost):
-    tree = make_tree(*(path for path in [*PAIRS, "cat/2/a.png", "cat/2/maps/a-map.png"]
-                       if path != lost))  # fmt: skip
-    with fails("LayoutError", "cat/1", "'b'", "masks" if "map" in lost else "images",
-               'on_missing_view="skip_sample"'):  # fmt: skip
+    tree = make_tree(
+        *(path for path in [*PAIRS, "cat/2/a.png", "cat/2/maps/a-map.png"] if path != lost)
+    )
+    with fails(
+        "LayoutError",
+        "cat/1",
+        "'b'",
+        "masks" if "map" in lost else "images",
+        'on_missing_view="skip_sample"',
+    ):
         list(stream(tree, layout=MASKS))
     ds = stream(tree, layout=MASKS, on_missing_view="skip_sample")
     assert shown(ds) == [("cat/2", "cat/2/a.png")]

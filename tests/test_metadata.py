@@ -80,16 +80,22 @@ def test_drop_metadata(load, photos, caplog, name):
     assert name in caplog.text
 
 
-@pytest.mark.parametrize("content", ["label,sample,x\ncat,1,one\ncat,2,two\ndog,1,three\n",
-                                     "sample_id,x\ncat/1,one\ncat/2,two\ndog/1,three\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "label,sample,x\ncat,1,one\ncat,2,two\ndog,1,three\n",
+        "sample_id,x\ncat/1,one\ncat/2,two\ndog/1,three\n",
+    ],
+)
 def test_each_key(load, photos, content):
     ds = load(photos(TREE, **{TOP: content}))
     assert column(ds, "x") == {"cat/1": "one", "cat/2": "two", "dog/1": "three"}
 
 
 def test_keys_are_text(load, photos):
-    tree = photos(["7/0001/a.png", "7/01/a.png"], **{
-        TOP: "label,sample,view,x\n7,0001,a,1\n7,01,a,2\n"})  # fmt: skip
+    tree = photos(
+        ["7/0001/a.png", "7/01/a.png"], **{TOP: "label,sample,view,x\n7,0001,a,1\n7,01,a,2\n"}
+    )
     assert column(load(tree), "x") == {"7/0001": [1], "7/01": [2]}
 
 
@@ -109,25 +115,29 @@ def test_keys_are_class_folders_not_renamed_classes(load, photos):
 
 
 def test_a_split_column_at_the_top(load, photos):
-    tree = photos(SPLITS, **{
-        TOP: "split,sample_id,x\ntesting,cat/1,3\ntrain,cat/1,1\ntraining,cat/2,2\n"
-    })  # fmt: skip
+    tree = photos(
+        SPLITS, **{TOP: "split,sample_id,x\ntesting,cat/1,3\ntrain,cat/1,1\ntraining,cat/2,2\n"}
+    )
     splits = load(tree, split=None)
     assert [row["x"] for split in ("train", "test") for row in splits[split]] == [1, 2, 3]
     assert "split" not in splits["train"].features
 
 
 def test_no_split_column_where_each_sample_stands_in_one_split(load, photos):
-    tree = photos(["train/cat/1/a.png", "test/cat/2/a.png"], **{
-        TOP: "sample_id,x\ncat/2,2\ncat/1,1\n"})  # fmt: skip
+    tree = photos(
+        ["train/cat/1/a.png", "test/cat/2/a.png"], **{TOP: "sample_id,x\ncat/2,2\ncat/1,1\n"}
+    )
     assert column(load(tree, split="test"), "x") == {"cat/2": 2}
 
 
 def test_a_file_in_each_split(load, photos):
-    tree = photos(SPLITS, **{
-        "train/metadata.csv": "sample_id,x,y\ncat/1,1,a\ncat/2,2,b\n",
-        "test/metadata.jsonl": '{"y": "c", "x": 0.5, "sample_id": "cat/1"}\n',
-    })  # fmt: skip
+    tree = photos(
+        SPLITS,
+        **{
+            "train/metadata.csv": "sample_id,x,y\ncat/1,1,a\ncat/2,2,b\n",
+            "test/metadata.jsonl": '{"y": "c", "x": 0.5, "sample_id": "cat/1"}\n',
+        },
+    )
     splits = load(tree, split=None)
     assert column(splits["train"], "x") == {"cat/1": 1.0, "cat/2": 2.0}
     assert [row["x"] for row in splits["test"]] == [0.5]
@@ -140,9 +150,10 @@ def test_split_is_an_ordinary_column_without_split_folders(load, photos):
 
 
 def test_split_ratios(load, photos):
-    tree = photos([f"cat/{i}/a.png" for i in range(20)], **{
-        TOP: "label,sample,x\n" + "".join(f"cat,{i},{i}\n" for i in range(20))
-    })  # fmt: skip
+    tree = photos(
+        [f"cat/{i}/a.png" for i in range(20)],
+        **{TOP: "label,sample,x\n" + "".join(f"cat,{i},{i}\n" for i in range(20))},
+    )
     splits = load(tree, split=None, split_ratios={"train": 0.5, "test": 0.5})
     found = [(row["sample_id"], row["x"]) for ds in splits.values() for row in ds]
     assert sorted(found) == sorted((f"cat/{i}", i) for i in range(20))
@@ -175,14 +186,17 @@ def test_values_of_views_are_aligned_with_images(load, photos, shown):
     assert [(row["sample_id"], *row["name"]) for row in ds] == shown(ds)
 
 
-@pytest.mark.parametrize("options", [
-    {"view_names": ["b", "a"], "on_missing_view": "null"},
-    {"view_names": ["a"]},
-    {"view_names": ["b"], "on_missing_view": "skip_sample"},
-    {"num_views": 2, "on_missing_view": "null"},
-    {"num_views": 2, "on_missing_view": "skip_sample"},
-    {"num_views": 1, "view_sampling": "random", "seed": 3},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"view_names": ["b", "a"], "on_missing_view": "null"},
+        {"view_names": ["a"]},
+        {"view_names": ["b"], "on_missing_view": "skip_sample"},
+        {"num_views": 2, "on_missing_view": "null"},
+        {"num_views": 2, "on_missing_view": "skip_sample"},
+        {"num_views": 1, "view_sampling": "random", "seed": 3},
+    ],
+)
 def test_values_follow_the_views_that_options_keep(load, photos, shown, options):
     ds = load(photos(TREE, **{TOP: POSES}), **options)
     assert [(row["sample_id"], *row["name"]) for row in ds] == shown(ds)
@@ -266,20 +280,24 @@ def test_types(load, photos, dtype, kind, values, by_view):
     assert dtype in (None, getattr(feature, "dtype", None))
 
 
-@pytest.mark.parametrize(("cells", "dtype", "values"), [
-    ("1 -2", "int64", [1, -2]),
-    ("1 2.5", "float64", [1.0, 2.5]),
-    ("1 ", "int64", [1, None]),
-    ("true False", "bool", [True, False]),
-    ("a ", "string", ["a", None]),
-    ("NA x", "string", ["NA", "x"]),
-    ("2020-01-02 2020-01-03", "date32", [datetime.date(2020, 1, 2), datetime.date(2020, 1, 3)]),
-    ("2020-01-02T12:00:00 2020-01-02T12:00:00", "timestamp[us]", [NOON, NOON]),
-    (" ", "null", [None, None]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("cells", "dtype", "values"),
+    [
+        ("1 -2", "int64", [1, -2]),
+        ("1 2.5", "float64", [1.0, 2.5]),
+        ("1 ", "int64", [1, None]),
+        ("true False", "bool", [True, False]),
+        ("a ", "string", ["a", None]),
+        ("NA x", "string", ["NA", "x"]),
+        ("2020-01-02 2020-01-03", "date32", [datetime.date(2020, 1, 2), datetime.date(2020, 1, 3)]),
+        ("2020-01-02T12:00:00 2020-01-02T12:00:00", "timestamp[us]", [NOON, NOON]),
+        (" ", "null", [None, None]),
+    ],
+)
 def test_types_of_a_csv(load, photos, cells, dtype, values):
-    rows = "\n".join(f"{key},{cell}" for key, cell in zip(["cat/1", "cat/2"], cells.split(" "),
-                                                         strict=True))  # fmt: skip
+    rows = "\n".join(
+        f"{key},{cell}" for key, cell in zip(["cat/1", "cat/2"], cells.split(" "), strict=True)
+    )
     paths = ["cat/1/a.png", "cat/2/a.png"]
     ds = load(photos(paths, **{TOP: f"sample_id,x\n{rows}\n"}))
     assert [row["x"] for row in ds] == values
@@ -290,8 +308,10 @@ def test_types_of_a_csv(load, photos, cells, dtype, values):
 def test_a_type_is_that_of_all_rows(quick, photos, name):
     """Also where a first block of many rows would tell another one."""
     n = 120_000
-    lines = {TOP: ["cat,%d,%s\n", "label,sample,x\n"],
-             "metadata.jsonl": ['{"label": "cat", "sample": "%d", "x": %s}\n', ""]}  # fmt: skip
+    lines = {
+        TOP: ["cat,%d,%s\n", "label,sample,x\n"],
+        "metadata.jsonl": ['{"label": "cat", "sample": "%d", "x": %s}\n', ""],
+    }
     line, head = lines[name]
     content = head + "".join(line % (i, i) for i in range(n)) + line % (n, "0.5")
     tree = photos([f"cat/{n}/a.png"], **{name: content})
@@ -314,8 +334,12 @@ def test_types_survive_parquet(build, photos, tmp_path, dtype, kind, values):
     table = parquet(sample_id=["cat/1", "cat/2"], view=["a", "a"], **columns)
     ds = build(photos(["cat/1/a.png", "cat/2/a.png"], **{"metadata.parquet": table}))
     ds.to_parquet(tmp_path / "0.parquet")
-    again = datasets.load_dataset("parquet", data_files=str(tmp_path / "0.parquet"),
-                                  split="train", cache_dir=str(tmp_path / "again"))  # fmt: skip
+    again = datasets.load_dataset(
+        "parquet",
+        data_files=str(tmp_path / "0.parquet"),
+        split="train",
+        cache_dir=str(tmp_path / "again"),
+    )
     assert again.features == ds.features
     assert again["x"][:] == ds["x"][:] == [[value] for value in values]
     assert again["y"][:] == ds["y"][:] == [[[value]] for value in values]
@@ -351,8 +375,16 @@ def test_an_open_cache_needs_no_look_into_the_file(photos, tmp_path):
         "print(any(path.endswith('metadata.csv') for path in seen))"
     )
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    done = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True,
-                           env=environment).stdout.split() for _ in range(2)]  # fmt: skip
+    done = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=environment,
+        ).stdout.split()
+        for _ in range(2)
+    ]
     assert done == [["True"], ["False"]]
 
 
@@ -361,8 +393,16 @@ def test_an_open_cache_needs_no_look_into_the_file(photos, tmp_path):
 
 def test_without_each_other(load, photos, fails):
     tree = photos(TREE, **{TOP: "sample_id,x\ncat/1,1\ncat/0002,2\ndog/1,3\nelk/1,1\n"})
-    with fails("LayoutError", TOP, "1 samples (cat/2)", "2 rows", "(cat/0002, elk/1)",
-               'on_missing_metadata="null"', "drop_metadata=True", path=TOP):  # fmt: skip
+    with fails(
+        "LayoutError",
+        TOP,
+        "1 samples (cat/2)",
+        "2 rows",
+        "(cat/0002, elk/1)",
+        'on_missing_metadata="null"',
+        "drop_metadata=True",
+        path=TOP,
+    ):
         list(load(tree))
 
 
@@ -387,8 +427,7 @@ def test_views_without_each_other_as_null(load, photos, caplog):
 
 
 def test_a_sample_that_is_skipped_may_have_metadata(load, photos):
-    ds = load(photos(TREE, **{TOP: POSES}), view_names=["a", "b"],
-              on_missing_view="skip_sample")  # fmt: skip
+    ds = load(photos(TREE, **{TOP: POSES}), view_names=["a", "b"], on_missing_view="skip_sample")
     assert column(ds, "angle") == {"cat/1": [0, 1]}
 
 
@@ -419,13 +458,22 @@ WRONG = [
     ("metadata.jsonl", '{"sample_id": "cat/1", "x": 1}\n{"x": "a"}', ["/x", "number to string"]),
     ("metadata.parquet", b"", ["cannot be read", "whole parquet file"]),
     ("metadata.parquet", parquet(sample_id=["cat/1"] * 99)[:-20], ["cannot be read"]),
-    ("metadata.parquet", parquet(sample_id=["cat/1"], x=pa.array([2**63], pa.uint64())),
-     ["cannot be read"]),
-    ("metadata.parquet", parquet(sample_id=["cat/1"], x=pa.array([1], pa.timestamp("ns"))),
-     ["would lose data"]),
-    ("metadata.parquet", parquet(sample_id=["cat/1"], x=pa.array(
-        [[("a", 1)]], pa.map_(pa.string(), pa.int8()))), ["map<"]),
-]  # fmt: skip
+    (
+        "metadata.parquet",
+        parquet(sample_id=["cat/1"], x=pa.array([2**63], pa.uint64())),
+        ["cannot be read"],
+    ),
+    (
+        "metadata.parquet",
+        parquet(sample_id=["cat/1"], x=pa.array([1], pa.timestamp("ns"))),
+        ["would lose data"],
+    ),
+    (
+        "metadata.parquet",
+        parquet(sample_id=["cat/1"], x=pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int8()))),
+        ["map<"],
+    ),
+]
 
 
 @pytest.mark.parametrize(("name", "content", "says"), WRONG)
@@ -441,18 +489,31 @@ def test_a_wrong_file_on_every_route(load, photos, fails):
         list(load(photos(TREE, **{"metadata.jsonl": "{"})))
 
 
-@pytest.mark.parametrize(("files", "says"), [
-    ({TOP: "sample_id,x\ncat/1,1\ncat/2,2\n"}, ["cat/1", "test, train", 'column "split"']),
-    ({TOP: "a", "metadata.jsonl": "a"}, ["metadata.csv and metadata.jsonl", "merge"]),
-    ({"train/metadata.csv": "a", "train/metadata.jsonl": "a"}, ["train/metadata.jsonl", "merge"]),
-    ({TOP: "a", "test/metadata.csv": "a"}, ["metadata.csv and test/metadata.csv", "merge"]),
-    ({"train/metadata.csv": "sample_id,x\n", "test/metadata.csv": "sample_id,y\n"},
-     ["train/metadata.csv", "test/metadata.csv", "'x', 'y'", "same columns"]),
-    ({"train/metadata.csv": "sample_id,x\ncat/1,1\n", "test/metadata.csv": "sample_id,x\ncat/1,a"},
-     ["Field x", "int64", "string", "same type"]),
-    ({"train/metadata.csv": "sample_id,x\ncat/1,1\ncat/2,2\n"}, ["1 samples (test/cat/1)"]),
-    ({TOP: "split,sample_id,x\nval,cat/1,1\n"}, ["1 rows for no sample (val/cat/1)"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({TOP: "sample_id,x\ncat/1,1\ncat/2,2\n"}, ["cat/1", "test, train", 'column "split"']),
+        ({TOP: "a", "metadata.jsonl": "a"}, ["metadata.csv and metadata.jsonl", "merge"]),
+        (
+            {"train/metadata.csv": "a", "train/metadata.jsonl": "a"},
+            ["train/metadata.jsonl", "merge"],
+        ),
+        ({TOP: "a", "test/metadata.csv": "a"}, ["metadata.csv and test/metadata.csv", "merge"]),
+        (
+            {"train/metadata.csv": "sample_id,x\n", "test/metadata.csv": "sample_id,y\n"},
+            ["train/metadata.csv", "test/metadata.csv", "'x', 'y'", "same columns"],
+        ),
+        (
+            {
+                "train/metadata.csv": "sample_id,x\ncat/1,1\n",
+                "test/metadata.csv": "sample_id,x\ncat/1,a",
+            },
+            ["Field x", "int64", "string", "same type"],
+        ),
+        ({"train/metadata.csv": "sample_id,x\ncat/1,1\ncat/2,2\n"}, ["1 samples (test/cat/1)"]),
+        ({TOP: "split,sample_id,x\nval,cat/1,1\n"}, ["1 rows for no sample (val/cat/1)"]),
+    ],
+)
 def test_wrong_in_a_tree_with_splits(quick, photos, fails, files, says):
     tree = photos(SPLITS, **files)
     with fails("LayoutError", *says, "drop_metadata=True"):
@@ -488,8 +549,12 @@ def test_configs_without_a_folder_take_no_metadata_options(fails):
 
 text = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8).map("t".__add__)
 number = st.integers(-(2**63), 2**63 - 1)
-FLAT = {"int": number, "float": st.floats(allow_nan=False, allow_infinity=False),
-        "text": text, "bool": st.booleans()}  # fmt: skip
+FLAT = {
+    "int": number,
+    "float": st.floats(allow_nan=False, allow_infinity=False),
+    "text": text,
+    "bool": st.booleans(),
+}
 PART = st.fixed_dictionaries({"a": number, "b": st.lists(text, max_size=2)})
 EVERY = {**FLAT, "many": st.lists(number, max_size=3), "part": PART}
 
@@ -520,9 +585,14 @@ def tables(draw, columns):
 
 
 @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-@pytest.mark.parametrize(("write", "kind", "columns"), [
-    (to_csv, "csv", FLAT), (to_jsonl, "jsonl", EVERY), (to_parquet, "parquet", EVERY),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("write", "kind", "columns"),
+    [
+        (to_csv, "csv", FLAT),
+        (to_jsonl, "jsonl", EVERY),
+        (to_parquet, "parquet", EVERY),
+    ],
+)
 @given(data=st.data())
 def test_any_table_comes_back(quick, make_tree, write, kind, columns, data):
     rows = data.draw(tables(columns))
@@ -530,8 +600,11 @@ def test_any_table_comes_back(quick, make_tree, write, kind, columns, data):
     (tree / f"metadata.{kind}").write_bytes(write(rows))
     ds = quick(tree, on_missing_metadata="null").remove_columns("images")
     names = [name for name in rows[0] if name not in ("sample_id", "view")]
-    found = {(row["sample_id"], view): [row[name][i] for name in names]
-             for row in ds for i, view in enumerate(row["view_names"])}  # fmt: skip
+    found = {
+        (row["sample_id"], view): [row[name][i] for name in names]
+        for row in ds
+        for i, view in enumerate(row["view_names"])
+    }
     for row in rows:
         assert found.pop((row["sample_id"], row["view"])) == [row[name] for name in names]
     assert all(value is None for values in found.values() for value in values)

@@ -63,10 +63,14 @@ def test_bytes_in_numpy(tmp_path):
     images, offsets = load(path, "images"), load(path, "offsets")
     assert isinstance(images, np.memmap) and images.dtype == np.uint8 and images.ndim == 1
     assert offsets.dtype == np.int64 and offsets.shape == (4, 4) and offsets[-1, -1] == len(images)
-    found = [[images[offsets[i, j] : offsets[i, j + 1]].tobytes() for j in range(3)]
-             for i in range(4)]  # fmt: skip
-    assert found == [[view["bytes"] if view else b"" for view in row["images"]]
-                     + [b""] * (3 - len(row["images"])) for row in rows]  # fmt: skip
+    found = [
+        [images[offsets[i, j] : offsets[i, j + 1]].tobytes() for j in range(3)] for i in range(4)
+    ]
+    assert found == [
+        [view["bytes"] if view else b"" for view in row["images"]]
+        + [b""] * (3 - len(row["images"]))
+        for row in rows
+    ]
 
 
 def test_all_else_in_numpy(tmp_path):
@@ -107,8 +111,12 @@ def test_16_bits_in_numpy(tmp_path):
 
 @pytest.mark.parametrize("how", SAVERS)
 def test_pixels_of_others(how, save):
-    path = save(how, images=PIXELS, label=np.array([0, 2, 1, 0], np.int32),
-                view_names=np.array(["a", "b", "c"]))  # fmt: skip
+    path = save(
+        how,
+        images=PIXELS,
+        label=np.array([0, 2, 1, 0], np.int32),
+        view_names=np.array(["a", "b", "c"]),
+    )
     assert NUMPY.read(path, None).features["label"].names == ["0", "1", "2"]
     rows = read(NUMPY, path)["train"]
     assert [row["sample_id"] for row in rows] == ["0/0", "2/1", "1/2", "0/3"]
@@ -126,10 +134,17 @@ def test_one_view_a_row(how, order, save):
 @pytest.mark.parametrize("how", SAVERS)
 def test_all_that_is_optional(how, save):
     path = save(
-        how, images=PIXELS, labels=[0, 1, 1, 0], splits=[1, 0, 1, 0], split_names=["test", "train"],
-        view_mask=[[True, False, True], [True, False, False]] * 2, class_names=["cat", "犬"],
-        sample_id=["a", "é", "c", "d"], view_labels=[[0, 1, 0]] * 4,
-        view_label_names=["left", "right"])  # fmt: skip
+        how,
+        images=PIXELS,
+        labels=[0, 1, 1, 0],
+        splits=[1, 0, 1, 0],
+        split_names=["test", "train"],
+        view_mask=[[True, False, True], [True, False, False]] * 2,
+        class_names=["cat", "犬"],
+        sample_id=["a", "é", "c", "d"],
+        view_labels=[[0, 1, 0]] * 4,
+        view_label_names=["left", "right"],
+    )
     features = NUMPY.read(path, None).features
     assert features["label"].names == ["cat", "犬"]
     assert features["view_labels"].feature.names == ["left", "right"]
@@ -144,8 +159,12 @@ def test_all_that_is_optional(how, save):
 def test_bytes_of_others(how, save):
     files = [image(i)["bytes"] for i in range(3)]
     ends = np.cumsum([len(data) for data in files])
-    path = save(how, images=np.frombuffer(b"".join(files), np.uint8), labels=[0, 1],
-                offsets=[[0, ends[0], ends[0]], [ends[0], ends[1], ends[2]]])  # fmt: skip
+    path = save(
+        how,
+        images=np.frombuffer(b"".join(files), np.uint8),
+        labels=[0, 1],
+        offsets=[[0, ends[0], ends[0]], [ends[0], ends[1], ends[2]]],
+    )
     rows = read(NUMPY, path)["train"]
     assert [[view["bytes"] for view in row["images"]] for row in rows] == [files[:1], files[1:]]
 
@@ -156,7 +175,10 @@ def test_splits_by_files(save, tmp_path):
     save("folder", "val", images=PIXELS[:2], labels=[1, 0])
     found = read(NUMPY, tmp_path)
     assert {split: len(rows) for split, rows in found.items()} == {
-        "train": 4, "validation": 2, "test": 1}
+        "train": 4,
+        "validation": 2,
+        "test": 1,
+    }
 
 
 def test_images_in_an_npz_are_mapped(save):
@@ -203,8 +225,10 @@ def test_an_npz_that_is_cut_off(save, fails):
         NUMPY.read(path, None)
 
 
-@pytest.mark.parametrize(("damage", "found"), [
-    (60, "cannot be loaded"), (90_000, "row 0: the array 'images' cannot be read")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [(60, "cannot be loaded"), (90_000, "row 0: the array 'images' cannot be read")],
+)
 def test_an_npz_that_is_damaged(damage, found, save, fails):
     pixels = np.random.default_rng(0).integers(0, 256, (4, 1, 100, 100, 3), np.uint8)
     path = save("compressed npz", images=pixels, labels=[0] * 4)
@@ -222,9 +246,11 @@ WRONG = {
     "a label too few": ({"labels": [0, 1]}, "'labels' has the shape (2,)"),
     "offsets of pixels": ({"offsets": [[0, 1]] * 4}, "of pixels there are no offsets"),
     "offsets of files in one row": (
-        {"images": PIXELS.ravel(), "offsets": [0, 1]}, "images of the shape (720,), uint8"),
+        {"images": PIXELS.ravel(), "offsets": [0, 1]},
+        "images of the shape (720,), uint8",
+    ),
     "bytes without offsets": ({"images": PIXELS.ravel()}, "'images' has the shape (720,)"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("how", SAVERS)

@@ -60,8 +60,14 @@ def test_who_lacks_which_view(make_tree):
 
 
 def test_views_are_missed_in_any_column_and_under_view_labels(make_tree):
-    tree = make_tree("cat/1/l/a.png", "cat/1/r/a.png", "cat/2/l/a.png", "cat/2/r/a.png",
-                     "cat/3/l/a.png", "cat/1/l/a-map.png")  # fmt: skip
+    tree = make_tree(
+        "cat/1/l/a.png",
+        "cat/1/r/a.png",
+        "cat/2/l/a.png",
+        "cat/2/r/a.png",
+        "cat/3/l/a.png",
+        "cat/1/l/a-map.png",
+    )
     (tree / "cat/1/l/a-map.png").unlink()
     report = plan(tree, layout="{label}/{sample}/{view_label}/{view}")
     assert report.usual_views == ["l/a", "r/a"]
@@ -111,7 +117,7 @@ NEAREST = {
         "{label}/{sample}/{view_label}/{view}",
     ),
     "a stray image": ([*WHOLE, "cover.png"], "{label}/{sample}/{view}"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("paths", "layout"), NEAREST.values(), ids=NEAREST)
@@ -139,28 +145,33 @@ def test_a_layout_that_takes_nothing(make_tree):
 
 NOTES = {
     "a split beside a class": (
-        ["train/1/a.png", "train/1/b.png", "cat/1/a.png", "cat/1/b.png"], {},
+        ["train/1/a.png", "train/1/b.png", "cat/1/a.png", "cat/1/b.png"],
+        {},
         'layout="{split}/{label}/{sample}/{view}"',
     ),
     "spelling": (
-        ["Polar Bear/1/a.png", "polar_bear/2/a.png", "cat/1/a.png"], {},
+        ["Polar Bear/1/a.png", "polar_bear/2/a.png", "cat/1/a.png"],
+        {},
         'class_names={"Polar Bear": "Polar Bear", "polar_bear": "Polar Bear", ...}',
     ),
     "views above samples": (
         [f"{c}/{v}/{s}.png" for c in ("cat", "dog") for v in ("left", "right") for s in "12345"],
-        {}, 'layout="{label}/{view}/{sample}"',
+        {},
+        'layout="{label}/{view}/{sample}"',
     ),
     "single views": (["cat/1/a.png", "dog/1/a.png"], {}, "Every sample has one view."),
     "names of their own": (
-        [f"cat/{s}/{s}_{v}.png" for s in "123" for v in "lr"], {},
+        [f"cat/{s}/{s}_{v}.png" for s in "123" for v in "lr"],
+        {},
         "No view is in more than half of the samples",
     ),
     "greedy": (
-        ["cat/a_1_left.png", "cat/a_1_right.png"], {"layout": "{label}/{sample}_{view}"},
+        ["cat/a_1_left.png", "cat/a_1_right.png"],
+        {"layout": "{label}/{sample}_{view}"},
         "the sample ends at the last one",
     ),
     "one split": (WHOLE, {}, 'split_ratios={"train": 0.8, "test": 0.2}'),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("paths", "options", "says"), NOTES.values(), ids=NOTES)

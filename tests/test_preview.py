@@ -23,8 +23,14 @@ needs_browser = pytest.mark.skipif(
     reason="no browser for this test: apt-get install chromium",
 )
 EVIL = "</script><script>alert(1)</script>"
-NAMES = ["<script>alert(1)", "\"'& <img src=x onerror=alert(2)>", "<!--", "]]>{{}}", "猫 é\u2028",
-         "__proto__"]  # fmt: skip
+NAMES = [
+    "<script>alert(1)",
+    "\"'& <img src=x onerror=alert(2)>",
+    "<!--",
+    "]]>{{}}",
+    "猫 é\u2028",
+    "__proto__",
+]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +82,8 @@ def look_at(tmp_path, visit):
 
     def make(tree, name="page", preview_options=(), **options):
         splits = multiview_cifar.load_dataset(
-            data_dir=str(tree), streaming=True, verify="none", **options)
+            data_dir=str(tree), streaming=True, verify="none", **options
+        )
         file = tmp_path / f"{name}.html"
         return preview(splits, file, **dict(preview_options)), visit(file)
 
@@ -89,14 +96,17 @@ def ids(page):
 
 def pixels(page, selector):
     """What the browser decoded (H, W, 4)."""
-    width, height, data = page.evaluate("""selector => {
+    width, height, data = page.evaluate(
+        """selector => {
         const image = document.querySelector(selector);
         const [width, height] = [image.naturalWidth, image.naturalHeight];
         const canvas = Object.assign(document.createElement("canvas"), {width, height});
         const context = canvas.getContext("2d");
         context.drawImage(image, 0, 0);
         return [width, height, [...context.getImageData(0, 0, width, height).data]];
-    }""", selector)  # fmt: skip
+    }""",
+        selector,
+    )
     return np.array(data, np.uint8).reshape(height, width, 4)
 
 
@@ -112,19 +122,23 @@ def noise(file, size=(8, 6), seed=0, mode="RGB", **options):
 
 @needs_browser
 def test_samples_by_class(look_at, make_tree):
-    tree = make_tree("train/dog/1/a.png", "train/cat/1/a.png", "train/cat/1/b.png",
-                     "test/cat/2/a.png")  # fmt: skip
+    tree = make_tree(
+        "train/dog/1/a.png", "train/cat/1/a.png", "train/cat/1/b.png", "test/cat/2/a.png"
+    )
     seen, page = look_at(tree)
     assert page.locator("main h2").all_inner_texts() == ["cat2 samples", "dog1 sample"]
     assert ids(page) == ["cat/1", "cat/2", "dog/1"]
     assert page.locator("#totals").inner_text() == (
-        "3 samples · 4 views · 2 classes · train 2 · test 1")
+        "3 samples · 4 views · 2 classes · train 2 · test 1"
+    )
     assert page.title() == page.locator("h1").inner_text() == "page"
     assert seen.table.to_dict("list") == {
-        "split": ["train", "test", "train"], "label": ["cat", "cat", "dog"],
-        "sample_id": ["cat/1", "cat/2", "dog/1"], "views": [2, 1, 1],
+        "split": ["train", "test", "train"],
+        "label": ["cat", "cat", "dog"],
+        "sample_id": ["cat/1", "cat/2", "dog/1"],
+        "views": [2, 1, 1],
         "sizes": [("4 x 4", "4 x 4"), ("4 x 4",), ("4 x 4",)],
-    }  # fmt: skip
+    }
 
 
 @needs_browser
@@ -134,7 +148,8 @@ def test_names_are_text(look_at, make_tree, visit):
     assert sorted(ids(page)) == sorted(f"{name}/{name}" for name in NAMES)
     assert page.locator("h1").inner_text() == '<b>"&'
     assert page.locator("#label option").all_inner_texts()[1:] == sorted(
-        NAMES, key=multiview_cifar.natural_key)
+        NAMES, key=multiview_cifar.natural_key
+    )
     page.focus("main")
     page.keyboard.press("Enter")
     for _ in NAMES:
@@ -146,8 +161,13 @@ def test_names_are_text(look_at, make_tree, visit):
 
 @needs_browser
 def test_filters_and_counts(look_at, make_tree, tmp_path):
-    tree = make_tree("train/cat/1/a.png", "train/cat/1/b.png", "train/cat/10/a.png",
-                     "test/dog/2/a.png", "test/dog/3/a.png")  # fmt: skip
+    tree = make_tree(
+        "train/cat/1/a.png",
+        "train/cat/1/b.png",
+        "train/cat/10/a.png",
+        "test/dog/2/a.png",
+        "test/dog/3/a.png",
+    )
     noise(tree / "test/dog/3/b.png", (5, 7))
     _, page = look_at(tree)
     count = page.locator("#count")
@@ -159,8 +179,7 @@ def test_filters_and_counts(look_at, make_tree, tmp_path):
     page.select_option("#label", label="cat")
     assert (ids(page), count.inner_text()) == ([], "0 of 4 samples")
     page.click("#clear")
-    assert (ids(page), count.inner_text()) == (
-        ["cat/1", "cat/10", "dog/2", "dog/3"], "4 samples")
+    assert (ids(page), count.inner_text()) == (["cat/1", "cat/10", "dog/2", "dog/3"], "4 samples")
     page.get_by_placeholder("Find a sample").fill("T/1")
     assert ids(page) == ["cat/1", "cat/10"]
     page.get_by_placeholder("Find a sample").fill("")
@@ -174,7 +193,12 @@ def test_histograms_count_and_filter(look_at, make_tree):
     _, page = look_at(tree)
     bars = page.locator(".bar")
     assert [text.split("\n") for text in bars.all_inner_texts()] == [
-        ["cat", "2"], ["dog", "1"], ["1 view", "2"], ["2 views", "1"], ["4 x 4", "4"]]
+        ["cat", "2"],
+        ["dog", "1"],
+        ["1 view", "2"],
+        ["2 views", "1"],
+        ["4 x 4", "4"],
+    ]
     lengths = [bars.nth(i).locator(".length").bounding_box()["width"] for i in range(2)]
     assert lengths[0] == pytest.approx(2 * lengths[1], rel=0.02)
     bars.nth(0).click()
@@ -217,14 +241,22 @@ def test_the_keyboard_alone(look_at, make_tree):
     for _ in range(4):  # search, class, clear, samples
         page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "samples"
-    assert page.evaluate(
-        "getComputedStyle(document.querySelector('[aria-selected]')).outlineStyle") == "solid"
-    for key, expected in [("ArrowRight", "cat/01"), ("ArrowLeft", "cat/00"), ("End", "dog/19"),
-                          ("ArrowRight", "dog/19"), ("Home", "cat/00")]:  # fmt: skip
+    assert (
+        page.evaluate("getComputedStyle(document.querySelector('[aria-selected]')).outlineStyle")
+        == "solid"
+    )
+    for key, expected in [
+        ("ArrowRight", "cat/01"),
+        ("ArrowLeft", "cat/00"),
+        ("End", "dog/19"),
+        ("ArrowRight", "dog/19"),
+        ("Home", "cat/00"),
+    ]:
         page.keyboard.press(key)
         assert current.inner_text() == expected
         assert page.locator("main").get_attribute("aria-activedescendant") == (
-            page.locator("[aria-selected=true]").get_attribute("id"))
+            page.locator("[aria-selected=true]").get_attribute("id")
+        )
     page.keyboard.press("ArrowDown")
     assert current.inner_text() > "cat/01"
     page.keyboard.press("ArrowUp")
@@ -262,8 +294,10 @@ def test_beyond_full_size(look_at, make_tree):
         noise(tree / f"cat/{i}/a.png", (200, 200))
     size = (tree / "cat/1/a.png").stat().st_size
     seen, page = look_at(tree, preview_options={"full_size": size / 1e6})
-    assert seen.notes == ["At full size are 1 of 2 samples, the first of each class; the others "
-                          "are thumbnails. All would be with --full-size 1 (MB)."]  # fmt: skip
+    assert seen.notes == [
+        "At full size are 1 of 2 samples, the first of each class; the others "
+        "are thumbnails. All would be with --full-size 1 (MB)."
+    ]
     page.click(".card")
     assert "thumbnail" not in page.locator("figcaption").inner_text()
     page.keyboard.press("ArrowRight")
@@ -271,8 +305,17 @@ def test_beyond_full_size(look_at, make_tree):
     assert page.locator("figure img").bounding_box()["width"] == 200
 
 
-FORMATS = {"a.png": "PNG", "b.jpg": "JPEG", "c.gif": "GIF", "d.webp": "WEBP", "e.bmp": "BMP",
-           "f.tif": "TIFF", "g.ppm": "PPM", "h.jp2": "JPEG2000", "i.avif": "AVIF"}  # fmt: skip
+FORMATS = {
+    "a.png": "PNG",
+    "b.jpg": "JPEG",
+    "c.gif": "GIF",
+    "d.webp": "WEBP",
+    "e.bmp": "BMP",
+    "f.tif": "TIFF",
+    "g.ppm": "PPM",
+    "h.jp2": "JPEG2000",
+    "i.avif": "AVIF",
+}
 
 
 @needs_browser
@@ -289,8 +332,10 @@ def test_every_format(look_at, make_tree, size):
     page.click(".card")
     page.wait_for_function("[...document.images].every(image => image.complete)")
     assert page.locator(".tile").count() == 0
-    found = page.evaluate("[...document.querySelectorAll('figure img')].map("
-                          "image => [image.naturalWidth, image.naturalHeight])")  # fmt: skip
+    found = page.evaluate(
+        "[...document.querySelectorAll('figure img')].map("
+        "image => [image.naturalWidth, image.naturalHeight])"
+    )
     assert found == [list(size)] * 13
     assert set(seen.table.sizes[0]) == {f"{size[0]} x {size[1]}"}
 
@@ -327,14 +372,18 @@ def test_masks_and_further_columns(look_at, make_tree, visit, tmp_path):
     assert page.locator("figure").count() == 4
 
     ds = multiview_cifar.load_dataset(
-        data_dir=str(tree), layout=layout, split="train", cache_dir=str(tmp_path / "cache"))
+        data_dir=str(tree), layout=layout, split="train", cache_dir=str(tmp_path / "cache")
+    )
     ds = ds.add_column("weather", [EVIL]).add_column("times", [[1, 2]])
     preview({"train": ds}, tmp_path / "more.html")
     page = visit(tmp_path / "more.html")
     page.click(".card")
     facts = page.locator(".facts > div").all_inner_texts()
     assert [text.split("\n") for text in facts][:3] == [
-        ["class", "cat"], ["split", "train"], ["views", "2"]]
+        ["class", "cat"],
+        ["split", "train"],
+        ["views", "2"],
+    ]
     assert ["weather", EVIL] in [text.split("\n") for text in facts]
     assert ["times", "[1, 2]"] in [text.split("\n") for text in facts]
 
@@ -354,21 +403,30 @@ def test_thousands_of_samples(tmp_path, visit, write_image):
     write_image(tmp_path / "a.png", "any")
     view = {"bytes": (tmp_path / "a.png").read_bytes(), "path": None}
     names = ["cat", "dog"]
-    features = datasets.Features({
-        "images": datasets.Sequence(datasets.Image()), "label": datasets.ClassLabel(names=names),
-        "sample_id": datasets.Value("string"),
-    })  # fmt: skip
-    ds = datasets.Dataset.from_list([
-        {"images": [view] * 4, "label": i % 2, "sample_id": f"{names[i % 2]}/{i:04}"}
-        for i in range(3000)
-    ], features=features)  # fmt: skip
+    features = datasets.Features(
+        {
+            "images": datasets.Sequence(datasets.Image()),
+            "label": datasets.ClassLabel(names=names),
+            "sample_id": datasets.Value("string"),
+        }
+    )
+    ds = datasets.Dataset.from_list(
+        [
+            {"images": [view] * 4, "label": i % 2, "sample_id": f"{names[i % 2]}/{i:04}"}
+            for i in range(3000)
+        ],
+        features=features,
+    )
     preview({"train": ds}, tmp_path / "page.html")
     page = visit(tmp_path / "page.html")
     height = page.evaluate("document.documentElement.scrollHeight")
     assert height > 100_000
     for part in (0, 0.3, 0.31, 0.9, 0.1, 1):
-        page.evaluate("y => new Promise(done => { scrollTo(0, y); requestAnimationFrame(() =>"
-                      " requestAnimationFrame(done)); })", part * height)  # fmt: skip
+        page.evaluate(
+            "y => new Promise(done => { scrollTo(0, y); requestAnimationFrame(() =>"
+            " requestAnimationFrame(done)); })",
+            part * height,
+        )
         assert 0 < page.evaluate("document.images.length") < 400
     assert page.locator(".card .id").last.inner_text() == "dog/2999"
     assert page.locator(".card .id").last.is_visible()
@@ -382,8 +440,13 @@ def test_thousands_of_samples(tmp_path, visit, write_image):
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_any_width_in_light_and_dark(tmp_path, visit, make_tree, width, scheme):
-    tree = make_tree(*(f"{'long' * 20}/{'name' * 20}{i}/{'view' * 20}{j}.png"
-                       for i in range(2) for j in range(9)))  # fmt: skip
+    tree = make_tree(
+        *(
+            f"{'long' * 20}/{'name' * 20}{i}/{'view' * 20}{j}.png"
+            for i in range(2)
+            for j in range(9)
+        )
+    )
     noise(tree / f"{'long' * 20}/{'name' * 20}0/large.png", (900, 300))
     splits = multiview_cifar.load_dataset(data_dir=str(tree), streaming=True)
     preview(splits, tmp_path / "page.html")
@@ -395,7 +458,9 @@ def test_any_width_in_light_and_dark(tmp_path, visit, make_tree, width, scheme):
     for selector in ("body", "dialog", ".panel"):
         style = page.evaluate(
             "selector => { const style = getComputedStyle(document.querySelector(selector));"
-            " return [style.color, style.backgroundColor]; }", selector)  # fmt: skip
+            " return [style.color, style.backgroundColor]; }",
+            selector,
+        )
         text, back = (sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in style)
         assert abs(text - back) > 400
         assert (text > back) == (scheme == "dark")
@@ -405,14 +470,20 @@ def test_any_width_in_light_and_dark(tmp_path, visit, make_tree, width, scheme):
 
 
 def test_no_label_and_no_view(tmp_path, make_tree):
-    features = datasets.Features({
-        "images": datasets.Sequence(datasets.Image()),
-        "label": datasets.ClassLabel(names=["cat"]), "sample_id": datasets.Value("string"),
-    })  # fmt: skip
-    ds = datasets.Dataset.from_list([
-        {"images": [], "label": None, "sample_id": "x"},
-        {"images": [None], "label": 0, "sample_id": "y"},
-    ], features=features)  # fmt: skip
+    features = datasets.Features(
+        {
+            "images": datasets.Sequence(datasets.Image()),
+            "label": datasets.ClassLabel(names=["cat"]),
+            "sample_id": datasets.Value("string"),
+        }
+    )
+    ds = datasets.Dataset.from_list(
+        [
+            {"images": [], "label": None, "sample_id": "x"},
+            {"images": [None], "label": 0, "sample_id": "y"},
+        ],
+        features=features,
+    )
     table = preview({"train": ds}, tmp_path / "page.html").table
     assert dict(zip(table.sample_id, table.label, strict=True)) == {"x": "(no label)", "y": "cat"}
     assert dict(zip(table.sample_id, table.views, strict=True)) == {"x": 0, "y": 0}
@@ -433,8 +504,11 @@ def test_which_samples_are_at_full_size():
         for row in order:
             share.add(*row, 1)
         kept = [row for row in rows if share.wants(*row)]
-        assert sorted(kept) == [*((rank, label) for rank in (0, 1) for label in range(4)),
-                                (2, 0), (2, 1)]  # fmt: skip
+        assert sorted(kept) == [
+            *((rank, label) for rank in (0, 1) for label in range(4)),
+            (2, 0),
+            (2, 1),
+        ]
 
 
 def read_page(file):
@@ -455,7 +529,8 @@ def test_small_images_are_in_the_page_as_they_are(tmp_path, make_tree):
 def test_a_shuffled_dataset_is_grouped_all_the_same(tmp_path, make_tree):
     tree = make_tree(*(f"{label}/{i}/a.png" for label in ("cat", "dog") for i in range(30)))
     ds = multiview_cifar.load_dataset(
-        data_dir=str(tree), split="train", cache_dir=str(tmp_path / "cache")).shuffle(seed=0)
+        data_dir=str(tree), split="train", cache_dir=str(tmp_path / "cache")
+    ).shuffle(seed=0)
     seen = preview({"train": ds}, tmp_path / "page.html")
     assert [*seen.table.label] == ["cat"] * 30 + ["dog"] * 30
     assert read_page(tmp_path / "page.html")["index"]["id"] == [*seen.table.sample_id]
@@ -477,7 +552,9 @@ def test_the_command(make_tree, here, capsys):
     tree = make_tree("cat/1/a.png", "dog/1/a.png")
     assert main(["preview", str(tree)]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "wrote preview.html (2 samples)", "wrote preview.png"]
+        "wrote preview.html (2 samples)",
+        "wrote preview.png",
+    ]
     assert sorted(path.name for path in here.iterdir()) == ["preview.html", "preview.png"]
     assert read_page(here / "preview.html")["index"]["title"] == "photos"
     with Image.open(here / "preview.png") as picture:
@@ -485,8 +562,21 @@ def test_the_command(make_tree, here, capsys):
 
 
 def test_the_example(here, capsys):
-    assert main(["preview", "shapes", "-o", "looks/shapes.html", "--sheet", "picture.png",
-                 "--num-views", "2"]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                "preview",
+                "shapes",
+                "-o",
+                "looks/shapes.html",
+                "--sheet",
+                "picture.png",
+                "--num-views",
+                "2",
+            ]
+        )
+        == 0
+    )
     assert "looks/shapes.html (300 samples)" in capsys.readouterr().out
     assert set(read_page(here / "looks/shapes.html")["index"]["views"]) == {2}
     assert (here / "picture.png").exists()

@@ -69,8 +69,9 @@ def rows_of(files, **options):
 
 
 def paths_of(tree):
-    return [f"{c}/{s}/{v}.png" for c, samples in tree.items() for s, vs in samples.items()
-            for v in vs]  # fmt: skip
+    return [
+        f"{c}/{s}/{v}.png" for c, samples in tree.items() for s, vs in samples.items() for v in vs
+    ]
 
 
 @few

@@ -65,9 +65,12 @@ def load(tree, cache, options, repo_id="me/photos", revision="main"):
     ]
     labels = datasets.load_dataset(repo_id, revision=revision, columns=["label"])
     assert {split: list(ds["label"][:]) for split, ds in labels.items()} == {
-        split: list(ds["label"][:]) for split, ds in found[1].items()}  # fmt: skip
-    return [{split: (rows_of(ds), ds.features.to_dict()) for split, ds in each.items()}
-            for each in found]  # fmt: skip
+        split: list(ds["label"][:]) for split, ds in found[1].items()
+    }
+    return [
+        {split: (rows_of(ds), ds.features.to_dict()) for split, ds in each.items()}
+        for each in found
+    ]
 
 
 @pytest.fixture
@@ -87,7 +90,8 @@ def check_loaded(hub, tmp_path):
 
     def run(tree, options=None, **where):
         local, plain, streamed = hub.run(
-            load, str(tree), str(tmp_path / "cache"), options or {}, *where.values())
+            load, str(tree), str(tmp_path / "cache"), options or {}, *where.values()
+        )
         assert plain == local
         assert streamed == local
 
@@ -115,15 +119,25 @@ def make_photos(root, numbers, seed=0):
 TREES = {
     "equal": (["train/cat/1/a.png", "train/dog/2/a.png", "test/cat/1/a.png"], {}),
     "ragged": (["cat/1/a.png", "cat/1/b.webp", "dog/2/a.png"], {}),
-    "missing views": (["cat/1/a.png", "cat/1/b.png", "cat/2/b.png"],
-                      {"view_names": ["b", "a"], "on_missing_view": "null"}),
-    "two columns": (["cat/1/a.png", "cat/1/maps/a-map.png"],
-                    {"layout": {"images": "{label}/{sample}/{view}",
-                                "masks": "{label}/{sample}/maps/{view}-map"}}),
-    "view labels": (["left/cat/1/a.png", "right/cat/1/a.png"],
-                    {"layout": "{view_label}/{label}/{sample}/{view}"}),
+    "missing views": (
+        ["cat/1/a.png", "cat/1/b.png", "cat/2/b.png"],
+        {"view_names": ["b", "a"], "on_missing_view": "null"},
+    ),
+    "two columns": (
+        ["cat/1/a.png", "cat/1/maps/a-map.png"],
+        {
+            "layout": {
+                "images": "{label}/{sample}/{view}",
+                "masks": "{label}/{sample}/maps/{view}-map",
+            }
+        },
+    ),
+    "view labels": (
+        ["left/cat/1/a.png", "right/cat/1/a.png"],
+        {"layout": "{view_label}/{label}/{sample}/{view}"},
+    ),
     "flat PNG": (["cat/1/a.png", "dog/1/a.png"], {"encoding": "flat_png"}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", TREES)
@@ -137,11 +151,19 @@ def test_it_loads_like_the_folder(name, make_tree, put, check_loaded):
 
 def test_metadata_of_every_kind_of_value(make_tree, put, check_loaded):
     tree = make_tree("cat/1/a.png", "cat/1/b.png", "dog/1/a.png")
-    poses = [{"sample_id": "cat/1", "view": "a", "pose": {"at": [1.5, 2.0], "by": "rig"}},
-             {"sample_id": "cat/1", "view": "b", "pose": {"at": [], "by": None}},
-             {"sample_id": "dog/1", "view": "a", "pose": None}]  # fmt: skip
-    extra = {"angle": 0.5, "number": 7, "seen": "2026-01-02T03:04:05Z", "sure": True, "none": None,
-             "parts": [{"name": "ear", "size": 2}]}  # fmt: skip
+    poses = [
+        {"sample_id": "cat/1", "view": "a", "pose": {"at": [1.5, 2.0], "by": "rig"}},
+        {"sample_id": "cat/1", "view": "b", "pose": {"at": [], "by": None}},
+        {"sample_id": "dog/1", "view": "a", "pose": None},
+    ]
+    extra = {
+        "angle": 0.5,
+        "number": 7,
+        "seen": "2026-01-02T03:04:05Z",
+        "sure": True,
+        "none": None,
+        "parts": [{"name": "ear", "size": 2}],
+    }
     rows = [{**row, **extra} for row in poses]
     (tree / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
     put(tree)
@@ -202,8 +224,11 @@ def test_a_dry_run_leaves_the_very_files(hub, photos, put, tmp_path):
     put(photos)
     published = hub.files("me/photos")
     del published[".gitattributes"]
-    left = {str(path.relative_to(where)): path.read_bytes()
-            for path in Path(where).rglob("*") if path.is_file()}  # fmt: skip
+    left = {
+        str(path.relative_to(where)): path.read_bytes()
+        for path in Path(where).rglob("*")
+        if path.is_file()
+    }
     assert left == published
     for path in left:
         assert f"{len(left[path]):,} bytes  {path}" in printed
@@ -315,7 +340,8 @@ def test_the_same_rows_pushed_before_are_replaced(hub, make_tree, put, tmp_path,
     hub.run(push_the_same, str(tree), str(tmp_path / "cache"))
     put(tree)
     assert [p for p in hub.files("me/photos") if p.startswith("data/")] == [
-        "data/train-00000.parquet"]
+        "data/train-00000.parquet"
+    ]
     check_loaded(tree)
 
 
@@ -326,8 +352,12 @@ def publish_rows(kind):
     from multiview_cifar import MultiviewError, row_features
     from multiview_cifar_tools.publish import publish
 
-    rows = {"images": [[{"bytes": b"x", "path": None}]] * 2, "label": [0, 0],
-            "sample_id": ["cat/1", "cat/2"], "view_names": [["a"]] * 2}  # fmt: skip
+    rows = {
+        "images": [[{"bytes": b"x", "path": None}]] * 2,
+        "label": [0, 0],
+        "sample_id": ["cat/1", "cat/2"],
+        "view_names": [["a"]] * 2,
+    }
     features = row_features(["images"], ["cat"], None)
     if kind == "twice":
         rows["sample_id"] = ["cat/1", "cat/1"]
@@ -345,9 +375,13 @@ def publish_rows(kind):
 
 @pytest.mark.parametrize(
     ("kind", "says"),
-    [("twice", "'cat/1' twice"), ("paths", "names files in 'images'"),
-     ("columns", "no column 'sample_id'"), ("size", "max_shard_size='much'")],
-)  # fmt: skip
+    [
+        ("twice", "'cat/1' twice"),
+        ("paths", "names files in 'images'"),
+        ("columns", "no column 'sample_id'"),
+        ("size", "max_shard_size='much'"),
+    ],
+)
 def test_rows_that_cannot_be_published(hub, kind, says):
     assert says in hub.run(publish_rows, kind)
     assert not hub.requests
@@ -375,7 +409,9 @@ def test_the_card(hub, photos, put):
     assert card["task_categories"] == ["image-classification"]
     assert card["size_categories"] == ["n<1K"]
     assert card["configs"][0]["data_files"] == [
-        {"split": "train", "path": "data/train-*"}, {"split": "test", "path": "data/test-*"}]
+        {"split": "train", "path": "data/train-*"},
+        {"split": "test", "path": "data/test-*"},
+    ]
     info = card["dataset_info"]
     assert [f["name"] for f in info["features"]] == ["images", "label", "sample_id", "view_names"]
     assert {s["name"]: s["num_examples"] for s in info["splits"]} == {"train": 30, "test": 10}
@@ -411,8 +447,13 @@ def test_a_card_of_ones_own_is_kept(hub, photos, put):
     make_photos(photos, [40])
     put(photos)
     new = hub.files("me/photos")["README.md"].decode()
-    for kept in ("Taken in *May*.", "Thanks to all.", "pretty_name: Pretty", "- de",
-                 "license: mit"):  # fmt: skip
+    for kept in (
+        "Taken in *May*.",
+        "Thanks to all.",
+        "pretty_name: Pretty",
+        "- de",
+        "license: mit",
+    ):
         assert kept in new
     assert "| all | 31 | 10 |" in new
     assert "| all | 30 | 10 |" not in new
@@ -475,10 +516,21 @@ def test_cut_off_it_is_finished_by_the_same_call(hub, photos, put, check_loaded)
 
 
 def test_killed_in_the_middle(hub, photos, tmp_path, check_loaded):
-    command = [sys.executable, "-m", "multiview_cifar_tools", "publish", str(photos), "me/photos",
-               "--max-shard-size", SMALL, "--cache-dir", str(tmp_path / "cache")]  # fmt: skip
-    first = subprocess.Popen(command, env=hub.environment, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, text=True)  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "multiview_cifar_tools",
+        "publish",
+        str(photos),
+        "me/photos",
+        "--max-shard-size",
+        SMALL,
+        "--cache-dir",
+        str(tmp_path / "cache"),
+    ]
+    first = subprocess.Popen(
+        command, env=hub.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     hub.inject("put", lambda: (first.kill(), time.sleep(0.5)), skip=2)
     first.communicate(timeout=100)
     assert first.returncode < 0
@@ -502,10 +554,20 @@ def test_somebody_else_was_faster(hub, photos, put, check_loaded):
 
 
 def test_a_hub_that_is_gone(hub, photos, tmp_path):
-    command = [sys.executable, "-c", (
-        "import multiview_cifar_tools.retries as r; r.LONGEST_WAIT = 0.05\n"
-        "import sys; from multiview_cifar_tools.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    ), "publish", str(photos), "me/photos", "--cache-dir", str(tmp_path / "cache")]  # fmt: skip
+    command = [
+        sys.executable,
+        "-c",
+        (
+            "import multiview_cifar_tools.retries as r; r.LONGEST_WAIT = 0.05\n"
+            "import sys; from multiview_cifar_tools.__main__ import main\n"
+            "sys.exit(main(sys.argv[1:]))"
+        ),
+        "publish",
+        str(photos),
+        "me/photos",
+        "--cache-dir",
+        str(tmp_path / "cache"),
+    ]
     gone = {**hub.environment, "HF_ENDPOINT": "http://127.0.0.1:9"}
     done = subprocess.run(command, env=gone, capture_output=True, text=True)
     assert done.returncode == 1
@@ -515,7 +577,8 @@ def test_a_hub_that_is_gone(hub, photos, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("token", "says"), [("", "hf auth login"), ("hf_wrong", "401"), (GUEST, "403")])
+    ("token", "says"), [("", "hf auth login"), ("hf_wrong", "401"), (GUEST, "403")]
+)
 def test_rights(hub, make_tree, put, token, says):
     tree = make_tree("cat/1/a.png")
     hub.create("me/photos")

@@ -23,15 +23,24 @@ CASES = {
     ),
     "two columns": (
         EQUAL + [path.replace(".png", "-map.png") for path in EQUAL],
-        {"layout": {"images": "{split}/{label}/{sample}/{view}",
-                    "masks": "{split}/{label}/{sample}/{view}-map"}},
+        {
+            "layout": {
+                "images": "{split}/{label}/{sample}/{view}",
+                "masks": "{split}/{label}/{sample}/{view}-map",
+            }
+        },
     ),
     "view labels": (
-        [path.replace(f"/{top}/", f"/{top}/{front}/", 1) for path in EQUAL
-         for top in ("cat", "dog") if f"/{top}/" in path for front in ("left", "right")],
+        [
+            path.replace(f"/{top}/", f"/{top}/{front}/", 1)
+            for path in EQUAL
+            for top in ("cat", "dog")
+            if f"/{top}/" in path
+            for front in ("left", "right")
+        ],
         {"layout": "{split}/{label}/{view_label}/{sample}/{view}"},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(params=CASES)
@@ -102,9 +111,11 @@ def test_what_is_published(hub, few):
     hub.run(push, few)
     *hidden, card, test, train = sorted(hub.files(REPO))
     assert (hidden, card, test, train) == (
-        [".gitattributes"], "README.md",
-        "data/test-00000-of-00001.parquet", "data/train-00000-of-00001.parquet",
-    )  # fmt: skip
+        [".gitattributes"],
+        "README.md",
+        "data/test-00000-of-00001.parquet",
+        "data/train-00000-of-00001.parquet",
+    )
     info = DatasetCard(hub.files(REPO)[card].decode()).data.dataset_info
     images = next(feature for feature in info["features"] if feature["name"] == "images")
     kind = "sequence" if datasets.__version__.startswith("3.") else "list"

@@ -62,8 +62,12 @@ def run(tmp_path):
     def start(*arguments, code):
         done = subprocess.run(
             [*COMMAND, *map(str, arguments)],
-            cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -126,9 +130,14 @@ def test_places_that_can_be_no_quarantine(bad_tree, make_tree, tmp_path):
     (tmp_path / "link").symlink_to(bad_tree / "cat")
     before = state(tmp_path)
     for place, says in {
-        "photos": "lies in", "photos/cat": "lies in", "link": "lies in", "full": "not empty",
-        "full/thesis.txt": "no folder", ".": "not empty", "of-others": "quarantine of",
-    }.items():  # fmt: skip
+        "photos": "lies in",
+        "photos/cat": "lies in",
+        "link": "lies in",
+        "full": "not empty",
+        "full/thesis.txt": "no folder",
+        ".": "not empty",
+        "of-others": "quarantine of",
+    }.items():
         with pytest.raises(QuarantineError, match=says):
             quarantine({"cat/0/a.png": "empty"}, bad_tree, tmp_path / place)
     assert state(tmp_path) == before
@@ -205,8 +214,11 @@ else:
 
 def cut_off(aside, data_dir, paths, after, folder):
     """Run it in a process that is killed once so many files stand in `folder`."""
-    process = subprocess.Popen([sys.executable, "-c", LOOP, data_dir, aside, *paths],
-                               env=ENVIRONMENT, stdout=subprocess.PIPE)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", LOOP, data_dir, aside, *paths],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+    )
     process.stdout.readline()
     while process.poll() is None and sum(len(names) for _, _, names in os.walk(folder)) < after:
         time.sleep(0.0005)
@@ -268,11 +280,16 @@ def test_a_copy_that_is_whole_in_both_places(bad_tree, tmp_path):
 
 @settings(deadline=None, max_examples=60)
 @given(
-    st.lists(st.tuples(
-        st.sampled_from(["a", "b", "é", "x y", "&'\"", "-r"]),
-        st.sampled_from(["1", "2", "$(id)", "\n"]), st.binary(max_size=20), st.booleans(),
-    ), max_size=10)
-)  # fmt: skip
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b", "é", "x y", "&'\"", "-r"]),
+            st.sampled_from(["1", "2", "$(id)", "\n"]),
+            st.binary(max_size=20),
+            st.booleans(),
+        ),
+        max_size=10,
+    )
+)
 def test_any_files_come_back_as_they_were(files):
     with tempfile.TemporaryDirectory() as folder:
         home, aside, moved = Path(folder, "photos"), Path(folder, "aside"), {}

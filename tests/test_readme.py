@@ -132,10 +132,14 @@ def as_shown(printed, folder):
 def test_what_a_command_prints(command, shown_photos, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "multiview_cifar_tools", *shlex.split(command)[1:]],
-        env={**os.environ, "PYTHONPATH": str(Path(multiview_cifar.__file__).parent),
-             "HF_HOME": f"{tmp_path}/.cache/huggingface"},
-        capture_output=True, text=True,
-    )  # fmt: skip
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(multiview_cifar.__file__).parent),
+            "HF_HOME": f"{tmp_path}/.cache/huggingface",
+        },
+        capture_output=True,
+        text=True,
+    )
     assert as_shown(done.stdout, tmp_path) == SHOWN[command].strip(), done.stderr
 
 

@@ -19,8 +19,10 @@ from multiview_cifar_tools.sources import load
 from test_archives import PATHS, everything, files_of, write_archive
 
 # aiobotocore leaves what it could close to the garbage collector.
-pytestmark = [pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-              pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning")]  # fmt: skip
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -95,8 +97,9 @@ def test_two_processes(build, make_tree, s3, tmp_path, name):
 def test_output_on_s3_with_two_processes(make_tree, s3, tmp_path):
     """Which hangs in datasets 3.6.0 by itself."""
     builder = multiview_cifar.MultiviewCifar(str(tmp_path / "cache"), data_dir=make_tree(*PATHS))
-    builder.download_and_prepare(url(s3, "out"), file_format="parquet", num_proc=2,
-                                 storage_options=s3.options)  # fmt: skip
+    builder.download_and_prepare(
+        url(s3, "out"), file_format="parquet", num_proc=2, storage_options=s3.options
+    )
     assert [line for line in s3.log if line.startswith("PUT") and "train-00001-of-00002" in line]
 
 
@@ -173,8 +176,10 @@ def test_no_right(load, s3, fails):
 
 
 def test_a_store_without_its_package(tmp_path):
-    code = ("import sys; sys.modules['s3fs'] = None; import multiview_cifar\n"
-            "multiview_cifar.load_dataset(data_dir='s3://bucket/photos')")  # fmt: skip
+    code = (
+        "import sys; sys.modules['s3fs'] = None; import multiview_cifar\n"
+        "multiview_cifar.load_dataset(data_dir='s3://bucket/photos')"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     last = done.stderr.splitlines()[-1]
     assert "ArchiveError: s3://bucket/photos" in last
@@ -190,16 +195,24 @@ def test_an_unknown_protocol(load, fails):
 def test_keys_are_not_printed(make_tree, s3, tmp_path):
     s3.put_tree(make_tree("cat/1/a.png"), f"{s3.name}/photos")
     options = {**s3.options, "secret": "very-secret"}
-    command = [sys.executable, "-m", "multiview_cifar_tools", "build", url(s3, "photos"),
-               "--storage-options", json.dumps(options), "--cache-dir", str(tmp_path)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "multiview_cifar_tools",
+        "build",
+        url(s3, "photos"),
+        "--storage-options",
+        json.dumps(options),
+        "--cache-dir",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"data_dir={url(s3, 'photos')!r}" in done.stdout
     assert "storage_options=storage_options" in done.stdout
     assert "very-secret" not in done.stdout + done.stderr
     # Nor is anything of them left in the cache.
-    assert not [f for f in tmp_path.rglob("*")
-                if f.is_file() and b"very-secret" in f.read_bytes()]  # fmt: skip
+    assert not [f for f in tmp_path.rglob("*") if f.is_file() and b"very-secret" in f.read_bytes()]
 
 
 def test_workers_stream_from_s3(stream, make_tree, s3):
@@ -215,8 +228,11 @@ def test_files_of_a_format(make_tree, s3, tmp_path):
     export(local, tmp_path / "out", format="webdataset")
     (tar,) = (tmp_path / "out").glob("*.tar")
     s3.put(f"{s3.name}/train.tar", tar.read_bytes())
-    how = {"source_format": "webdataset", "storage_options": s3.options,
-           "cache_dir": str(tmp_path / "cache")}  # fmt: skip
+    how = {
+        "source_format": "webdataset",
+        "storage_options": s3.options,
+        "cache_dir": str(tmp_path / "cache"),
+    }
     for streaming in (False, True):
         rows = load(url(s3, "train.tar"), streaming=streaming, **how)
         assert everything(rows) == everything(local)
@@ -274,7 +290,8 @@ def web(request, tmp_path):
     folder.mkdir()
     handler = type("Handler", (Ranges,), {"ranges": request.param})
     server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(handler, directory=str(folder)))
+        ("127.0.0.1", 0), functools.partial(handler, directory=str(folder))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}", folder, request.param
     server.shutdown()
@@ -304,8 +321,9 @@ def test_a_folder_of_the_web(stream, web, fails):
 
 
 def load_from_hub(streaming, cache_dir, data_dir):
-    splits = multiview_cifar.load_dataset(data_dir=data_dir, streaming=streaming,
-                                          cache_dir=cache_dir)  # fmt: skip
+    splits = multiview_cifar.load_dataset(
+        data_dir=data_dir, streaming=streaming, cache_dir=cache_dir
+    )
     return everything(splits)[:2]
 
 

@@ -212,9 +212,12 @@ def test_script_of_a_relative_path(script, make_tree, shown, monkeypatch, tmp_pa
     shutil.copy(script, tmp_path)
     monkeypatch.chdir(tmp_path)
     ds = datasets.load_dataset(
-        "./multiview_cifar.py", data_dir="photos", trust_remote_code=True, split="test",
+        "./multiview_cifar.py",
+        data_dir="photos",
+        trust_remote_code=True,
+        split="test",
         cache_dir="cache",
-    )  # fmt: skip
+    )
     assert shown(ds)[0] == ("cat/1", "test/cat/1/a.png", "test/cat/1/b.png")
 
 

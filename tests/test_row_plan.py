@@ -87,10 +87,19 @@ def check_same(paths, options):
 names = st.sampled_from(["1", "2", "10", "a", "B", "ß"])
 tops = st.sampled_from(["cat", "dog", "b10", "b9", "train", "Training", "test", "dev", "other"])
 files = st.sampled_from(["v1.png", "v2.png", "v10.png", "v1.jpg", "l_1.png", "notes.txt", ".x.png"])
-LAYOUTS = [None, None, None, "{label}/{sample}/{view}", "{split}/{label}/{sample}/{view}",
-           "{label}/{sample}", "{label}/{sample}_{view}", "{split}/{label}/{sample}",
-           "{label}/{sample}/{view_label}_{view}", "{label}/{split}/{sample}/{view}",
-           "{label}/{sample}/{view_label}/{view}"]  # fmt: skip
+LAYOUTS = [
+    None,
+    None,
+    None,
+    "{label}/{sample}/{view}",
+    "{split}/{label}/{sample}/{view}",
+    "{label}/{sample}",
+    "{label}/{sample}_{view}",
+    "{split}/{label}/{sample}",
+    "{label}/{sample}/{view_label}_{view}",
+    "{label}/{split}/{sample}/{view}",
+    "{label}/{sample}/{view_label}/{view}",
+]
 
 
 @st.composite
@@ -98,8 +107,13 @@ def trees(draw):
     """Paths of a tree: mostly of one depth, with something at odds now and then."""
     depth = draw(st.integers(0, 2))
     regular = st.tuples(tops, *[names] * depth, files)
-    odd = st.one_of(st.tuples(files), st.tuples(tops, files), st.tuples(tops, names, names, files),
-                    st.tuples(tops, names, st.just("")), st.tuples(tops, st.just("")))  # fmt: skip
+    odd = st.one_of(
+        st.tuples(files),
+        st.tuples(tops, files),
+        st.tuples(tops, names, names, files),
+        st.tuples(tops, names, st.just("")),
+        st.tuples(tops, st.just("")),
+    )
     rows = draw(st.lists(regular, min_size=1, max_size=14))
     rows += draw(st.lists(odd, max_size=2)) if draw(st.booleans()) else []
     return sorted({"/".join(row) for row in rows})
@@ -129,9 +143,18 @@ def test_parts_are_the_builder(paths, options):
 
 
 @some
-@given(st.sets(st.tuples(st.sampled_from(["cat", "dog", "b10", "b9"]), names,
-                         st.sampled_from(["v1.png", "v2.png", "v10.png"])), min_size=1),
-       st.booleans(), all_options())  # fmt: skip
+@given(
+    st.sets(
+        st.tuples(
+            st.sampled_from(["cat", "dog", "b10", "b9"]),
+            names,
+            st.sampled_from(["v1.png", "v2.png", "v10.png"]),
+        ),
+        min_size=1,
+    ),
+    st.booleans(),
+    all_options(),
+)
 def test_parts_are_the_builder_in_trees_without_flaws(paths, by_split, options):
     paths = ["/".join(path) for path in paths]
     if by_split:
@@ -210,8 +233,7 @@ def store(s3_address, tmp_path):
         for path in paths:
             is_folder = not path or path.endswith("/")  # as the web pages of stores make them
             s3_address.put(f"{tmp_path.name}/{path}", b"" if is_folder else os.fsencode(path))
-        return (f"s3://{s3_server.BUCKET}/{tmp_path.name}",
-                {"storage_options": s3_address.options})  # fmt: skip
+        return (f"s3://{s3_server.BUCKET}/{tmp_path.name}", {"storage_options": s3_address.options})
 
     return make
 
@@ -280,7 +302,8 @@ def test_many_classes_of_a_store_are_listed_side_by_side(store, s3_address):
     s3_address.log.clear()
     plan = plan_source(url, Backwards(), **options)
     assert [row["sample_id"] for row in plan.splits["train"].to_pylist()] == [
-        f"{label}/1" for label in range(200)]  # fmt: skip
+        f"{label}/1" for label in range(200)
+    ]
     assert len(s3_address.log) < 220
 
 
@@ -317,7 +340,10 @@ def test_a_store_that_may_not_be_listed(store, s3_address, fails):
 METADATA = "sample_id,angle\ncat/1,1\ncat/2,2\ndog/1,3\ndog/2,\n"
 OF_VIEWS = "sample_id,view,at,tags\n" + "".join(
     f"{c}/{s},{v},2020-01-01 00:00:00,{v}{s}\n"
-    for c in ("cat", "dog") for s in "12" for v in ("left", "right"))  # fmt: skip
+    for c in ("cat", "dog")
+    for s in "12"
+    for v in ("left", "right")
+)
 
 
 @pytest.mark.parametrize("text", [METADATA, OF_VIEWS], ids=["of samples", "of views"])
@@ -356,10 +382,15 @@ def check_rows(place, options, plan):
     rows = stream_rows(MultiviewCifar(data_dir=str(place), **options))
     assert [*rows] == [*plan.splits]
     for split, table in plan.splits.items():
-        sent = [pickle.loads(pickle.dumps((plan.config, rows_between(table, at, at + 3))))
-                for at in range(0, len(table), 3)]  # fmt: skip
-        found = [row for config, part in sent
-                 for row in examples(config, samples_of(part), root_of(split, plan.roots))]
+        sent = [
+            pickle.loads(pickle.dumps((plan.config, rows_between(table, at, at + 3))))
+            for at in range(0, len(table), 3)
+        ]
+        found = [
+            row
+            for config, part in sent
+            for row in examples(config, samples_of(part), root_of(split, plan.roots))
+        ]
         assert found == [*rows[split].iterate()]
         assert rows[split].features == plan.features
 
@@ -430,14 +461,13 @@ def test_rows_are_made_without_another_look_at_the_tree(make_tree):
 # --- what it takes --------------------------------------------------------------------------------
 
 
-
-
 def test_bytes(make_tree):
     tree = make_tree(*WHOLE)
     (plain,) = plan_source(tree, Backwards()).splits.values()
     assert plain["nbytes"].to_pylist() == [
         sum((tree / path).stat().st_size for path in sample.paths[0])
-        for sample in samples_of(plain)]  # fmt: skip
+        for sample in samples_of(plain)
+    ]
     (resized,) = plan_source(tree, Backwards(), image_size=(3, 5)).splits.values()
     assert resized["nbytes"].to_pylist() == [2 * 3 * 5 * 3] * 4
 

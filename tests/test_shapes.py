@@ -136,9 +136,12 @@ def test_the_checks_can_fail(repository, infos, tmp_path, what, says):
     (clone / "dataset_infos.json").write_text(json.dumps(wrong))
     with pytest.raises(datasets.exceptions.DatasetsError, match=says):
         datasets.load_dataset(
-            str(clone / "multiview_cifar.py"), "shapes", trust_remote_code=True,
-            cache_dir=str(tmp_path / "cache"), verification_mode="all_checks",
-        )  # fmt: skip
+            str(clone / "multiview_cifar.py"),
+            "shapes",
+            trust_remote_code=True,
+            cache_dir=str(tmp_path / "cache"),
+            verification_mode="all_checks",
+        )
 
 
 @pytest.mark.parametrize("mode", ["basic_checks", "all_checks"])

@@ -42,8 +42,10 @@ def test_rows_taken_in_any_order(rows):
 
 def test_the_sizes_of_rows():
     ds = datasets.concatenate_datasets([make_rows([2, [True, None], 0], png), make_rows([1], png)])
-    right = [sum(len(view["bytes"]) for view in views if view)
-             for views in ds.data.table["images"].to_pylist()]  # fmt: skip
+    right = [
+        sum(len(view["bytes"]) for view in views if view)
+        for views in ds.data.table["images"].to_pylist()
+    ]
     assert row_sizes(ds).tolist() == right
 
 
@@ -66,12 +68,14 @@ def test_the_same_rows_give_the_same_bytes(make_tree, tmp_path):
     sums = set()
     for turn, options in enumerate([{}, {"num_proc": 2}, {"writer_batch_size": 3}]):
         ds = multiview_cifar.load_dataset(
-            data_dir=str(tree), split="train", cache_dir=str(tmp_path / str(turn)), **options)
+            data_dir=str(tree), split="train", cache_dir=str(tmp_path / str(turn)), **options
+        )
         sums.add(write(ds, tmp_path / f"{turn}.parquet"))
     assert len(sums) == 1
     (tree / "cat/1/0.png").write_bytes((tree / "cat/1/1.png").read_bytes())
     ds = multiview_cifar.load_dataset(
-        data_dir=str(tree), split="train", cache_dir=str(tmp_path / "new"))
+        data_dir=str(tree), split="train", cache_dir=str(tmp_path / "new")
+    )
     assert write(ds, tmp_path / "new.parquet") not in sums
 
 
@@ -91,8 +95,12 @@ def test_a_shard_says_what_it_holds(tmp_path):
 
 def test_what_makes_a_digest():
     (plain,) = digest_rows(make_rows([2], png).data.table, make_rows([2], png).features)
-    others = [make_rows([1], png), make_rows([3], png), make_rows([[True, None]], png),
-              make_rows([2])]  # fmt: skip
+    others = [
+        make_rows([1], png),
+        make_rows([3], png),
+        make_rows([[True, None]], png),
+        make_rows([2]),
+    ]
     renamed = make_rows([2], png)
     renamed = renamed.cast_column("label", datasets.ClassLabel(names=["fox", "dog"]))
     seen = {digest_rows(ds.data.table, ds.features)[0] for ds in [*others, renamed]}
@@ -117,8 +125,12 @@ def test_every_version_loads_it(tmp_path, streaming):
     ds = make_rows([2, [True, None], 1], png)
     write(ds, tmp_path / "shard.parquet", np.array([2, 0, 1]))
     again = datasets.load_dataset(
-        "parquet", data_files=str(tmp_path / "shard.parquet"), split="train",
-        cache_dir=str(tmp_path / "cache"), streaming=streaming)  # fmt: skip
+        "parquet",
+        data_files=str(tmp_path / "shard.parquet"),
+        split="train",
+        cache_dir=str(tmp_path / "cache"),
+        streaming=streaming,
+    )
     assert again.features == ds.features
     raw = datasets.Sequence(datasets.Image(decode=False))
     rows = list(again.cast_column("images", raw))

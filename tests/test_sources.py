@@ -86,8 +86,10 @@ def test_every_source_gives_the_same_rows(name, streaming, tree, splits, tmp_pat
 
 
 def test_a_config(cache):
-    streamed, built = (open_source("shapes", streaming=streaming, cache_dir=cache, num_views=2)
-                       for streaming in (True, False))  # fmt: skip
+    streamed, built = (
+        open_source("shapes", streaming=streaming, cache_dir=cache, num_views=2)
+        for streaming in (True, False)
+    )
     assert {split: rows.num_rows for split, rows in streamed.items()} == {"train": 240, "test": 60}
     assert next(streamed["test"].iterate(59)) == next(built["test"].iterate(59))
     assert streamed["test"].fingerprint == built["test"].fingerprint
@@ -126,8 +128,12 @@ def test_any_rows_of_a_dataset(splits):
 
 def test_views_that_are_paths_are_read(make_tree, tmp_path):
     tree = make_tree("cat/1/a.png")
-    row = {"images": [str(tree / "cat/1/a.png"), None], "label": 0, "sample_id": "cat/1",
-           "view_names": ["a", "b"]}  # fmt: skip
+    row = {
+        "images": [str(tree / "cat/1/a.png"), None],
+        "label": 0,
+        "sample_id": "cat/1",
+        "view_names": ["a", "b"],
+    }
     ds = datasets.Dataset.from_list([row], features=row_features(["images"], ["cat"], None))
     view = {"bytes": (tree / "cat/1/a.png").read_bytes(), "path": None}
     for data in (ds, ds.to_iterable_dataset()):
@@ -136,8 +142,12 @@ def test_views_that_are_paths_are_read(make_tree, tmp_path):
 
 def test_a_view_whose_file_is_gone(make_tree, fails):
     tree = make_tree("cat/1/a.png")
-    row = {"images": [str(tree / "cat/1/a.png")], "label": 0, "sample_id": "cat/1",
-           "view_names": ["a"]}  # fmt: skip
+    row = {
+        "images": [str(tree / "cat/1/a.png")],
+        "label": 0,
+        "sample_id": "cat/1",
+        "view_names": ["a"],
+    }
     ds = datasets.Dataset.from_list([row], features=row_features(["images"], ["cat"], None))
     shutil.rmtree(tree)
     with fails("FormatError", "cat/1/a.png cannot be read", "FileNotFoundError", "put it there"):
@@ -279,8 +289,12 @@ def test_a_sample_that_comes_twice(splits, tmp_path, cache, fails):
     shards[1] |= {"num_bytes": shards[0]["num_bytes"], "sha256": shards[0]["sha256"]}
     (source / "multiview_cifar.json").write_text(json.dumps(manifest))
     for _ in range(2):  # what was built is not taken for good the second time
-        with fails("FormatError", "The split 'train' has the sample 'cat/1' twice", "rename or",
-                   path="cat/1"):  # fmt: skip
+        with fails(
+            "FormatError",
+            "The split 'train' has the sample 'cat/1' twice",
+            "rename or",
+            path="cat/1",
+        ):
             load(str(source), cache_dir=cache)
 
 
@@ -299,15 +313,19 @@ MANIFESTS = {
     "a format of the future": '{"format": "zarr", "features": {}, "splits": {}}',
     "no splits": '{"format": "parquet", "features": {"a": 1}}',
     "counts that differ": '{"format": "parquet", "features": {"a": 1}, "splits": {"train": '
-                          '{"num_rows": 2, "shards": [{"num_rows": 1}]}}}',
-}  # fmt: skip
+    '{"num_rows": 2, "shards": [{"num_rows": 1}]}}}',
+}
 
 
 @pytest.mark.parametrize("text", MANIFESTS.values(), ids=MANIFESTS)
 def test_a_damaged_manifest(text, tmp_path, fails):
     (tmp_path / "multiview_cifar.json").write_text(text)
-    with fails("FormatError", "multiview_cifar.json is damaged", "source_format",
-               path=str(tmp_path / "multiview_cifar.json")):  # fmt: skip
+    with fails(
+        "FormatError",
+        "multiview_cifar.json is damaged",
+        "source_format",
+        path=str(tmp_path / "multiview_cifar.json"),
+    ):
         open_source(tmp_path)
 
 
@@ -362,11 +380,21 @@ def test_what_a_folder_is(paths, kind, tmp_path):
     assert find_kind(tmp_path) == (str(tmp_path), kind)
 
 
-@pytest.mark.parametrize(("source", "kind"), [
-    ("x.h5", "hdf5"), ("x.HDF5", "hdf5"), ("x.npz", "numpy"), ("x.tfrecords", "tfrecord"),
-    ("x.bin", "cifar"), ("a/x.parquet", "parquet"), ("x.tar", "folder"), ("me/photos", "hub"),
-    ("s3://bucket/photos", "folder"), ("https://host/photos.zip", "folder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("x.h5", "hdf5"),
+        ("x.HDF5", "hdf5"),
+        ("x.npz", "numpy"),
+        ("x.tfrecords", "tfrecord"),
+        ("x.bin", "cifar"),
+        ("a/x.parquet", "parquet"),
+        ("x.tar", "folder"),
+        ("me/photos", "hub"),
+        ("s3://bucket/photos", "folder"),
+        ("https://host/photos.zip", "folder"),
+    ],
+)
 def test_what_a_name_says(source, kind):
     assert find_kind(source) == (source, kind)
 
@@ -393,13 +421,15 @@ def test_published_files_are_read(splits, tmp_path):
     publish(splits, "me/photos", dry_run=tmp_path / "files", max_shard_size=1)
     again = load(tmp_path / "files", source_format="parquet", cache_dir=str(tmp_path / "cache"))
     assert {split: contents(ds) for split, ds in again.items()} == {
-        split: contents(ds) for split, ds in splits.items()}  # fmt: skip
+        split: contents(ds) for split, ds in splits.items()
+    }
 
 
 def test_parquet_that_names_files(tree, splits, tmp_path, fails):
     ds = datasets.Dataset.from_list(
         [{"images": [str(tree / TREE[0])], "label": 0, "sample_id": "cat/1", "view_names": ["a"]}],
-        features=splits["train"].features)  # fmt: skip
+        features=splits["train"].features,
+    )
     ds.to_parquet(tmp_path / "a.parquet")
     with fails("FormatError", "a.parquet, row 0", TREE[0], "push_to_hub"):
         load(tmp_path / "a.parquet", cache_dir=str(tmp_path / "cache"))
@@ -435,12 +465,19 @@ def publish_and_open(tree, folder):
     found = []
     for streaming in (False, True):
         sources = open_source("me/photos", streaming=streaming, cache_dir=f"{folder}/cache")
-        found.append([{split: list(rows.iterate()) for split, rows in sources.items()},
-                      {split: rows.num_rows for split, rows in sources.items()}])  # fmt: skip
+        found.append(
+            [
+                {split: list(rows.iterate()) for split, rows in sources.items()},
+                {split: rows.num_rows for split, rows in sources.items()},
+            ]
+        )
     loaded = [type(load("me/photos", streaming=streaming)).__name__ for streaming in (0, 1)]
     stamp = prints("me/photos", streaming=True)
-    publish(datasets.DatasetDict({name: ds.select([0]) for name, ds in splits.items()}),
-            "me/photos", overwrite=True)  # fmt: skip
+    publish(
+        datasets.DatasetDict({name: ds.select([0]) for name, ds in splits.items()}),
+        "me/photos",
+        overwrite=True,
+    )
     return found, loaded, stamp, prints("me/photos", streaming=True)
 
 

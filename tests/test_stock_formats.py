@@ -173,9 +173,13 @@ FORMATS = {
 imported = pytest.mark.parametrize("build", ["import-built"], indirect=True)
 each_format = pytest.mark.parametrize(
     "name",
-    ["numpy", "torch", pytest.param("tf", marks=NEEDS_TF),
-     pytest.param("jax", marks=needs("jax", "jax"))],
-)  # fmt: skip
+    [
+        "numpy",
+        "torch",
+        pytest.param("tf", marks=NEEDS_TF),
+        pytest.param("jax", marks=needs("jax", "jax")),
+    ],
+)
 
 
 def arrays(images, files, form):

@@ -63,7 +63,10 @@ def test_ragged_samples(tf, to_tf_dataset, encode):
     assert data.element_spec["images"] == tf.TensorSpec((None, None, 4, 5, 3), tf.uint8)
     (batch,) = data
     assert batch["view_mask"].numpy().tolist() == [
-        [True, True, False], [True, False, True], [True, False, False]]  # fmt: skip
+        [True, True, False],
+        [True, False, True],
+        [True, False, False],
+    ]
     assert batch["images"].shape == (3, 3, 4, 5, 3)
     for ragged in ("flat", "list"):
         data = to_tf_dataset(ds, 3, ragged=ragged, columns=["view_names"])
@@ -103,10 +106,15 @@ def test_augmented_alike_in_each_run(to_tf_dataset):
 def test_keras_trains_on_it(tf, to_tf_dataset):
     ds = make_rows([2] * 8)
     data = to_tf_dataset(ds, 4, drop_remainder=True).map(
-        lambda batch: (tf.cast(batch["images"], tf.float32) / 255, batch["label"]))
-    model = tf.keras.Sequential([
-        tf.keras.layers.TimeDistributed(tf.keras.layers.Conv2D(4, 3)),
-        tf.keras.layers.Flatten(), tf.keras.layers.Dense(2)])  # fmt: skip
+        lambda batch: (tf.cast(batch["images"], tf.float32) / 255, batch["label"])
+    )
+    model = tf.keras.Sequential(
+        [
+            tf.keras.layers.TimeDistributed(tf.keras.layers.Conv2D(4, 3)),
+            tf.keras.layers.Flatten(),
+            tf.keras.layers.Dense(2),
+        ]
+    )
     model.compile("sgd", tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     history = model.fit(data, epochs=2, verbose=0, shuffle=False)
     assert np.isfinite(history.history["loss"]).all()

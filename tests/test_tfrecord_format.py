@@ -75,12 +75,15 @@ def any_rows(draw):
     rows = []
     for i in range(draw(st.integers(1, 4))):
         views = draw(st.lists(st.booleans(), max_size=4))
-        rows.append({
-            "images": [image(9 * i + j) if real else None for j, real in enumerate(views)],
-            "label": draw(st.integers(0, 1)), "sample_id": draw(TEXTS),
-            "view_names": [draw(st.none() | TEXTS) for _ in views],
-            "view_labels": [draw(st.none() | st.integers(0, 1)) for _ in views],
-        })  # fmt: skip
+        rows.append(
+            {
+                "images": [image(9 * i + j) if real else None for j, real in enumerate(views)],
+                "label": draw(st.integers(0, 1)),
+                "sample_id": draw(TEXTS),
+                "view_names": [draw(st.none() | TEXTS) for _ in views],
+                "view_labels": [draw(st.none() | st.integers(0, 1)) for _ in views],
+            }
+        )
     return rows
 
 
@@ -144,7 +147,8 @@ def test_nothing_is_said_of_deprecation(tmp_path, caplog):
 # --- as others read them --------------------------------------------------------------------------
 
 CONTEXT = {name: tf.io.FixedLenFeature([], tf.string) for name in ("label_name", "sample_id")} | {
-    "label": tf.io.FixedLenFeature([], tf.int64)}  # fmt: skip
+    "label": tf.io.FixedLenFeature([], tf.int64)
+}
 LISTS = {name: tf.io.FixedLenSequenceFeature([], tf.string) for name in ("images", "view_names")}
 
 
@@ -160,8 +164,11 @@ def test_tensorflow_decodes_them(tmp_path):
     found = list(tf.data.TFRecordDataset(path).map(parse).as_numpy_iterator())
     assert len(found) == len(rows)
     for row, plain, (context, lists, images) in zip(rows, decoded(rows), found, strict=True):
-        assert context == {"label": row["label"], "sample_id": row["sample_id"].encode(),
-                           "label_name": [b"cat", b"dog"][row["label"]]}  # fmt: skip
+        assert context == {
+            "label": row["label"],
+            "sample_id": row["sample_id"].encode(),
+            "label_name": [b"cat", b"dog"][row["label"]],
+        }
         assert [name.decode() for name in lists["view_names"]] == row["view_names"]
         assert images.tolist() == [pixels for _, pixels in plain["images"]]
 
@@ -169,8 +176,10 @@ def test_tensorflow_decodes_them(tmp_path):
 def test_tensorflow_reads_pixels(tmp_path):
     rows = rows_with([2], {(0, 1)}, shape=(4, 5, 1), dtype=np.uint16)
     path = write_records(tmp_path / "a.tfrecord", rows, pixels=True)
-    about = {"images/shape": tf.io.FixedLenFeature([3], tf.int64),
-             "images/dtype": tf.io.FixedLenFeature([], tf.string)}  # fmt: skip
+    about = {
+        "images/shape": tf.io.FixedLenFeature([3], tf.int64),
+        "images/dtype": tf.io.FixedLenFeature([], tf.string),
+    }
     (record,) = tf.data.TFRecordDataset(path)
     context, lists = tf.io.parse_single_sequence_example(record, about, LISTS)
     assert context["images/dtype"] == b"uint16"
@@ -182,13 +191,15 @@ def test_tensorflow_reads_pixels(tmp_path):
 def test_what_else_is_there(tmp_path):
     features, rows = ROWS["metadata"]
     (record, *_) = tf.data.TFRecordDataset(
-        write_records(tmp_path / "a.tfrecord", rows, features)).as_numpy_iterator()
+        write_records(tmp_path / "a.tfrecord", rows, features)
+    ).as_numpy_iterator()
     context = tf.train.SequenceExample.FromString(record).context.feature
     metadata = json.loads(context["metadata"].bytes_list.value[0])
     assert metadata["day"] == "2024-05-01T12:30:00.000007"
     labelled = with_columns(rows_with([2], {(0, 1)}), view_labels=[[1, None]])
     (record,) = tf.data.TFRecordDataset(
-        write_records(tmp_path / "b.tfrecord", labelled, LABELLED)).as_numpy_iterator()
+        write_records(tmp_path / "b.tfrecord", labelled, LABELLED)
+    ).as_numpy_iterator()
     lists = tf.train.SequenceExample.FromString(record).feature_lists.feature_list
     assert [step.int64_list.value[0] for step in lists["view_labels"].feature] == [1, -1]
 
@@ -204,15 +215,22 @@ def feature(value):
 
 
 def example(**features):
-    return tf.train.Example(features=tf.train.Features(
-        feature={name: feature(value) for name, value in features.items()}))  # fmt: skip
+    return tf.train.Example(
+        features=tf.train.Features(
+            feature={name: feature(value) for name, value in features.items()}
+        )
+    )
 
 
 def sequence(context, **lists):
     return tf.train.SequenceExample(
         context=tf.train.Features(feature={name: feature(v) for name, v in context.items()}),
-        feature_lists=tf.train.FeatureLists(feature_list={
-            name: tf.train.FeatureList(feature=map(feature, v)) for name, v in lists.items()}))
+        feature_lists=tf.train.FeatureLists(
+            feature_list={
+                name: tf.train.FeatureList(feature=map(feature, v)) for name, v in lists.items()
+            }
+        ),
+    )
 
 
 def file_of(path, *examples):
@@ -242,8 +260,10 @@ def test_records_of_others(name, tmp_path):
     assert reading.features == row_features(["images"], ["0", "1"], None)
     assert [*reading.shards] == ["validation"]
     views = [{"bytes": png(i), "path": None} for i in (1, 2)]
-    rows = [{"images": views, "label": 1, "sample_id": f"1/val-0-{i}", "view_names": ["0", "1"]}
-            for i in range(2)]  # fmt: skip
+    rows = [
+        {"images": views, "label": 1, "sample_id": f"1/val-0-{i}", "view_names": ["0", "1"]}
+        for i in range(2)
+    ]
     assert list(reading.rows(reading.shards["validation"][0])) == rows
     (row, _) = read_records(path, class_names=["cat", "dog"])["validation"]
     assert row["sample_id"] == "dog/val-0-0"
@@ -252,9 +272,16 @@ def test_records_of_others(name, tmp_path):
 def test_what_others_may_say_besides(tmp_path, caplog):
     path = file_of(
         tmp_path / "a.tfrecord",
-        example(label=2, label_name=b"cow", images=[png(1), b""], view_names=[b"left", b"right"],
-                sample_id="é".encode(), height=32),
-        sequence({"label": 0}, images=[png(2)], view_names=[b"top"], boxes=[1]))  # fmt: skip
+        example(
+            label=2,
+            label_name=b"cow",
+            images=[png(1), b""],
+            view_names=[b"left", b"right"],
+            sample_id="é".encode(),
+            height=32,
+        ),
+        sequence({"label": 0}, images=[png(2)], view_names=[b"top"], boxes=[1]),
+    )
     reading = tfrecords.read(path, None)
     assert reading.features["label"].names == ["0", "1", "cow"]
     with caplog.at_level(logging.WARNING):
@@ -267,12 +294,21 @@ def test_what_others_may_say_besides(tmp_path, caplog):
 
 def test_splits_by_name(tmp_path):
     (tmp_path / "test").mkdir()
-    for i, name in enumerate(["train-00000-of-00002.tfrecord", "train-00001-of-00002.tfrecord",
-                              "test/a.tfrecord", "valid.tfrecords"]):  # fmt: skip
+    for i, name in enumerate(
+        [
+            "train-00000-of-00002.tfrecord",
+            "train-00001-of-00002.tfrecord",
+            "test/a.tfrecord",
+            "valid.tfrecords",
+        ]
+    ):
         file_of(tmp_path / name, example(label=0, image=png(i), sample_id=b"%d" % i))
     rows = read_records(tmp_path)
     assert {split: [row["sample_id"] for row in rows[split]] for split in rows} == {
-        "train": ["0", "1"], "validation": ["3"], "test": ["2"]}
+        "train": ["0", "1"],
+        "validation": ["3"],
+        "test": ["2"],
+    }
 
 
 # --- what is wrong --------------------------------------------------------------------------------
@@ -286,22 +322,37 @@ WRONG = {
     "no image": (example(label=0), "no feature 'images' or 'image' or 'image/encoded'"),
     "an image that is none": (example(label=0, image=b"text"), "view 0 in 'image' is 4 bytes that"),
     "names that are too few": (
-        sequence({"label": 0}, images=[png(1)] * 2, view_names=[b"a"]), "view_names is ['a'],"),
+        sequence({"label": 0}, images=[png(1)] * 2, view_names=[b"a"]),
+        "view_names is ['a'],",
+    ),
     "a name that is not UTF-8": (
-        sequence({"label": 0}, images=[png(1)], view_names=[b"\xff"]), "'view_names' is b'\\xff'"),
+        sequence({"label": 0}, images=[png(1)], view_names=[b"\xff"]),
+        "'view_names' is b'\\xff'",
+    ),
     "views of two files": (
-        sequence({"label": 0}, images=[[png(1), png(2)]]), "with 2 values of bytes"),
+        sequence({"label": 0}, images=[[png(1), png(2)]]),
+        "with 2 values of bytes",
+    ),
     "no protocol buffer": (b"\xff" * 9, "9 bytes that begin with b'\\xff"),
     "pixels too few": (
-        example(**{"label": 0, "images": b"12345", "images/shape": [1, 2, 3],
-                   "images/dtype": b"uint8"}), "view 0 in 'images' has 5 bytes"),
+        example(
+            **{"label": 0, "images": b"12345", "images/shape": [1, 2, 3], "images/dtype": b"uint8"}
+        ),
+        "view 0 in 'images' has 5 bytes",
+    ),
     "pixels of another dtype": (
-        example(**{"label": 0, "images": b"12345", "images/shape": [1, 2, 3],
-                   "images/dtype": b"object"}), "images/dtype is 'object'"),
+        example(
+            **{"label": 0, "images": b"12345", "images/shape": [1, 2, 3], "images/dtype": b"object"}
+        ),
+        "images/dtype is 'object'",
+    ),
     "pixels that no PNG can hold": (
-        example(**{"label": 0, "images": b"12", "images/shape": [1, 1, 2],
-                   "images/dtype": b"uint8"}), "Pixels are of shape (1, 1, 2)"),
-}  # fmt: skip
+        example(
+            **{"label": 0, "images": b"12", "images/shape": [1, 1, 2], "images/dtype": b"uint8"}
+        ),
+        "Pixels are of shape (1, 1, 2)",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -313,10 +364,13 @@ def test_records_that_are_not_right(name, tmp_path, fails):
         read_records(path)
 
 
-@pytest.mark.parametrize(("record", "found"), [
-    (example(label=0, label_name=b"cat", image=png(1)), "called 'cat', and before it was '0'"),
-    (example(label=1 << 20, image=png(1)), "the label is 1048576. Expected 0 to 1048575"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("record", "found"),
+    [
+        (example(label=0, label_name=b"cat", image=png(1)), "called 'cat', and before it was '0'"),
+        (example(label=1 << 20, image=png(1)), "the label is 1048576. Expected 0 to 1048575"),
+    ],
+)
 def test_labels_that_do_not_go_together(record, found, tmp_path, fails):
     path = file_of(tmp_path / "a.tfrecord", GOOD, record)
     with fails("FormatError", f"{path}, record 1 at byte", found, path=path):
@@ -341,14 +395,20 @@ OWN = {
     "no images": ({"label": 0, "sample_id": b"x"}, {"view_names": []}, "no feature 'images'"),
     "a label beyond": (
         {"label": 2, "sample_id": b"x", "metadata": json.dumps(dict.fromkeys(DESCRIBED)).encode()},
-        {"images": [], "view_names": []}, "the label is 2"),
+        {"images": [], "view_names": []},
+        "the label is 2",
+    ),
     "metadata that are none": (
-        {"label": 0, "sample_id": b"x", "metadata": b"{"}, {"images": [], "view_names": []},
-        "metadata: b'{' is no JSON"),
+        {"label": 0, "sample_id": b"x", "metadata": b"{"},
+        {"images": [], "view_names": []},
+        "metadata: b'{' is no JSON",
+    ),
     "metadata too few": (
-        {"label": 0, "sample_id": b"x", "metadata": b"{}"}, {"images": [], "view_names": []},
-        "no column 'weight'"),
-}  # fmt: skip
+        {"label": 0, "sample_id": b"x", "metadata": b"{}"},
+        {"images": [], "view_names": []},
+        "no column 'weight'",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -445,10 +505,11 @@ def test_rows_that_are_not_right(tmp_path, fails):
     row["masks"] = [None]
     try:
         for change, says in [
-            ({"label": 2}, "the label is 2"), ({"sample_id": ""}, "sample_id is ''"),
+            ({"label": 2}, "the label is 2"),
+            ({"sample_id": ""}, "sample_id is ''"),
             ({"view_names": [""]}, "A view of the sample cat/0000 is called ''"),
             ({"images": [{"bytes": None, "path": "a.png"}]}, "holds no bytes"),
-        ]:  # fmt: skip
+        ]:
             with fails("ExportError", says, "Expected"):
                 writer.write(row | change)
         writer.write(row)

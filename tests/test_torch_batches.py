@@ -13,8 +13,9 @@ from test_batching import expected, make_rows, png
 @pytest.fixture
 def rows(make_tree, tmp_path):
     """Ten samples of three views as flat PNG, built."""
-    tree = make_tree(*(f"{c}/{i}/{v}.png" for c in ("cat", "dog") for i in range(5)
-                       for v in range(3)))  # fmt: skip
+    tree = make_tree(
+        *(f"{c}/{i}/{v}.png" for c in ("cat", "dog") for i in range(5) for v in range(3))
+    )
     return multiview_cifar.load_dataset(
         data_dir=str(tree), split="train", encoding="flat_png", cache_dir=str(tmp_path / "cache")
     )
@@ -27,15 +28,20 @@ def pixels(ds, sample):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_epoch(rows, workers):
-    loader = DataLoader(TorchBatches(rows, columns=["label", "sample_id"]), batch_size=4,
-                        shuffle=True, num_workers=workers)  # fmt: skip
+    loader = DataLoader(
+        TorchBatches(rows, columns=["label", "sample_id"]),
+        batch_size=4,
+        shuffle=True,
+        num_workers=workers,
+    )
     seen = {}
     for batch in loader:
         assert batch["images"].dtype == torch.uint8
         assert batch["images"].shape[1:] == (3, 3, 4, 4)
         assert batch["view_mask"].all()
-        for name, images, label in zip(*(batch[n] for n in ("sample_id", "images", "label")),
-                                       strict=True):  # fmt: skip
+        for name, images, label in zip(
+            *(batch[n] for n in ("sample_id", "images", "label")), strict=True
+        ):
             seen[name] = images, label
     assert len(seen) == len(rows)
     for i, row in enumerate(rows):
@@ -75,10 +81,17 @@ def test_one_sample(rows, ragged):
 def test_samplers(rows):
     data = TorchBatches(rows, columns=["sample_id"])
     shares = [
-        [name for batch in DataLoader(data, batch_size=2, sampler=DistributedSampler(
-            data, num_replicas=2, rank=rank, shuffle=True)) for name in batch["sample_id"]]
+        [
+            name
+            for batch in DataLoader(
+                data,
+                batch_size=2,
+                sampler=DistributedSampler(data, num_replicas=2, rank=rank, shuffle=True),
+            )
+            for name in batch["sample_id"]
+        ]
         for rank in range(2)
-    ]  # fmt: skip
+    ]
     assert sorted(sum(shares, [])) == sorted(rows["sample_id"])
     sampler = BatchSampler(RandomSampler(data), batch_size=5, drop_last=True)
     assert [len(batch["sample_id"]) for batch in DataLoader(data, batch_sampler=sampler)] == [5, 5]

@@ -36,8 +36,13 @@ def photos(tmp_path):
 def rows(photos, tmp_path):
     """The first half of the line that replaces each of them."""
     return multiview_cifar.load_dataset(
-        data_dir=photos, split="train", image_size=SIZE, mode="RGB", encoding="flat_png",
-        cache_dir=str(tmp_path / "cache"))  # fmt: skip
+        data_dir=photos,
+        split="train",
+        image_size=SIZE,
+        mode="RGB",
+        encoding="flat_png",
+        cache_dir=str(tmp_path / "cache"),
+    )
 
 
 def list_samples(root):
@@ -53,15 +58,21 @@ def list_samples(root):
 
 def read_views(files):
     """(V, H, W, C) uint8."""
-    return np.stack([
-        np.asarray(Image.open(file).convert("RGB").resize(SIZE[::-1], Image.Resampling.BICUBIC))
-        for file in files])  # fmt: skip
+    return np.stack(
+        [
+            np.asarray(Image.open(file).convert("RGB").resize(SIZE[::-1], Image.Resampling.BICUBIC))
+            for file in files
+        ]
+    )
 
 
 def by_content(batches):
     """{the images' bytes: label} over all batches of (images (B, V, H, W, C), labels (B,))."""
-    return {np.ascontiguousarray(sample).tobytes(): int(label)
-            for images, labels in batches for sample, label in zip(images, labels, strict=True)}
+    return {
+        np.ascontiguousarray(sample).tobytes(): int(label)
+        for images, labels in batches
+        for sample, label in zip(images, labels, strict=True)
+    }
 
 
 # --- PyTorch --------------------------------------------------------------------------------------
@@ -88,10 +99,15 @@ def test_a_folder_dataset_of_pytorch(photos, rows):
     theirs = DataLoader(FolderDataset(photos, normalise), batch_size=5, shuffle=True)
     ours = DataLoader(
         TorchBatches(rows, dtype=torch.float32, mean=[0.5] * 3, std=[0.25] * 3),
-        batch_size=5, shuffle=True)  # fmt: skip
+        batch_size=5,
+        shuffle=True,
+    )
     right = [(images, label) for batch in theirs for images, label in zip(*batch, strict=True)]
-    found = [(images, label) for batch in ours
-             for images, label in zip(batch["images"], batch["label"], strict=True)]  # fmt: skip
+    found = [
+        (images, label)
+        for batch in ours
+        for images, label in zip(batch["images"], batch["label"], strict=True)
+    ]
     assert len(found) == len(right) == 12
     for images, label in right:
         (match,) = [other for other in found if torch.allclose(other[0], images, atol=1e-5)]
@@ -149,8 +165,11 @@ def test_slices_and_map_of_tensorflow(photos, rows):
     from multiview_cifar_tools.tf_batches import to_tf_dataset
 
     def samples(batches):
-        return [(images.astype(int), label) for batch in batches
-                for images, label in zip(*(tensor.numpy() for tensor in batch), strict=True)]
+        return [
+            (images.astype(int), label)
+            for batch in batches
+            for images, label in zip(*(tensor.numpy() for tensor in batch), strict=True)
+        ]
 
     right = samples(tensorflow_pipeline(photos, 5))
     data = to_tf_dataset(rows, 5, shuffle=True)

@@ -41,22 +41,37 @@ from multiview_cifar import row_features
 from multiview_cifar_tools.formats import webdataset_tars
 
 CASES = ROWS | {
-    "JPEG and TIFF": (PLAIN, [
-        *rows_with([2], kind="jpeg"), *rows_with([1, 3], kind="tiff")[1:]]),
+    "JPEG and TIFF": (PLAIN, [*rows_with([2], kind="jpeg"), *rows_with([1, 3], kind="tiff")[1:]]),
     "views of one name": (
-        LABELLED, with_columns(rows_with([3]), view_names=[["a", "A", "a"]],
-                               view_labels=[[0, 0, 1]])),
+        LABELLED,
+        with_columns(rows_with([3]), view_names=[["a", "A", "a"]], view_labels=[[0, 0, 1]]),
+    ),
     "long names": (
-        PLAIN, with_columns(rows_with([2, 1]), sample_id=["cat/" + "é" * 200, "x" * 99],
-                            view_names=[["v" * 300, "w"], ["a" * 60]])),
+        PLAIN,
+        with_columns(
+            rows_with([2, 1]),
+            sample_id=["cat/" + "é" * 200, "x" * 99],
+            view_names=[["v" * 300, "w"], ["a" * 60]],
+        ),
+    ),
     "names that mean something": (
-        MASKED, with_columns(
-            rows_with([2, 2, 1, 1, 1, 1, 1]), masks=[[image(1), None], *[[None, None]] * 1,
-                                                     *[[None]] * 5],
+        MASKED,
+        with_columns(
+            rows_with([2, 2, 1, 1, 1, 1, 1]),
+            masks=[[image(1), None], *[[None, None]] * 1, *[[None]] * 5],
             sample_id=["cat/0001.5", "cat/0001", "__meta__/1", "/a", "a//b/", "a%2Eb", "a\nb"],
-            view_names=[["masks.0", "0"], ["a.b", "json"], ["cls"], ["../x"], [".png"], ["~1"],
-                        [" "]])),
-}  # fmt: skip
+            view_names=[
+                ["masks.0", "0"],
+                ["a.b", "json"],
+                ["cls"],
+                ["../x"],
+                [".png"],
+                ["~1"],
+                [" "],
+            ],
+        ),
+    ),
+}
 
 
 def write_tar(path, rows, features=PLAIN, pixels=False):
@@ -110,13 +125,16 @@ def any_rows(draw):
     rows = []
     for i, sample_id in enumerate(ids):
         views = draw(st.lists(st.booleans(), max_size=4))
-        rows.append({
-            "images": [image(9 * i + j) if real else None for j, real in enumerate(views)],
-            "masks": [image(99) if draw(st.booleans()) else None for _ in views],
-            "label": draw(st.integers(0, 1)), "sample_id": sample_id,
-            "view_names": [draw(st.none() | NAMES) for _ in views],
-            "view_labels": [draw(st.none() | st.integers(0, 1)) for _ in views],
-        })  # fmt: skip
+        rows.append(
+            {
+                "images": [image(9 * i + j) if real else None for j, real in enumerate(views)],
+                "masks": [image(99) if draw(st.booleans()) else None for _ in views],
+                "label": draw(st.integers(0, 1)),
+                "sample_id": sample_id,
+                "view_names": [draw(st.none() | NAMES) for _ in views],
+                "view_labels": [draw(st.none() | st.integers(0, 1)) for _ in views],
+            }
+        )
     return rows
 
 
@@ -181,18 +199,25 @@ def test_memory(name, tmp_path):
 
 
 def test_webdataset_decodes_them(tmp_path):
-    rows = with_columns(rows_with([2, 2]), sample_id=["cat/0.5", "dog/1"],
-                        view_names=[["Front", "left"], ["Front", "left"]])  # fmt: skip
-    paths = [write_tar(tmp_path / f"train-{i:05}-of-00002.tar", [row])
-             for i, row in enumerate(rows)]  # fmt: skip
+    rows = with_columns(
+        rows_with([2, 2]),
+        sample_id=["cat/0.5", "dog/1"],
+        view_names=[["Front", "left"], ["Front", "left"]],
+    )
+    paths = [
+        write_tar(tmp_path / f"train-{i:05}-of-00002.tar", [row]) for i, row in enumerate(rows)
+    ]
     samples = loaded(paths, "pil")
     assert [sample["__key__"] for sample in samples] == ["cat/0%2E5", "dog/1"]
     for row, sample in zip(rows, samples, strict=True):
         assert sample["cls"] == row["label"]
         assert sample["json"] == {
-            "label": row["label"], "label_name": "cat" if row["label"] == 0 else "dog",
-            "sample_id": row["sample_id"], "view_names": ["Front", "left"],
-            "images": ["front.png", "left.png"]}  # fmt: skip
+            "label": row["label"],
+            "label_name": "cat" if row["label"] == 0 else "dog",
+            "sample_id": row["sample_id"],
+            "view_names": ["Front", "left"],
+            "images": ["front.png", "left.png"],
+        }
         for view, field in zip(row["images"], sample["json"]["images"], strict=True):
             with Image.open(io.BytesIO(view["bytes"])) as expected:
                 assert np.array_equal(sample[field], expected)
@@ -212,7 +237,12 @@ def test_members_of_view_labels_and_columns(tmp_path):
     (row,) = with_columns(rows_with([2]), masks=[[None, image(1)]], view_labels=[[1, 0]])
     (sample,) = grouped(write_tar(tmp_path / "a.tar", [row], features))
     assert {*sample} - {"__key__", "__url__"} == {
-        "json", "cls", "right.view_0.png", "left.view_1.png", "masks.left.view_1.png"}
+        "json",
+        "cls",
+        "right.view_0.png",
+        "left.view_1.png",
+        "masks.left.view_1.png",
+    }
     assert json.loads(sample["json"])["masks"] == [None, "masks.left.view_1.png"]
 
 
@@ -223,17 +253,25 @@ def test_tarfile_reads_them(name, tmp_path):
         members = archive.getmembers()
         assert all(member.isreg() and member.mtime == 0 for member in members)
         contents = {member.name: archive.extractfile(member).read() for member in members}
-    views = [view["bytes"] for row in rows for column in ("images", "masks") if column in features
-             for view in row[column] if view]  # fmt: skip
-    assert [data for name, data in contents.items()
-            if not name.endswith(("json", "cls", "__"))] == views  # fmt: skip
+    views = [
+        view["bytes"]
+        for row in rows
+        for column in ("images", "masks")
+        if column in features
+        for view in row[column]
+        if view
+    ]
+    assert [
+        data for name, data in contents.items() if not name.endswith(("json", "cls", "__"))
+    ] == views
 
 
 def test_datasets_reads_them(tmp_path):
     """The Hub shows such tars by this loader."""
     path = write_tar(tmp_path / "a.tar", rows_with([2, 2, 2]))
-    ds = datasets.load_dataset("webdataset", data_files=path, split="train",
-                               cache_dir=str(tmp_path / "cache"))  # fmt: skip
+    ds = datasets.load_dataset(
+        "webdataset", data_files=path, split="train", cache_dir=str(tmp_path / "cache")
+    )
     assert ds["cls"][:] == [0, 1, 0]
     assert ds[0]["view_0.png"].size == (5, 4)
 
@@ -269,28 +307,49 @@ def test_what_webdataset_wrote(tmp_path):
     assert [view["bytes"] for view in other["images"]] == [png(2), png(10)]
 
 
-@pytest.mark.parametrize("said", [{"label": "dog"}, {"class": "dog"}, {"label_name": "dog"},
-                                  {"label": None, "class": "dog"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "said",
+    [{"label": "dog"}, {"class": "dog"}, {"label_name": "dog"}, {"label": None, "class": "dog"}],
+)
 def test_names_in_json(said, tmp_path):
-    path = tar_of(tmp_path / "a.tar", ("1.json", json.dumps(said).encode()), ("1.png", png(1)),
-                  ("2.json", b'{"label": "cat"}'), ("2.png", png(2)))  # fmt: skip
+    path = tar_of(
+        tmp_path / "a.tar",
+        ("1.json", json.dumps(said).encode()),
+        ("1.png", png(1)),
+        ("2.json", b'{"label": "cat"}'),
+        ("2.png", png(2)),
+    )
     assert webdataset_tars.read(path, None).features["label"].names == ["cat", "dog"]
     assert [row["label"] for row in read_tar(path)["train"]] == [1, 0]
     assert [row["label"] for row in read_tar(path, class_names=["dog", "cat"])["train"]] == [0, 1]
 
 
 def test_numbers_with_class_names(tmp_path):
-    path = tar_of(tmp_path / "a.tar", ("1.cls", b"1\n"), ("1.png", png(1)),
-                  ("2.json", b'{"label": 0}'), ("2.png", png(2)))  # fmt: skip
+    path = tar_of(
+        tmp_path / "a.tar",
+        ("1.cls", b"1\n"),
+        ("1.png", png(1)),
+        ("2.json", b'{"label": 0}'),
+        ("2.png", png(2)),
+    )
     reading = webdataset_tars.read(path, None, class_names=["cat", "dog", "cow"])
     assert reading.features["label"].names == ["cat", "dog", "cow"]
     assert [row["label"] for row in reading.rows(reading.shards["train"][0])] == [1, 0]
 
 
 def test_what_is_left_out_is_logged(tmp_path, caplog):
-    path = tar_of(tmp_path / "a.tar", ("README", b"x"), (".hidden.png", b"x"), ("__x__/1.png", b""),
-                  ("1.cls", b"0"), ("1.png", png(1)), ("1.caption.txt", b"x"),
-                  ("2.cls", b"0"), ("2.png", png(2)), ("2.caption.txt", b"x"))  # fmt: skip
+    path = tar_of(
+        tmp_path / "a.tar",
+        ("README", b"x"),
+        (".hidden.png", b"x"),
+        ("__x__/1.png", b""),
+        ("1.cls", b"0"),
+        ("1.png", png(1)),
+        ("1.caption.txt", b"x"),
+        ("2.cls", b"0"),
+        ("2.png", png(2)),
+        ("2.caption.txt", b"x"),
+    )
     with tarfile.open(path, "a") as archive:
         link = tarfile.TarInfo("2.left.png")
         link.type, link.linkname = tarfile.SYMTYPE, "2.png"
@@ -309,18 +368,30 @@ def test_what_is_left_out_is_logged(tmp_path, caplog):
 
 def test_splits_by_name(tmp_path):
     (tmp_path / "val").mkdir()
-    for i, name in enumerate(["train-00000-of-00002.tar", "train-00001-of-00002.tar", "test.tar.gz",
-                              "val/0.tgz", "other.tar"]):  # fmt: skip
+    for i, name in enumerate(
+        [
+            "train-00000-of-00002.tar",
+            "train-00001-of-00002.tar",
+            "test.tar.gz",
+            "val/0.tgz",
+            "other.tar",
+        ]
+    ):
         mode = "w" if name.endswith(".tar") else "w:gz"
         tar_of(tmp_path / name, (f"{i}.cls", b"0"), (f"{i}.png", png(i)), mode=mode)
     rows = read_tar(tmp_path)
     assert {split: [row["sample_id"] for row in rows[split]] for split in rows} == {
-        "train": ["4", "0", "1"], "validation": ["3"], "test": ["2"]}
+        "train": ["4", "0", "1"],
+        "validation": ["3"],
+        "test": ["2"],
+    }
     assert [*rows] == ["train", "validation", "test"]
 
 
-@pytest.mark.parametrize(("name", "pack"), [
-    ("b.tar.gz", gzip.compress), ("b.TGZ", gzip.compress), ("b.tar.zst", zstandard.compress)])
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [("b.tar.gz", gzip.compress), ("b.TGZ", gzip.compress), ("b.tar.zst", zstandard.compress)],
+)
 def test_packed_tars(name, pack, tmp_path):
     """Of others too, whose labels take a pass."""
     rows = rows_with([1, 3])
@@ -370,29 +441,42 @@ def test_remote_tars(s3_address, tmp_path, fails):
 
 OWN = {
     "a member that the JSON does not name": (
-        [("x.left.png", png(1))], "x.left.png at byte", "the .json does not name it"),
-    "a label that differs": ([("x.cls", b"1")], "x.cls at byte 1024",
-                             "the label is 1, in the .json 0"),
+        [("x.left.png", png(1))],
+        "x.left.png at byte",
+        "the .json does not name it",
+    ),
+    "a label that differs": (
+        [("x.cls", b"1")],
+        "x.cls at byte 1024",
+        "the label is 1, in the .json 0",
+    ),
     "a view that is none": ([("x.view_0.png", b"text")], "x.view_0.png at byte", "4 bytes that"),
     "a row that is not right": (
-        [("x.json", b'{"label": 0, "sample_id": "x", "view_names": [],'
-                      b'"images": ["view_0.png"]}')],
-        "the sample 'x'", "view_names is []"),
-    "a view too few": ([("x.view_0.png", None)], "'x' at byte 0 has no view_0.png",
-                       "(it has: json, cls)"),
+        [("x.json", b'{"label": 0, "sample_id": "x", "view_names": [],"images": ["view_0.png"]}')],
+        "the sample 'x'",
+        "view_names is []",
+    ),
+    "a view too few": (
+        [("x.view_0.png", None)],
+        "'x' at byte 0 has no view_0.png",
+        "(it has: json, cls)",
+    ),
     "no JSON": ([("x.json", b"{")], "x.json at byte 0: b'{' is no JSON", "Expected an object"),
     "no columns": ([("x.json", b'{"label": 0}')], "x.json at byte 0", "images is None"),
     "no .cls": ([("x.cls", None)], "'x' at byte 0 has no cls", "one .json and one .cls"),
     "no .json": ([("x.json", None)], "'x' at byte 0 has no json", "one .json and one .cls"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_samples_of_ours_that_are_not_right(name, tmp_path, fails):
     changes, *says = OWN[name]
-    members = {"x.json": b'{"label": 0, "sample_id": "x", "view_names": ["view_0"], '
-                         b'"images": ["view_0.png"]}',
-               "x.cls": b"0", "x.view_0.png": png(1)} | dict(changes)  # fmt: skip
+    members = {
+        "x.json": b'{"label": 0, "sample_id": "x", "view_names": ["view_0"], '
+        b'"images": ["view_0.png"]}',
+        "x.cls": b"0",
+        "x.view_0.png": png(1),
+    } | dict(changes)
     path = tar_of(tmp_path / "a.tar", *((n, data) for n, data in members.items() if data))
     manifest = manifest_of(tmp_path, {"train": [("a.tar", 1)]})
     with fails("FormatError", path, *says, "Expected", path=path):
@@ -406,8 +490,11 @@ def test_pixels_that_are_none(tmp_path, fails):
         np.save(buffer, array, allow_pickle=True)
         for data in (buffer.getvalue(), buffer.getvalue()[:-1], buffer.getvalue()[:9], b"x"):
             path = tar_of(
-                tmp_path / "a.tar", ("x.cls", b"0"), ("x.0.npy", data),
-                ("x.json", b'{"label":0,"sample_id":"x","view_names":["0"],"images":["0.npy"]}'))
+                tmp_path / "a.tar",
+                ("x.cls", b"0"),
+                ("x.0.npy", data),
+                ("x.json", b'{"label":0,"sample_id":"x","view_names":["0"],"images":["0.npy"]}'),
+            )
             manifest = manifest_of(tmp_path, {"train": [("a.tar", 1)]})
             with fails("FormatError", "x.0.npy at byte 1024", "no array of pixels", path=path):
                 read_tar(tmp_path, manifest)
@@ -421,22 +508,36 @@ FOREIGN = {
     "a label that is no number": ([("1.cls", b"cat")], "1.cls at byte 0: the label is b'cat'"),
     "a label below 0": ([("1.cls", b"-1")], "the label is b'-1'", "from 0 on"),
     "two images of a view": (
-        [("1.cls", b"0"), ("1.a.png", png(1)), ("1.A.jpg", png(2))], "1.A.jpg at byte",
-        "'a.png' is the view 'a' too"),
-    "a member twice": ([("1.cls", b"0"), ("1.png", png(1)), ("1.PNG", png(1))], "1.PNG at byte",
-                       "has 'png' twice"),
+        [("1.cls", b"0"), ("1.a.png", png(1)), ("1.A.jpg", png(2))],
+        "1.A.jpg at byte",
+        "'a.png' is the view 'a' too",
+    ),
+    "a member twice": (
+        [("1.cls", b"0"), ("1.png", png(1)), ("1.PNG", png(1))],
+        "1.PNG at byte",
+        "has 'png' twice",
+    ),
     "a sample that comes again": (
         [("1.cls", b"0"), ("1.png", png(1)), ("2.cls", b"0"), ("2.png", png(1)), ("1.jpg", png(1))],
-        "1.jpg at byte", "the sample '1' comes again", "stand together"),
+        "1.jpg at byte",
+        "the sample '1' comes again",
+        "stand together",
+    ),
     "a view that is none": ([("1.cls", b"0"), ("1.png", b"text")], "1.png at byte 1024: 4 bytes"),
     "a name that is not UTF-8": ([("\udcff.cls", b"0")], "at byte 0", "no header", "can't decode"),
     "names and numbers": (
         [("1.cls", b"0"), ("1.png", png(1)), ("2.json", b'{"label": "cat"}'), ("2.png", png(1))],
-        "the sample '2': the label is 'cat'", "the sample '1' 0", "not both"),
-    "a label beyond reason": ([("1.cls", b"99999999"), ("1.png", png(1))], "the label is 99999999",
-                              "below 1048576"),
+        "the sample '2': the label is 'cat'",
+        "the sample '1' 0",
+        "not both",
+    ),
+    "a label beyond reason": (
+        [("1.cls", b"99999999"), ("1.png", png(1))],
+        "the label is 99999999",
+        "below 1048576",
+    ),
     "nothing": ([], "has no samples"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FOREIGN)
@@ -452,10 +553,17 @@ def test_samples_of_others_that_are_not_right(name, tmp_path, fails):
         read_tar(path)
 
 
-@pytest.mark.parametrize(("member", "names", "found"), [
-    (("1.cls", b"2"), ["cat", "dog"], "1.cls at byte 0: the label is 2. Expected 0 to 1"),
-    (("1.json", b'{"label": "cow"}'), ["cat", "dog"], "the label is 'cow'. Expected 0 to 1, or"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("member", "names", "found"),
+    [
+        (("1.cls", b"2"), ["cat", "dog"], "1.cls at byte 0: the label is 2. Expected 0 to 1"),
+        (
+            ("1.json", b'{"label": "cow"}'),
+            ["cat", "dog"],
+            "the label is 'cow'. Expected 0 to 1, or",
+        ),
+    ],
+)
 def test_labels_that_class_names_do_not_have(member, names, found, tmp_path, fails):
     path = tar_of(tmp_path / "a.tar", member, ("1.png", png(1)))
     with fails("FormatError", found, path=path):
@@ -492,12 +600,19 @@ def test_tars_that_do_not_go_together(tmp_path, fails):
         read_tar(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "says"), [
-    ("none.tar", "does not exist"), ("", "has none"), ("a-{1..2}.tar", "does not exist"),
-    ("*.tar", "matches nothing"), ("memory://none/*.tar", "matches nothing"),
-    ("memory://none/a.tar", "cannot be read (FileNotFoundError"),
-    ("none://a/*.tar", "cannot be read (ValueError"), ("a-{1", "Unbalanced braces"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("none.tar", "does not exist"),
+        ("", "has none"),
+        ("a-{1..2}.tar", "does not exist"),
+        ("*.tar", "matches nothing"),
+        ("memory://none/*.tar", "matches nothing"),
+        ("memory://none/a.tar", "cannot be read (FileNotFoundError"),
+        ("none://a/*.tar", "cannot be read (ValueError"),
+        ("a-{1", "Unbalanced braces"),
+    ],
+)
 def test_nothing_there(name, says, tmp_path, fails):
     place = name if "://" in name else f"{tmp_path}/{name}"
     with fails("FormatError", says, "Expected"):
@@ -595,8 +710,12 @@ def test_every_kind_of_tar(format, tmp_path):
     """Long names, times in pax records, prefixes, sizes in base 256."""
     folder = "d" * 80 + "/" + "e" * 60
     with tarfile.open(tmp_path / "a.tar", "w", format=format) as archive:
-        for name, data in [(f"{folder}/1.cls", b"0"), (f"{folder}/1.png", png(1)),
-                           ("é/2.cls", b"1"), ("é/2.png", png(2))]:  # fmt: skip
+        for name, data in [
+            (f"{folder}/1.cls", b"0"),
+            (f"{folder}/1.png", png(1)),
+            ("é/2.cls", b"1"),
+            ("é/2.png", png(2)),
+        ]:
             info = tarfile.TarInfo(name)
             info.size = len(data)
             if format == tarfile.PAX_FORMAT:
@@ -616,10 +735,11 @@ def test_rows_that_are_not_right(tmp_path, fails):
     row |= {name: None for name in DESCRIBED if name not in row}
     try:
         for change, says in [
-            ({"label": 2}, "the label is 2"), ({"sample_id": ""}, "sample_id is ''"),
+            ({"label": 2}, "the label is 2"),
+            ({"sample_id": ""}, "sample_id is ''"),
             ({"images": [{"bytes": b"text", "path": None}]}, "is no image that Pillow knows"),
             ({"images": [{"bytes": None, "path": "a.png"}]}, "holds no bytes"),
-        ]:  # fmt: skip
+        ]:
             with fails("ExportError", says, "Expected"):
                 writer.write(row | change)
         writer.write(row)

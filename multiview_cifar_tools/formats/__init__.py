@@ -26,13 +26,28 @@ Row = dict[str, Any]
 # Beside the shards that `export` writes: their format, features, and what each of them holds.
 MANIFEST = "multiview_cifar.json"
 # The module of each format, which is imported when it is asked for.
-MODULES = {"folder": "image_folder", "webdataset": "webdataset_tars", "hdf5": "hdf5_files",
-           "tfrecord": "tfrecords", "numpy": "numpy_arrays", "parquet": "parquet_files",
-           "cifar": "cifar_records"}  # fmt: skip
+MODULES = {
+    "folder": "image_folder",
+    "webdataset": "webdataset_tars",
+    "hdf5": "hdf5_files",
+    "tfrecord": "tfrecords",
+    "numpy": "numpy_arrays",
+    "parquet": "parquet_files",
+    "cifar": "cifar_records",
+}
 # The format of a file, by its name alone. A .tar is an archive of a folder unless one says more.
-ENDINGS = {".h5": "hdf5", ".hdf5": "hdf5", ".hdf": "hdf5", ".he5": "hdf5", ".npz": "numpy",
-           ".npy": "numpy", ".tfrecord": "tfrecord", ".tfrecords": "tfrecord", ".bin": "cifar",
-           ".parquet": "parquet"}  # fmt: skip
+ENDINGS = {
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".hdf": "hdf5",
+    ".he5": "hdf5",
+    ".npz": "numpy",
+    ".npy": "numpy",
+    ".tfrecord": "tfrecord",
+    ".tfrecords": "tfrecord",
+    ".bin": "cifar",
+    ".parquet": "parquet",
+}
 
 
 class FormatError(MultiviewError):
@@ -84,6 +99,7 @@ class ShardWriter(Protocol):
 def format_module(name: str, option: str = "format") -> Any:
     """The module of a format; OptionError, of that option, where there is none of that name."""
     if name not in MODULES:
-        raise OptionError(f"{option}={name!r} is not right. Expected one of {', '.join(MODULES)}.",
-                          option)
+        raise OptionError(
+            f"{option}={name!r} is not right. Expected one of {', '.join(MODULES)}.", option
+        )
     return importlib.import_module(f"{__name__}.{MODULES[name]}")

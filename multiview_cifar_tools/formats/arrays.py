@@ -32,8 +32,10 @@ from multiview_cifar_tools.image_column import image_columns
 # A row's views of one image column: pixels (V, H, W, C), or the bytes of files.
 Views = Pixels | list[bytes | None]
 # What arrays are called; the last ones only in files of others, or as attributes.
-NAMES = frozenset("images labels sample_id view_names view_mask num_views view_labels metadata "
-                  "label splits offsets class_names view_label_names split_names features".split())
+NAMES = frozenset(
+    "images labels sample_id view_names view_mask num_views view_labels metadata "
+    "label splits offsets class_names view_label_names split_names features".split()
+)
 # What fills up the rows of an array (N, V), and its dtype.
 FILLS: dict[str, tuple[type, Any]] = {"view_names": (object, ""), "view_labels": (np.int64, -1)}
 NO_PIXELS = (1, 1, 1)  # (H, W, C) of a shard that has no real view
@@ -114,8 +116,10 @@ class ArrayWriter:
     def _take_views(self, row: Row, column: str) -> Views:
         sample = row["sample_id"]
         if not self.pixels:
-            return [None if view is None else view_bytes(view, f"view {i} of {sample}", sample)
-                    for i, view in enumerate(row[column])]
+            return [
+                None if view is None else view_bytes(view, f"view {i} of {sample}", sample)
+                for i, view in enumerate(row[column])
+            ]
         pixels, _ = decode_row(row, column)
         self.shapes.check(column, pixels, sample, sample)
         return pixels
@@ -138,18 +142,24 @@ def _check_names(columns: Sequence[str], others: Iterable[str]) -> None:
     taken = NAMES.union(others, (f"{column}_offsets" for column in columns)) - {"images"}
     for column in columns:
         if column in taken or "/" in column or "\0" in column or column[0] == ".":
-            raise ExportError(f"No array can be called {column!r} like this image column. Expected "
-                              f"a name without / and a dot in front, and none of "
-                              f"{', '.join(sorted(taken))}: rename the column.", column)
+            raise ExportError(
+                f"No array can be called {column!r} like this image column. Expected "
+                f"a name without / and a dot in front, and none of "
+                f"{', '.join(sorted(taken))}: rename the column.",
+                column,
+            )
 
 
 def _check_texts(sample: str, texts: Iterable[str]) -> None:
     """ExportError where a name would not come back from arrays of text."""
     for text in texts:
         if not text or "\0" in text:
-            raise ExportError(f"The sample {sample!r} has the name {text!r}, which arrays of text "
-                              "cannot hold. Expected names that are not empty and have no zero "
-                              "bytes: rename the view or sample.", sample)
+            raise ExportError(
+                f"The sample {sample!r} has the name {text!r}, which arrays of text "
+                "cannot hold. Expected names that are not empty and have no zero "
+                "bytes: rename the view or sample.",
+                sample,
+            )
 
 
 def to_array(name: str, values: Sequence[Any]) -> npt.NDArray[Any]:

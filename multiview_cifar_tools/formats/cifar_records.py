@@ -58,12 +58,18 @@ class Writer(ArrayWriter):
         super().__init__(path, features, pixels)
         labels = len(features["label"].names)
         if labels > 256:
-            raise ExportError(f"There are {labels} classes. Expected 256 at most, as a label is "
-                              f"one byte: {INSTEAD}.", path)
+            raise ExportError(
+                f"There are {labels} classes. Expected 256 at most, as a label is "
+                f"one byte: {INSTEAD}.",
+                path,
+            )
         if not pixels or len(self.columns) > 1:
-            raise ExportError(f"CIFAR's records hold pixels of one image column. Expected pixels of"
-                              f" {self.columns[0]!r} alone, found {', '.join(self.columns)}"
-                              f"{'' if pixels else ' as files'}: {INSTEAD}.", path)
+            raise ExportError(
+                f"CIFAR's records hold pixels of one image column. Expected pixels of"
+                f" {self.columns[0]!r} alone, found {', '.join(self.columns)}"
+                f"{'' if pixels else ' as files'}: {INSTEAD}.",
+                path,
+            )
         os.mkdir(path)
         self._records = RowFile(self._file(DATA), 0)
 
@@ -74,9 +80,11 @@ class Writer(ArrayWriter):
         """Add a row. ExportError where a record cannot hold it."""
         pixels = self.take(row)["images"]
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
-            raise ExportError(f"{row['sample_id']} has images of 16 bits. Expected 8 bits a channel"
-                              f", as CIFAR has them: {INSTEAD}, or export with --mode L.",
-                              row["sample_id"])
+            raise ExportError(
+                f"{row['sample_id']} has images of 16 bits. Expected 8 bits a channel"
+                f", as CIFAR has them: {INSTEAD}, or export with --mode L.",
+                row["sample_id"],
+            )
         planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
         self._records.append(bytes([row["label"]]), planes)
 
@@ -90,13 +98,15 @@ class Writer(ArrayWriter):
         said = {**shape._asdict(), "label_bytes": 1, "features": features_json(self.features)}
         write_lines(self._file(SHAPE), [json.dumps(said)])
         write_lines(self._file(CLASSES), self.features["label"].names)
-        write_lines(self._file(ROWS),
-                    (json.dumps(row, ensure_ascii=False) for row in self._rows()))
+        write_lines(self._file(ROWS), (json.dumps(row, ensure_ascii=False) for row in self._rows()))
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         """What rows.jsonl says of each row."""
-        small = {name: values for name, values in self.small.items()
-                 if name not in ("labels", "num_views")}  # fmt: skip
+        small = {
+            name: values
+            for name, values in self.small.items()
+            if name not in ("labels", "num_views")
+        }
         if "metadata" in small:
             small["metadata"] = [json.loads(text) for text in small["metadata"]]
         for values in zip(*small.values(), strict=True):
@@ -107,8 +117,11 @@ class Writer(ArrayWriter):
 
 
 def read(
-    path: str, manifest: dict[str, Any] | None, shape: Sequence[int] | None = None,
-    class_names: Sequence[str] | None = None, label_bytes: int = 1,
+    path: str,
+    manifest: dict[str, Any] | None,
+    shape: Sequence[int] | None = None,
+    class_names: Sequence[str] | None = None,
+    label_bytes: int = 1,
 ) -> Reading:
     """Read a folder that `Writer` made, a .bin file, or a folder of them, see
     `formats.stored.read_arrays`.
@@ -123,15 +136,25 @@ def read(
             CIFAR-100 have 2, the coarse and the fine label.
     """
     if type(label_bytes) is not int or label_bytes < 1:
-        raise OptionError(f"label_bytes={label_bytes!r} is not right. Expected 1 or more.",
-                          "label_bytes")
-    if shape is not None and not (len(shape) == 4 and shape[3] in (1, 3, 4) and all(
-            type(size) is int and size > 0 for size in shape)):  # fmt: skip
-        raise OptionError(f"shape={shape!r} is not right. Expected (V, H, W, C) of the images of a "
-                          "record, C being 1, 3 or 4, such as (1, 32, 32, 3).", "shape")
+        raise OptionError(
+            f"label_bytes={label_bytes!r} is not right. Expected 1 or more.", "label_bytes"
+        )
+    if shape is not None and not (
+        len(shape) == 4
+        and shape[3] in (1, 3, 4)
+        and all(type(size) is int and size > 0 for size in shape)
+    ):
+        raise OptionError(
+            f"shape={shape!r} is not right. Expected (V, H, W, C) of the images of a "
+            "record, C being 1, 3 or 4, such as (1, 32, 32, 3).",
+            "shape",
+        )
     given = None if shape is None else Shape(*shape)
-    kind = Kind("a folder with data.bin and shape.json, or a .bin file", _is_shard,
-                partial(_open, given, label_bytes))  # fmt: skip
+    kind = Kind(
+        "a folder with data.bin and shape.json, or a .bin file",
+        _is_shard,
+        partial(_open, given, label_bytes),
+    )
     return read_arrays(path, manifest, kind, class_names)
 
 
@@ -145,20 +168,31 @@ def _open(given: Shape | None, label_bytes: int, path: str) -> Iterator[Stored]:
     file, features, small = path, None, {}
     if os.path.isdir(path):
         if given or label_bytes != 1:
-            raise OptionError(f"shape or label_bytes are given, but {path} says its own. Expected "
-                              "them only for .bin files: leave them out.", "shape")
+            raise OptionError(
+                f"shape or label_bytes are given, but {path} says its own. Expected "
+                "them only for .bin files: leave them out.",
+                "shape",
+            )
         file = os.path.join(path, DATA)
         given, features = _read_shape(os.path.join(path, SHAPE))
         small = _read_rows(os.path.join(path, ROWS))
     if given is None:
-        raise OptionError(f"{path} does not say what its records are. Expected shape=(V, H, W, C), "
-                          "such as (1, 32, 32, 3) for the files of CIFAR itself.", "shape")
+        raise OptionError(
+            f"{path} does not say what its records are. Expected shape=(V, H, W, C), "
+            "such as (1, 32, 32, 3) for the files of CIFAR itself.",
+            "shape",
+        )
     record = label_bytes + given.num_bytes
     data = _map(file, record)
     _, height, width, channels = given
     plane = height * width
-    images = np.ndarray((len(data) // record, *given), np.uint8, data, label_bytes,
-                        (record, channels * plane, width, 1, plane))  # fmt: skip
+    images = np.ndarray(
+        (len(data) // record, *given),
+        np.uint8,
+        data,
+        label_bytes,
+        (record, channels * plane, width, 1, plane),
+    )
     arrays = {"images": images, "labels": data[label_bytes - 1 :: record], **small}
     yield Stored(path, arrays, {}, features, lambda i: f"record {i} at byte {i * record}")
 
@@ -170,9 +204,12 @@ def _map(file: str, record: int) -> npt.NDArray[np.uint8]:
     except OSError as error:
         raise _damaged(file, error) from None
     if not size or size % record:
-        raise FormatError(f"{file} has {size} bytes: record {size // record} begins at byte "
-                          f"{size - size % record} and has {size % record} of {record} bytes. "
-                          "Expected whole records: it is cut off, or of another shape.", file)
+        raise FormatError(
+            f"{file} has {size} bytes: record {size // record} begins at byte "
+            f"{size - size % record} and has {size % record} of {record} bytes. "
+            "Expected whole records: it is cut off, or of another shape.",
+            file,
+        )
     return np.memmap(file, np.uint8, "r")
 
 
@@ -200,5 +237,8 @@ def _read_rows(file: str) -> dict[str, Any]:
 
 
 def _damaged(file: str, error: Exception) -> FormatError:
-    return FormatError(f"{file} cannot be read ({type(error).__name__}: {error}). Expected it as "
-                       "it was exported: copy or export it again.", file)  # fmt: skip
+    return FormatError(
+        f"{file} cannot be read ({type(error).__name__}: {error}). Expected it as "
+        "it was exported: copy or export it again.",
+        file,
+    )

@@ -44,8 +44,10 @@ def _h5py() -> Any:
     try:
         import h5py
     except ImportError:
-        raise FormatError("HDF5 needs the package h5py. Expected it installed: "
-                          'pip install "multiview-cifar[hdf5]".') from None
+        raise FormatError(
+            "HDF5 needs the package h5py. Expected it installed: "
+            'pip install "multiview-cifar[hdf5]".'
+        ) from None
     return h5py
 
 
@@ -100,8 +102,13 @@ class Writer(ArrayWriter):
         row = [max(1, size) for size in shape[1:]]
         chunks = (max(1, CHUNK_BYTES // (math.prod(row) * dtype.itemsize)), *row)
         self._file.create_dataset(
-            name, shape, dtype, chunks=chunks, maxshape=(None, None, *shape[2:])[: len(shape)],
-            fillvalue=-1 if name == "view_labels" else None)
+            name,
+            shape,
+            dtype,
+            chunks=chunks,
+            maxshape=(None, None, *shape[2:])[: len(shape)],
+            fillvalue=-1 if name == "view_labels" else None,
+        )
 
     def close(self) -> None:
         """Finish the file."""
@@ -176,18 +183,26 @@ def _open(path: str) -> Iterator[Stored]:
 def _look_into(file: Any, h5py: Any) -> tuple[dict[str, Any], dict[str, list[str]], Any]:
     """The datasets of a file, and its attributes: lists of names, and features."""
     found = {name: file[name] for name in file}
-    arrays = {name: dataset for name, dataset in found.items()
-              if isinstance(dataset, h5py.Dataset) and dataset.shape is not None and dataset.dtype}
+    arrays = {
+        name: dataset
+        for name, dataset in found.items()
+        if isinstance(dataset, h5py.Dataset) and dataset.shape is not None and dataset.dtype
+    }
     attributes = {**(found["splits"].attrs if "splits" in found else {}), **file.attrs}
-    names = {name: [*map(text_of, np.asarray(attributes[name]).tolist())]
-             for name in NAMES if name in attributes}  # fmt: skip
+    names = {
+        name: [*map(text_of, np.asarray(attributes[name]).tolist())]
+        for name in NAMES
+        if name in attributes
+    }
     features = json.loads(attributes[FEATURES]) if FEATURES in attributes else None
     return arrays, names, features
 
 
 def _damaged(path: str, error: Exception) -> FormatError:
-    return FormatError(f"{path} cannot be read as HDF5 ({error}). Expected a whole file: copy or "
-                       "make it again.", path)  # fmt: skip
+    return FormatError(
+        f"{path} cannot be read as HDF5 ({error}). Expected a whole file: copy or make it again.",
+        path,
+    )
 
 
 KIND = Kind("an HDF5 file (.h5, .hdf5)", _is_shard, _open)

@@ -43,8 +43,14 @@ METADATA, BATCH_ROWS = "metadata.parquet", 1000
 # Pillow's name of a JPEG with more pictures behind the first one, as phones write it.
 RENAMED = {".mpo": ".jpg"}
 # What no rows have in common, see `note_views`.
-ANY: dict[str, Any] = {"keys": None, "real": [], "alike": True, "natural": True, "whole": True,
-                       "padded": True}  # fmt: skip
+ANY: dict[str, Any] = {
+    "keys": None,
+    "real": [],
+    "alike": True,
+    "natural": True,
+    "whole": True,
+    "padded": True,
+}
 
 
 class Writer:
@@ -98,9 +104,12 @@ class Writer:
         sample, folders = row["sample_id"], self.notes["folders"]
         folder, name = sample.partition("/")[0], self.features["label"].int2str(row["label"])
         if folders.setdefault(folder, name) != name:
-            raise ExportError(f"{sample} is of class {name!r}, other samples of {folder} are of "
-                              f"{folders[folder]!r}. Expected one class in a class folder: export "
-                              "in another format.", sample)
+            raise ExportError(
+                f"{sample} is of class {name!r}, other samples of {folder} are of "
+                f"{folders[folder]!r}. Expected one class in a class folder: export "
+                "in another format.",
+                sample,
+            )
         self.notes["views"] = note_views(self.notes["views"], row, self.features)
         for label in row.get("view_labels", ()):
             if label is not None and label not in self.notes["view_labels"]:
@@ -115,14 +124,19 @@ def _check_view_labels(features: datasets.Features) -> None:
     if "view_labels" in features:
         names = features["view_labels"].feature.names
         if (natural := sorted(names, key=natural_key)) != names:
-            raise ExportError(f"The view labels are in the order {names}, of which a folder does "
-                              f"not tell. Expected {natural}: export in another format.",
-                              "view_labels")
+            raise ExportError(
+                f"The view labels are in the order {names}, of which a folder does "
+                f"not tell. Expected {natural}: export in another format.",
+                "view_labels",
+            )
 
 
 def _twice(sample: str) -> ExportError:
-    return ExportError(f"The sample {sample!r} stands in one split twice. Expected each sample_id "
-                       "once: rename or remove one.", sample)
+    return ExportError(
+        f"The sample {sample!r} stands in one split twice. Expected each sample_id "
+        "once: rename or remove one.",
+        sample,
+    )
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -136,28 +150,40 @@ def row_files(row: Row, features: datasets.Features) -> Iterator[tuple[str, byte
     sample, names = row["sample_id"], row["view_names"]
     parts = sample.split("/")
     if len(parts) != 2:
-        raise ExportError(f"The sample_id {sample!r} is no class/sample. Expected one slash in it.",
-                          sample)
+        raise ExportError(
+            f"The sample_id {sample!r} is no class/sample. Expected one slash in it.", sample
+        )
     seen = set()
     for column in image_columns(features):
         for i, view in enumerate(row[column]):
             if view is None:
                 continue
             labels = [row["view_labels"][i]] if "view_labels" in features else []
-            label_names = [features["view_labels"].feature.names[label] if label is not None else
-                           None for label in labels]  # fmt: skip
+            label_names = [
+                features["view_labels"].feature.names[label] if label is not None else None
+                for label in labels
+            ]
             path = [*parts, *[column] * (column != "images"), *label_names, names[i]]
             if bad := [part for part in path if not _is_file_name(part)]:
-                raise ExportError(f"{sample} has the name {bad[0]!r}, which no file of a dataset "
-                                  "can have. Expected names without / and a dot in front.", sample)
+                raise ExportError(
+                    f"{sample} has the name {bad[0]!r}, which no file of a dataset "
+                    "can have. Expected names without / and a dot in front.",
+                    sample,
+                )
             if "/".join(path) in seen:
-                raise ExportError(f"{sample} has the view {names[i]!r} twice in {column!r}. "
-                                  "Expected names that differ.", sample)
+                raise ExportError(
+                    f"{sample} has the view {names[i]!r} twice in {column!r}. "
+                    "Expected names that differ.",
+                    sample,
+                )
             seen.add("/".join(path))
             yield "/".join(path) + extension(view["bytes"], sample), view["bytes"]
     if not seen:
-        raise ExportError(f"{sample} has no view that is not None, so that no file would tell of "
-                          "it. Expected one: leave it out, or export in another format.", sample)
+        raise ExportError(
+            f"{sample} has no view that is not None, so that no file would tell of "
+            "it. Expected one: leave it out, or export in another format.",
+            sample,
+        )
 
 
 def _is_file_name(name: str | None) -> bool:
@@ -171,9 +197,12 @@ def extension(data: bytes, sample: str) -> str:
     """
     found = image_extension(data, sample)
     if (known := RENAMED.get(found, found)) not in IMAGE_EXTENSIONS:
-        raise ExportError(f"A view of {sample} is a {known} file. Expected one of "
-                          f"{' '.join(sorted(IMAGE_EXTENSIONS))}: build with encoding=\"png\", or "
-                          "export in another format.", sample)
+        raise ExportError(
+            f"A view of {sample} is a {known} file. Expected one of "
+            f'{" ".join(sorted(IMAGE_EXTENSIONS))}: build with encoding="png", or '
+            "export in another format.",
+            sample,
+        )
     return known
 
 
@@ -186,12 +215,21 @@ class Metadata:
     def __init__(self, path: str, features: datasets.Features) -> None:
         images = image_columns(features)
         self._columns = [name for name in features if name not in {*OWN_COLUMNS, *images}]
-        self._names = {name: features[name].names for name in self._columns
-                       if isinstance(features[name], datasets.ClassLabel)}  # fmt: skip
+        self._names = {
+            name: features[name].names
+            for name in self._columns
+            if isinstance(features[name], datasets.ClassLabel)
+        }
         schema = features.arrow_schema
-        self._schema = pa.schema([schema.field("sample_id"), *(
-            pa.field(name, pa.string()) if name in self._names else schema.field(name)
-            for name in self._columns)])  # fmt: skip
+        self._schema = pa.schema(
+            [
+                schema.field("sample_id"),
+                *(
+                    pa.field(name, pa.string()) if name in self._names else schema.field(name)
+                    for name in self._columns
+                ),
+            ]
+        )
         self._path, self._rows = path, list[Row]()
         self._writer: Any = None
 
@@ -226,8 +264,10 @@ def view_keys(row: Row, features: datasets.Features) -> list[str | None]:
     if "view_labels" not in features:
         return list(row["view_names"])
     names = features["view_labels"].feature.names
-    return [None if label is None or name is None else f"{names[label]}/{name}"
-            for label, name in zip(row["view_labels"], row["view_names"], strict=True)]
+    return [
+        None if label is None or name is None else f"{names[label]}/{name}"
+        for label, name in zip(row["view_labels"], row["view_names"], strict=True)
+    ]
 
 
 def note_views(before: Mapping[str, Any], row: Row, features: datasets.Features) -> dict[str, Any]:
@@ -250,7 +290,8 @@ def note_views(before: Mapping[str, Any], row: Row, features: datasets.Features)
         "alike": before["alike"] and keys == first,
         "natural": before["natural"] and named == sorted(named, key=natural_key),
         "whole": before["whole"] and all(whole),
-        "padded": before["padded"] and len(keys) == len(first)
+        "padded": before["padded"]
+        and len(keys) == len(first)
         and whole == [key is not None for key in keys] == sorted(whole, reverse=True),
     }
     if view_options(after) is None:
@@ -258,7 +299,9 @@ def note_views(before: Mapping[str, Any], row: Row, features: datasets.Features)
             f"{row['sample_id']} has the views {keys}{'' if all(whole) else ' (some are None)'}, "
             f"the first sample {first}. Expected the same views in the same order in all rows, as "
             "a folder tells neither an order of views of its own in each row, nor that one of them "
-            "is None: export in another format.", row["sample_id"])
+            "is None: export in another format.",
+            row["sample_id"],
+        )
     return after
 
 
@@ -278,7 +321,9 @@ def view_options(views: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def assemble(
-    folder: str, shards: Mapping[str, Sequence[str]], notes: Mapping[str, Any],
+    folder: str,
+    shards: Mapping[str, Sequence[str]],
+    notes: Mapping[str, Any],
     features: datasets.Features,
 ) -> dict[str, Any]:
     """Move what is in the shards of each split to where it belongs. Cut off, it is finished when it
@@ -305,8 +350,11 @@ def assemble(
         for source in sources:
             _move_samples(source, target)
     _warn_of_labels(notes, features)
-    return {"layout": layout_of(features), **_class_options(notes["folders"], features),
-            **_view_options(notes["views"])}
+    return {
+        "layout": layout_of(features),
+        **_class_options(notes["folders"], features),
+        **_view_options(notes["views"]),
+    }
 
 
 def _join_metadata(parts: Sequence[Path], target: Path) -> None:
@@ -342,8 +390,10 @@ def layout_of(features: datasets.Features) -> str | dict[str, str]:
     """The layout of the folder that these rows become."""
     view = "{view_label}/{view}" if "view_labels" in features else "{view}"
     sample = "{split}/{label}/{sample}"
-    layouts = {column: "/".join([sample, *[column] * (column != "images"), view])
-               for column in image_columns(features)}  # fmt: skip
+    layouts = {
+        column: "/".join([sample, *[column] * (column != "images"), view])
+        for column in image_columns(features)
+    }
     return layouts["images"] if len(layouts) == 1 else layouts
 
 
@@ -361,16 +411,25 @@ def _view_options(views: Mapping[str, Any]) -> dict[str, Any]:
     options = view_options(views) or {}
     for key, is_real in zip(options.get("view_names", ()), views["real"], strict=False):
         if not is_real:
-            raise ExportError(f"The view {key!r} is None in all rows, so that no file would tell of"
-                              " it. Expected one that is not: export in another format.", key)
+            raise ExportError(
+                f"The view {key!r} is None in all rows, so that no file would tell of"
+                " it. Expected one that is not: export in another format.",
+                key,
+            )
     return options
 
 
 def _warn_of_labels(notes: Mapping[str, Any], features: datasets.Features) -> None:
     names = [name for name in features["label"].names if name not in notes["folders"].values()]
     if "view_labels" in features:
-        names += [name for i, name in enumerate(features["view_labels"].feature.names)
-                  if i not in notes["view_labels"]]  # fmt: skip
+        names += [
+            name
+            for i, name in enumerate(features["view_labels"].feature.names)
+            if i not in notes["view_labels"]
+        ]
     if names:
-        logger.warning("No row has the label %s, so that the folder does not tell of it: the "
-                       "numbers of labels behind it become smaller.", some(list(map(repr, names))))
+        logger.warning(
+            "No row has the label %s, so that the folder does not tell of it: the "
+            "numbers of labels behind it become smaller.",
+            some(list(map(repr, names))),
+        )

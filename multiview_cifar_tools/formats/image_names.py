@@ -24,8 +24,11 @@ def image_extension(data: bytes, sample_id: str) -> str:
         with PIL.Image.open(io.BytesIO(data)) as image:
             kind = image.format or ""
     except Exception:  # of an image that is too large, say, Pillow raises errors of its own
-        raise ExportError(f"A view of {sample_id} is no image that Pillow knows. Expected one: "
-                          'build with verify="decode".', sample_id) from None
+        raise ExportError(
+            f"A view of {sample_id} is no image that Pillow knows. Expected one: "
+            'build with verify="decode".',
+            sample_id,
+        ) from None
     return EXTENSIONS.get(kind, f".{kind.lower()}")
 
 

@@ -65,8 +65,9 @@ class Writer(ArrayWriter):
     def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
         super().__init__(path, features, pixels)
         os.mkdir(path)
-        self._images = {column: RowFile(self._file(f"{column}.npy"), HEAD)
-                        for column in self.columns}  # fmt: skip
+        self._images = {
+            column: RowFile(self._file(f"{column}.npy"), HEAD) for column in self.columns
+        }
         self._sizes: dict[str, list[list[int]]] = {column: [] for column in self.columns}
 
     def _file(self, name: str) -> str:
@@ -146,8 +147,9 @@ def _open(path: str) -> Iterator[Stored]:
     arrays = _open_npz(path) if os.path.isfile(path) else _open_folder(path)
     features = arrays.pop(FEATURES, None)
     try:
-        names = {name: [*map(text_of, arrays.pop(name)[:].tolist())]
-                 for name in NAMES if name in arrays}  # fmt: skip
+        names = {
+            name: [*map(text_of, arrays.pop(name)[:].tolist())] for name in NAMES if name in arrays
+        }
     except Exception as error:  # as below
         raise _not_loaded(path, error) from None
     for column in [name for name in arrays if offsets_name(name) in arrays]:
@@ -156,9 +158,12 @@ def _open(path: str) -> Iterator[Stored]:
 
 
 def _not_loaded(path: str, error: Exception) -> FormatError:
-    return FormatError(f"{path} cannot be loaded ({error}). Expected arrays of numbers or text, as "
-                       "numpy.save writes them, and whole; pickled objects are never loaded, as "
-                       "they can run any code.", path)  # fmt: skip
+    return FormatError(
+        f"{path} cannot be loaded ({error}). Expected arrays of numbers or text, as "
+        "numpy.save writes them, and whole; pickled objects are never loaded, as "
+        "they can run any code.",
+        path,
+    )
 
 
 def _open_folder(path: str) -> dict[str, Any]:
@@ -194,7 +199,9 @@ class _Files:
             raise FormatError(
                 f"{path} has images of the shape {data.shape}, {data.dtype}, and offsets of "
                 f"{offsets.shape}. Expected the bytes of all files (total,) uint8, and (N, V + 1): "
-                "of pixels there are no offsets.", path)
+                "of pixels there are no offsets.",
+                path,
+            )
         self.data, self.offsets = data, offsets
         self.shape = (offsets.shape[0], offsets.shape[1] - 1)
 
@@ -215,10 +222,15 @@ def _open_npz(path: str) -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [_Member(path, archive, info) for info in archive.infolist()
-                       if info.filename.endswith(".npy")]  # fmt: skip
-            return {member.name.removesuffix(".npy"):
-                    member.map() if member.is_stored else member for member in members}
+            members = [
+                _Member(path, archive, info)
+                for info in archive.infolist()
+                if info.filename.endswith(".npy")
+            ]
+            return {
+                member.name.removesuffix(".npy"): member.map() if member.is_stored else member
+                for member in members
+            }
     except Exception as error:  # zipfile and zlib have their own
         raise _not_loaded(path, error) from None
 

@@ -35,8 +35,9 @@ class Writer:
         huggingface = json.dumps({"info": {"features": features_json(features)}})
         self._schema = features.arrow_schema.with_metadata({"huggingface": huggingface})
         plain = [name for name in features if name not in self.images]
-        self._file = pq.ParquetWriter(path, self._schema, use_dictionary=plain,
-                                      write_statistics=plain)  # fmt: skip
+        self._file = pq.ParquetWriter(
+            path, self._schema, use_dictionary=plain, write_statistics=plain
+        )
         self._rows: list[Row] = []
         self._group: list[pa.Table] = []  # of a row group
         self._held = 0
@@ -82,9 +83,11 @@ def to_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
         return pa.Table.from_pylist(rows, schema)
     except (pa.ArrowException, TypeError, ValueError) as error:
         names = f"{rows[0]['sample_id']} to {rows[-1]['sample_id']}"
-        raise ExportError(f"One of the samples {names} has a value that is not of its column's type"
-                          f" ({error}). Expected values as the features say.",
-                          str(rows[0]["sample_id"])) from None
+        raise ExportError(
+            f"One of the samples {names} has a value that is not of its column's type"
+            f" ({error}). Expected values as the features say.",
+            str(rows[0]["sample_id"]),
+        ) from None
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -106,8 +109,12 @@ def read(path: str, manifest: dict[str, Any] | None) -> Reading:
     else:
         files = find_shards(path, _is_shard, "a .parquet file")
         features, shards = _features_of(files), by_split(files)
-    return Reading(features, shards, partial(read_rows, features),
-                   [shard.path for own in shards.values() for shard in own])  # fmt: skip
+    return Reading(
+        features,
+        shards,
+        partial(read_rows, features),
+        [shard.path for own in shards.values() for shard in own],
+    )
 
 
 def _is_shard(path: str) -> bool:
@@ -118,8 +125,11 @@ def _features_of(files: Sequence[str]) -> datasets.Features:
     said = [_said_features(file) for file in files]
     for file, features in zip(files, said, strict=True):
         if features != said[0]:
-            raise FormatError(f"{file} has other features than {files[0]}. Expected files of one "
-                              "dataset: read them one by one.", file)
+            raise FormatError(
+                f"{file} has other features than {files[0]}. Expected files of one "
+                "dataset: read them one by one.",
+                file,
+            )
     return said[0]
 
 
@@ -129,9 +139,12 @@ def _said_features(file: str) -> datasets.Features:
     try:
         info = json.loads(metadata[b"huggingface"])["info"]["features"]
     except (KeyError, ValueError, TypeError):
-        raise FormatError(f"{file} says no features. Expected Parquet of `datasets` or `export`, "
-                          "which say what is an image and what a label: load it with `datasets`, "
-                          "cast its columns, and export that.", file) from None
+        raise FormatError(
+            f"{file} says no features. Expected Parquet of `datasets` or `export`, "
+            "which say what is an image and what a label: load it with `datasets`, "
+            "cast its columns, and export that.",
+            file,
+        ) from None
     try:
         return features_from(info)
     except FormatError as error:
@@ -147,8 +160,11 @@ def _opened(file: str) -> Any:
 
 def _damaged(file: str, error: Exception, where: str = "") -> FormatError:
     found = " ".join(str(error).split())
-    return FormatError(f"{file} cannot be read{where} ({found}). Expected a whole Parquet file: "
-                       "copy or make it again.", file)
+    return FormatError(
+        f"{file} cannot be read{where} ({found}). Expected a whole Parquet file: "
+        "copy or make it again.",
+        file,
+    )
 
 
 def read_rows(features: datasets.Features, shard: Shard) -> Iterator[Row]:
@@ -156,11 +172,16 @@ def read_rows(features: datasets.Features, shard: Shard) -> Iterator[Row]:
     with _opened(shard.path) as parquet:
         found = parquet.metadata.num_rows
         if shard.num_rows not in (None, found):
-            raise FormatError(f"{shard.path} has {found} rows. Expected {shard.num_rows}, as the "
-                              "manifest says: copy it again.", shard.path)
+            raise FormatError(
+                f"{shard.path} has {found} rows. Expected {shard.num_rows}, as the "
+                "manifest says: copy it again.",
+                shard.path,
+            )
         if absent := [name for name in features if name not in parquet.schema_arrow.names]:
-            raise FormatError(f"{shard.path} has no column {absent[0]!r}. Expected "
-                              f"{', '.join(features)}.", shard.path)
+            raise FormatError(
+                f"{shard.path} has no column {absent[0]!r}. Expected {', '.join(features)}.",
+                shard.path,
+            )
         images, number = image_columns(features), 0
         for table in _batches(shard.path, parquet, [*features]):
             for row in table.to_pylist():
@@ -187,7 +208,10 @@ def _view(view: Any, column: str, where: str, path: str) -> dict[str, Any] | Non
     if view is None:
         return None
     if view["bytes"] is None:
-        raise FormatError(f"{where}: a view in {column!r} names the file {view['path']!r} instead "
-                          "of holding its bytes. Expected them: `datasets` embeds them in "
-                          "push_to_hub, not in to_parquet.", path)
+        raise FormatError(
+            f"{where}: a view in {column!r} names the file {view['path']!r} instead "
+            "of holding its bytes. Expected them: `datasets` embeds them in "
+            "push_to_hub, not in to_parquet.",
+            path,
+        )
     return {"bytes": view["bytes"], "path": None}

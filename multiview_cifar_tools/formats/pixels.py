@@ -24,11 +24,21 @@ Pixels = npt.NDArray[np.uint8 | np.uint16]
 # What an array (H, W, C) of unsigned integers of so many bytes is, by Pillow's name.
 ARRAY_MODES = {("u", 1, 1): "L", ("u", 1, 3): "RGB", ("u", 1, 4): "RGBA", ("u", 2, 1): "I;16"}
 # What IHDR says (PNG 11.2.2), bit depth and colour type, by Pillow's name of the pixels.
-PNG_MODES = {(1, 0): "1", (2, 0): "L", (4, 0): "L", (8, 0): "L", (16, 0): "I;16", (8, 2): "RGB",
-             (8, 6): "RGBA", **{(depth, 3): "P" for depth in (1, 2, 4, 8)}}  # fmt: skip
+PNG_MODES = {
+    (1, 0): "1",
+    (2, 0): "L",
+    (4, 0): "L",
+    (8, 0): "L",
+    (16, 0): "I;16",
+    (8, 2): "RGB",
+    (8, 6): "RGBA",
+    **{(depth, 3): "P" for depth in (1, 2, 4, 8)},
+}
 KINDS = "images of 8 bits in grey, RGB or RGBA, or of 16 bits in grey"
-REMEDY = ('export a folder with --image-size "[32, 32]" --mode RGB, say, or export the bytes of '
-          "the files, in a format that holds them, and not pixels")  # fmt: skip
+REMEDY = (
+    'export a folder with --image-size "[32, 32]" --mode RGB, say, or export the bytes of '
+    "the files, in a format that holds them, and not pixels"
+)
 
 
 def decode_row(row: Row, column: str) -> tuple[Pixels, Mask]:
@@ -60,9 +70,12 @@ def view_bytes(view: dict[str, Any], name: str, sample: str) -> bytes:
     """The bytes of a view that is not None; ExportError where it names a file instead."""
     data: bytes | None = view["bytes"]
     if not data:
-        raise ExportError(f"{name} holds no bytes (path: {view.get('path')!r}). Expected those of "
-                          "an image file: build the dataset with multiview_cifar.load_dataset, "
-                          "which embeds them.", sample)
+        raise ExportError(
+            f"{name} holds no bytes (path: {view.get('path')!r}). Expected those of "
+            "an image file: build the dataset with multiview_cifar.load_dataset, "
+            "which embeds them.",
+            sample,
+        )
     return data
 
 
@@ -76,11 +89,14 @@ def _decode(data: bytes, name: str, sample: str, column: str) -> Pixels:
             return decode_image(data)
     except Exception as error:  # Pillow raises SyntaxError, struct.error and more on bad files
         why = "no known format" if isinstance(error, PIL.UnidentifiedImageError) else error
-        raise ExportError(f"{name} in {column!r} cannot be decoded ({why}). Expected an image: "
-                          'build with verify="decode", whose errors name the file.',
-                          sample) from None
-    raise ExportError(f"{name} in {column!r} has pixels of mode {mode}. Expected {KINDS}: "
-                      f"{REMEDY}.", sample)
+        raise ExportError(
+            f"{name} in {column!r} cannot be decoded ({why}). Expected an image: "
+            'build with verify="decode", whose errors name the file.',
+            sample,
+        ) from None
+    raise ExportError(
+        f"{name} in {column!r} has pixels of mode {mode}. Expected {KINDS}: {REMEDY}.", sample
+    )
 
 
 def _mode(data: bytes) -> str:
@@ -130,7 +146,9 @@ class Shapes:
         if (shape, pixels.dtype) != first[1:]:
             raise ExportError(
                 f"{name} has {column!r} of (H, W, C) = {shape}, {pixels.dtype}, {first.name} of "
-                f"{first.shape}, {first.dtype}. Expected one size and mode: {REMEDY}.", sample)
+                f"{first.shape}, {first.dtype}. Expected one size and mode: {REMEDY}.",
+                sample,
+            )
 
 
 def array_mode(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
@@ -147,8 +165,10 @@ def encode(pixels: Pixels) -> bytes:
     """
     mode = array_mode(pixels.shape, pixels.dtype) if pixels.ndim == 3 else None
     if mode is None:
-        raise FormatError(f"Pixels are of shape {pixels.shape}, {pixels.dtype}. Expected "
-                          "(H, W, C), uint8 with a C of 1, 3 or 4, or uint16 with 1.")
+        raise FormatError(
+            f"Pixels are of shape {pixels.shape}, {pixels.dtype}. Expected "
+            "(H, W, C), uint8 with a C of 1, 3 or 4, or uint16 with 1."
+        )
     if mode != "I;16":
         return flat_png(_Image(pixels, mode))
     buffer = io.BytesIO()

@@ -40,13 +40,18 @@ def named_shards(
         for each in said["shards"]:
             path = os.path.join(folder, each["path"])
             if not is_there(path):
-                raise FormatError(f"{path} is not there, but {MANIFEST} names it. Expected all "
-                                  "shards of an export: copy it again.", path)
+                raise FormatError(
+                    f"{path} is not there, but {MANIFEST} names it. Expected all "
+                    "shards of an export: copy it again.",
+                    path,
+                )
             size = sum(map(os.path.getsize, shard_files(path)))
             if size != each["num_bytes"]:
-                raise FormatError(f"{path} has {size} bytes. Expected {each['num_bytes']}, as "
-                                  f"{MANIFEST} says: it is cut off or changed, copy it again.",
-                                  path)
+                raise FormatError(
+                    f"{path} has {size} bytes. Expected {each['num_bytes']}, as "
+                    f"{MANIFEST} says: it is cut off or changed, copy it again.",
+                    path,
+                )
             shards[split].append(Shard(path, each["num_rows"]))
     return shards
 
@@ -68,8 +73,11 @@ def find_shards(path: str, is_shard: Callable[[str], bool], word: str) -> list[s
         ignored += [] if shards else [child]
     if not found:
         there = os.path.exists(path)
-        raise FormatError(f"{path} {'has none' if there else 'does not exist'}. Expected {word}, "
-                          "a folder of some, or one with a folder for each split.", path)
+        raise FormatError(
+            f"{path} {'has none' if there else 'does not exist'}. Expected {word}, "
+            "a folder of some, or one with a folder for each split.",
+            path,
+        )
     if ignored:
         logger.warning("Ignored beside %s: %s", word, ", ".join(ignored))
     return found
@@ -102,14 +110,20 @@ def _split_of(path: str) -> str | None:
 def need_no(class_names: Sequence[str] | None, path: str) -> None:
     """OptionError where class names are given for files that say theirs."""
     if class_names is not None:
-        raise OptionError(f"class_names are given, but {path} says its own. Expected them only for "
-                          "files that another tool made: leave them out.", "class_names")
+        raise OptionError(
+            f"class_names are given, but {path} says its own. Expected them only for "
+            "files that another tool made: leave them out.",
+            "class_names",
+        )
 
 
 def given_names(class_names: Sequence[str]) -> list[str]:
     """The class names that the caller gives; OptionError where they are none."""
     names = [] if isinstance(class_names, str) else [*class_names]
     if not names or len({*names}) < len(names) or not all(isinstance(n, str) for n in names):
-        raise OptionError(f"class_names={class_names!r} is not right. Expected a list of names, "
-                          "none of them twice.", "class_names")
+        raise OptionError(
+            f"class_names={class_names!r} is not right. Expected a list of names, "
+            "none of them twice.",
+            "class_names",
+        )
     return names

@@ -42,11 +42,14 @@ SMALL_ROWS = 1024  # rows whose columns but images are read at once
 BLOCK_ROWS, BLOCK_BYTES = 64, 1 << 20  # rows whose images are read at once, no more than so large
 # Of each array its axes, the kinds of its dtype as NumPy names them, and these in words.
 EXPECTED = {
-    "labels": ("N", "iu", "integers"), "num_views": ("N", "iu", "integers"),
-    "sample_id": ("N", "OSU", "text"), "metadata": ("N", "OSU", "text"),
-    "splits": ("N", "OSUiu", "text or integers"), "view_names": ("NV", "OSU", "text"),
+    "labels": ("N", "iu", "integers"),
+    "num_views": ("N", "iu", "integers"),
+    "sample_id": ("N", "OSU", "text"),
+    "metadata": ("N", "OSU", "text"),
+    "splits": ("N", "OSUiu", "text or integers"),
+    "view_names": ("NV", "OSU", "text"),
     "view_labels": ("NV", "iu", "integers"),
-}  # fmt: skip
+}
 MOST_LABELS = 1 << 20  # without names for them
 NAMES_EXPECTED = 'a list of different names, such as ["cat", "dog"]'
 MASK = ("NV", "biu", "booleans")
@@ -68,8 +71,12 @@ class Stored:
     """
 
     def __init__(
-        self, path: str, arrays: Mapping[str, Any], names: Mapping[str, list[str]],
-        features: dict[str, Any] | None = None, place: Callable[[int], str] = "row {}".format,
+        self,
+        path: str,
+        arrays: Mapping[str, Any],
+        names: Mapping[str, list[str]],
+        features: dict[str, Any] | None = None,
+        place: Callable[[int], str] = "row {}".format,
     ) -> None:
         self.path, self.arrays, self.names, self.place = path, dict(arrays), names, place
         self.features = None if features is None else _features(path, features)
@@ -80,9 +87,12 @@ class Stored:
         if self.features:
             needed = [*self.columns, *array_names(self.features)]
         if missing := [name for name in needed if name not in self.arrays]:
-            raise FormatError(f"{path} has no array {missing[0]!r} (it has: "
-                              f"{', '.join(sorted(self.arrays)) or 'none'}). Expected "
-                              f"{', '.join(needed)}.", path)
+            raise FormatError(
+                f"{path} has no array {missing[0]!r} (it has: "
+                f"{', '.join(sorted(self.arrays)) or 'none'}). Expected "
+                f"{', '.join(needed)}.",
+                path,
+            )
         self.shape = self._images_shape("images")  # (N, V)
         self.num_rows = self.shape[0]
         self.pixels = {name for name in self.columns if self.arrays[name].dtype != object}
@@ -107,21 +117,30 @@ class Stored:
             mode = array_mode(array.shape, array.dtype) or 0 in array.shape
             good, several = bool(mode) and array.ndim in (4, 5), array.ndim == 5
         if not good:
-            raise self._wrong(column, "(N, V, H, W, C) or (N, H, W, C) of uint8 with a C of 1, 3 "
-                                      "or 4, or of uint16 with 1")
+            raise self._wrong(
+                column,
+                "(N, V, H, W, C) or (N, H, W, C) of uint8 with a C of 1, 3 "
+                "or 4, or of uint16 with 1",
+            )
         return int(array.shape[0]), int(array.shape[1]) if several else 1
 
     def _check(self, name: str, axes: str, kinds: str, words: str) -> None:
         array, shape = self.arrays[name], self.shape[: len(axes)]
         same_for_all = name == "view_names" and array.shape == self.shape[1:]
         if array.dtype.kind not in kinds or (array.shape != shape and not same_for_all):
-            raise self._wrong(name, f"{words} of the shape {shape}, as images has {self.num_rows} "
-                                    f"rows of {self.shape[1]} views")
+            raise self._wrong(
+                name,
+                f"{words} of the shape {shape}, as images has {self.num_rows} "
+                f"rows of {self.shape[1]} views",
+            )
 
     def _wrong(self, name: str, expected: str) -> FormatError:
         array = self.arrays[name]
-        return FormatError(f"{self.path}: the array {name!r} has the shape {array.shape} and the "
-                           f"dtype {array.dtype}. Expected {expected}.", self.path)
+        return FormatError(
+            f"{self.path}: the array {name!r} has the shape {array.shape} and the "
+            f"dtype {array.dtype}. Expected {expected}.",
+            self.path,
+        )
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> npt.NDArray[Any]:
         """These rows of an array; FormatError where one of them cannot be read."""
@@ -131,9 +150,11 @@ class Stored:
             last = self.num_rows if stop is None else stop
             for row in range(start, last) if last - start > 1 else ():
                 self.read(name, row, row + 1)  # finds out which
-            raise self.error(start, f"the array {name!r} cannot be read "
-                             f"({type(error).__name__}: {error})",
-                             "a whole file: copy or make it again") from None
+            raise self.error(
+                start,
+                f"the array {name!r} cannot be read ({type(error).__name__}: {error})",
+                "a whole file: copy or make it again",
+            ) from None
 
     def read_texts(self, name: str, start: int = 0, stop: int | None = None) -> list[Any]:
         """These rows of an array of text: a string each, or a list of strings."""
@@ -142,8 +163,11 @@ class Stored:
             for each in self.read(name, start, stop).tolist():
                 texts.append([*map(text_of, each)] if isinstance(each, list) else text_of(each))
         except (UnicodeDecodeError, TypeError) as error:
-            raise self.error(start + len(texts), f"the array {name!r} has what is no text "
-                             f"({error})", "text in UTF-8") from None
+            raise self.error(
+                start + len(texts),
+                f"the array {name!r} has what is no text ({error})",
+                "text in UTF-8",
+            ) from None
         return texts
 
     def read_splits(self) -> npt.NDArray[Any]:
@@ -187,8 +211,9 @@ class Stored:
 
     def error(self, row: int, found: str, expected: str) -> FormatError:
         """What is wrong with a row."""
-        return FormatError(f"{self.path}, {self.place(row)}: {found}. Expected {expected}.",
-                           self.path)
+        return FormatError(
+            f"{self.path}, {self.place(row)}: {found}. Expected {expected}.", self.path
+        )
 
 
 def _features(path: str, said: dict[str, Any]) -> datasets.Features:
@@ -230,9 +255,12 @@ def read_rows(open_stored: Opener, features: datasets.Features, part: Part) -> I
     """The rows of a shard; FormatError where it is damaged."""
     with open_stored(part.path) as stored:
         if stored.num_rows != part.num_rows:
-            raise FormatError(f"{part.path} has {stored.num_rows} rows. Expected {part.num_rows}, "
-                              "as when it was written or first looked at: put the right file "
-                              "there.", part.path)
+            raise FormatError(
+                f"{part.path} has {stored.num_rows} rows. Expected {part.num_rows}, "
+                "as when it was written or first looked at: put the right file "
+                "there.",
+                part.path,
+            )
         rows = np.arange(part.num_rows)
         if part.splits is not None:
             rows = rows[np.isin(stored.read_splits(), part.splits)]
@@ -248,20 +276,31 @@ def read_rows(open_stored: Opener, features: datasets.Features, part: Part) -> I
 
 
 def _make_row(
-    stored: Stored, features: datasets.Features, first: int, number: int, own: dict[str, Any],
+    stored: Stored,
+    features: datasets.Features,
+    first: int,
+    number: int,
+    own: dict[str, Any],
     views: dict[str, Any],
 ) -> Row:
     """A row of what the arrays hold of it: `own`, and the images (V, ...) of each column."""
     label, class_names = own["labels"], features["label"].names
     if not 0 <= label < len(class_names):
-        raise stored.error(number, f"the label is {label}", f"0 to {len(class_names) - 1}, as "
-                           f"there are {len(class_names)} class names")
-    real = {column: _real_views(own.get(mask_name(column)), cells)
-            for column, cells in views.items()}  # fmt: skip
+        raise stored.error(
+            number,
+            f"the label is {label}",
+            f"0 to {len(class_names) - 1}, as there are {len(class_names)} class names",
+        )
+    real = {
+        column: _real_views(own.get(mask_name(column)), cells) for column, cells in views.items()
+    }
     count = own.get("num_views", _last(real["images"]) + 1)
     if not max(map(_last, real.values())) < count <= stored.shape[1]:
-        raise stored.error(number, f"num_views is {count}, view_mask {real['images']}",
-                           f"no real view behind the last one, and {stored.shape[1]} at most")
+        raise stored.error(
+            number,
+            f"num_views is {count}, view_mask {real['images']}",
+            f"no real view behind the last one, and {stored.shape[1]} at most",
+        )
     try:
         row = from_json(own["metadata"], features) if "metadata" in own else {}
     except FormatError as error:
@@ -301,8 +340,11 @@ def _files(
             data = bytes(cell)
             if not is_image(data):
                 found = f"{len(data)} bytes that begin with {data[:12]!r}" if data else "empty"
-                raise stored.error(number, f"view {i} in {column!r} is {found}",
-                                   "the bytes of an image file that Pillow reads")
+                raise stored.error(
+                    number,
+                    f"view {i} in {column!r} is {found}",
+                    "the bytes of an image file that Pillow reads",
+                )
         views.append(None if data is None else {"bytes": data, "path": None})
     return views
 
@@ -340,15 +382,23 @@ def read_arrays(
     """
     if manifest is not None:
         need_no(class_names, path)
-        features, shards = features_from(manifest["features"]), named_shards(
-            path, manifest, os.path.exists)
-        parts = {split: [Part(file, num_rows or 0) for file, num_rows in own]
-                 for split, own in shards.items()}
+        features, shards = (
+            features_from(manifest["features"]),
+            named_shards(path, manifest, os.path.exists),
+        )
+        parts = {
+            split: [Part(file, num_rows or 0) for file, num_rows in own]
+            for split, own in shards.items()
+        }
     else:
         features, parts = _look(path, kind, class_names)
     files = dict.fromkeys(part.path for several in parts.values() for part in several)
-    return Reading(features, parts, partial(read_rows, kind.open, features),
-                   [file for shard in files for file in shard_files(shard)])  # fmt: skip
+    return Reading(
+        features,
+        parts,
+        partial(read_rows, kind.open, features),
+        [file for shard in files for file in shard_files(shard)],
+    )
 
 
 def _look(
@@ -373,8 +423,11 @@ def _look(
     if features is not None:
         need_no(class_names, file)
     if different := [other for said, other in own if said != features]:
-        raise FormatError(f"{different[0]} holds other columns or labels than {file}. Expected "
-                          "files of one dataset: read them one by one.", different[0])
+        raise FormatError(
+            f"{different[0]} holds other columns or labels than {file}. Expected "
+            "files of one dataset: read them one by one.",
+            different[0],
+        )
     if features is None:
         features = row_features(["images"], labels.names() or [], view_labels.names())
     return features, {split: parts[split] for split in sorted(parts, key=_split_key)}
@@ -395,8 +448,11 @@ def _splits_of(stored: Stored, split: str) -> dict[str, tuple[Any, ...] | None]:
     for value in np.unique(values).tolist():
         name = value if isinstance(value, str) else dict(enumerate(names)).get(value, "")
         if not re.fullmatch(r"\w+(\.\w+)*", name) or name == "all":
-            raise stored.error(int(np.flatnonzero(values == value)[0]), f"splits is {value!r}",
-                               'a name such as "train", or its number among split_names')
+            raise stored.error(
+                int(np.flatnonzero(values == value)[0]),
+                f"splits is {value!r}",
+                'a name such as "train", or its number among split_names',
+            )
         found[split_name(name)] += (value,)
     return {**found}
 
@@ -408,8 +464,11 @@ def _split_key(split: str) -> Any:
 
 
 def _are_names(names: Any) -> bool:
-    return (isinstance(names, (list, tuple)) and len(set(names)) == len(names) > 0
-            and all(isinstance(name, str) and name for name in names))
+    return (
+        isinstance(names, (list, tuple))
+        and len(set(names)) == len(names) > 0
+        and all(isinstance(name, str) and name for name in names)
+    )
 
 
 class _Labels:
@@ -425,18 +484,24 @@ class _Labels:
         """Take what a file says of the labels in that array."""
         own = stored.names.get(self.key)
         if own is not None and not _are_names(own):
-            raise FormatError(f"{stored.path} has the {self.key} {own}. Expected {NAMES_EXPECTED}.",
-                              stored.path)
+            raise FormatError(
+                f"{stored.path} has the {self.key} {own}. Expected {NAMES_EXPECTED}.", stored.path
+            )
         if own is not None and self.known not in (None, own):
-            raise FormatError(f"{stored.path} has the {self.key} {own}, where {self.known} were "
-                              "given or stand in a file before it. Expected the same everywhere.",
-                              stored.path)
+            raise FormatError(
+                f"{stored.path} has the {self.key} {own}, where {self.known} were "
+                "given or stand in a file before it. Expected the same everywhere.",
+                stored.path,
+            )
         self.known = self.known or own
         top = 0 if self.known else max(stored.read(name).tolist(), default=-1)
         if top >= MOST_LABELS:
-            raise FormatError(f"{stored.path}: the array {name!r} has the label {top}, and there "
-                              f"is no {self.key}. Expected labels below {MOST_LABELS}, counted "
-                              "from 0.", stored.path)
+            raise FormatError(
+                f"{stored.path}: the array {name!r} has the label {top}, and there "
+                f"is no {self.key}. Expected labels below {MOST_LABELS}, counted "
+                "from 0.",
+                stored.path,
+            )
         self.count = max(self.count or 0, top + 1)
 
     def names(self) -> list[str] | None:

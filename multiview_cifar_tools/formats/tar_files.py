@@ -113,11 +113,14 @@ def unreadable(path: str, error: Exception) -> FormatError:
     if isinstance(error, ImportError):
         expected = "the package that reads it: pip install it"
     elif is_url(path):
-        expected = "a whole tar, and the right to read it: check the address, or pass the key in " \
-                   "storage_options={...}"
+        expected = (
+            "a whole tar, and the right to read it: check the address, or pass the key in "
+            "storage_options={...}"
+        )
     found = " ".join(str(error).split())
-    return FormatError(f"{path} cannot be read ({type(error).__name__}: {found}). Expected "
-                       f"{expected}.", path)
+    return FormatError(
+        f"{path} cannot be read ({type(error).__name__}: {found}). Expected {expected}.", path
+    )
 
 
 def read_members(
@@ -200,12 +203,14 @@ def _size(block: bytes) -> int:
 def _is_changed(blocks: list[bytes]) -> bool:
     """Whether what stands before a header says another name or size than it does itself."""
     return any(_type(before) not in b"xg" for before in blocks[:-1:2]) or any(
-        key in records for records in blocks[1::2] for key in CHANGES)
+        key in records for records in blocks[1::2] for key in CHANGES
+    )
 
 
 def _special_header(header: bytes) -> _Header:
-    with tarfile.open(fileobj=io.BytesIO(header), mode="r:", encoding="utf-8",
-                      errors="strict") as archive:
+    with tarfile.open(
+        fileobj=io.BytesIO(header), mode="r:", encoding="utf-8", errors="strict"
+    ) as archive:
         info = archive.next()
     if info is None or info.issparse():
         raise tarfile.TarError("a sparse file")
@@ -215,5 +220,8 @@ def _special_header(header: bytes) -> _Header:
 
 
 def _damaged(path: str, at: int, where: str, why: str) -> FormatError:
-    return FormatError(f"{path} is damaged or cut off at byte {at}, {where}: {why}. Expected a "
-                       "whole tar: copy or make it again.", path)
+    return FormatError(
+        f"{path} is damaged or cut off at byte {at}, {where}: {why}. Expected a "
+        "whole tar: copy or make it again.",
+        path,
+    )

@@ -63,8 +63,10 @@ def _tensorflow() -> Any:
     try:
         import tensorflow
     except ImportError:
-        raise FormatError("TFRecord files need TensorFlow. Expected it installed: pip install "
-                          '"multiview-cifar[tensorflow]".') from None
+        raise FormatError(
+            "TFRecord files need TensorFlow. Expected it installed: pip install "
+            '"multiview-cifar[tensorflow]".'
+        ) from None
     return tensorflow
 
 
@@ -90,9 +92,11 @@ class Writer:
         except FormatError as error:
             raise ExportError(str(error), sample) from None
         if "" in row["view_names"]:
-            raise ExportError(f"A view of the sample {sample} is called ''. Expected names of one "
-                              "or more letters, as '' says that a view has no name: rename it.",
-                              sample)
+            raise ExportError(
+                f"A view of the sample {sample} is called ''. Expected names of one "
+                "or more letters, as '' says that a view has no name: rename it.",
+                sample,
+            )
         example = self._tf.train.SequenceExample()
         self._fill_context(example.context.feature, row)
         self._fill_lists(example.feature_lists.feature_list, row)
@@ -100,8 +104,11 @@ class Writer:
             self._fill_views(example, row, column)
         record = _serialize(example)
         if record is None or len(record) > MOST_BYTES:
-            raise ExportError(f"The sample {sample} takes more than {MOST_BYTES} bytes, which no "
-                              "protocol buffer does. Expected fewer: leave out views.", sample)
+            raise ExportError(
+                f"The sample {sample} takes more than {MOST_BYTES} bytes, which no "
+                "protocol buffer does. Expected fewer: leave out views.",
+                sample,
+            )
         with self._os_errors():
             self._file.write(record)
 
@@ -131,11 +138,14 @@ class Writer:
             context[shape].int64_list.value.extend(pixels.shape[1:])
             context[dtype].bytes_list.value.append(pixels.dtype.name.encode())
             little = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
-            views = [view.tobytes() if there else b""
-                     for view, there in zip(little, real, strict=True)]  # fmt: skip
+            views = [
+                view.tobytes() if there else b"" for view, there in zip(little, real, strict=True)
+            ]
         else:
-            views = [b"" if view is None else view_bytes(view, f"view {i} of {sample}", sample)
-                     for i, view in enumerate(row[column])]  # fmt: skip
+            views = [
+                b"" if view is None else view_bytes(view, f"view {i} of {sample}", sample)
+                for i, view in enumerate(row[column])
+            ]
         steps = example.feature_lists.feature_list[column].feature
         for data in views:
             steps.add().bytes_list.value.append(data)
@@ -210,14 +220,19 @@ class Record(NamedTuple):
 
     def wrong(self, found: str, expected: str) -> FormatError:
         """What is wrong with it."""
-        return FormatError(f"{self.path}, record {self.number} at byte {self.offset}: {found}. "
-                           f"Expected {expected}.", self.path)
+        return FormatError(
+            f"{self.path}, record {self.number} at byte {self.offset}: {found}. "
+            f"Expected {expected}.",
+            self.path,
+        )
 
     def lacks(self, names: str) -> FormatError:
         """That a feature is not there."""
         there = ", ".join(sorted([*self.context, *self.lists])) or "none"
-        return self.wrong(f"there is no feature {names} (there are: {there})",
-                          "a SequenceExample or Example of an image dataset")
+        return self.wrong(
+            f"there is no feature {names} (there are: {there})",
+            "a SequenceExample or Example of an image dataset",
+        )
 
     def one(self, name: str, kind: str) -> Any:
         """The value of a feature of the context; `kind` is "int64" or "bytes"."""
@@ -244,8 +259,10 @@ class Record(NamedTuple):
     def _value(self, name: str, feature: Any, kind: str) -> Any:
         values = getattr(feature, f"{kind}_list").value
         if len(values) != 1:
-            raise self.wrong(f"{name!r} holds {feature.WhichOneof('kind')} with {len(values)} "
-                             f"values of {kind}", f"one value of {kind}")
+            raise self.wrong(
+                f"{name!r} holds {feature.WhichOneof('kind')} with {len(values)} values of {kind}",
+                f"one value of {kind}",
+            )
         return values[0]
 
     def _text(self, name: str, value: bytes) -> str:
@@ -274,17 +291,22 @@ def read_records(path: str) -> Iterator[Record]:
 
 
 def _damaged(path: str, number: int, offset: int, why: str) -> FormatError:
-    return FormatError(f"{path} is damaged or cut off at record {number}, byte {offset} ({why}). "
-                       "Expected whole records, not compressed: copy or make it again.", path)
+    return FormatError(
+        f"{path} is damaged or cut off at record {number}, byte {offset} ({why}). "
+        "Expected whole records, not compressed: copy or make it again.",
+        path,
+    )
 
 
 def _parse(tf: Any, path: str, number: int, offset: int, record: bytes) -> Any:
     try:
         return tf.train.SequenceExample.FromString(record)
     except Exception:  # protobuf's DecodeError, which TensorFlow does not hand on
-        raise FormatError(f"{path}, record {number} at byte {offset}: {len(record)} bytes that "
-                          f"begin with {record[:12]!r}. Expected a SequenceExample or an Example.",
-                          path) from None
+        raise FormatError(
+            f"{path}, record {number} at byte {offset}: {len(record)} bytes that "
+            f"begin with {record[:12]!r}. Expected a SequenceExample or an Example.",
+            path,
+        ) from None
 
 
 def read_rows(features: datasets.Features, is_own: bool, shard: Shard) -> Iterator[Row]:
@@ -297,8 +319,11 @@ def read_rows(features: datasets.Features, is_own: bool, shard: Shard) -> Iterat
         yield row
         count += 1
     if shard.num_rows not in (None, count):
-        raise FormatError(f"{path} has {count} records. Expected {shard.num_rows}, as when it was "
-                          "written: put the right file there.", path)
+        raise FormatError(
+            f"{path} has {count} records. Expected {shard.num_rows}, as when it was "
+            "written: put the right file there.",
+            path,
+        )
 
 
 def _own_row(record: Record, features: datasets.Features) -> Row:
@@ -312,8 +337,11 @@ def _own_row(record: Record, features: datasets.Features) -> Row:
             raise record.wrong(f"metadata: {found}", expected.removesuffix(".")) from None
     for column in image_columns(features):
         row[column] = _views(record, column)
-    row |= {"label": record.one("label", "int64"), "sample_id": record.text("sample_id"),
-            "view_names": [name or None for name in record.texts("view_names")]}  # fmt: skip
+    row |= {
+        "label": record.one("label", "int64"),
+        "sample_id": record.text("sample_id"),
+        "view_names": [name or None for name in record.texts("view_names")],
+    }
     if "view_labels" in features:
         labels = record.each("view_labels", "int64")
         row["view_labels"] = [None if label == -1 else label for label in labels]
@@ -324,8 +352,9 @@ def _foreign_row(record: Record, features: datasets.Features) -> Row:
     """The row of a record that somebody else wrote."""
     label, names = record.one("label", "int64"), features["label"].names
     if not 0 <= label < len(names):
-        raise record.wrong(f"the label is {label}", f"0 to {len(names) - 1}, as there are "
-                           f"{len(names)} class names")
+        raise record.wrong(
+            f"the label is {label}", f"0 to {len(names) - 1}, as there are {len(names)} class names"
+        )
     stored = next((name for name in IMAGES if name in record.lists or name in record.context), None)
     if stored is None:
         raise record.lacks(" or ".join(map(repr, IMAGES)))
@@ -366,11 +395,15 @@ def _views(record: Record, column: str) -> list[dict[str, Any] | None]:
             try:
                 data = encode(read_pixels(data).reshape(sizes))
             except (ValueError, FormatError) as error:
-                raise record.wrong(f"view {i} in {column!r} has {len(data)} bytes ({error})",
-                                   f"pixels of {shape} {sizes}") from None
+                raise record.wrong(
+                    f"view {i} in {column!r} has {len(data)} bytes ({error})",
+                    f"pixels of {shape} {sizes}",
+                ) from None
         elif not is_image(data):
-            raise record.wrong(f"view {i} in {column!r} is {len(data)} bytes that begin with "
-                               f"{data[:12]!r}", "the bytes of an image file that Pillow reads")
+            raise record.wrong(
+                f"view {i} in {column!r} is {len(data)} bytes that begin with {data[:12]!r}",
+                "the bytes of an image file that Pillow reads",
+            )
         views.append({"bytes": data, "path": None})
     return views
 
@@ -401,13 +434,18 @@ def find_labels(paths: Sequence[str]) -> list[str]:
         if not 0 <= label < MOST_LABELS:
             raise record.wrong(f"the label is {label}", f"0 to {MOST_LABELS - 1}")
         if names.setdefault(label, name) != name:
-            raise record.wrong(f"the label {label} is called {name!r}, and before it was "
-                               f"{names[label]!r}", "one name for each label")
+            raise record.wrong(
+                f"the label {label} is called {name!r}, and before it was {names[label]!r}",
+                "one name for each label",
+            )
     if not names:
         raise FormatError(f"{paths[0]} has no records. Expected some.", paths[0])
     found = [names.get(label, str(label)) for label in range(max(names) + 1)]
     if len({*found}) < len(found):
         twice = next(name for name in found if found.count(name) > 1)
-        raise FormatError(f"{paths[0]}: two labels are called {twice!r}. Expected a name for each: "
-                          "pass class_names.", paths[0])
+        raise FormatError(
+            f"{paths[0]}: two labels are called {twice!r}. Expected a name for each: "
+            "pass class_names.",
+            paths[0],
+        )
     return found

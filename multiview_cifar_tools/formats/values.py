@@ -34,7 +34,9 @@ from multiview_cifar_tools.image_column import image_columns
 
 
 def to_json(
-    row: Row, features: datasets.Features, leave_out: Collection[str] = (),
+    row: Row,
+    features: datasets.Features,
+    leave_out: Collection[str] = (),
     more: Mapping[str, Any] = MappingProxyType({}),
 ) -> str:
     """A raw row as a JSON object: all columns but those of images and those in `leave_out`, and
@@ -66,7 +68,8 @@ def _spell(value: Any) -> str:
 
 
 _ENCODER = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_spell)
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_spell
+)
 
 
 def _seconds(value: timedelta) -> Decimal:
@@ -103,11 +106,13 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"{_shown(text)} is no JSON ({error}). Expected an object of columns and "
-                          "their values.") from None
+        raise FormatError(
+            f"{_shown(text)} is no JSON ({error}). Expected an object of columns and their values."
+        ) from None
     if not isinstance(found, dict):
-        raise FormatError(f"{_shown(text)} is no JSON object. Expected one of columns and their "
-                          "values.")
+        raise FormatError(
+            f"{_shown(text)} is no JSON object. Expected one of columns and their values."
+        )
     return found
 
 
@@ -132,8 +137,10 @@ def _column(name: str, value: Any, kind: Any) -> Any:
     try:
         return _restore(value, kind)
     except Exception as error:  # those of base64, datetime, decimal and pyarrow
-        raise FormatError(f"The column {name!r} is {_shown(value)} ({error}). Expected a "
-                          f"value of the type {kind}, written as `export` does.") from None
+        raise FormatError(
+            f"The column {name!r} is {_shown(value)} ({error}). Expected a "
+            f"value of the type {kind}, written as `export` does."
+        ) from None
 
 
 def _restore(value: Any, kind: Any) -> Any:
@@ -196,13 +203,17 @@ def features_from(info: Any) -> datasets.Features:
     try:
         features = datasets.Features.from_dict(info)
     except Exception as error:  # `datasets` raises AttributeError, KeyError, ValueError and more
-        raise FormatError(f"{_shown(info)} are no features of a dataset "
-                          f"({type(error).__name__}: {error}). Expected them as `export` writes "
-                          "them.") from None
+        raise FormatError(
+            f"{_shown(info)} are no features of a dataset "
+            f"({type(error).__name__}: {error}). Expected them as `export` writes "
+            "them."
+        ) from None
     missing = {"images", "sample_id", "view_names"}.difference(features)
     if missing or not isinstance(features.get("label"), datasets.ClassLabel):
-        raise FormatError(f"The features name the columns {', '.join(features) or 'none'}. Expected"
-                          " images, label (a ClassLabel), sample_id and view_names among them.")
+        raise FormatError(
+            f"The features name the columns {', '.join(features) or 'none'}. Expected"
+            " images, label (a ClassLabel), sample_id and view_names among them."
+        )
     return features
 
 
@@ -235,8 +246,10 @@ def _fault(row: Row, features: datasets.Features) -> str | None:
     of_views = [*image_columns(features), "view_names", *_view_labels(features)]
     for name in of_views:
         if not isinstance(row[name], list) or len(row[name]) != len(row["images"] or ()):
-            return (f"{name} is {_shown(row[name])}, where images are {_size(row['images'])}. "
-                    f"Expected lists of one length: {', '.join(of_views)}")
+            return (
+                f"{name} is {_shown(row[name])}, where images are {_size(row['images'])}. "
+                f"Expected lists of one length: {', '.join(of_views)}"
+            )
     if bad := [name for name in row["view_names"] if not isinstance(name, str | None)]:
         return f"view_names has {bad[0]!r}. Expected names, or None"
     for name in _view_labels(features):

@@ -105,8 +105,11 @@ class Writer:
             raise ExportError(str(error), str(row.get("sample_id"))) from None
         key = _escape(KEY_ESCAPES, row["sample_id"])
         if key in self._keys:
-            raise ExportError(f"The sample {row['sample_id']!r} comes twice. Expected each "
-                              "sample_id once in a split: rename one.", row["sample_id"])
+            raise ExportError(
+                f"The sample {row['sample_id']!r} comes twice. Expected each "
+                "sample_id once in a split: rename one.",
+                row["sample_id"],
+            )
         views = {column: self._files(row, column) for column in self.columns}
         self._keys.add(key)
         for field, data in [*self._fields(row, views)]:
@@ -116,8 +119,10 @@ class Writer:
         """(extension, contents) of each view's file, None where it is missing."""
         if self.pixels:
             pixels, real = decode_row(row, column)
-            return [(PIXELS, _write_npy(view)) if there else None
-                    for view, there in zip(pixels, real, strict=True)]
+            return [
+                (PIXELS, _write_npy(view)) if there else None
+                for view, there in zip(pixels, real, strict=True)
+            ]
         sample, files = row["sample_id"], []
         for i, view in enumerate(row[column]):
             data = None if view is None else view_bytes(view, f"view {i} of {sample}", sample)
@@ -130,7 +135,8 @@ class Writer:
         """(field, contents) of each member of a sample."""
         fields: dict[str, Any] = {
             column: [file and stem + file[0] for stem, file in zip(stems, files, strict=True)]
-            for (column, files), stems in zip(views.items(), self._stems(row), strict=True)}
+            for (column, files), stems in zip(views.items(), self._stems(row), strict=True)
+        }
         more = {"label_name": self.features["label"].names[row["label"]], **fields}
         yield "json", to_json(row, self.features, more=more).encode()
         yield "cls", b"%d" % row["label"]
@@ -183,7 +189,9 @@ Opener = Callable[[str], AbstractContextManager[IO[bytes]]]
 
 
 def read(
-    path: str, manifest: dict[str, Any] | None, class_names: Sequence[str] | None = None,
+    path: str,
+    manifest: dict[str, Any] | None,
+    class_names: Sequence[str] | None = None,
     storage_options: dict[str, Any] | None = None,
 ) -> Reading:
     """Read a tar or several.
@@ -209,8 +217,11 @@ def read(
     files = _paths(shards)
     said = [_said_features(opener, file) for file in files]
     if different := [file for file, own in zip(files, said, strict=True) if own != said[0]]:
-        raise FormatError(f"{different[0]} holds other columns or labels than {files[0]}. Expected "
-                          "tars of one dataset: read them one by one.", different[0])
+        raise FormatError(
+            f"{different[0]} holds other columns or labels than {files[0]}. Expected "
+            "tars of one dataset: read them one by one.",
+            different[0],
+        )
     features = said[0]
     if features is not None:
         need_no(class_names, files[0])
@@ -246,13 +257,18 @@ def _expand_braces(pattern: str) -> list[str]:
     try:
         import braceexpand
     except ImportError:
-        raise FormatError(f"{pattern} needs the package braceexpand. Expected it installed: pip "
-                          'install "multiview-cifar[webdataset]".', pattern) from None
+        raise FormatError(
+            f"{pattern} needs the package braceexpand. Expected it installed: pip "
+            'install "multiview-cifar[webdataset]".',
+            pattern,
+        ) from None
     try:
         return [*braceexpand.braceexpand(pattern)]
     except ValueError as error:
-        raise FormatError(f"{pattern} is no pattern ({error}). Expected one such as "
-                          '"train-{000..010}.tar".', pattern) from None
+        raise FormatError(
+            f'{pattern} is no pattern ({error}). Expected one such as "train-{{000..010}}.tar".',
+            pattern,
+        ) from None
 
 
 def _glob(pattern: str, storage_options: dict[str, Any] | None) -> list[str]:
@@ -296,14 +312,18 @@ class Sample(NamedTuple):
     def wrong(self, field: str, found: str, expected: str) -> FormatError:
         """What is wrong with a member."""
         name, offset, _ = self.members[field]
-        return FormatError(f"{self.path}, {name} at byte {offset}: {found}. Expected {expected}.",
-                           self.path)
+        return FormatError(
+            f"{self.path}, {name} at byte {offset}: {found}. Expected {expected}.", self.path
+        )
 
     def lacks(self, what: str, expected: str) -> FormatError:
         """That a member is missing."""
         offset = min(member.offset for member in self.members.values())
-        return FormatError(f"{self.path}, the sample {self.key!r} at byte {offset} has no {what} "
-                           f"(it has: {', '.join(self.members)}). Expected {expected}.", self.path)
+        return FormatError(
+            f"{self.path}, the sample {self.key!r} at byte {offset} has no {what} "
+            f"(it has: {', '.join(self.members)}). Expected {expected}.",
+            self.path,
+        )
 
     def read_json(self) -> dict[str, Any]:
         """What its .json holds."""
@@ -331,15 +351,19 @@ def read_samples(
         elif key == sample.key:
             if field in sample.members:
                 raise sample._replace(members={field: member}).wrong(
-                    field, f"the sample {key!r} has {field!r} twice", "each name once")
+                    field, f"the sample {key!r} has {field!r} twice", "each name once"
+                )
             sample.members[field] = member
         else:
             if sample.members:
                 yield sample
             sample = Sample(path, key, {field: member})
             if key in seen:
-                raise sample.wrong(field, f"the sample {key!r} comes again",
-                                   "all members of a sample to stand together")
+                raise sample.wrong(
+                    field,
+                    f"the sample {key!r} comes again",
+                    "all members of a sample to stand together",
+                )
             seen.add(key)
     if sample.members:
         yield sample
@@ -377,8 +401,11 @@ def read_rows(
             yield row
             count += 1
     if shard.num_rows not in (None, count):
-        raise FormatError(f"{path} has {count} samples. Expected {shard.num_rows}, as when it was "
-                          "written: put the right file there.", path)
+        raise FormatError(
+            f"{path} has {count} samples. Expected {shard.num_rows}, as when it was "
+            "written: put the right file there.",
+            path,
+        )
 
 
 def _own_row(sample: Sample, features: datasets.Features) -> Row:
@@ -390,11 +417,13 @@ def _own_row(sample: Sample, features: datasets.Features) -> Row:
     try:
         row = from_object(said, features)
     except FormatError as error:
-        raise FormatError(f"{sample.path}, {sample.members['json'].name}: {error}",
-                          sample.path) from None
+        raise FormatError(
+            f"{sample.path}, {sample.members['json'].name}: {error}", sample.path
+        ) from None
     if row.get("label") != _number(sample):
-        raise sample.wrong("cls", f"the label is {_number(sample)}, in the .json "
-                           f"{row.get('label')!r}", "the same")
+        raise sample.wrong(
+            "cls", f"the label is {_number(sample)}, in the .json {row.get('label')!r}", "the same"
+        )
     unnamed = {*sample.members} - {"json", "cls"}
     for column in image_columns(features):
         fields = said.get(column)
@@ -414,8 +443,11 @@ def _foreign_row(sample: Sample, features: datasets.Features) -> Row:
         label = names.index(label)
     if not isinstance(label, int) or label >= len(names):
         field = "cls" if "cls" in sample.members else "json"
-        raise sample.wrong(field, f"the label is {label!r}", f"0 to {len(names) - 1}, or one of the"
-                           f" {len(names)} class names")
+        raise sample.wrong(
+            field,
+            f"the label is {label!r}",
+            f"0 to {len(names) - 1}, or one of the {len(names)} class names",
+        )
     views = _views(sample)
     order = natural_order(tuple(views))
     images = [_view(sample, views[view]) for view in order]
@@ -431,8 +463,9 @@ def _views(sample: Sample) -> dict[str, str]:
             if field not in ("cls", "json"):
                 _log_left_out(field)
         elif views.setdefault(view or "0", field) != field:
-            raise sample.wrong(field, f"{views[view or '0']!r} is the view {view or '0'!r} too",
-                               "one image a view")
+            raise sample.wrong(
+                field, f"{views[view or '0']!r} is the view {view or '0'!r} too", "one image a view"
+            )
     if not views:
         raise sample.lacks("image", f"images ({SUPPORTED})")
     return views
@@ -447,8 +480,10 @@ def natural_order(names: tuple[str, ...]) -> tuple[str, ...]:
 @lru_cache
 def _log_left_out(field: str) -> None:
     """Say once that no column becomes of such members."""
-    logger.warning("Left out of rows: members such as .%s. Taken are images, .cls, and the label "
-                   "in a .json.", field)
+    logger.warning(
+        "Left out of rows: members such as .%s. Taken are images, .cls, and the label in a .json.",
+        field,
+    )
 
 
 def _view(sample: Sample, field: Any) -> dict[str, Any]:
@@ -460,11 +495,15 @@ def _view(sample: Sample, field: Any) -> dict[str, Any]:
         try:
             data = encode(_read_npy(data))
         except Exception as error:  # those of NumPy, and of `encode`
-            raise sample.wrong(field, f"no array of pixels ({error})",
-                               "a .npy of (H, W, C), uint8 or uint16") from None
+            raise sample.wrong(
+                field, f"no array of pixels ({error})", "a .npy of (H, W, C), uint8 or uint16"
+            ) from None
     elif not is_image(data):
-        raise sample.wrong(field, f"{len(data)} bytes that begin with {data[:12]!r}",
-                           "the bytes of an image file that Pillow reads")
+        raise sample.wrong(
+            field,
+            f"{len(data)} bytes that begin with {data[:12]!r}",
+            "the bytes of an image file that Pillow reads",
+        )
     return {"bytes": data, "path": None}
 
 
@@ -491,8 +530,11 @@ def _label(sample: Sample) -> int | str:
     for value in map(said.get, LABEL_KEYS):
         if isinstance(value, str) and value or type(value) is int and value >= 0:
             return value
-    raise sample.lacks("label", "a .cls with its number, or a .json with its number or name as "
-                       f"one of {', '.join(LABEL_KEYS)}")  # fmt: skip
+    raise sample.lacks(
+        "label",
+        "a .cls with its number, or a .json with its number or name as "
+        f"one of {', '.join(LABEL_KEYS)}",
+    )
 
 
 def _says_label(name: str) -> bool:
@@ -513,11 +555,17 @@ def find_labels(opener: Opener, paths: Sequence[str]) -> list[str]:
     if not places:
         raise FormatError(f"{paths[0]} has no samples. Expected some.", paths[0])
     if numbers and names:
-        raise FormatError(f"{places[names[0]]}: the label is {names[0]!r}, of {places[numbers[0]]} "
-                          f"{numbers[0]}. Expected names or numbers, not both.", paths[0])
+        raise FormatError(
+            f"{places[names[0]]}: the label is {names[0]!r}, of {places[numbers[0]]} "
+            f"{numbers[0]}. Expected names or numbers, not both.",
+            paths[0],
+        )
     if max(numbers, default=0) >= MOST_LABELS:
-        raise FormatError(f"{places[max(numbers)]}: the label is {max(numbers)}. Expected labels "
-                          f"below {MOST_LABELS}, counted from 0.", paths[0])
+        raise FormatError(
+            f"{places[max(numbers)]}: the label is {max(numbers)}. Expected labels "
+            f"below {MOST_LABELS}, counted from 0.",
+            paths[0],
+        )
     return sorted(names, key=natural_key) or [*map(str, range(max(numbers) + 1))]
 
 

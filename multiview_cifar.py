@@ -307,7 +307,7 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
         (LayoutError).
         """
         check_options(self)
-        self._tree: Tree | None = None
+        self._tree: FileListing | None = None
         self._plan: Plan | None = None
         options = {
             f.name: getattr(self, f.name)
@@ -522,7 +522,7 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
             beside = os.path.exists(os.path.join(here, SHAPES_ARCHIVE))
             base_path = here if beside else os.path.join(here, "multiview_cifar_tools")
         if kwargs.get("data_files") is not None:
-            kwargs["data_files"] = archive_a_split(kwargs["data_files"])
+            kwargs["data_files"] = parse_data_files(kwargs["data_files"])
         super().__init__(cache_dir=cache_dir, hash=hash, base_path=base_path, **kwargs)
         # There was no cache to take them from, and no download is needed to know them.
         if self.info.features is None and not self.config.is_remote_archive:
@@ -537,7 +537,7 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
         features = None  # a folder's are known once all its names are read: see __init__
         if (name := self.config.name) != "default":
             folders = list(CIFAR[name].classes.values()) if name in CIFAR else SHAPES
-            class_names, _ = number_labels(folders, self.config.class_names)
+            class_names, _ = assign_labels(folders, self.config.class_names)
             features = row_features(["images"], class_names, None)
             if name == "cifar100":
                 features["coarse_label"] = datasets.ClassLabel(names=list(CIFAR100))
@@ -569,24 +569,24 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
         if cifar := CIFAR.get(self.config.name):
             path = self.config.data_dir or download_cifar(cifar, whole)
             self._files = read_cifar(path, cifar)
-            plan = plan_cifar(self._files, cifar, self.config)._replace(roots=[Root(path)])
+            plan = plan_cifar(self._files, cifar, self.config)._replace(roots=[FileSource(path)])
         elif self.config.name == "shapes":
             plan = plan_rows(find_shapes(whole), self.config)
         else:
             self.config.download(dl_manager)
             plan = self.config.plan
             self.info.features = plan.features
-        self._writer_batch_size: int = self._writer_batch_size or plan.rows_a_batch
+        self._writer_batch_size: int = self._writer_batch_size or plan.writer_batch_size
         return [
             datasets.SplitGenerator(
-                name, {"chunks": _chunks(samples, root, streaming), "root": root}
+                name, {"chunks": make_shards(samples, root, streaming), "root": root}
             )
             for name, samples in plan.splits.items()
             for root in [root_of(name, plan.roots)]
         ]
 
     def _generate_examples(
-        self, chunks: list[list[Sample]], root: Root
+        self, chunks: list[list[Sample]], root: FileSource
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         layout = self.config.layout
         columns = list(layout) if isinstance(layout, Mapping) else ["images"]
@@ -624,7 +624,7 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
             )
 
     def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        with written_as_they_are(self.info):
+        with skip_reencoding(self.info):
             yield from super()._prepare_split_single(*args, **kwargs)
 
 
@@ -640,7 +640,7 @@ class EncodedFeatures(datasets.Features):
 
 
 @contextmanager
-def written_as_they_are(info: datasets.DatasetInfo) -> Iterator[None]:
+def skip_reencoding(info: datasets.DatasetInfo) -> Iterator[None]:
     """While a builder writes: examples are not encoded again, and our errors come unwrapped.
 
     `datasets` wraps any error in a DatasetGenerationError, and its cause is lost on the way out of
@@ -657,7 +657,7 @@ def written_as_they_are(info: datasets.DatasetInfo) -> Iterator[None]:
         info.features = features
 
 
-def _chunks(samples: list[Sample], root: Root, streaming: bool) -> list[list[Sample]]:
+def make_shards(samples: list[Sample], root: FileSource, streaming: bool) -> list[list[Sample]]:
     """The shards of a split: runs of nearly equal length, in order."""
     n = min(len(samples), MAX_SHARDS)
     if streaming and root.is_one_pass:
@@ -733,7 +733,7 @@ def load_dataset(
 
 
 @dataclass
-class Tree:
+class FileListing:
     """What stands in a folder, from the top down; and what is passed over, by reason.
 
     A listing is `marshal`ed (path, subfolders, [(name, size, mtime, ctime), ...]): to keep Python
@@ -741,7 +741,7 @@ class Tree:
     """
 
     root: str
-    roots: list[Root] = field(default_factory=list)  # where the files are read from
+    roots: list[FileSource] = field(default_factory=list)  # where the files are read from
     listings: list[bytes] = field(default_factory=list)
     ignored: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     hidden: list[str] = field(default_factory=list)  # never taken, and never worth a warning
@@ -755,10 +755,10 @@ class Tree:
     @property
     def others(self) -> str:
         """The first of what is passed over, for errors."""
-        return _some(itertools.chain.from_iterable(self.ignored.values())) or "nothing"
+        return join_first(itertools.chain.from_iterable(self.ignored.values())) or "nothing"
 
 
-def scan_folder(data_dir: str, stats: bool = True, start: str = "") -> Tree:
+def scan_folder(data_dir: str, stats: bool = True, start: str = "") -> FileListing:
     """List a folder and all below it: a stat for every file, none is opened.
 
     The fingerprint covers path, size, mtime and ctime (ns) of every visible file and the path of
@@ -768,8 +768,8 @@ def scan_folder(data_dir: str, stats: bool = True, start: str = "") -> Tree:
     `start` in it on, only that part.
     """
     if os.path.isfile(data_dir):
-        return Tree(data_dir, fingerprint=local_version(data_dir))
-    tree, digest = Tree(data_dir, [Root(data_dir)]), hashlib.blake2b(digest_size=16)
+        return FileListing(data_dir, fingerprint=local_version(data_dir))
+    tree, digest = FileListing(data_dir, [FileSource(data_dir)]), hashlib.blake2b(digest_size=16)
     pending = [start]
     while pending:
         path = pending.pop()
@@ -781,7 +781,7 @@ def scan_folder(data_dir: str, stats: bool = True, start: str = "") -> Tree:
     return tree
 
 
-def list_folder(tree: Tree, path: str, stats: bool = True) -> list[str]:
+def list_folder(tree: FileListing, path: str, stats: bool = True) -> list[str]:
     """Add the listing of one folder to the tree, see `scan_folder`; the names of its subfolders."""
     prefix, files, subfolders = path and f"{path}/", [], []
     try:
@@ -830,7 +830,7 @@ def is_hidden(name: str) -> bool:
     return name[0] == "." or name in SYSTEM_NAMES
 
 
-def read_listings(tree: Tree) -> tuple[list[str], list[tuple[str, int]]]:
+def read_listings(tree: FileListing) -> tuple[list[str], list[tuple[str, int]]]:
     """All folders, and (path, bytes) of all images; other files go to `tree.ignored`."""
     folders, images = [], []
     for folder, _, files in map(marshal.loads, tree.listings):
@@ -940,7 +940,7 @@ def _regex(template: str) -> re.Pattern[str]:
     )
 
 
-def detect_layout(images: Sequence[tuple[str, int]], tree: Tree) -> str:
+def detect_layout(images: Sequence[tuple[str, int]], tree: FileListing) -> str:
     """`[split/]label/sample/view`; LayoutError where there are no images, or all stand too deep.
 
     The top folders are splits only if every one is a split word, or each the archive of a split:
@@ -959,7 +959,9 @@ def detect_layout(images: Sequence[tuple[str, int]], tree: Tree) -> str:
     if all(path.count("/") > layout.count("/") for path, _ in images):
         mixed = splits and not has_splits
         around = len(tops) == 1 and not has_splits and tree.roots[0].kind in ARCHIVES.values()
-        hint = f" Of {_some(tops)} only {_some(splits)} would be a split." if mixed else ""
+        hint = (
+            f" Of {join_first(tops)} only {join_first(splits)} would be a split." if mixed else ""
+        )
         if around:
             hint = f' If {tops[0]} is a folder around everything, pass layout="{tops[0]}/{layout}".'
         raise LayoutError(
@@ -971,7 +973,7 @@ def detect_layout(images: Sequence[tuple[str, int]], tree: Tree) -> str:
     return layout
 
 
-def _some(names: Iterable[object], most: int = 5) -> str:
+def join_first(names: Iterable[object], most: int = 5) -> str:
     """The first few names, and how many more there are."""
     texts = [str(name) for name in names]
     return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if texts[most:] else "")
@@ -984,7 +986,7 @@ Samples = dict[SampleKey, dict[str, dict[str, str]]]
 
 
 def match_images(
-    images: Sequence[tuple[str, int]], tree: Tree, templates: Mapping[str, Template]
+    images: Sequence[tuple[str, int]], tree: FileListing, templates: Mapping[str, Template]
 ) -> tuple[Samples, dict[SampleKey, int]]:
     """Gather each sample's files, and their bytes; what fits nowhere goes to `tree.ignored`.
 
@@ -1048,7 +1050,11 @@ def _why_not(path: str, templates: Sequence[Template]) -> str:
 
 
 def check_folders(
-    folders: Sequence[str], tree: Tree, templates: Iterable[Template], samples: Samples, skip: bool
+    folders: Sequence[str],
+    tree: FileListing,
+    templates: Iterable[Template],
+    samples: Samples,
+    skip: bool,
 ) -> None:
     """LayoutError at a sample's folder that gave no image, unless they are to be skipped."""
     alive = {
@@ -1070,8 +1076,8 @@ def check_folders(
             if not skip:
                 raise LayoutError(
                     f"{folder} has no images of its own (found: "
-                    f"{_some(below[folder]) or 'nothing'}). Expected files such as view_0.png; "
-                    f"supported: {SUPPORTED}. Remove the folder, pass on_error="
+                    f"{join_first(below[folder]) or 'nothing'}). Expected files such as "
+                    f"view_0.png; supported: {SUPPORTED}. Remove the folder, pass on_error="
                     '"skip_sample", or say with layout="..." what the folders mean.',
                     folder,
                 )
@@ -1102,8 +1108,8 @@ class Plan(NamedTuple):
     splits: dict[str, list[Sample]]
     features: datasets.Features
     ignored: dict[str, list[str]]
-    rows_a_batch: int
-    roots: Sequence[Root] = ()
+    writer_batch_size: int
+    roots: Sequence[FileSource] = ()
 
 
 @contextmanager
@@ -1121,13 +1127,13 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 @no_garbage_collection()
-def plan_rows(tree: Tree, config: MultiviewCifarConfig) -> Plan:
+def plan_rows(tree: FileListing, config: MultiviewCifarConfig) -> Plan:
     """Turn names into rows: splits, labels, samples and views, in their final order.
 
     LayoutError where a name does not fit the layout or an option.
     """
     folders, images = read_listings(tree)
-    templates = parse_layout(layout_of(tree, images, config.layout))
+    templates = parse_layout(resolve_layout(tree, images, config.layout))
     samples, nbytes = match_images(images, tree, templates)
     if not samples:
         raise no_samples(tree, config)
@@ -1135,9 +1141,9 @@ def plan_rows(tree: Tree, config: MultiviewCifarConfig) -> Plan:
     fields = templates["images"].fields
     view_labels = number_views(all_views(samples, fields, config), fields, config)
     labels = sorted({label for _, label, _ in samples}, key=natural_key)
-    class_names, numbers = number_labels(labels, config.class_names)
+    class_names, numbers = assign_labels(labels, config.class_names)
     rows, lacking = make_rows(samples, nbytes, numbers, view_labels, config)
-    check_lacking(lacking, len(samples), tree, config)
+    check_incomplete(lacking, len(samples), tree, config)
     features = row_features(list(templates), class_names, view_labels)
     if not config.drop_metadata and (files := find_metadata(tree, templates, samples)):
         metadata = read_metadata(files, tree.roots, samples, fields, features)
@@ -1145,11 +1151,11 @@ def plan_rows(tree: Tree, config: MultiviewCifarConfig) -> Plan:
         features.update(metadata.features)
     splits = split_rows(rows, len(rows), "split" in fields, tree.is_by_split, config)
     log_plan(tree, splits, class_names)
-    batch = rows_a_batch([sample.nbytes for sample in rows.values()])
+    batch = writer_batch_size([sample.nbytes for sample in rows.values()])
     return Plan(splits, features, dict(tree.ignored), batch, tree.roots)
 
 
-def no_samples(tree: Tree, config: MultiviewCifarConfig) -> LayoutError:
+def no_samples(tree: FileListing, config: MultiviewCifarConfig) -> LayoutError:
     """The error of a tree in which no image fits the layout."""
     return LayoutError(
         f"No image in {tree.root} fits layout={config.layout!r} (found: "
@@ -1159,8 +1165,8 @@ def no_samples(tree: Tree, config: MultiviewCifarConfig) -> LayoutError:
     )
 
 
-def layout_of(
-    tree: Tree, images: Sequence[tuple[str, int]], layout: str | Mapping[str, str] | None
+def resolve_layout(
+    tree: FileListing, images: Sequence[tuple[str, int]], layout: str | Mapping[str, str] | None
 ) -> str | Mapping[str, str]:
     """The layout of the whole tree, in which the archive of a split stands as a split folder."""
     if layout is None:
@@ -1177,21 +1183,24 @@ def layout_of(
     return {column: "{split}/" + text for column, text in texts.items()}
 
 
-def log_plan(tree: Tree, splits: Mapping[str, Sequence[Sample]], names: Sequence[str]) -> None:
+def log_plan(
+    tree: FileListing, splits: Mapping[str, Sequence[Sample]], names: Sequence[str]
+) -> None:
     """Warn of what is not taken, and of classes that a split lacks."""
     for reason, paths in tree.ignored.items():
-        logger.warning("Ignored %d %s: %s", len(paths), reason, _some(paths))
+        logger.warning("Ignored %d %s: %s", len(paths), reason, join_first(paths))
     for split, samples in splits.items():
         if absent := set(range(len(names))) - {sample.label for sample in samples}:
-            said = _some(repr(names[label]) for label in sorted(absent))
+            said = join_first(repr(names[label]) for label in sorted(absent))
             logger.warning("The split %r has no sample of class %s", split, said)
 
 
-def _all_there(option: str, names: Iterable[str], there: Sequence[str], why: str) -> None:
+def check_names_exist(option: str, names: Iterable[str], there: Sequence[str], why: str) -> None:
+    """LayoutError at a name of an option that is not among those that are there."""
     if absent := [name for name in names if name not in there]:
         raise LayoutError(
-            f"{option} has {_some(map(repr, absent))}, but {why}. Expected some "
-            f"of {_some(map(repr, there), 20)}.",
+            f"{option} has {join_first(map(repr, absent))}, but {why}. Expected some "
+            f"of {join_first(map(repr, there), 20)}.",
             absent[0],
         )
 
@@ -1208,13 +1217,13 @@ def number_views(
 ) -> list[str] | None:
     """The view labels in order, None where there are none; LayoutError at a view not there."""
     there = sorted(keys, key=natural_key)
-    _all_there("view_names", config.view_names or (), there, "no sample has it")
+    check_names_exist("view_names", config.view_names or (), there, "no sample has it")
     if "view_label" not in fields:
         return None
     return list(dict.fromkeys(key.partition("/")[0] for key in there))
 
 
-def number_labels(
+def assign_labels(
     folders: Sequence[str], class_names: Sequence[str] | Mapping[str, str] | None
 ) -> tuple[list[str], dict[str, int]]:
     """The class names in label order, and the label of each class folder; LayoutError where
@@ -1222,10 +1231,10 @@ def number_labels(
     """
     wanted = class_names or folders
     names = wanted if isinstance(wanted, Mapping) else {name: name for name in wanted}
-    _all_there("class_names", names, folders, "there is no such class folder")
+    check_names_exist("class_names", names, folders, "there is no such class folder")
     if left_out := [folder for folder in folders if folder not in names]:
         raise LayoutError(
-            f"class_names leaves out the class folder {_some(map(repr, left_out))}. "
+            f"class_names leaves out the class folder {join_first(map(repr, left_out))}. "
             "Expected all of them: add it, or move the folder away.",
             left_out[0],
         )
@@ -1257,14 +1266,17 @@ def row_order(key: SampleKey) -> tuple[Any, ...]:
     return natural_key(key[1]), natural_key(key[2])
 
 
-def check_lacking(
-    lacking: Mapping[SampleKey, str], num_samples: int, tree: Tree, config: MultiviewCifarConfig
+def check_incomplete(
+    lacking: Mapping[SampleKey, str],
+    num_samples: int,
+    tree: FileListing,
+    config: MultiviewCifarConfig,
 ) -> None:
     """LayoutError at samples that lack a view, or as `on_missing_view` says they are ignored."""
     said = [f"{'/'.join(key)} {lack}" for key, lack in lacking.items()]
     if lacking and config.on_missing_view == "raise":
         raise LayoutError(
-            f"{len(lacking)} of {num_samples} samples lack a view: {_some(said, 3)}."
+            f"{len(lacking)} of {num_samples} samples lack a view: {join_first(said, 3)}."
             " Expected all to have the same: add the files, or pass "
             'on_missing_view="skip_sample" or "null".',
             "/".join(next(iter(lacking))),
@@ -1296,8 +1308,8 @@ def make_sample(
         views = sample_views(views, k, sample_id, config)
     for column, files in columns.items():
         if absent := [view for view in views if view not in files]:
-            here = _some(map(repr, files)) or "nothing"
-            lack = lack or f"has no {_some(map(repr, absent))} in {column} (but {here})"
+            here = join_first(map(repr, files)) or "nothing"
+            lack = lack or f"has no {join_first(map(repr, absent))} in {column} (but {here})"
     blank = (None,) * (k - len(views))
     paths = tuple([(*map(files.get, views), *blank) for files in columns.values()])
     numbered: tuple[int | None, ...] = ()
@@ -1320,11 +1332,11 @@ def sample_views(
         return views[:k]
     if config.view_sampling == "even":  # ends before the last view: on a ring that is the first
         return [views[i * len(views) // k] for i in range(k)]
-    kept = sorted(views, key=lambda view: draw(config.seed, sample_id, view))[:k]
+    kept = sorted(views, key=lambda view: stable_random(config.seed, sample_id, view))[:k]
     return [view for view in views if view in kept]
 
 
-def draw(*what: object) -> float:
+def stable_random(*what: object) -> float:
     """A number in [0, 1) that depends on nothing but its arguments, on every machine."""
     digest = hashlib.blake2b("\0".join(map(str, what)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
@@ -1339,7 +1351,7 @@ def split_of(folder: str, sample_id: str, by_name: bool, config: MultiviewCifarC
     """The split of a sample."""
     if ratios := config.split_ratios:
         edges = list(itertools.accumulate(ratios.values()))[:-1]  # what is left is the last share
-        return [*ratios][bisect.bisect(edges, draw(config.seed, sample_id))]
+        return [*ratios][bisect.bisect(edges, stable_random(config.seed, sample_id))]
     return folder if by_name else split_name(folder)
 
 
@@ -1409,7 +1421,7 @@ def row_features(
     return datasets.Features(features)
 
 
-def rows_a_batch(sizes: Sequence[int]) -> int:
+def writer_batch_size(sizes: Sequence[int]) -> int:
     """How many rows of these sizes (bytes) make a record batch of some BATCH_BYTES.
 
     The mean is that of a byte's row, so a few huge samples count for what they weigh: a run of
@@ -1439,14 +1451,15 @@ class Metadata(NamedTuple):
         return "/".join(filter(None, key if "split" in self.keys else key[1:]))
 
 
-def _unfit(paths: Sequence[str], found: str, expected: str) -> LayoutError:
+def metadata_error(paths: Sequence[str], found: str, expected: str) -> LayoutError:
+    """The error of metadata files that are not right."""
     return LayoutError(
         f"{' and '.join(paths)} {found}. Expected {expected}, or pass drop_metadata=True.", paths[0]
     )
 
 
 def find_metadata(
-    tree: Tree, templates: Mapping[str, Template], samples: Samples
+    tree: FileListing, templates: Mapping[str, Template], samples: Samples
 ) -> dict[str, str]:
     """The metadata file of each split folder, or of "", the whole tree; no longer in `ignored`.
 
@@ -1462,7 +1475,7 @@ def find_metadata(
     ]
     files = {path.rpartition("/")[0]: path for path in found}
     if len(files) < len(found) or ("" in files and len(files) > 1):
-        raise _unfit(
+        raise metadata_error(
             found,
             "may be about the same sample",
             "one file at the top, or one in each split folder: merge them",
@@ -1474,7 +1487,7 @@ def find_metadata(
 
 def read_metadata(
     files: Mapping[str, str],
-    roots: Sequence[Root],
+    roots: Sequence[FileSource],
     samples: Samples,
     fields: frozenset[str],
     taken: Iterable[str],
@@ -1489,7 +1502,7 @@ def read_metadata(
     keys = key_columns(table.column_names, fields, paths)
     own = {part.name: part.type for part in table.schema if part.name not in keys}
     if bad := OWN_COLUMNS.union(taken, [""]).intersection(own):
-        raise _unfit(
+        raise metadata_error(
             paths,
             f"has the column {min(bad)!r}, a name that is taken",
             "names that the rows do not have already: rename or remove it",
@@ -1501,7 +1514,7 @@ def read_metadata(
     for row in table.to_pylist():
         key = row_key({name: row.pop(name) for name in keys}, samples, folders, paths)
         if key in metadata.values:
-            raise _unfit(
+            raise metadata_error(
                 paths,
                 f"has {metadata.said(key)} twice",
                 'each once: remove one, or add a column "view" where the rows are of views',
@@ -1510,7 +1523,7 @@ def read_metadata(
     return metadata
 
 
-def read_table(path: str, roots: Sequence[Root], split: str) -> Any:
+def read_table(path: str, roots: Sequence[FileSource], split: str) -> Any:
     """The pyarrow.Table of a metadata file, in types of `plain_type`, with a column `split` where
     the file is a split's; LayoutError where it is damaged.
     """
@@ -1522,12 +1535,12 @@ def read_table(path: str, roots: Sequence[Root], split: str) -> Any:
             table = parse_table(read(path), kind)
         names = table.column_names
         if len(set(names)) < len(names):
-            raise ValueError(f"two columns of one name: {_some(map(repr, names), 20)}")
+            raise ValueError(f"two columns of one name: {join_first(map(repr, names), 20)}")
         types = [pa.string() if c.name in KEY_COLUMNS else plain_type(c.type) for c in table.schema]
         table = table.cast(pa.schema(zip(names, types, strict=True)))
         datasets.Features.from_arrow_schema(table.schema)
     except Exception as error:  # those of Arrow have no base of their own
-        raise _unfit(
+        raise metadata_error(
             [path],
             f"cannot be read ({error})",
             f"a whole {kind} file, text in UTF-8, each column of one type: mend it",
@@ -1595,9 +1608,9 @@ def concatenate(tables: Sequence[Any], paths: Sequence[str]) -> Any:
     names = tables[0].column_names
     for table, path in zip(tables, paths, strict=True):
         if odd := sorted(set(names) ^ set(table.column_names)):
-            raise _unfit(
+            raise metadata_error(
                 [path, paths[0]],
-                f"do not both have {_some(map(repr, odd))}",
+                f"do not both have {join_first(map(repr, odd))}",
                 "the same columns in each split: add them",
             )
     try:
@@ -1605,7 +1618,7 @@ def concatenate(tables: Sequence[Any], paths: Sequence[str]) -> Any:
             [table.select(names) for table in tables], promote_options="permissive"
         )
     except pa.ArrowException as error:
-        raise _unfit(
+        raise metadata_error(
             paths,
             f"do not go together ({error})",
             "columns of the same type in each split: mend them",
@@ -1618,9 +1631,9 @@ def key_columns(names: Sequence[str], fields: frozenset[str], paths: Sequence[st
     if "view" in names:
         keys += ["view_label", "view"] if "view_label" in fields else ["view"]
     if absent := [key for key in keys if key not in names]:
-        raise _unfit(
+        raise metadata_error(
             paths,
-            f"has no column {absent[0]!r} (found: {_some(map(repr, names), 20)})",
+            f"has no column {absent[0]!r} (found: {join_first(map(repr, names), 20)})",
             'columns, in a csv between commas, "sample_id" (class folder/sample), or '
             '"label" (class folder) and "sample"; under {view_label}, "view_label" with '
             '"view"',
@@ -1636,7 +1649,9 @@ def row_key(
     LayoutError where a cell is empty, or the sample stands in several splits.
     """
     if empty := [name for name, cell in cells.items() if not cell]:
-        raise _unfit(paths, f"has a row without {empty[0]!r}: {cells}", "it in every row: add it")
+        raise metadata_error(
+            paths, f"has a row without {empty[0]!r}: {cells}", "it in every row: add it"
+        )
     sample_id = cells.get("sample_id") or f"{cells['label']}/{cells['sample']}"
     label, _, sample = sample_id.partition("/")
     split = cells.get("split", "")
@@ -1648,9 +1663,9 @@ def row_key(
         )
     ]
     if len(where) > 1:
-        raise _unfit(
+        raise metadata_error(
             paths,
-            f"has {sample_id}, which stands in {_some(sorted(where))}",
+            f"has {sample_id}, which stands in {join_first(sorted(where))}",
             'a column "split", or a metadata file in each split folder',
         )
     view = "/".join(cells[name] for name in ("view_label", "view") if name in cells)
@@ -1662,7 +1677,7 @@ def join_metadata(
     metadata: Metadata,
     samples: Samples,
     view_labels: Sequence[str] | None,
-    tree: Tree,
+    tree: FileListing,
     config: MultiviewCifarConfig,
 ) -> dict[SampleKey, Sample]:
     """The rows with their metadata; where either lacks the other, as `on_missing_metadata` says.
@@ -1705,7 +1720,7 @@ def check_metadata(
     metadata: Metadata,
     wanted: Sequence[MetadataKey],
     there: set[MetadataKey],
-    tree: Tree,
+    tree: FileListing,
     config: MultiviewCifarConfig,
 ) -> None:
     """LayoutError where samples or views lack metadata, or metadata lack them; under "null" these
@@ -1715,9 +1730,9 @@ def check_metadata(
     lacking = [metadata.said(key) for key in wanted if key in there and key not in metadata.values]
     strays = [metadata.said(key) for key in metadata.values if key not in known]
     if config.on_missing_metadata == "raise" and (lacking or strays):
-        found = [f"no row for {len(lacking)} {what}s ({_some(lacking)})"] * bool(lacking)
-        found += [f"{len(strays)} rows for no {what} ({_some(strays)})"] * bool(strays)
-        raise _unfit(
+        found = [f"no row for {len(lacking)} {what}s ({join_first(lacking)})"] * bool(lacking)
+        found += [f"{len(strays)} rows for no {what} ({join_first(strays)})"] * bool(strays)
+        raise metadata_error(
             metadata.paths,
             f"has {' and '.join(found)}",
             f'a row for each {what}: mend it, pass on_missing_metadata="null" (None for '
@@ -1760,14 +1775,14 @@ def read_example(
                 bad.add(i)
             row[column].append(None if data is None else {"bytes": data, "path": None})
     if bad:
-        _take_as_missing(bad, row, sample, config)
+        drop_unreadable_views(bad, row, sample, config)
         if config.on_missing_view == "skip_sample" or not any(any(row[name]) for name in columns):
             logger.warning("skip_sample: %s lacks the skipped views", sample.sample_id)
             return None
     return {**row, **sample.metadata, "label": sample.label, "sample_id": sample.sample_id}
 
 
-def _take_as_missing(
+def drop_unreadable_views(
     bad: set[int], row: dict[str, list[Any]], sample: Sample, config: MultiviewCifarConfig
 ) -> None:
     """Where `on_missing_view` is "raise", skipped views make the row shorter, or raise ImageError
@@ -1796,17 +1811,20 @@ def load_image(
     try:
         data = read(path)
     except FileNotFoundError:
-        raise _bad(path, "was listed, but is gone now") from None
+        raise image_error(path, "was listed, but is gone now") from None
     except OSError as error:
-        raise _bad(path, f"cannot be read: {error.strerror or error}") from None
+        raise image_error(path, f"cannot be read: {error.strerror or error}") from None
     if config.mode or config.image_size or config.encoding or not isinstance(data, bytes):
         return convert(data, path, column == "images", config)
-    if config.verify == "decode" or (config.verify == "signature" and not looks_whole(data)):
+    if config.verify == "decode" or (
+        config.verify == "signature" and not has_image_signature(data)
+    ):
         decode(data, path)
     return data
 
 
-def _bad(path: str, found: str) -> ImageError:
+def image_error(path: str, found: str) -> ImageError:
+    """The error of a file that is no readable image."""
     return ImageError(
         f"{path} {found}. Expected a readable image: replace the file, or pass "
         'on_error="skip_view" or "skip_sample".',
@@ -1814,7 +1832,7 @@ def _bad(path: str, found: str) -> ImageError:
     )
 
 
-def looks_whole(data: bytes) -> bool:
+def has_image_signature(data: bytes) -> bool:
     """Whether the file begins and ends as a whole PNG, JPEG, GIF or WebP does.
 
     False says nothing yet: good files may end otherwise. Sources: PNG (W3C) 5.2 and 11.2.5, JPEG
@@ -1843,7 +1861,7 @@ def decode(data: bytes, path: str) -> Any:
     except Exception as error:  # Pillow raises SyntaxError, struct.error and more on bad files
         found = f"{len(data)} bytes that begin with {data[:12]!r}" if data else "0 bytes"
         why = "no known format" if isinstance(error, PIL.UnidentifiedImageError) else error
-        raise _bad(path, f"is no image that Pillow reads ({found}; {why})") from None
+        raise image_error(path, f"is no image that Pillow reads ({found}; {why})") from None
     return image
 
 
@@ -1871,7 +1889,7 @@ def convert(data: Any, path: str, is_image: bool, config: MultiviewCifarConfig) 
         buffer = io.BytesIO()
         image.save(buffer, encoding, **({} if encoding == "png" else {"quality": 95}))
     except Exception as error:  # as above
-        raise _bad(
+        raise image_error(
             path,
             f"is of mode {image.mode} and cannot become what mode, image_size and "
             f'encoding ask ({error}); mode="RGB" may help',
@@ -1933,7 +1951,7 @@ class Options(dict[str, Any]):
         return hash(repr(self))
 
 
-class Root(NamedTuple):
+class FileSource(NamedTuple):
     """A folder, an archive, or the URL of one.
 
     A path in the tree is `prefix` and the file's name, without `top`.
@@ -1958,7 +1976,7 @@ class Root(NamedTuple):
         return self.kind.startswith("tar.") or (self.kind == "tar" and is_url(self.file))
 
     @property
-    def archive(self) -> Root:
+    def archive(self) -> FileSource:
         """The file alone, whatever is made of its names: a key for what is kept of it."""
         return self._replace(prefix="", top="")
 
@@ -1967,11 +1985,11 @@ class Root(NamedTuple):
         return self.top + path[len(self.prefix) :] if self.top or self.prefix else path
 
 
-def find_shapes(dl_manager: Any) -> Tree:
+def find_shapes(dl_manager: Any) -> FileListing:
     """The embedded example, listed; LayoutError where it is not there."""
     try:
         path = str(dl_manager.download(SHAPES_ARCHIVE))
-        tree = Tree(path, [Root(path, "zip", local_version(path))])
+        tree = FileListing(path, [FileSource(path, "zip", local_version(path))])
         list_archives(tree, False)
     except (OSError, ArchiveError) as error:
         raise LayoutError(
@@ -1994,12 +2012,12 @@ def archive_kind(place: str) -> str:
     return next((kind for ending, kind in ARCHIVES.items() if path.endswith(ending)), "")
 
 
-def root_of(split: str, roots: Sequence[Root]) -> Root:
+def root_of(split: str, roots: Sequence[FileSource]) -> FileSource:
     """Where the files of a split are: there is one root, or one a split."""
     return next(root for root in roots if root.prefix in ("", f"{split}/"))
 
 
-def archive_a_split(data_files: Any) -> Any:
+def parse_data_files(data_files: Any) -> Any:
     """`data_files` with whole paths, as `datasets` takes it past its own search for patterns.
 
     OptionError where it is not one archive a split.
@@ -2026,7 +2044,7 @@ def archive_a_split(data_files: Any) -> Any:
     return datasets.data_files.DataFilesDict(lists)
 
 
-def find_files(config: MultiviewCifarConfig) -> Tree:
+def find_files(config: MultiviewCifarConfig) -> FileListing:
     """The folder of a config, listed; or its archives, which `list_archives` lists.
 
     OptionError where there is none, LayoutError where it leads nowhere.
@@ -2039,29 +2057,31 @@ def find_files(config: MultiviewCifarConfig) -> Tree:
         return (
             scan_remote(root)
             if root.kind == "remote"
-            else Tree(root.path, [root], fingerprint=root.version)
+            else FileListing(root.path, [root], fingerprint=root.version)
         )
     roots = [find_root(path, options, f"{split}/") for split, (path,) in config.data_files.items()]
-    return Tree(
-        _some(root.path for root in roots),
+    return FileListing(
+        join_first(root.path for root in roots),
         roots,
         fingerprint=json.dumps([(root.path, root.prefix, root.version) for root in roots]),
     )
 
 
-def find_root(data_dir: str | os.PathLike[str] | None, options: Options, prefix: str = "") -> Root:
+def find_root(
+    data_dir: str | os.PathLike[str] | None, options: Options, prefix: str = ""
+) -> FileSource:
     """What stands at a path or URL; OptionError without one, LayoutError where it leads nowhere."""
     place = os.fspath(data_dir or existing_folder(None)).removeprefix("file://")
     kind = archive_kind(place)
     if is_url(place):
-        root = Root(place.rstrip("/"), kind or "remote", "", prefix, "", options)
+        root = FileSource(place.rstrip("/"), kind or "remote", "", prefix, "", options)
         return root._replace(version=remote_version(root)) if kind else root
     path = os.path.abspath(os.path.expanduser(place))
     if os.path.isdir(path) and not prefix:
-        return Root(path)
+        return FileSource(path)
     if not os.path.isfile(path) or not kind:
         raise _no_such_folder(place, path, f"a folder, or an archive of one ({' '.join(ARCHIVES)})")
-    return Root(path, kind, local_version(path), prefix)
+    return FileSource(path, kind, local_version(path), prefix)
 
 
 def local_version(path: str) -> str:
@@ -2070,7 +2090,7 @@ def local_version(path: str) -> str:
     return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
 
 
-def _stamp(info: Mapping[str, Any]) -> str:
+def file_version(info: Mapping[str, Any]) -> str:
     """What changes with a remote file: its ETag or digest, else its time, as its store calls it."""
     keys = (
         "ETag",
@@ -2088,15 +2108,15 @@ def _stamp(info: Mapping[str, Any]) -> str:
     return f"{info.get('size')} {next((info[key] for key in keys if info.get(key)), '')}"
 
 
-def remote_version(root: Root) -> str:
+def remote_version(root: FileSource) -> str:
     """Size and ETag of a remote archive, or its time; ArchiveError where it cannot be had."""
-    with _explained(root):
+    with wrap_source_errors(root):
         fs, path = file_system(root)
         fs.invalidate_cache()  # of listings: what is there now counts
-        return _stamp(fs.info(path))
+        return file_version(fs.info(path))
 
 
-def file_system(root: Root) -> tuple[Any, str]:
+def file_system(root: FileSource) -> tuple[Any, str]:
     """The fsspec file system of a URL, and the path in it.
 
     Its options may stand under the protocol's name, as `datasets` has them.
@@ -2113,7 +2133,7 @@ def file_system(root: Root) -> tuple[Any, str]:
 
 
 @contextmanager
-def _explained(root: Root) -> Iterator[None]:
+def wrap_source_errors(root: FileSource) -> Iterator[None]:
     """Errors of any library as one ArchiveError."""
     try:
         yield
@@ -2137,11 +2157,13 @@ def _explained(root: Root) -> Iterator[None]:
         ) from None
 
 
-def list_remote(root: Root, folder: str = "", deep: bool = True) -> dict[str, Mapping[str, Any]]:
+def list_remote(
+    root: FileSource, folder: str = "", deep: bool = True
+) -> dict[str, Mapping[str, Any]]:
     """What a store says of all files below a folder of a remote one, by path and in order; if not
     `deep`, of the files and folders that stand right in it.
     """
-    with _explained(root):
+    with wrap_source_errors(root):
         fs, path = file_system(root)
         fs.invalidate_cache()
         place = f"{path}/{folder}".rstrip("/")
@@ -2157,7 +2179,7 @@ def list_remote(root: Root, folder: str = "", deep: bool = True) -> dict[str, Ma
     return {name[len(path) :].lstrip("/"): info for name, info in sorted(found.items())}
 
 
-def scan_remote(root: Root, start: str = "") -> Tree:
+def scan_remote(root: FileSource, start: str = "") -> FileListing:
     """List a remote folder in one go, as `scan_folder` does a local one.
 
     The fingerprint covers path, size and ETag (or time) of each file. ArchiveError where it cannot
@@ -2171,17 +2193,19 @@ def scan_remote(root: Root, start: str = "") -> Tree:
             f"view.png, or an archive of one ({' '.join(ARCHIVES)}).",
             root.path,
         )
-    tree = Tree(root.path)
+    tree = FileListing(root.path)
     tree.fingerprint = add_infos(tree, root, infos, start)
     tree.roots = [root._replace(version=tree.fingerprint)]
     return tree
 
 
-def add_infos(tree: Tree, root: Root, infos: Mapping[str, Mapping[str, Any]], start: str) -> str:
-    """Put remote files into the tree, with a number that follows their `_stamp` as their time; the
+def add_infos(
+    tree: FileListing, root: FileSource, infos: Mapping[str, Mapping[str, Any]], start: str
+) -> str:
+    """Put remote files into the tree, with a number that follows their `file_version` as time; the
     fingerprint of all of them.
     """
-    stamps = {name: _stamp(info) for name, info in infos.items()}
+    stamps = {name: file_version(info) for name, info in infos.items()}
     times = {
         name: hashlib.blake2b(stamp.encode(), digest_size=7).digest()
         for name, stamp in stamps.items()
@@ -2197,13 +2221,13 @@ def add_infos(tree: Tree, root: Root, infos: Mapping[str, Mapping[str, Any]], st
     return hashlib.blake2b(lines.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
-def check_unchanged(root: Root) -> None:
+def check_unchanged(root: FileSource) -> None:
     """ArchiveError where a remote folder is no longer what was listed."""
     if root.kind == "remote" and scan_remote(root).fingerprint != root.version:
-        raise changed(root)
+        raise source_changed_error(root)
 
 
-def changed(root: Root) -> ArchiveError:
+def source_changed_error(root: FileSource) -> ArchiveError:
     """That a remote folder is no longer what was listed."""
     return ArchiveError(
         f"{root.path} changed while it was read. Expected it to stay as it is: build it again.",
@@ -2211,9 +2235,9 @@ def changed(root: Root) -> ArchiveError:
     )
 
 
-def download_archive(root: Root, dl_manager: Any) -> Root:
+def download_archive(root: FileSource, dl_manager: Any) -> FileSource:
     """The archive, had by the download manager of `datasets`, which keeps one file an ETag."""
-    with _explained(root):
+    with wrap_source_errors(root):
         fs, path = file_system(root)
         info, how = fs.info(path), dl_manager.download_config
         # By itself it would give the first file of that URL for ever, or ask an old listing.
@@ -2223,7 +2247,7 @@ def download_archive(root: Root, dl_manager: Any) -> Root:
         return root._replace(local=str(dl_manager.download(root.path)))
 
 
-def list_archives(tree: Tree, pass_over_top: bool) -> None:
+def list_archives(tree: FileListing, pass_over_top: bool) -> None:
     """List the archives of a tree, as `scan_folder` does a folder: nothing is unpacked.
 
     Where `pass_over_top`, a folder around everything that is called as its archive is left out:
@@ -2233,7 +2257,7 @@ def list_archives(tree: Tree, pass_over_top: bool) -> None:
     if archives:
         tree.listings, tree.roots = [], []
     for root in archives:
-        with _explained(root):
+        with wrap_source_errors(root):
             names = list_members(root)
         top = os.path.basename(root.path).partition(".")[0] + "/"
         if pass_over_top and all(name.startswith(top) for name in names if _is_image(name)):
@@ -2243,8 +2267,8 @@ def list_archives(tree: Tree, pass_over_top: bool) -> None:
 
 
 def add_names(
-    tree: Tree,
-    root: Root,
+    tree: FileListing,
+    root: FileSource,
     names: Mapping[str, int],
     start: str = "",
     times: Mapping[str, int] = MappingProxyType({}),
@@ -2271,7 +2295,7 @@ def add_names(
         tree.listings.append(marshal.dumps((folder, [], sorted(files)), 2))
 
 
-def list_members(root: Root) -> dict[str, int]:
+def list_members(root: FileSource) -> dict[str, int]:
     """The bytes of each member of an archive by its name, all checked."""
     if root.kind == "zip":
         infos = open_zip(root.archive, os.getpid()).infolist()
@@ -2285,7 +2309,7 @@ def list_members(root: Root) -> dict[str, int]:
 
 
 def check_members(
-    root: Root, members: Iterable[tuple[str, int, int]]
+    root: FileSource, members: Iterable[tuple[str, int, int]]
 ) -> Iterator[tuple[str, int, int]]:
     """Pass members on, without a "./" before them; ArchiveError where a name leads out of the
     archive or stands in it twice, and where there is more in it than a set of images can have.
@@ -2294,11 +2318,11 @@ def check_members(
     for name, size, offset in members:
         name = name.removeprefix("./")
         if name.startswith("/") or ".." in name.split("/"):
-            raise _refused(
+            raise archive_error(
                 root, f"has the member {name!r}, which leads out of it", "names below its top"
             )
         if name in seen and not name.endswith("/"):
-            raise _refused(root, f"has the member {name!r} twice", "each once")
+            raise archive_error(root, f"has the member {name!r} twice", "each once")
         if name:
             seen.add(name)
             yield name, size, offset
@@ -2308,7 +2332,7 @@ def check_members(
             or len(seen) > MAX_FILES
             or (size > MAX_IMAGE_BYTES and _is_image(name))
         ):
-            raise _refused(
+            raise archive_error(
                 root,
                 f"would be {len(seen):,} files and {unpacked:,} bytes up to "
                 f"{name!r}, of {packed:,} bytes packed",
@@ -2317,25 +2341,26 @@ def check_members(
             )
 
 
-def _refused(root: Root, found: str, expected: str) -> ArchiveError:
+def archive_error(root: FileSource, found: str, expected: str) -> ArchiveError:
+    """The error of an archive that is not taken."""
     return ArchiveError(
         f"{root.path} {found}. Expected {expected}: pack it anew, or pass a folder as data_dir.",
         root.path,
     )
 
 
-def _packed_size(root: Root) -> int:
+def _packed_size(root: FileSource) -> int:
     if not is_url(root.file):
         return os.path.getsize(root.file)
     fs, path = file_system(root)
     return int(fs.info(path).get("size") or 1 << 40)  # a server need not say
 
 
-def _check_link(root: Root, name: str, target: str) -> None:
+def _check_link(root: FileSource, name: str, target: str) -> None:
     """ArchiveError at a link that leads out of the archive, or that would be an image."""
     way = os.path.normpath(os.path.join(os.path.dirname(name), target))
     if way.startswith(("/", "..")) or _is_image(name):
-        raise _refused(
+        raise archive_error(
             root,
             f"has the member {name!r}, which is a link to {target!r} or no plain file",
             "files (tar and zip store them, if they follow links: tar "
@@ -2344,7 +2369,7 @@ def _check_link(root: Root, name: str, target: str) -> None:
 
 
 @contextmanager
-def read_folder(root: Root, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
+def read_folder(root: FileSource, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
     """A function from a path below root to the file's bytes, for any order."""
 
     def read(path: str) -> bytes:
@@ -2366,7 +2391,7 @@ def read_folder(root: Root, wanted: Iterable[str]) -> Iterator[Callable[[str], b
 
 
 @lru_cache(maxsize=4)
-def open_zip(root: Root, process: int) -> zipfile.ZipFile:
+def open_zip(root: FileSource, process: int) -> zipfile.ZipFile:
     """The archive, opened once in a `process`: its directory may be long, and a fork would share
     the place in the file.
     """
@@ -2386,10 +2411,10 @@ def zip_name(info: zipfile.ZipInfo) -> str:
         return info.filename
 
 
-def _is_plain(root: Root, info: zipfile.ZipInfo) -> bool:
+def _is_plain(root: FileSource, info: zipfile.ZipInfo) -> bool:
     """Whether it is no link; ArchiveError where it may not stand there, or needs a password."""
     if info.flag_bits & 1:
-        raise _refused(
+        raise archive_error(
             root,
             f"has the member {info.filename!r}, which needs a password",
             "an archive without one",
@@ -2402,7 +2427,7 @@ def _is_plain(root: Root, info: zipfile.ZipInfo) -> bool:
 
 
 @contextmanager
-def read_zip(root: Root, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
+def read_zip(root: FileSource, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
     """A function from the name of a member to its bytes."""
     archive = open_zip(root.archive, os.getpid())
     infos = _zip_infos(root.archive, os.getpid())
@@ -2417,7 +2442,7 @@ def read_zip(root: Root, wanted: Iterable[str]) -> Iterator[Callable[[str], byte
 
 
 @lru_cache(maxsize=4)
-def _zip_infos(root: Root, process: int) -> dict[str, zipfile.ZipInfo]:
+def _zip_infos(root: FileSource, process: int) -> dict[str, zipfile.ZipInfo]:
     infos = open_zip(root, process).infolist()
     return {zip_name(info).removeprefix("./"): info for info in infos}
 
@@ -2480,7 +2505,7 @@ class QuickTarInfo(tarfile.TarInfo):
 
 
 @contextmanager
-def open_stream(root: Root) -> Iterator[Any]:
+def open_stream(root: FileSource) -> Iterator[Any]:
     """The bytes of a tar, unpacked as they are read."""
     if is_url(root.file):
         fs, path = file_system(root)
@@ -2498,7 +2523,7 @@ def open_stream(root: Root) -> Iterator[Any]:
             yield file
 
 
-def walk_tar(root: Root, file: Any) -> Iterator[tuple[str, int, int]]:
+def walk_tar(root: FileSource, file: Any) -> Iterator[tuple[str, int, int]]:
     """(name, bytes, offset) of each member; ArchiveError where the tar is cut off or damaged, which
     tarfile takes for its end.
     """
@@ -2527,7 +2552,7 @@ def walk_tar(root: Root, file: Any) -> Iterator[tuple[str, int, int]]:
                 raise _cut_off(root, archive.offset, name, "more data behind the end mark")
 
 
-def _cut_off(root: Root, offset: int, name: str, why: str) -> ArchiveError:
+def _cut_off(root: FileSource, offset: int, name: str, why: str) -> ArchiveError:
     return ArchiveError(
         f"{root.path} is damaged or cut off at byte {offset}, after {name}: {why}. "
         f"Expected a whole {root.kind} archive: make or download it anew.",
@@ -2536,7 +2561,7 @@ def _cut_off(root: Root, offset: int, name: str, why: str) -> ArchiveError:
 
 
 @lru_cache(maxsize=4)
-def index_tar(root: Root) -> dict[str, tuple[int, int]]:
+def index_tar(root: FileSource) -> dict[str, tuple[int, int]]:
     """(offset, bytes) of each member of a plain, local tar. Worker processes that are forked have
     it from the process that planned.
     """
@@ -2546,7 +2571,7 @@ def index_tar(root: Root) -> dict[str, tuple[int, int]]:
 
 
 @contextmanager
-def read_tar(root: Root, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
+def read_tar(root: FileSource, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
     """A function from the name of a member to its bytes, for any order."""
     index, file = index_tar(root.archive), os.open(root.file, os.O_RDONLY)
 
@@ -2563,7 +2588,7 @@ def read_tar(root: Root, wanted: Iterable[str]) -> Iterator[Callable[[str], byte
 
 
 @contextmanager
-def read_one_pass(root: Root, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
+def read_one_pass(root: FileSource, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
     """A function from the name of a member to its bytes, for the order of `wanted`.
 
     What stands in the tar before its turn waits in a spool: SPOOL_BYTES in memory, more on disk.
@@ -2583,7 +2608,7 @@ def read_one_pass(root: Root, wanted: Iterable[str]) -> Iterator[Callable[[str],
                     spool.seek(0)
                     spool.truncate()
                 return data
-            with _explained(root):
+            with wrap_source_errors(root):
                 for found, size, offset in members:
                     if found == name or found in awaited:
                         file.seek(offset)
@@ -2601,7 +2626,7 @@ def read_one_pass(root: Root, wanted: Iterable[str]) -> Iterator[Callable[[str],
 
 
 @contextmanager
-def read_remote(root: Root, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
+def read_remote(root: FileSource, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
     """A function from the name of a file to its bytes, which are fetched ahead in the order of
     `wanted`: READERS at a time, READ_AHEAD at most, and fewer where files are large.
     """
@@ -2640,7 +2665,7 @@ def read_remote(root: Root, wanted: Iterable[str]) -> Iterator[Callable[[str], b
 
 
 @contextmanager
-def open_files(root: Root, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
+def open_files(root: FileSource, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
     """A function from a path in the tree to the file's bytes, called in the order of `wanted`.
 
     It raises OSError where a file cannot be read, ArchiveError where an archive cannot.
@@ -2690,7 +2715,7 @@ def read_cifar(root: str, cifar: Cifar) -> dict[str, bytes]:
     names = list(itertools.chain(*cifar.files.values()))
     try:
         if os.path.isdir(root):
-            with read_folder(Root(root), ()) as read:
+            with read_folder(FileSource(root), ()) as read:
                 there = [name for name in names if os.path.exists(f"{root}/{name}.bin")]
                 files = {name: read(f"{name}.bin") for name in there}
         else:
@@ -2703,7 +2728,7 @@ def read_cifar(root: str, cifar: Cifar) -> dict[str, bytes]:
         ) from None
     if absent := [f"{name}.bin" for name in names if name not in files]:
         raise ArchiveError(
-            f"{root} lacks {_some(absent)}. Expected {_expected(cifar)}, of the "
+            f"{root} lacks {join_first(absent)}. Expected {_expected(cifar)}, of the "
             "binary version, not of the one for Python or Matlab.",
             root,
         )
@@ -2740,7 +2765,7 @@ def read_classes(name: str, data: bytes, cifar: Cifar) -> list[str]:
         raise ArchiveError(
             f"Record {wrong[0]} of {name}.bin begins with {[*labels[wrong[0]]]}, "
             "which labels no class. Expected one of "
-            f"{_some([[*label] for label in cifar.classes], 10)}: the file is "
+            f"{join_first([[*label] for label in cifar.classes], 10)}: the file is "
             "damaged, so take it anew.",
             f"{name}.bin",
         )
@@ -2751,11 +2776,12 @@ def plan_cifar(files: Mapping[str, bytes], cifar: Cifar, config: MultiviewCifarC
     """Group the images: `num_views` different ones of one class and split are a sample.
 
     The view "data_batch_1-00042" is record 42 (the first is 0) of data_batch_1.bin. The views of a
-    class and split are ordered by `draw(seed, view)`; the first `num_views` of them are the sample
-    "airplane/0000", the next ones "airplane/0001", and so on. What is left over is logged.
+    class and split are ordered by `stable_random(seed, view)`; the first `num_views` of them are
+    the sample "airplane/0000", the next ones "airplane/0001", and so on. What is left over is
+    logged.
     """
     splits: dict[str, list[Sample]] = defaultdict(list)
-    class_names, numbers = number_labels([*cifar.classes.values()], config.class_names)
+    class_names, numbers = assign_labels([*cifar.classes.values()], config.class_names)
     k, (height, width) = config.num_views or CIFAR_VIEWS, config.image_size or (32, 32)
     nbytes = k * height * width * 3
     for split, names in cifar.files.items():
@@ -2771,7 +2797,7 @@ def plan_cifar(files: Mapping[str, bytes], cifar: Cifar, config: MultiviewCifarC
                     "class has: pass a smaller one.",
                     "num_views",
                 )
-            own.sort(key=lambda view: draw(config.seed, view))
+            own.sort(key=lambda view: stable_random(config.seed, view))
             for n in range(len(own) // k):
                 group = tuple(own[n * k : n * k + k])
                 splits[split].append(
@@ -2784,9 +2810,9 @@ def plan_cifar(files: Mapping[str, bytes], cifar: Cifar, config: MultiviewCifarC
                 k,
                 ", ".join(left),
             )
-    log_plan(Tree(""), splits, class_names)
+    log_plan(FileListing(""), splits, class_names)
     features = row_features(["images"], class_names, None)
-    return Plan(splits, features, {}, rows_a_batch([nbytes]))
+    return Plan(splits, features, {}, writer_batch_size([nbytes]))
 
 
 def cifar_image(files: Mapping[str, bytes], cifar: Cifar, view: str) -> Any:

@@ -23,8 +23,9 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parents[1])]
 from build import Tree, judge, make_tree, ratio, report, run_parts  # noqa: E402
-from multiview_cifar_tools.build_shards import Report, build_shards  # noqa: E402
-from multiview_cifar_tools.engines import Engine, open_engine  # noqa: E402
+from multiview_cifar_tools.engines.base import Engine  # noqa: E402
+from multiview_cifar_tools.engines.open import open_engine  # noqa: E402
+from multiview_cifar_tools.shards.build import Report, build_shards  # noqa: E402
 
 PICTURE = Path(__file__).parents[1] / "docs" / "scale.svg"
 

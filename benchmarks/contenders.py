@@ -24,8 +24,8 @@ import PIL.Image
 import torch
 
 from build import Tree
-from multiview_cifar_tools.batching import BatchReader
-from multiview_cifar_tools.torch_batches import TorchBatches
+from multiview_cifar_tools.batches.pytorch import TorchBatches
+from multiview_cifar_tools.batches.reader import BatchReader
 from worker import BATCH, MEASURES, Batches
 
 

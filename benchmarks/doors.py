@@ -43,9 +43,9 @@ from build import (  # noqa: E402
     run_parts,
     take_turns,
 )
-from multiview_cifar_tools.export import export  # noqa: E402
+from multiview_cifar_tools.exporting import export  # noqa: E402
 from multiview_cifar_tools.formats import webdataset_tars  # noqa: E402
-from multiview_cifar_tools.sources import open_source  # noqa: E402
+from multiview_cifar_tools.loading import open_source  # noqa: E402
 
 RAW = datasets.Sequence(datasets.Image(decode=False))
 

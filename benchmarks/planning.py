@@ -27,13 +27,7 @@ from typing import Any, NamedTuple
 sys.path[:0] = [str(Path(__file__).parents[1])]
 from build import judge, peak_memory, run_parts  # noqa: E402 - after the path
 from multiview_cifar import MultiviewCifarConfig, Root, Tree  # noqa: E402
-from multiview_cifar_tools.row_plan import (  # noqa: E402
-    Part,
-    RowPlan,
-    join_parts,
-    plan_part,
-    plan_source,
-)
+from multiview_cifar_tools.planning.table import Part, RowPlan, join_parts, plan_part, plan_source  # noqa: E402
 
 SAMPLES, VIEWS = 250, 4  # of a class, of a sample
 LAYOUT = "{label}/{sample}/{view}"

@@ -40,7 +40,7 @@ def publish(tree: str, cache: str, max_shard_size: str) -> tuple[float, float]:
     import datasets
 
     import multiview_cifar
-    from multiview_cifar_tools.publish import publish
+    from multiview_cifar_tools.publishing.publish import publish
 
     datasets.disable_progress_bars()
     began = time.perf_counter()

@@ -64,7 +64,7 @@ from contenders import (  # noqa: E402
     batches,
     prepare,
 )
-from multiview_cifar_tools.torch_batches import TorchBatches  # noqa: E402
+from multiview_cifar_tools.batches.pytorch import TorchBatches  # noqa: E402
 from worker import BATCH, Tally  # noqa: E402
 
 PACKAGES = "datasets torch numpy pyarrow pillow simplejpeg pyspng".split()

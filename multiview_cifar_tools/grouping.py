@@ -27,10 +27,12 @@ import numpy as np
 import pyarrow as pa
 
 from multiview_cifar import OptionError, natural_key, row_features
-from multiview_cifar_tools.formats import FormatError, Reading, Row
-from multiview_cifar_tools.image_column import Integers
-from multiview_cifar_tools.readings import make_datasets, read_column, text_digest
-from multiview_cifar_tools.sources import Rows, embed, in_splits, load, rows_of
+from multiview_cifar_tools.batches.columns import Integers
+from multiview_cifar_tools.digests import text_digest
+from multiview_cifar_tools.errors import FormatError
+from multiview_cifar_tools.formats.base import FormatReader, Row
+from multiview_cifar_tools.formats.builder import make_datasets, read_column
+from multiview_cifar_tools.loading import SplitRows, embed, in_splits, load, rows_of
 
 logger = logging.getLogger(__name__)
 
@@ -95,14 +97,16 @@ def group(
         in_splits(given), by, image=image, label=label, view=view, sample_order=sample_order
     )
     features = next(iter(rows.values())).features
-    reading = Reading(features, {split: [split] for split in rows}, partial(_iterate, rows), [])
+    reading = FormatReader(
+        features, {split: [split] for split in rows}, partial(_iterate, rows), []
+    )
     is_built = isinstance(next(iter(in_splits(given).values())), datasets.Dataset)
     key = text_digest(*(own.fingerprint for own in rows.values()))
     splits = make_datasets(reading, key, streaming=not is_built)
     return splits if isinstance(given, dict) else next(iter(splits.values()))
 
 
-def _iterate(rows: Mapping[str, Rows], split: str) -> Iterator[Row]:
+def _iterate(rows: Mapping[str, SplitRows], split: str) -> Iterator[Row]:
     return rows[split].iterate()
 
 
@@ -114,7 +118,7 @@ def group_rows(
     label: str = "label",
     view: str | None = None,
     sample_order: str = "first seen",
-) -> dict[str, Rows]:
+) -> dict[str, SplitRows]:
     """As `group`, but as raw rows, of which nothing is built."""
     if sample_order not in ORDERS:
         raise OptionError(
@@ -142,7 +146,7 @@ def group_rows(
             count, iterate = len(samples.labels), partial(read_samples, samples)
         else:
             count, iterate = None, partial(gather_samples, pictures)
-        grouped[split] = Rows(features, count, key, iterate)
+        grouped[split] = SplitRows(features, count, key, iterate)
     return grouped
 
 
@@ -281,7 +285,7 @@ class Pictures(NamedTuple):
         """The error of a sample whose rows stand too far from each other."""
         by = self.columns.by
         return FormatError(
-            f"Rows of the sample {sample!r} (column {by!r}) of the split "
+            f"SplitRows of the sample {sample!r} (column {by!r}) of the split "
             f"{self.split!r} stand more than {GATHER_BYTES >> 20} MB of images "
             "apart. Expected them together in a stream: sort the dataset by "
             f"{by!r}, or do not stream.",
@@ -389,7 +393,7 @@ def read_samples(samples: Samples, start: int = 0) -> Iterator[Row]:
 
 
 class Gathered(NamedTuple):
-    """Rows of a sample that were met in a stream."""
+    """SplitRows of a sample that were met in a stream."""
 
     label: int
     views: list[tuple[str, Any]]  # name, image

@@ -29,6 +29,7 @@ from PIL import Image  # noqa: E402
 import hub_server  # noqa: E402
 import multiview_cifar  # noqa: E402
 import s3_server  # noqa: E402
+from cifar_files import make_folder  # noqa: E402, F401 - a fixture
 
 REPOSITORY = Path(__file__).parents[1]
 HAS_SCRIPTS = datasets.__version__.startswith("3.")

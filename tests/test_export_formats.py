@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 
 import multiview_cifar
 from array_rows import ROWS, image, rows_with, shown, with_columns
+from exports import LABELLED, PLAIN, contents, digests, rows_object
 from multiview_cifar import natural_key, row_features
-from multiview_cifar_tools.__main__ import main
-from multiview_cifar_tools.export import export
-from multiview_cifar_tools.formats import MODULES, format_module
+from multiview_cifar_tools.cli.main import main
+from multiview_cifar_tools.exporting import export
+from multiview_cifar_tools.formats.base import MODULES, format_module
 from multiview_cifar_tools.formats.image_names import image_extension
-from multiview_cifar_tools.shards import Shard, row_sizes, write_shard
-from multiview_cifar_tools.sources import Rows, load, open_source
-from test_export import contents
+from multiview_cifar_tools.loading import load, open_source
+from multiview_cifar_tools.shards.schema import Shard, row_sizes, write_shard
 
 SHARDED = [name for name in MODULES if name != "folder"]
 MODES = [
@@ -40,11 +40,6 @@ NOT_IN_RECORDS = {"two columns", "16-bit grey"}
 modes = pytest.mark.parametrize(
     ("format", "pixels"), MODES, ids=["-pixels".join([name, ""][: 1 + p]) for name, p in MODES]
 )
-
-
-def rows_object(rows, features, print_="1"):
-    """The rows as a source that is neither built nor streamed by `datasets`."""
-    return Rows(features, len(rows), print_, lambda start=0: iter(rows[start:]))
 
 
 @modes
@@ -116,15 +111,6 @@ def test_every_form_of_rows_gives_the_same_files(form, format, splits, tmp_path)
     again = load(tmp_path / "out", cache_dir=str(tmp_path / "cache"))
     assert {split: contents(ds) for split, ds in again.items()} == {
         split: contents(ds) for split, ds in splits.items()
-    }
-
-
-def digests(folder):
-    """What a folder holds."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in Path(folder).rglob("*")
-        if path.is_file()
     }
 
 
@@ -233,8 +219,8 @@ def test_parquet_is_what_publish_makes(splits, tmp_path):
 
 def test_large_rows_make_several_row_groups(tmp_path, monkeypatch):
     """As `write_shard` cuts them; the same bytes."""
-    from multiview_cifar_tools import shards
     from multiview_cifar_tools.formats import parquet_files
+    from multiview_cifar_tools.shards import schema as shards
 
     features, rows = ROWS["equal"][0], rows_with([2] * 40)
     for module in (shards, parquet_files):
@@ -249,7 +235,6 @@ def test_large_rows_make_several_row_groups(tmp_path, monkeypatch):
 
 # --- the folder -----------------------------------------------------------------------------------
 
-PLAIN, LABELLED = ROWS["equal"][0], ROWS["views without names"][0]
 IN_A_FOLDER = {
     "equal": ROWS["equal"],
     "ragged": (PLAIN, rows_with([1, 3, 2, 5, 1])),
@@ -499,7 +484,7 @@ def test_places(splits, tmp_path, fails):
 
 CODE = """
 import resource, sys
-from multiview_cifar_tools.__main__ import main
+from multiview_cifar_tools.cli.main import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
 sys.exit(main(sys.argv[2:]))
 """

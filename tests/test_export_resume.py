@@ -18,11 +18,10 @@ import pytest
 
 import multiview_cifar
 from array_rows import rows_with, with_columns
-from multiview_cifar_tools.export import Shards, export
-from multiview_cifar_tools.partial import JOURNAL, Partial
-from multiview_cifar_tools.sources import load, open_source
-from test_export import contents
-from test_export_formats import PLAIN, digests, rows_object
+from exports import PLAIN, contents, digests, rows_object
+from multiview_cifar_tools.exporting import Shards, export
+from multiview_cifar_tools.loading import load, open_source
+from multiview_cifar_tools.shards.state import JOURNAL, ResumableExport
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(multiview_cifar.__file__).parent)}
 FORMATS = ["folder", "webdataset", "numpy"]  # by samples, by files and by folders
@@ -210,7 +209,7 @@ def interrupted_at(function, call):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("function", [Shards.write, Partial.finish_shard])
+@pytest.mark.parametrize("function", [Shards.write, ResumableExport.finish_shard])
 def test_interrupted_between_two_steps(format, function, photos, tmp_path):
     rows, size = open_source(photos, streaming=True), 300
     export(rows, tmp_path / "whole", format=format, max_shard_size=size)

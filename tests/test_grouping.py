@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from exports import contents
 from multiview_cifar import natural_key, row_features
 from multiview_cifar_tools import grouping
-from multiview_cifar_tools.__main__ import main
+from multiview_cifar_tools.cli.main import main
 from multiview_cifar_tools.grouping import group, group_rows
-from multiview_cifar_tools.sources import load
-from test_export import contents
+from multiview_cifar_tools.loading import load
 
 PETS = datasets.Features(
     {

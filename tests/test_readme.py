@@ -16,8 +16,8 @@ import yaml
 
 import multiview_cifar
 from conftest import HAS_SCRIPTS, REPOSITORY
-from multiview_cifar_tools.__main__ import VERBS
-from test_export import run_command
+from exports import run_command
+from multiview_cifar_tools.cli.main import VERBS
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 CODE = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)

@@ -24,10 +24,11 @@ import numpy as np
 import numpy.typing as npt
 
 from multiview_cifar import OWN_COLUMNS
-from multiview_cifar_tools.formats import ExportError, FormatError, Row
+from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.errors import ExportError, FormatError
+from multiview_cifar_tools.formats.base import Row
 from multiview_cifar_tools.formats.pixels import Pixels, Shapes, decode_row, view_bytes
 from multiview_cifar_tools.formats.values import check_row, to_json
-from multiview_cifar_tools.image_column import image_columns
 
 # A row's views of one image column: pixels (V, H, W, C), or the bytes of files.
 Views = Pixels | list[bytes | None]

@@ -26,10 +26,11 @@ import numpy as np
 import numpy.typing as npt
 
 from multiview_cifar import OptionError
-from multiview_cifar_tools.formats import ExportError, FormatError, Reading, Row
+from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.arrays import ArrayWriter, RowFile, to_array, write_lines
+from multiview_cifar_tools.formats.base import FormatReader, Row
 from multiview_cifar_tools.formats.stored import Kind, Stored, read_arrays
-from multiview_cifar_tools.shards import features_json
+from multiview_cifar_tools.shards.schema import features_json
 
 EXTENSION = ""
 HOLDS = frozenset({"pixels"})
@@ -122,7 +123,7 @@ def read(
     shape: Sequence[int] | None = None,
     class_names: Sequence[str] | None = None,
     label_bytes: int = 1,
-) -> Reading:
+) -> FormatReader:
     """Read a folder that `Writer` made, a .bin file, or a folder of them, see
     `formats.stored.read_arrays`.
 

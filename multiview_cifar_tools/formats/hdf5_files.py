@@ -18,7 +18,7 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
-from multiview_cifar_tools.formats import FormatError, Reading, Row
+from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.arrays import (
     ArrayWriter,
     Views,
@@ -26,8 +26,9 @@ from multiview_cifar_tools.formats.arrays import (
     mask_name,
     num_bytes,
 )
+from multiview_cifar_tools.formats.base import FormatReader, Row
 from multiview_cifar_tools.formats.stored import Kind, Stored, read_arrays, text_of
-from multiview_cifar_tools.shards import features_json
+from multiview_cifar_tools.shards.schema import features_json
 
 EXTENSION = ".h5"
 HOLDS = frozenset({"bytes", "pixels"})
@@ -150,7 +151,7 @@ def _stack(
 
 def read(
     path: str, manifest: dict[str, Any] | None, class_names: Sequence[str] | None = None
-) -> Reading:
+) -> FormatReader:
     """Read an HDF5 file or a folder of them, see `formats.stored.read_arrays`.
 
     Args:

@@ -28,12 +28,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multiview_cifar import IMAGE_EXTENSIONS, OWN_COLUMNS, SYSTEM_NAMES, natural_key
+from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.console import some
-from multiview_cifar_tools.formats import ExportError, FormatError, Row
+from multiview_cifar_tools.errors import ExportError, FormatError
+from multiview_cifar_tools.formats.base import Row
 from multiview_cifar_tools.formats.image_names import image_extension
 from multiview_cifar_tools.formats.parquet_files import to_table
 from multiview_cifar_tools.formats.values import check_row
-from multiview_cifar_tools.image_column import image_columns
 
 logger = logging.getLogger(__name__)
 
@@ -351,7 +352,7 @@ def assemble(
             _move_samples(source, target)
     _warn_of_labels(notes, features)
     return {
-        "layout": layout_of(features),
+        "layout": resolve_layout(features),
         **_class_options(notes["folders"], features),
         **_view_options(notes["views"]),
     }
@@ -386,7 +387,7 @@ def _move_samples(source: Path, target: Path) -> None:
     shutil.rmtree(source)
 
 
-def layout_of(features: datasets.Features) -> str | dict[str, str]:
+def resolve_layout(features: datasets.Features) -> str | dict[str, str]:
     """The layout of the folder that these rows become."""
     view = "{view_label}/{view}" if "view_labels" in features else "{view}"
     sample = "{split}/{label}/{sample}"

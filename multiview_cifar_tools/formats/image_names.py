@@ -6,9 +6,9 @@ import io
 
 import PIL.Image
 
-from multiview_cifar import ImageError, decode, looks_whole
-from multiview_cifar_tools.decoding import PNG_SIGNATURE
-from multiview_cifar_tools.formats import ExportError
+from multiview_cifar import ImageError, decode, has_image_signature
+from multiview_cifar_tools.batches.decode import PNG_SIGNATURE
+from multiview_cifar_tools.errors import ExportError
 
 EXTENSIONS = {"JPEG": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2", "PPM": ".ppm"}  # else the format
 
@@ -35,6 +35,6 @@ def image_extension(data: bytes, sample_id: str) -> str:
 def is_image(data: bytes) -> bool:
     """Whether it is an image file: it begins and ends as one, or Pillow reads it."""
     try:
-        return looks_whole(data) or bool(decode(data, ""))
+        return has_image_signature(data) or bool(decode(data, ""))
     except ImageError:
         return False

@@ -32,7 +32,8 @@ import numpy as np
 import numpy.lib.format as npy
 import numpy.typing as npt
 
-from multiview_cifar_tools.formats import FormatError, Reading, Row
+from multiview_cifar_tools.batches.columns import Integers
+from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.arrays import (
     ArrayWriter,
     RowFile,
@@ -41,10 +42,10 @@ from multiview_cifar_tools.formats.arrays import (
     pad,
     write_lines,
 )
+from multiview_cifar_tools.formats.base import FormatReader, Row
 from multiview_cifar_tools.formats.shard_files import shard_files
 from multiview_cifar_tools.formats.stored import Kind, Stored, read_arrays, text_of
-from multiview_cifar_tools.image_column import Integers
-from multiview_cifar_tools.shards import features_json
+from multiview_cifar_tools.shards.schema import features_json
 
 EXTENSION = ""
 HOLDS = frozenset({"bytes", "pixels"})
@@ -125,7 +126,7 @@ def _offsets(sizes: list[list[int]]) -> Integers:
 
 def read(
     path: str, manifest: dict[str, Any] | None, class_names: Sequence[str] | None = None
-) -> Reading:
+) -> FormatReader:
     """Read a folder of arrays, an .npz file, or a folder of them, see
     `formats.stored.read_arrays`.
 

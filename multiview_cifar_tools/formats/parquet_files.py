@@ -15,12 +15,13 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from multiview_cifar_tools.formats import ExportError, FormatError, Reading, Row
+from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.errors import ExportError, FormatError
+from multiview_cifar_tools.formats.base import FormatReader, Row
+from multiview_cifar_tools.formats.builder import row_bytes
 from multiview_cifar_tools.formats.shard_files import Shard, by_split, find_shards, named_shards
 from multiview_cifar_tools.formats.values import check_row, features_from
-from multiview_cifar_tools.image_column import image_columns
-from multiview_cifar_tools.readings import row_bytes
-from multiview_cifar_tools.shards import DIGESTS, ROW_GROUP_BYTES, digest_rows, features_json
+from multiview_cifar_tools.shards.schema import DIGESTS, ROW_GROUP_BYTES, digest_rows, features_json
 
 EXTENSION = ".parquet"
 HOLDS = frozenset({"bytes"})
@@ -93,7 +94,7 @@ def to_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def read(path: str, manifest: dict[str, Any] | None) -> Reading:
+def read(path: str, manifest: dict[str, Any] | None) -> FormatReader:
     """Read a Parquet file, or a folder of some.
 
     Args:
@@ -109,7 +110,7 @@ def read(path: str, manifest: dict[str, Any] | None) -> Reading:
     else:
         files = find_shards(path, _is_shard, "a .parquet file")
         features, shards = _features_of(files), by_split(files)
-    return Reading(
+    return FormatReader(
         features,
         shards,
         partial(read_rows, features),

@@ -16,9 +16,10 @@ import PIL.Image
 import PIL.ImageOps
 
 from multiview_cifar import flat_png
-from multiview_cifar_tools.decoding import PNG_SIGNATURE, decode_image
-from multiview_cifar_tools.formats import ExportError, FormatError, Row
-from multiview_cifar_tools.image_column import Mask
+from multiview_cifar_tools.batches.columns import Mask
+from multiview_cifar_tools.batches.decode import PNG_SIGNATURE, decode_image
+from multiview_cifar_tools.errors import ExportError, FormatError
+from multiview_cifar_tools.formats.base import Row
 
 Pixels = npt.NDArray[np.uint8 | np.uint16]
 # What an array (H, W, C) of unsigned integers of so many bytes is, by Pillow's name.

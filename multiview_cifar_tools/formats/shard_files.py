@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from multiview_cifar import SPLIT_WORDS, OptionError, natural_key
-from multiview_cifar_tools.formats import MANIFEST, FormatError
+from multiview_cifar_tools.errors import FormatError
+from multiview_cifar_tools.shards.manifest import MANIFEST
 
 logger = logging.getLogger(__name__)
 

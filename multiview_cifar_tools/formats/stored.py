@@ -23,8 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from multiview_cifar import SPLIT_WORDS, OptionError, natural_key, row_features, split_name
-from multiview_cifar_tools.formats import FormatError, Reading, Row
+from multiview_cifar_tools.batches.columns import Integers, image_columns
+from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.arrays import array_names, mask_name
+from multiview_cifar_tools.formats.base import FormatReader, Row
 from multiview_cifar_tools.formats.image_names import is_image
 from multiview_cifar_tools.formats.pixels import array_mode, encode
 from multiview_cifar_tools.formats.shard_files import (
@@ -34,7 +36,6 @@ from multiview_cifar_tools.formats.shard_files import (
     shard_files,
 )
 from multiview_cifar_tools.formats.values import check_row, features_from, from_json
-from multiview_cifar_tools.image_column import Integers, image_columns
 
 logger = logging.getLogger(__name__)
 
@@ -240,7 +241,7 @@ def _num_bytes(images: npt.NDArray[Any]) -> int:
 
 
 class Part(NamedTuple):
-    """Rows of one file or folder: a shard of a Reading."""
+    """Rows of one file or folder: a shard of a FormatReader."""
 
     path: str
     num_rows: int  # all of the file's
@@ -368,8 +369,8 @@ class Kind(NamedTuple):
 
 def read_arrays(
     path: str, manifest: dict[str, Any] | None, kind: Kind, class_names: Sequence[str] | None
-) -> Reading:
-    """A Reading of a file, of a folder that is a shard, or of a folder of shards.
+) -> FormatReader:
+    """A FormatReader of a file, of a folder that is a shard, or of a folder of shards.
 
     Args:
         path: Of the file or folder.
@@ -393,7 +394,7 @@ def read_arrays(
     else:
         features, parts = _look(path, kind, class_names)
     files = dict.fromkeys(part.path for several in parts.values() for part in several)
-    return Reading(
+    return FormatReader(
         features,
         parts,
         partial(read_rows, kind.open, features),

@@ -15,15 +15,15 @@ from contextlib import contextmanager
 from typing import IO, Any, NamedTuple
 
 from multiview_cifar import (
+    FileSource,
     MultiviewError,
     Options,
-    Root,
     archive_kind,
     file_system,
     is_url,
     open_stream,
 )
-from multiview_cifar_tools.formats import FormatError
+from multiview_cifar_tools.errors import FormatError
 
 EXTENSIONS = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 BLOCK = tarfile.BLOCKSIZE  # 512 bytes: headers and contents fill up whole ones
@@ -89,7 +89,7 @@ def open_tar(path: str, storage_options: dict[str, Any] | None = None) -> Iterat
     FormatError in place of what fsspec, its stores, gzip and zstandard raise while it is open.
     """
     try:
-        root = Root(path, archive_kind(path), options=Options(storage_options or {}))
+        root = FileSource(path, archive_kind(path), options=Options(storage_options or {}))
         if is_url(path):
             remote(path, storage_options)
         with open_stream(root) as stream:
@@ -102,7 +102,7 @@ def open_tar(path: str, storage_options: dict[str, Any] | None = None) -> Iterat
 
 def remote(url: str, storage_options: dict[str, Any] | None = None) -> tuple[Any, str]:
     """The file system of a URL, and the path in it."""
-    fs, path = file_system(Root(url, options=Options(storage_options or {})))
+    fs, path = file_system(FileSource(url, options=Options(storage_options or {})))
     fs.invalidate_cache()  # of listings: what is there now counts
     return fs, path
 

@@ -33,7 +33,9 @@ import datasets
 import numpy as np
 
 from multiview_cifar import OWN_COLUMNS, row_features
-from multiview_cifar_tools.formats import ExportError, FormatError, Reading, Row
+from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.errors import ExportError, FormatError
+from multiview_cifar_tools.formats.base import FormatReader, Row
 from multiview_cifar_tools.formats.image_names import is_image
 from multiview_cifar_tools.formats.pixels import decode_row, encode, view_bytes
 from multiview_cifar_tools.formats.shard_files import (
@@ -45,7 +47,6 @@ from multiview_cifar_tools.formats.shard_files import (
     need_no,
 )
 from multiview_cifar_tools.formats.values import check_row, features_from, from_json, to_json
-from multiview_cifar_tools.image_column import image_columns
 
 logger = logging.getLogger(__name__)
 
@@ -178,7 +179,7 @@ def _serialize(example: Any) -> bytes | None:
 
 def read(
     path: str, manifest: dict[str, Any] | None, class_names: Sequence[str] | None = None
-) -> Reading:
+) -> FormatReader:
     """Read a TFRecord file or a folder of some.
 
     Args:
@@ -200,7 +201,7 @@ def read(
     if manifest is None:
         names = find_labels(files) if class_names is None else given_names(class_names)
         features = row_features(["images"], names, None)
-    return Reading(features, shards, partial(read_rows, features, manifest is not None), files)
+    return FormatReader(features, shards, partial(read_rows, features, manifest is not None), files)
 
 
 def _is_shard(path: str) -> bool:

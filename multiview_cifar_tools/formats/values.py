@@ -27,8 +27,9 @@ import pyarrow as pa
 from datasets.features.features import get_nested_type
 
 from multiview_cifar import OWN_COLUMNS
-from multiview_cifar_tools.formats import FormatError, Row
-from multiview_cifar_tools.image_column import image_columns
+from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.errors import FormatError
+from multiview_cifar_tools.formats.base import Row
 
 # --- to JSON --------------------------------------------------------------------------------------
 

@@ -37,7 +37,9 @@ import numpy as np
 import numpy.lib.format as npy
 
 from multiview_cifar import IMAGE_EXTENSIONS, SUPPORTED, is_url, natural_key, row_features
-from multiview_cifar_tools.formats import ExportError, FormatError, Reading, Row
+from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.errors import ExportError, FormatError
+from multiview_cifar_tools.formats.base import FormatReader, Row
 from multiview_cifar_tools.formats.image_names import image_extension, is_image
 from multiview_cifar_tools.formats.pixels import decode_row, encode, view_bytes
 from multiview_cifar_tools.formats.shard_files import (
@@ -65,8 +67,7 @@ from multiview_cifar_tools.formats.values import (
     parse_object,
     to_json,
 )
-from multiview_cifar_tools.image_column import image_columns
-from multiview_cifar_tools.shards import features_json
+from multiview_cifar_tools.shards.schema import features_json
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +194,7 @@ def read(
     manifest: dict[str, Any] | None,
     class_names: Sequence[str] | None = None,
     storage_options: dict[str, Any] | None = None,
-) -> Reading:
+) -> FormatReader:
     """Read a tar or several.
 
     Args:
@@ -212,7 +213,9 @@ def read(
     if manifest is not None:
         need_no(class_names, path)
         features, shards = features_from(manifest["features"]), named_shards(path, manifest)
-        return Reading(features, shards, partial(read_rows, features, True, opener), _paths(shards))
+        return FormatReader(
+            features, shards, partial(read_rows, features, True, opener), _paths(shards)
+        )
     shards = by_split(expand(path, storage_options))
     files = _paths(shards)
     said = [_said_features(opener, file) for file in files]
@@ -230,7 +233,7 @@ def read(
     else:
         features = row_features(["images"], find_labels(opener, files), None)
     is_own = said[0] is not None
-    return Reading(features, shards, partial(read_rows, features, is_own, opener), files)
+    return FormatReader(features, shards, partial(read_rows, features, is_own, opener), files)
 
 
 def _paths(shards: dict[str, list[Shard]]) -> list[str]:

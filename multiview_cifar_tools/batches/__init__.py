@@ -1,0 +1,1 @@
+"""Rows as batches of arrays: NumPy first, then PyTorch, TensorFlow and JAX."""

@@ -1,0 +1,317 @@
+"""The images of any rows of a dataset, straight from the buffers of its Arrow column.
+
+Flat PNGs are copied out of the memory-mapped file in one go; all other images are decoded, in
+threads. `multiview_cifar_tools.batches.reader` makes batches of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+import PIL
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from multiview_cifar_tools.batches.decode import (
+    FlatLayout,
+    Pixels,
+    are_flat,
+    decode_image,
+    read_flat_layout,
+    view_pixels,
+)
+from multiview_cifar_tools.errors import BatchError
+
+logger = logging.getLogger(__name__)
+
+OnError = Literal["raise", "skip_view"]
+Integers = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+
+class RowIndex(NamedTuple):
+    """Where the images of each of R rows lie in memory, as F files one behind the other."""
+
+    first: Integers  # (R,) the number of the row's first file
+    views: Integers  # (R,) how many files it has
+    address: Integers  # (F,)
+    length: Integers  # (F,) bytes; -1 for None, and for a path without bytes
+
+    def files_of(self, rows: Integers) -> Integers:
+        """The numbers of all files of these rows, one row behind the other."""
+        views = self.views[rows]
+        before = np.repeat(np.cumsum(views) - views, views)
+        return np.repeat(self.first[rows], views) + np.arange(len(before)) - before
+
+
+def index_rows(column: pa.ChunkedArray) -> RowIndex:
+    """Index a column of lists of {bytes, path}; reads offsets, no image."""
+    index = RowIndex(*(np.zeros(0, np.int64) for _ in range(4)))
+    parts = [index]
+    files = 0
+    for chunk in column.chunks:
+        part = _index_chunk(chunk)
+        parts.append(part._replace(first=part.first + files))
+        files += len(part.length)
+    return RowIndex(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def _index_chunk(lists: Any) -> RowIndex:
+    starts = np.asarray(lists.offsets).astype(np.int64)
+    files = pc.struct_field(lists.values, "bytes")
+    views = np.diff(starts)
+    if not len(files):
+        return RowIndex(starts[:-1], views, *(np.zeros(0, np.int64),) * 2)
+    kind = np.int64 if pa.types.is_large_binary(files.type) else np.int32
+    _, offsets_buffer, data = files.buffers()
+    offsets = np.frombuffer(offsets_buffer, kind)[files.offset : files.offset + len(files) + 1]
+    offsets = offsets.astype(np.int64)
+    lengths = np.where(np.asarray(files.is_valid()), np.diff(offsets), -1)
+    return RowIndex(starts[:-1], views, data.address + offsets[:-1], lengths)
+
+
+class File(NamedTuple):
+    """An image to decode: its bytes or path, and whose it is."""
+
+    source: bytes | str
+    row: int
+    view: int
+
+
+class ImageColumn:
+    """The images of a table's rows as arrays of pixels.
+
+    Args:
+        table: A table of rows as `multiview_cifar` makes them; `sample_id` is used in errors.
+        column: Its column of image sequences.
+        on_error: An image that cannot be decoded: "raise" BatchError, or "skip_view": log it.
+        num_threads: Threads that decode. None: one a core, and in a worker process one.
+    """
+
+    def __init__(
+        self,
+        table: pa.Table,
+        column: str,
+        on_error: OnError = "raise",
+        num_threads: int | None = None,
+    ) -> None:
+        self.table, self.column, self.on_error = table, column, on_error
+        # Workers have the cores already.
+        in_worker = multiprocessing.parent_process() is not None
+        self.num_threads = num_threads or (1 if in_worker else os.cpu_count() or 1)
+        self.index = index_rows(table[column])
+        self._memory, first = self._map_memory()
+        self._starts = self.index.address - first  # where each file begins in memory, (F,)
+        # The layout of each length of file met so far; None where it is not flat.
+        self._layouts: dict[int, FlatLayout | None] = {}
+        # The rows whose images were all seen to be flat, (R,).
+        self._proved = np.zeros(len(self.index.views), np.bool_)
+        self._unproved = True
+        self._uniform = self._find_uniform()
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.num_threads)
+
+    def _map_memory(self) -> tuple[Pixels, int]:
+        """All memory from the first image to the last as one array, and its first address.
+
+        The files of a dataset are mapped anywhere, so most of this range may be no memory at all:
+        only addresses out of the index may be read.
+        """
+        used = self.index.length > 0
+        if not used.any():
+            return np.zeros(0, np.uint8), 0
+        address, length = self.index.address[used], self.index.length[used]
+        first, end = int(address.min()), int((address + length).max())
+        buffer = pa.foreign_buffer(first, end - first, base=self.table)
+        return np.frombuffer(buffer, np.uint8), first
+
+    def read_uniform(self, rows: Integers) -> Pixels | None:
+        """The images of these rows (B, V, H, W, C), if all of the table are flat and alike.
+
+        It looks at no row: that is what makes it fast. None where `read` has to.
+        """
+        if self._uniform is None:
+            return None
+        starts, runs, layout = self._uniform
+        files = runs[starts[rows]]
+        if self._unproved and not self._prove(files, layout, rows):
+            return None
+        return view_pixels(files, layout)
+
+    def read(self, rows: Integers) -> tuple[Pixels, Mask]:
+        """The images of any rows.
+
+        Returns:
+            The real images (N, H, W, C), and which of all M views of the rows are real (M,).
+
+        Raises:
+            BatchError: The images differ in size, or one cannot be decoded.
+        """
+        files = self.index.files_of(rows)
+        real = self.index.length[files] >= 0
+        paths = {} if real.all() else self._find_paths(rows)
+        if not paths and real.any():
+            pixels = self._copy_flat(files[real], rows)
+            if pixels is not None:
+                return pixels, real
+        real[list(paths)] = True
+        owners = np.repeat(rows, self.index.views[rows])
+        numbers = files - self.index.first[owners]
+        pixels, decoded = self._decode(
+            [
+                File(paths.get(i) or self.file_bytes(files[i]), int(owners[i]), int(numbers[i]))
+                for i in np.flatnonzero(real).tolist()
+            ]
+        )
+        real[real] = decoded
+        return pixels, real
+
+    def file_bytes(self, file: int) -> bytes:
+        """The bytes of a file by its number."""
+        start = self._starts[file]
+        return self._memory[start : start + self.index.length[file]].tobytes()
+
+    def all_bytes(self) -> Iterator[bytes]:
+        """The bytes of every view of every row, one after the other."""
+        memory = self._memory.data
+        files = self.index.files_of(np.arange(len(self.index.views)))
+        starts, lengths = self._starts[files].tolist(), self.index.length[files].tolist()
+        for start, length in zip(starts, lengths, strict=True):
+            if length >= 0:
+                yield bytes(memory[start : start + length])
+
+    def _find_uniform(self) -> tuple[Integers, Pixels, FlatLayout] | None:
+        """Where each row begins, all runs of memory a row long, and the layout of all files.
+
+        None where rows differ in their number of views or files in their length.
+        """
+        first, views, _, length = self.index
+        if not len(length) or (views != views[0]).any() or (length != length[0]).any():
+            return None
+        # One behind the other: chunks may hold lists with gaps between them.
+        if length[0] <= 0 or (first != first[0] + np.arange(len(views)) * views[0]).any():
+            return None
+        layout = self._find_layout(0)
+        return layout and (self._starts[first], self._runs(int(views[0]), int(length[0])), layout)
+
+    def _find_layout(self, file: int) -> FlatLayout | None:
+        """The layout of that file, which those of its length share if they are flat."""
+        length = int(self.index.length[file])
+        if length not in self._layouts:
+            self._layouts[length] = read_flat_layout(self.file_bytes(file))
+        return self._layouts[length]
+
+    def _runs(self, files: int, length: int) -> Pixels:
+        """Memory as rows of so many files, one from each byte on: they overlap, few are copied."""
+        count = len(self._memory) - files * length + 1
+        return np.ndarray((count, files, length), np.uint8, self._memory, strides=(1, length, 1))
+
+    def _copy_flat(self, files: Integers, rows: Integers) -> Pixels | None:
+        """These files of these rows (N, H, W, C), in one copy; None if not all are flat."""
+        length, layout = self.index.length[files], self._find_layout(files[0])
+        if layout is None or (length != length[0]).any():
+            return None
+        copied = self._runs(1, int(length[0]))[self._starts[files], 0]
+        return view_pixels(copied, layout) if self._prove(copied, layout, rows) else None
+
+    def _prove(self, files: Pixels, layout: FlatLayout, rows: Integers) -> bool:
+        """Whether all files of these rows, (..., length), are flat; a row is looked at once."""
+        if not self._proved[rows].all():
+            if not are_flat(files.reshape(-1, files.shape[-1]), layout).all():
+                return False
+            self._proved[rows] = True
+            self._unproved = not self._proved.all()
+        return True
+
+    def _find_paths(self, rows: Integers) -> dict[int, str]:
+        """The files of these rows that have a path and no bytes, by their place among all."""
+        lists = self.table[self.column].take(pa.array(rows)).to_pylist()
+        files = [file for row in lists for file in row or ()]
+        return {
+            i: file["path"]
+            for i, file in enumerate(files)
+            if file is not None and file["bytes"] is None and file["path"] is not None
+        }
+
+    def _decode(self, files: list[File]) -> tuple[Pixels, Mask]:
+        """These files decoded (N, H, W, C), and which of them could be, (all files,)."""
+        decoded = np.zeros(len(files), np.bool_)
+        tried = ((at, self._decode_one(file, None)) for at, file in enumerate(files))
+        at, first = next(((at, p) for at, p in tried if p is not None), (0, None))
+        if first is None:
+            return np.zeros((0, 1, 1, 1), np.uint8), decoded
+        out = np.empty((len(files), *first.shape), np.uint8)  # the first one tells the size
+        out[at], decoded[at] = first, True
+
+        def fill(places: Integers) -> None:
+            for place in places:
+                pixels = self._decode_one(files[place], out[place])
+                if pixels is not None:
+                    self.check_size(files[at].row, out.shape[1:], files[place].row, pixels.shape)
+                    if not np.may_share_memory(pixels, out):
+                        out[place] = pixels
+                    decoded[place] = True
+
+        # One part a thread; of several errors, `map` raises the first one's.
+        parts = np.array_split(np.arange(at + 1, len(files)), self.num_threads)
+        list(map(fill, parts) if self.num_threads == 1 else self._pool.map(fill, parts))
+        return out if decoded.all() else out[decoded], decoded
+
+    def _decode_one(self, file: File, out: Pixels | None) -> Pixels | None:
+        try:
+            return decode_image(file.source, out)
+        except PIL.UnidentifiedImageError:  # whose text is an address in memory
+            problem = f"View {file.view} of {self.name(file.row)} is no image that Pillow knows."
+        except Exception as error:  # Pillow raises SyntaxError, struct.error and more on bad files
+            problem = f"View {file.view} of {self.name(file.row)} cannot be decoded ({error})."
+        if self.on_error == "skip_view":
+            logger.warning("%s It is skipped.", problem)
+            return None
+        raise BatchError(
+            f'{problem} Expected an image of 8 bits a channel. Read with on_error="skip_view", or '
+            'build with verify="decode" and on_error="skip_view", or with mode="RGB".',
+            self.name(file.row),
+        )
+
+    def check_size(
+        self, row: int, shape: tuple[int, ...], other: int, other_shape: tuple[int, ...]
+    ) -> None:
+        """Raise BatchError where the images (H, W, C) of two rows differ in size."""
+        if shape != other_shape:
+            raise BatchError(
+                f"{self.name(row)} has images of (H, W, C) = {shape}, {self.name(other)} of "
+                f"{other_shape}. Expected one size: build with image_size={shape[:2]} and "
+                'mode="RGB".',
+                self.name(other),
+            )
+
+    def name(self, row: int) -> str:
+        """What to call a row: its sample_id, or its number where the table has none."""
+        return self.names(np.array([row]))[0]
+
+    def names(self, rows: Integers) -> list[str]:
+        """What to call some rows."""
+        if "sample_id" not in self.table.column_names:
+            return [f"row {row}" for row in rows]
+        names: list[str] = self.table["sample_id"].take(pa.array(rows)).to_pylist()
+        return names
+
+
+def image_columns(features: datasets.Features) -> list[str]:
+    """The columns that are `Sequence(Image())`, which is `List(Image())` from datasets 4 on."""
+    return [
+        name
+        for name, feature in features.items()
+        if isinstance(getattr(feature, "feature", None), datasets.Image)
+    ]

@@ -1,0 +1,279 @@
+"""What `check` finds: the kinds of findings, and those that counts and facts alone give."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from multiview_cifar import IMAGE_EXTENSIONS, Plan
+from multiview_cifar_tools.checks.images import ImageProblem
+from multiview_cifar_tools.formats.image_names import EXTENSIONS
+
+UNEQUAL = 2  # times the samples of the smallest class, from which the largest is worth a note
+BAD = ("unreadable", "truncated", "zero-byte", "bomb")  # what a quarantine moves
+
+
+class Kind(NamedTuple):
+    """A kind of finding: its title, "error", "warning" or "note", and the way out."""
+
+    title: str
+    severity: str
+    remedy: str
+
+
+class Finding(NamedTuple):
+    """One thing that was found; of two samples or more the texts stand side by side."""
+
+    kind: str
+    found: str
+    samples: tuple[str, ...] = ()  # "train/cat/12"
+    paths: tuple[str, ...] = ()  # relative to data_dir
+    special_remedy: str = ""
+
+    @property
+    def remedy(self) -> str:
+        """What to do."""
+        return self.special_remedy or KINDS[self.kind].remedy
+
+    @property
+    def severity(self) -> str:
+        """How bad it is: "error", "warning" or "note"."""
+        return KINDS[self.kind].severity
+
+
+_MOVE = "Replace or remove it; --quarantine DIR moves it aside."
+_ASPECTS = {
+    "mode": 'Convert the files, or build with mode="RGB".',
+    "size": "Resize the files, or build with image_size=(height, width).",
+    "orientation": "Write the files turned, as not every program obeys EXIF; a build with "
+    "image_size or mode does it.",
+    "animation": "Keep one frame: of an animation only the first one is used.",
+}
+KINDS = {
+    "unreadable": Kind("unreadable files", "error", _MOVE),
+    "truncated": Kind("truncated files", "error", _MOVE),
+    "zero-byte": Kind("files of no bytes", "error", _MOVE),
+    "bomb": Kind(
+        "images too large to be decoded", "error", f"{_MOVE} If it is meant so, raise --max-pixels."
+    ),
+    "leakage": Kind("same pixels in several splits", "error", "Keep the sample in one split only."),
+    "contradiction": Kind(
+        "same pixels in several classes",
+        "error",
+        "Decide for one class, and remove the other sample.",
+    ),
+    "extension": Kind("contents that are not what the extension says", "warning", ""),
+    **{
+        f"{aspect}-in-sample": Kind(f"{aspect} differs within a sample", "warning", remedy)
+        for aspect, remedy in _ASPECTS.items()
+    },
+    **{
+        aspect: Kind(f"{aspect} differs from the usual one", "warning", remedy)
+        for aspect, remedy in _ASPECTS.items()
+    },
+    "duplicate-view": Kind(
+        "same pixels twice in a sample",
+        "warning",
+        "Replace one of them by a view of its own, or remove it.",
+    ),
+    "duplicate": Kind(
+        "same pixels in several samples",
+        "warning",
+        "Remove one of the samples, or the views that they share.",
+    ),
+    "empty-sample": Kind(
+        "sample folders without images",
+        "warning",
+        'Remove the folder, or build with on_error="skip_sample".',
+    ),
+    "absent-class": Kind(
+        "classes without a sample in a split", "warning", "Add samples, or divide the samples anew."
+    ),
+    "suspect": Kind(
+        "look-alikes in several splits",
+        "note",
+        "Look at both: if they show the same, keep them in one split.",
+    ),
+    **{
+        f"{aspect}-varies": Kind(f"no usual {aspect}", "note", remedy)
+        for aspect, remedy in _ASPECTS.items()
+    },
+    "animated": Kind("animations", "note", _ASPECTS["animation"]),
+    "views": Kind(
+        "samples with an unusual number of views",
+        "note",
+        "Add or remove views, or build with num_views=N; batches are padded.",
+    ),
+    "imbalance": Kind(
+        "classes of unequal size",
+        "note",
+        "Weigh the classes in training, or even out the numbers of samples.",
+    ),
+}
+
+
+class Images:
+    """Every planned image, by its number.
+
+    Attributes:
+        paths: N of them, relative to the folder.
+        owner: (N,) int32, the number of its sample.
+        column: (N,) uint8, the number of its image column in `columns`.
+        samples: S texts such as "train/cat/12".
+        label, split: (S,) int32, the numbers of a sample's class and split.
+        views: (S,) int64, how many images a sample has in the first column.
+        splits, columns, class_names: The names.
+    """
+
+    def __init__(self, plan: Plan, columns: Iterable[str]) -> None:
+        self.columns, self.splits = [*columns], [*plan.splits]
+        self.class_names: list[str] = plan.features["label"].names
+        rows = [
+            (number, split, sample)
+            for number, (split, samples) in enumerate(plan.splits.items())
+            for sample in samples
+        ]
+        self.samples = [f"{split}/{sample.sample_id}" for _, split, sample in rows]
+        self.split = np.array([number for number, _, _ in rows], np.int32)
+        self.label = np.array([sample.label for _, _, sample in rows], np.int32)
+        self.paths: list[str] = []
+        owner, column = [], []
+        for number, (_, _, sample) in enumerate(rows):
+            for of, paths in enumerate(sample.paths):
+                there = [path for path in paths if path is not None]
+                self.paths += there
+                owner += [number] * len(there)
+                column += [of] * len(there)
+        self.owner, self.column = np.array(owner, np.int32), np.array(column, np.uint8)
+        self.views = np.bincount(self.owner[self.column == 0], minlength=len(rows))
+
+    def finding(self, kind: str, found: str, *images: int, remedy: str = "") -> Finding:
+        """A finding about these images, and their samples."""
+        samples = dict.fromkeys(self.samples[self.owner[i]] for i in images)
+        return Finding(kind, found, (*samples,), tuple(self.paths[i] for i in images), remedy)
+
+    def class_counts(self) -> dict[str, dict[str, int]]:
+        """Of each split the number of samples of each class."""
+        counts = Counter(zip(self.split.tolist(), self.label.tolist(), strict=True))
+        return {
+            split: {name: counts[i, label] for label, name in enumerate(self.class_names)}
+            for i, split in enumerate(self.splits)
+        }
+
+
+def from_trouble(images: Images, first: int, trouble: ImageProblem) -> Finding:
+    """The finding about an image by itself; `first` is the number of its chunk's first image."""
+    image = first + trouble.image
+    if trouble.kind != "extension":
+        return images.finding(trouble.kind, trouble.found, image)
+    right = EXTENSIONS.get(trouble.found, f".{trouble.found.lower()}")
+    stem = images.paths[image].rpartition("/")[2].rpartition(".")[0]
+    remedy = f"Rename it to {stem}{right}."
+    if right not in IMAGE_EXTENSIONS:
+        remedy = "Convert it to PNG, say."
+    return images.finding("extension", f"holds {trouble.found}", image, remedy=remedy)
+
+
+def differences(images: Images, facts: npt.NDArray[Any]) -> Iterator[Finding]:
+    """Modes, sizes, EXIF orientations and animation: what differs within a sample, and what from
+    the usual, which is what more than half of the images of a column are.
+    """
+    for number, column in enumerate(images.columns):
+        rows = np.flatnonzero((images.column == number) & facts["good"])
+        for aspect in _ASPECTS:
+            names, codes = _values(facts[rows], aspect)
+            if len(names) > 1:
+                yield from _across(images, rows, aspect, names, codes, column)
+                yield from _within(images, rows, aspect, names, codes)
+        animated = rows[facts["animated"][rows]].tolist()
+        if animated:
+            found = f"{len(animated):,} of {len(rows):,} images in `{column}` have several frames"
+            yield images.finding("animated", found, *animated)
+
+
+def _values(facts: npt.NDArray[Any], aspect: str) -> tuple[list[str], npt.NDArray[np.intp]]:
+    """The values of an aspect in words, and (n,) which of them each image has."""
+    if aspect == "size":
+        sizes = facts["width"].astype(np.uint64) << 32 | facts["height"]
+        values, codes = np.unique(sizes, return_inverse=True)
+        return [f"{int(v) >> 32}x{int(v) & 0xFFFFFFFF}" for v in values], codes
+    field = "animated" if aspect == "animation" else aspect
+    values, codes = np.unique(facts[field], return_inverse=True)
+    if aspect == "mode":
+        return [value.decode() for value in values], codes
+    if aspect == "orientation":
+        return [f"of EXIF orientation {value}" for value in values], codes
+    return ["animated" if value else "still" for value in values], codes
+
+
+def _across(
+    images: Images,
+    rows: npt.NDArray[np.intp],
+    aspect: str,
+    names: list[str],
+    codes: npt.NDArray[np.intp],
+    column: str,
+) -> Iterator[Finding]:
+    counts = np.bincount(codes)
+    usual = int(counts.argmax())
+    share = f"{counts[usual]:,} of {len(rows):,} in `{column}` are {names[usual]}"
+    if counts[usual] * 2 <= len(rows):
+        yield Finding(f"{aspect}-varies", f"{len(names):,} different ones; at most {share}")
+        return
+    for at in np.flatnonzero(codes != usual):
+        yield images.finding(aspect, f"is {names[codes[at]]}; {share}", int(rows[at]))
+
+
+def _within(
+    images: Images,
+    rows: npt.NDArray[np.intp],
+    aspect: str,
+    names: list[str],
+    codes: npt.NDArray[np.intp],
+) -> Iterator[Finding]:
+    owner = images.owner[rows]  # in ascending order
+    starts = np.flatnonzero(np.diff(owner, prepend=-1))
+    lowest, highest = np.minimum.reduceat(codes, starts), np.maximum.reduceat(codes, starts)
+    ends = np.append(starts[1:], len(rows))
+    for at in np.flatnonzero(lowest < highest):
+        own = slice(starts[at], ends[at])
+        counts = Counter(names[code] for code in codes[own]).most_common()
+        found = ", ".join(f"{n} {'is' if n == 1 else 'are'} {name}" for name, n in counts)
+        yield images.finding(f"{aspect}-in-sample", found, *rows[own].tolist())
+
+
+def view_numbers(images: Images) -> Iterator[Finding]:
+    """Samples that have not as many views as most have, by image column."""
+    for number, column in enumerate(images.columns):
+        own = images.owner[images.column == number]
+        views = np.bincount(own, minlength=len(images.samples))
+        counts = np.bincount(views)
+        usual = int(counts.argmax())
+        share = f"{counts[usual]:,} of {len(views):,} samples have {usual}"
+        if counts[usual] * 2 <= len(views):
+            found = f"{views.min()} to {views.max()} in `{column}`; at most {share}"
+            yield Finding("views", found)
+            continue
+        for sample in np.flatnonzero(views != usual):
+            found = f"has {views[sample]} in `{column}`; {share}"
+            yield Finding("views", found, (images.samples[sample],))
+
+
+def class_sizes(class_counts: Mapping[str, Mapping[str, int]]) -> Iterator[Finding]:
+    """Classes that a split lacks, and splits whose classes differ much in size."""
+    for split, counts in class_counts.items():
+        there = {name: n for name, n in counts.items() if n}
+        for name in counts.keys() - there.keys():
+            yield Finding("absent-class", f"{split} has no sample of {name}")
+        largest, smallest = max(there, key=there.__getitem__), min(there, key=there.__getitem__)
+        if there[largest] >= UNEQUAL * there[smallest]:
+            ratio = there[largest] / there[smallest]
+            yield Finding(
+                "imbalance",
+                f"in {split} {largest} has {there[largest]:,} samples, "
+                f"{smallest} {there[smallest]:,}: {ratio:.1f} times as many",
+            )

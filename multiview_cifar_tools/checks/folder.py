@@ -1,0 +1,130 @@
+"""Every image of a folder opened and compared, before it is built, trained on or published.
+
+    check("photos").problems        # a data frame; `multiview-cifar check photos` prints it
+
+What is found is an error where a build or a training would break or deceive (files that cannot be
+decoded, samples in several splits or classes), a warning where images are not what the others are,
+and a note where it may well be meant so: look-alikes, numbers of views, sizes of classes. Only
+notes leave the check good.
+
+Pixels are the same where mode, size and all pixels are, as `datasets` shows them: turned as EXIF
+says, colours in place of a palette. Look-alikes are found by a perceptual hash of the grey values,
+so that a copy of other size, quality or brightness is found, and a mere change of colour too. Both
+are looked for in the first image column.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+
+from multiview_cifar import OptionError, Plan, plan_rows, scan_folder
+from multiview_cifar_tools.checks.duplicates import look_alikes, same_pixels
+from multiview_cifar_tools.checks.findings import (
+    KINDS,
+    Finding,
+    Images,
+    class_sizes,
+    differences,
+    from_trouble,
+    view_numbers,
+)
+from multiview_cifar_tools.checks.images import FACTS, inspect_all, set_up_pillow
+from multiview_cifar_tools.checks.report import CheckReport
+from multiview_cifar_tools.engines.workers import start_workers
+from multiview_cifar_tools.errors import CheckError
+from multiview_cifar_tools.options import make_config
+from multiview_cifar_tools.planning.report import quiet
+
+MAX_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB, at 3 bytes a pixel
+# With these a folder can be checked whose build would fail.
+LENIENT = {"on_missing_view": "null", "on_error": "skip_sample", "drop_metadata": True}
+EMPTY = "sample folders without images"  # in the plan's words
+
+
+def check(
+    data_dir: str | os.PathLike[str],
+    num_proc: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    **options: Any,
+) -> CheckReport:
+    """Open every image that the plan of a folder names, and compare them.
+
+    Args:
+        data_dir: The folder.
+        num_proc: Worker processes that decode. None: one a processor.
+        max_pixels: An image of more is a finding, and is not decoded.
+        **options: Those of `MultiviewCifarConfig`; missing views and empty sample folders are
+            findings, unless `on_missing_view` or `on_error` say otherwise.
+
+    Raises:
+        OptionError: An option has a wrong name or value.
+        LayoutError: The names in the folder do not fit the layout.
+        CheckError: A worker process was killed, or crashed in a decoder.
+    """
+    for name, number in {"num_proc": num_proc, "max_pixels": max_pixels}.items():
+        if number is not None and (type(number) is not int or number < 1):
+            raise OptionError(f"{name}={number!r} is not right. Expected an int >= 1.", name)
+    config = make_config(data_dir, {**LENIENT, **options})
+    folder = str(config.data_dir)
+    layout = config.layout if isinstance(config.layout, dict) else ["images"]
+    with start_workers(num_proc, set_up_pillow, max_pixels) as workers:  # up once it is planned
+        plan = _plan(config)
+        images = Images(plan, layout)
+        facts, findings = look(workers, folder, images)
+    findings += [
+        Finding("empty-sample", "no image in it", paths=(path,))
+        for path in plan.ignored.get(EMPTY, [])
+    ]
+    class_counts = images.class_counts()
+    findings += differences(images, facts)
+    findings += same_pixels(images, facts)
+    findings += look_alikes(images, facts, {f.samples for f in findings if f.kind == "leakage"})
+    findings += view_numbers(images)
+    findings += class_sizes(class_counts)
+    order = {kind: i for i, kind in enumerate(KINDS)}
+    findings.sort(key=lambda finding: order[finding.kind])
+    return CheckReport(
+        folder,
+        len(images.paths),
+        len(images.samples),
+        class_counts,
+        plan.ignored,
+        int(facts["plain"].sum()),
+        findings,
+    )
+
+
+def _plan(config: Any) -> Plan:
+    with quiet():
+        return plan_rows(scan_folder(config.data_dir, stats=False), config)
+
+
+def look(workers: Any, folder: str, images: Images) -> tuple[npt.NDArray[Any], list[Finding]]:
+    """Open every image, with a progress bar: (N,) FACTS, and what is wrong with single ones.
+
+    CheckError where a worker process ended.
+    """
+    import loky
+
+    facts, findings, done = np.zeros(len(images.paths), FACTS), [], 0
+    compare = (images.column == 0) & (len(images.splits) > 1)
+    with datasets.utils.tqdm(total=len(facts), unit=" images", desc="Checking") as bar:
+        try:
+            for chunk, troubles in inspect_all(workers, folder, images.paths, compare):
+                facts[done : done + len(chunk)] = chunk
+                findings += [from_trouble(images, done, trouble) for trouble in troubles]
+                done += len(chunk)
+                bar.update(len(chunk))
+        except loky.BrokenProcessPool:
+            raise CheckError(
+                f"A worker process ended while it checked {folder}, at or after "
+                f"{images.paths[done]}. Expected it to live on: for want of memory "
+                "lower num_proc or max_pixels, else move that image away.",
+                folder,
+            ) from None
+    return facts, findings

@@ -1,0 +1,231 @@
+"""Files moved aside, and put back: a folder of them, and manifest.jsonl that says whence they came.
+
+    DIR/manifest.jsonl          {"data_dir": "/data/photos"}
+                                {"path": "cat/0001/view_0.png", "why": "0 bytes"} ...
+    DIR/cat/0001/view_0.png     the file itself
+
+The manifest names every file, and is on the disk, before the first one moves. So wherever a move is
+cut off, `restore` finds each file in its old place, or in DIR, or whole in both.
+"""
+
+from __future__ import annotations
+
+import errno
+import filecmp
+import json
+import os
+import shutil
+from collections.abc import Mapping
+
+from multiview_cifar_tools.errors import QuarantineError
+
+MANIFEST = "manifest.jsonl"
+PART = ".part"  # ends the name of a file that is not yet copied whole
+
+
+def check_place(folder: str | os.PathLike[str], data_dir: str) -> str:
+    """The absolute path of a quarantine for data_dir; QuarantineError where it can be none."""
+    root, data = os.path.realpath(folder), os.path.realpath(data_dir)
+    if os.path.commonpath([root, data]) == data:
+        raise QuarantineError(
+            f"{root} lies in {data}, where its files would be found again. "
+            "Expected a folder elsewhere: name another.",
+            root,
+        )
+    if os.path.lexists(root) and not os.path.isdir(root):
+        raise QuarantineError(f"{root} is no folder. Expected one, or a new name.", root)
+    if os.path.exists(os.path.join(root, MANIFEST)):
+        home, _ = read_manifest(root)
+        if home != data:
+            raise QuarantineError(
+                f"{root} is the quarantine of {home}. Expected one of {data}: "
+                "name another folder, or put these files back first.",
+                root,
+            )
+    elif os.path.isdir(root) and not _is_unused(root):
+        raise QuarantineError(
+            f"{root} is not empty, and has no {MANIFEST}. Expected an empty "
+            "folder, a new one, or an earlier quarantine: name another.",
+            root,
+        )
+    return root
+
+
+def _is_unused(root: str) -> bool:
+    """Whether a folder is empty, but for the beginning of a manifest: nothing was moved yet."""
+    return os.listdir(root) in ([], [MANIFEST + PART])
+
+
+def quarantine(
+    files: Mapping[str, str], data_dir: str, folder: str | os.PathLike[str]
+) -> list[str]:
+    """Move files aside.
+
+    Args:
+        files: Their paths relative to data_dir, and why each one moves.
+        data_dir: The folder that they are in.
+        folder: Where to: empty, not there yet, or an earlier quarantine of data_dir.
+
+    Returns:
+        The paths that were moved; a file that is gone cannot be.
+
+    Raises:
+        QuarantineError: `folder` can be no quarantine, or holds such a file already.
+        OSError: A file may not be moved, the disk is full, say. What was moved can be put back.
+    """
+    root, home = check_place(folder, data_dir), os.path.realpath(data_dir)
+    there = {path: why for path, why in files.items() if os.path.lexists(f"{home}/{path}")}
+    if not there:
+        return []
+    for path in there:
+        if os.path.lexists(f"{root}/{path}"):
+            raise QuarantineError(
+                f"{root} holds {path} already. Expected not to overwrite it: "
+                "put its files back first, or name another folder.",
+                path,
+            )
+    os.makedirs(root, exist_ok=True)
+    old = read_manifest(root)[1] if os.path.exists(f"{root}/{MANIFEST}") else {}
+    _write_manifest(root, home, {**old, **there})
+    for path in there:
+        _move(f"{home}/{path}", f"{root}/{path}")
+    return [*there]
+
+
+def restore(folder: str | os.PathLike[str]) -> list[str]:
+    """Put all files of a quarantine back; it is gone when all of them are.
+
+    Returns:
+        The paths that were put back, absolute.
+
+    Raises:
+        QuarantineError: There is no manifest, or it is none; the folder is gone; or another file
+            has taken the place of one, which stays in quarantine while all others are put back.
+        OSError: A file may not be moved. Try again once it may.
+    """
+    root = os.path.realpath(folder)
+    if os.path.isdir(root) and _is_unused(root):
+        shutil.rmtree(root)
+        return []
+    home, files = read_manifest(root)
+    if not os.path.isdir(home):
+        raise QuarantineError(
+            f"{home} is gone, from where {root} has its files. Expected the "
+            f"folder: put it there, or change data_dir in {MANIFEST}.",
+            home,
+        )
+    back, taken = [], {}
+    for path, why in files.items():
+        here, there = f"{root}/{path}", f"{home}/{path}"
+        if not os.path.lexists(here):  # was never moved, or is back since a restore cut off
+            continue
+        if not os.path.lexists(there):
+            _move(here, there)
+        elif _same(here, there):  # copied to another disk, and cut off before it was removed here
+            os.remove(here)
+        else:
+            taken[path] = why
+            continue
+        back.append(there)
+    if taken:
+        _write_manifest(root, home, taken)
+        raise QuarantineError(
+            f"{len(back)} files were put back, but {len(taken)} not, as others stand in their "
+            f"places, such as {home}/{next(iter(taken))}. Expected none there: move them away, and "
+            "restore again.",
+            next(iter(taken)),
+        )
+    _remove(root, files)
+    return back
+
+
+def read_manifest(root: str) -> tuple[str, dict[str, str]]:
+    """The folder that the files came from, and why each one moved; QuarantineError where there is
+    no manifest, or none that could have been written here.
+    """
+    path = os.path.join(root, MANIFEST)
+    try:
+        with open(path, encoding="utf-8") as file:
+            head, *entries = map(json.loads, file)
+        home, files = str(head["data_dir"]), {str(e["path"]): str(e["why"]) for e in entries}
+    except (ValueError, TypeError, KeyError):
+        raise QuarantineError(
+            f"{path} is no manifest of a quarantine. Expected the one that was "
+            "written there: take it from a backup.",
+            path,
+        ) from None
+    except OSError as error:
+        raise QuarantineError(
+            f"{path} cannot be read: {error.strerror}. Expected the manifest of "
+            "a quarantine: name the folder given to --quarantine.",
+            path,
+        ) from None
+    for name in files:
+        if os.path.isabs(name) or ".." in name.split("/"):
+            raise QuarantineError(
+                f"{path} names {name!r}, which leads out of the folder. Expected "
+                "paths below it: mend the manifest.",
+                path,
+            )
+    return home, files
+
+
+def _write_manifest(root: str, home: str, files: Mapping[str, str]) -> None:
+    """Whole and on the disk, or not at all."""
+    path = os.path.join(root, MANIFEST)
+    with open(path + PART, "w", encoding="utf-8") as file:
+        for line in [{"data_dir": home}, *({"path": p, "why": why} for p, why in files.items())]:
+            file.write(json.dumps(line) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + PART, path)
+    _flush_folder(root)
+
+
+def _move(source: str, target: str) -> None:
+    """Move one file, also to another disk, where it appears under its name only when whole."""
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    try:
+        os.rename(source, target)
+        return
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    shutil.copy2(source, target + PART, follow_symlinks=False)
+    if not os.path.islink(target + PART):
+        with open(target + PART, "rb") as file:
+            os.fsync(file.fileno())
+    os.rename(target + PART, target)
+    _flush_folder(os.path.dirname(target))
+    os.remove(source)
+
+
+def _flush_folder(folder: str) -> None:
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _same(here: str, there: str) -> bool:
+    if os.path.islink(here) or os.path.islink(there):
+        return (
+            os.path.islink(here)
+            and os.path.islink(there)
+            and (os.readlink(here) == os.readlink(there))
+        )
+    return filecmp.cmp(here, there, shallow=False)
+
+
+def _remove(root: str, files: Mapping[str, str]) -> None:
+    """The folders that held the files, where nothing else is in them, and last the manifest."""
+    for path in files:
+        if os.path.lexists(f"{root}/{path}{PART}"):  # of a copy that was cut off
+            os.remove(f"{root}/{path}{PART}")
+    for folder, _, _ in os.walk(root, topdown=False):
+        if not os.listdir(folder):
+            os.rmdir(folder)
+    os.remove(os.path.join(root, MANIFEST))
+    if not os.listdir(root):
+        os.rmdir(root)

@@ -1,0 +1,279 @@
+"""What `check` found, as data frames, text, JSON and a page."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from multiview_cifar_tools.checks.findings import BAD, KINDS, Finding
+from multiview_cifar_tools.console import printable, some
+from multiview_cifar_tools.previews.html import data_url, html_page
+
+if TYPE_CHECKING:
+    import pandas
+
+COLUMNS = (
+    "kind",
+    "severity",
+    "split",
+    "sample_id",
+    "path",
+    "other_split",
+    "other_sample_id",
+    "other_path",
+    "found",
+    "remedy",
+)
+WITH_PICTURES = ("leakage", "contradiction", "duplicate-view", "duplicate", "suspect")
+MOST_ROWS, MOST_PICTURES = 500, 50  # of a kind in the page: rows, and rows with pictures
+THUMBNAIL, MOST_IN_ROW = 96, 8  # pixels; pictures
+STYLE = """\
+.error { color: light-dark(#b3261e, #ff8a80); } .warning { color: light-dark(#8a5300, #ffc078); }
+.note { color: var(--quiet); } a { color: var(--accent); } td { min-width: 6rem; }
+figure { display: inline-block; margin: 0 .4rem .4rem 0; max-width: 8rem; vertical-align: top; }
+figure img { display: block; width: 6rem; height: 6rem; object-fit: contain;
+  background: var(--panel); image-rendering: pixelated; }
+figcaption { font-size: .8rem; overflow-wrap: anywhere; }
+"""
+
+
+@dataclass
+class CheckReport:
+    """What was found in a folder.
+
+    Attributes:
+        data_dir: The folder.
+        num_images, num_samples: How many were checked.
+        class_counts: Of each split the number of samples of each class.
+        ignored: The paths that the plan left out, by reason.
+        num_plain: How many images have too little contrast to be compared for look-alikes.
+        findings: All that was found, the worst first.
+    """
+
+    data_dir: str
+    num_images: int
+    num_samples: int
+    class_counts: dict[str, dict[str, int]]
+    ignored: dict[str, list[str]]
+    num_plain: int
+    findings: list[Finding]
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing was found but notes."""
+        return all(finding.severity == "note" for finding in self.findings)
+
+    @cached_property
+    def by_kind(self) -> dict[str, list[Finding]]:
+        """The findings of each kind, the worst first."""
+        kinds: dict[str, list[Finding]] = {kind: [] for kind in KINDS}
+        for finding in self.findings:
+            kinds[finding.kind].append(finding)
+        return {kind: findings for kind, findings in kinds.items() if findings}
+
+    @property
+    def bad_files(self) -> dict[str, str]:
+        """The files that cannot be decoded, and why: what a quarantine moves."""
+        return {
+            finding.paths[0]: finding.found
+            for kind in BAD
+            for finding in self.by_kind.get(kind, [])
+        }
+
+    @cached_property
+    def problems(self) -> pandas.DataFrame:
+        """All findings: text columns `kind`, `severity`, `split`, `sample_id`, `path`, the same
+        of a second sample or file (`other_...`), `found` and `remedy`; "" for what there is not.
+        """
+        import pandas
+
+        return pandas.DataFrame([_row(f) for f in self.findings], columns=[*COLUMNS], dtype=str)
+
+    @property
+    def duplicates(self) -> pandas.DataFrame:
+        """Those of `problems` with the same pixels: in a sample, several samples or splits."""
+        return self.problems[self.problems["kind"].isin(WITH_PICTURES[:-1])]
+
+    @property
+    def leakage(self) -> pandas.DataFrame:
+        """Those of `problems` with the same pixels in several splits."""
+        return self.problems[self.problems["kind"] == "leakage"]
+
+    @property
+    def suspects(self) -> pandas.DataFrame:
+        """Those of `problems` that look alike in several splits."""
+        return self.problems[self.problems["kind"] == "suspect"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, as JSON can hold it."""
+        return {
+            "data_dir": self.data_dir,
+            "good": self.good,
+            "images": self.num_images,
+            "samples": self.num_samples,
+            "plain": self.num_plain,
+            "splits": self.class_counts,
+            "ignored": self.ignored,
+            "counts": {kind: len(findings) for kind, findings in self.by_kind.items()},
+            "problems": [
+                {
+                    **dict(zip(COLUMNS, _row(finding), strict=True)),
+                    "samples": finding.samples,
+                    "paths": finding.paths,
+                }
+                for finding in self.findings
+            ],
+        }
+
+    def to_json(self) -> str:
+        """All of it as JSON."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def to_html(self) -> str:
+        """A page of its own, with pictures of what is the same or alike."""
+        return html_page(f"Check of {self.data_dir}", "\n".join(_body(self)), STYLE)
+
+    def _repr_html_(self) -> str:
+        table: str = self.problems.to_html(max_rows=20, index=False)  # which escapes
+        return f"<p>{html.escape(' '.join(overview(self)))}</p>{table}"
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    samples = [tuple(sample.split("/", 1)) for sample in finding.samples[:2]]
+    (split, sample), (other_split, other_sample) = [*samples, ("", ""), ("", "")][:2]
+    # The second path of a pair is the other sample's, also where each has several.
+    path, other_path = [*finding.paths[:2], "", ""][:2]
+    return (
+        finding.kind,
+        finding.severity,
+        split,
+        sample,
+        path,
+        other_split,
+        other_sample,
+        other_path,
+        finding.found,
+        finding.remedy,
+    )
+
+
+def overview(report: CheckReport) -> list[str]:
+    """Lines that say what was checked, and what was not."""
+    lines = [
+        f"Checked {report.num_images:,} images of {report.num_samples:,} samples in "
+        f"{printable(report.data_dir)}."
+    ]
+    for reason, paths in report.ignored.items():
+        lines.append(printable(f"Ignored {len(paths):,} {reason}: {some(paths)}."))
+    if report.num_plain:
+        lines.append(
+            f"{report.num_plain:,} images have too little contrast to be compared for look-alikes."
+        )
+    counts = Counter(finding.severity for finding in report.findings)
+    found = [
+        f"{counts[severity]:,} {severity}{'s' * (counts[severity] != 1)}"
+        for severity in ("error", "warning", "note")
+        if counts[severity]
+    ]
+    return [*lines, f"Found {', '.join(found) or 'nothing wrong'}."]
+
+
+# --- a page ---------------------------------------------------------------------------------------
+
+
+def _body(report: CheckReport) -> Iterable[str]:
+    yield f"<h1>Check of {html.escape(os.path.basename(report.data_dir))}</h1>"
+    yield from (f"<p>{html.escape(line)}</p>" for line in overview(report))
+    yield _summary(report)
+    for kind, findings in report.by_kind.items():
+        of = KINDS[kind]
+        yield f'<h2 id="{kind}">{of.title}: {len(findings):,} '
+        yield f'<span class="{of.severity}">{of.severity}{"s" * (len(findings) > 1)}</span></h2>'
+        if of.remedy:
+            yield f"<p>{html.escape(of.remedy)}</p>"
+        yield from _table(
+            ["sample", "file", "found", *["remedy"] * (not of.remedy)],
+            _rows(report.data_dir, kind, findings),
+        )
+        if len(findings) > MOST_ROWS:
+            yield f'<p class="quiet">The first {MOST_ROWS:,}; --json lists all.</p>'
+        elif kind in WITH_PICTURES and len(findings) > MOST_PICTURES:
+            yield f'<p class="quiet">Pictures of the first {MOST_PICTURES:,}.</p>'
+    yield "<h2>samples</h2>"
+    rows = [
+        [html.escape(name), *(f"{counts[name]:,}" for counts in report.class_counts.values())]
+        for name in next(iter(report.class_counts.values()))
+    ]
+    yield from _table(["class", *map(html.escape, report.class_counts)], rows)
+
+
+def _summary(report: CheckReport) -> str:
+    rows = [
+        [
+            f'<a href="#{kind}">{KINDS[kind].title}</a>',
+            _mark(KINDS[kind].severity),
+            f"{len(findings):,}",
+        ]
+        for kind, findings in report.by_kind.items()
+    ]
+    return "\n".join(_table(["kind", "severity", "times"], rows)) if rows else ""
+
+
+def _mark(severity: str) -> str:
+    return f'<span class="{severity}">{severity}</span>'
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
+    yield f'<div class="wide"><table><tr>{"".join(f"<th>{name}</th>" for name in header)}</tr>'
+    yield from (f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    yield "</table></div>"
+
+
+def _rows(data_dir: str, kind: str, findings: Sequence[Finding]) -> Iterable[list[str]]:
+    for number, finding in enumerate(findings[:MOST_ROWS]):
+        pictures = kind in WITH_PICTURES and number < MOST_PICTURES
+        files = [_file(data_dir, path, pictures) for path in finding.paths[:MOST_IN_ROW]]
+        if len(finding.paths) > MOST_IN_ROW:
+            files.append(f"and {len(finding.paths) - MOST_IN_ROW:,} more")
+        samples = [html.escape(sample) for sample in finding.samples[:MOST_IN_ROW]]
+        if len(finding.samples) > MOST_IN_ROW:
+            samples.append(f"and {len(finding.samples) - MOST_IN_ROW:,} more")
+        cells = ["<br>".join(samples), ("" if pictures else "<br>").join(files)]
+        special = [html.escape(finding.remedy)] if finding.special_remedy else []
+        yield [*cells, html.escape(finding.found), *special]
+
+
+def _file(data_dir: str, path: str, picture: bool) -> str:
+    name = html.escape(path)
+    if not picture:
+        return name
+    return (
+        f'<figure><img src="{_thumbnail(f"{data_dir}/{path}")}" alt="">'
+        f"<figcaption>{name}</figcaption></figure>"
+    )
+
+
+def _thumbnail(path: str) -> str:
+    """A data URL of a small PNG; of a file that is gone since it was checked, one of no bytes."""
+    import PIL.Image
+    import PIL.ImageOps
+
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the check has said it better
+        try:
+            with PIL.Image.open(path) as image:
+                small = PIL.ImageOps.exif_transpose(image).convert("RGBA")
+            small.thumbnail((THUMBNAIL, THUMBNAIL))
+            small.save(buffer, "PNG")
+        except (OSError, ValueError):
+            buffer = io.BytesIO()
+    return data_url(buffer.getvalue(), "image/png")

@@ -1,0 +1,107 @@
+"""`multiview-cifar export`: write a dataset to files, of any format."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from multiview_cifar import OptionError
+from multiview_cifar_tools.cli.arguments import add_all_options, add_source, given_options
+from multiview_cifar_tools.exporting import write
+from multiview_cifar_tools.formats.base import MODULES
+from multiview_cifar_tools.grouping import group_rows
+from multiview_cifar_tools.loading import SplitRows, load, open_source
+from multiview_cifar_tools.shards.schema import MAX_SHARD_SIZE
+
+CONVERSIONS = ("mode", "image_size", "encoding")
+
+
+HELP = "write a dataset to files: a folder, or shards of a format"
+
+
+DESCRIPTION = """\
+Write every view of a dataset to a file, the very bytes that it was built of; or all rows into
+shards of a format. Broken off anywhere, it is finished by the same command: finished shards stay.
+"""
+
+
+EXAMPLES = """\
+examples:
+  multiview-cifar export me/photos photos
+  multiview-cifar export shapes solids
+  multiview-cifar export photos shards --format webdataset --max-shard-size 1GB
+  multiview-cifar export photos.zip arrays --format hdf5 --pixels --image-size '[32, 32]' --mode RGB
+  multiview-cifar export me/pictures objects --group-by object_id --view-column angle
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    add_source(parser, hub=True)
+    parser.add_argument("dest", metavar="DEST", help="where to; empty, or not there yet")
+    parser.add_argument(
+        "--format",
+        choices=MODULES,
+        default="folder",
+        help="of what is written (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--pixels", action="store_true", help="write arrays of pixels in place of files' bytes"
+    )
+    parser.add_argument(
+        "--max-shard-size",
+        metavar="SIZE",
+        default=MAX_SHARD_SIZE,
+        help="the most bytes of images in a shard (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--streaming", action="store_true", help="read the source as it goes, and build nothing"
+    )
+    parser.add_argument(
+        "--source-format", choices=MODULES, help="of the source, where its name does not tell it"
+    )
+    parser.add_argument(
+        "--group-by",
+        metavar="COLUMN",
+        help="of a dataset with a row an image: what says the sample",
+    )
+    parser.add_argument(
+        "--view-column", metavar="COLUMN", help="with --group-by: what says the view's name"
+    )
+    add_all_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Open, then write."""
+    options = given_options(args)
+    sources = open_rows(args, options)
+    arguments = write(sources, args.dest, args.format, args.pixels, args.max_shard_size)
+    print(f"wrote {arguments.get('data_dir') or arguments['source']}")
+    if converted := [name for name in CONVERSIONS if name in options]:
+        print(f"these are converted images ({', '.join(converted)}), not the files of the source")
+    print("load it with\n  " + load_line(arguments))
+
+
+def open_rows(args: argparse.Namespace, options: dict[str, Any]) -> dict[str, SplitRows]:
+    """The rows of the source, grouped if that is asked for."""
+    opened = {
+        "streaming": args.streaming,
+        "source_format": args.source_format,
+        "cache_dir": args.cache_dir,
+        "num_proc": args.num_proc,
+        **options,
+    }
+    if args.group_by is None and args.view_column is not None:
+        raise OptionError(
+            "--view-column is given without --group-by. Expected both, or neither.", "view_column"
+        )
+    if args.group_by is None:
+        return open_source(args.source, **opened)
+    return group_rows(load(args.source, **opened), args.group_by, view=args.view_column)
+
+
+def load_line(arguments: dict[str, Any]) -> str:
+    """The Python that loads what was written."""
+    if "data_dir" in arguments:
+        return load_line(arguments)
+    return f"from multiview_cifar_tools.sources import load; ds = load({arguments['source']!r})"

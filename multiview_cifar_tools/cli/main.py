@@ -1,0 +1,85 @@
+"""The command line: `python -m multiview_cifar_tools`, or `multiview-cifar` once installed.
+
+A verb is a module with its name: three texts for `--help`, and two functions, `add_arguments` and
+`run`, which does it and returns the exit code, or None for 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from multiview_cifar import MultiviewError, OptionError
+from multiview_cifar_tools import __version__
+from multiview_cifar_tools.cli import build, check, export, plan, preview, publish
+
+VERBS = (build, plan, check, preview, publish, export)
+
+INTERRUPTED = "interrupted; nothing half-written was left"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; the exit code: 0, 1 after an error or where problems were found, 2 after wrong
+    use.
+    """
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    os.register_at_fork(after_in_child=_leave_ctrl_c_to_the_parent)
+    try:
+        code: int | None = args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has enough, as in "... | head"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except BaseException as error:
+        interrupt = _find_interrupt(error)
+        if args.debug or not (interrupt or isinstance(error, (MultiviewError, OSError))):
+            raise
+        # An interrupt with words says what is left: an export can be gone on with.
+        said = f"error: {error}" if interrupt is None else str(interrupt) or INTERRUPTED
+        print(f"{parser.prog}: {said}", file=sys.stderr)
+        return 2 if isinstance(error, OptionError) else 1
+    return code or 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs; `run` among the parsed arguments is the function of the verb."""
+    parser = argparse.ArgumentParser(
+        prog="multiview-cifar", description="Folders of multi-view images as datasets."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    for verb in VERBS:
+        verb_parser = verbs.add_parser(
+            verb.__name__.rpartition(".")[2],
+            help=verb.HELP,
+            description=verb.DESCRIPTION,
+            epilog=verb.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        verb.add_arguments(verb_parser)
+        verb_parser.add_argument("--debug", action="store_true", help="show errors with traceback")
+        verb_parser.set_defaults(run=verb.run)
+    return parser
+
+
+def _leave_ctrl_c_to_the_parent() -> None:
+    """In a worker process, to which a terminal sends it too: the parent ends its workers. One that
+    ended by itself while it waits for work would keep the lock that the parent then waits for.
+    """
+    signal.signal(signal.SIGINT, _be_silent)
+
+
+def _be_silent(*_: object) -> None:
+    """Until it is ended: the queue of its results is gone before, which breaks off its work."""
+    sys.unraisablehook = lambda _: None
+
+
+def _find_interrupt(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Ctrl-C, where it is that, or came of it: `datasets` raises a TimeoutError on its way out."""
+    if error is None or isinstance(error, KeyboardInterrupt):
+        return error
+    return _find_interrupt(error.__context__)

@@ -1,0 +1,139 @@
+"""`multiview-cifar preview`: a folder or dataset to look at, as a page and as a picture."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from multiview_cifar import OptionError
+from multiview_cifar_tools.atomic_write import whole
+from multiview_cifar_tools.cli.arguments import add_options, add_source, given_options
+from multiview_cifar_tools.console import printable
+from multiview_cifar_tools.loading import SplitRows, detect_source, open_source
+from multiview_cifar_tools.previews.page import FULL_SIZE, preview
+from multiview_cifar_tools.previews.sheet import THUMBNAIL
+
+# A preview shows what is wrong instead of ending there.
+LENIENT = {
+    "verify": "none",
+    "on_missing_view": "null",
+    "on_error": "skip_view",
+    "on_missing_metadata": "null",
+}
+
+
+HELP = "look at a folder or dataset, as a page and a picture"
+
+
+DESCRIPTION = "Write a page to look at all samples with, and a picture of a few."
+
+
+EXAMPLES = """\
+examples:
+  multiview-cifar preview shapes
+  multiview-cifar preview photos --output looks/photos.html --samples-per-class 5
+  multiview-cifar preview photos --layout '{label}/{sample}_{view}' --full-size 500
+  multiview-cifar preview me/photos
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    add_source(parser, hub=True)
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        default="preview.html",
+        type=Path,
+        help="the page (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sheet",
+        metavar="FILE",
+        type=Path,
+        help="the picture, a PNG (default: that of the page, as .png)",
+    )
+    parser.add_argument(
+        "--samples-per-class",
+        metavar="N",
+        type=int,
+        default=3,
+        help="of the picture (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--thumbnail",
+        metavar="PIXELS",
+        type=int,
+        default=THUMBNAIL,
+        help="to which larger images are shrunk (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--full-size",
+        metavar="MB",
+        type=float,
+        default=FULL_SIZE,
+        help="of larger images that the page also holds at full size, the first "
+        "samples of each class (default: %(default)s)",
+    )
+    parser.add_argument("--cache-dir", metavar="DIR", help="where downloads go")
+    add_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Load, then write and say what was left out."""
+    sheet = args.sheet or args.output.with_suffix(".png")
+    check_arguments(args, sheet)
+    splits = load_source(args.source, args.cache_dir, given_options(args))
+    is_folder = os.path.isdir(args.source)
+    title = os.path.basename(os.path.abspath(args.source)) if is_folder else args.source
+    for file in (args.output, sheet):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    with whole(sheet) as partial:
+        seen = preview(
+            splits,
+            args.output,
+            title=title,
+            samples_per_class=args.samples_per_class,
+            thumbnail=args.thumbnail,
+            full_size=args.full_size,
+        )
+        seen.sheet.save(partial, "png")
+    print(f"wrote {args.output} ({len(seen.samples):,} samples)\nwrote {sheet}")
+    for note in seen.notes:
+        print(printable(note))
+
+
+def check_arguments(args: argparse.Namespace, sheet: Path) -> None:
+    """OptionError where a number is wrong, or a file would stand where it does harm."""
+    for option, least in {"samples_per_class": 1, "thumbnail": 16, "full_size": 0}.items():
+        if not vars(args)[option] >= least:  # which is how NaN is refused too
+            raise OptionError(
+                f"{option}={vars(args)[option]} is not right. Expected {least} or more.", option
+            )
+    if args.output == sheet:
+        raise OptionError(
+            f"{sheet} cannot be page and picture. Expected two names, such as "
+            "photos.html and photos.png.",
+            "output",
+        )
+    source = Path(args.source).resolve()
+    for file in (args.output, sheet):
+        if source.is_dir() and file.resolve().is_relative_to(source):
+            raise OptionError(
+                f"{file} would stand in the dataset itself, which it would change. "
+                "Expected another place: --output ../preview.html",
+                "output",
+            )
+
+
+def load_source(
+    source: str, cache_dir: str | None, options: dict[str, Any]
+) -> Mapping[str, SplitRows]:
+    """The splits of any source; a folder is shown whatever is wrong with it."""
+    _, kind = detect_source(source)
+    lenient = LENIENT if kind == "folder" else {}
+    return open_source(source, streaming=True, cache_dir=cache_dir, **lenient | options)

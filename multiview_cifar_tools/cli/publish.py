@@ -1,0 +1,103 @@
+"""`multiview-cifar publish`: build a folder's dataset, and publish it on the Hub."""
+
+from __future__ import annotations
+
+import argparse
+
+from multiview_cifar import OptionError
+from multiview_cifar_tools.cli.arguments import (
+    add_all_options,
+    add_engine,
+    add_source,
+    given_options,
+    make_builder,
+)
+from multiview_cifar_tools.engines.open import open_engine
+from multiview_cifar_tools.options import without_secrets
+from multiview_cifar_tools.publishing.publish import check_name, publish, publish_source
+from multiview_cifar_tools.shards.schema import MAX_SHARD_SIZE
+
+HELP = "build a folder's dataset and publish it on the Hub"
+
+
+DESCRIPTION = """\
+Build the dataset of a folder, and publish it on the Hub in one commit. Cut off, it is finished by
+the same command.
+"""
+
+
+EXAMPLES = """\
+examples:
+  multiview-cifar publish photos me/photos --license cc-by-4.0
+  multiview-cifar publish photos me/photos --append
+  multiview-cifar publish photos me/photos --dry-run files
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The source and options of `build`, and those of `publish`."""
+    add_source(parser)
+    parser.add_argument("repo_id", metavar="USER/NAME", help="the dataset repository")
+    parser.add_argument("--private", action="store_true", help="make the repository private")
+    parser.add_argument("--revision", metavar="BRANCH", help="the branch (default: main)")
+    parser.add_argument("--create-pr", action="store_true", help="open a pull request")
+    parser.add_argument(
+        "--max-shard-size",
+        metavar="SIZE",
+        default=MAX_SHARD_SIZE,
+        help=f"the most bytes of images in a file (default: {MAX_SHARD_SIZE})",
+    )
+    parser.add_argument("--append", action="store_true", help="send new and changed samples alone")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a dataset of other features"
+    )
+    parser.add_argument("--license", metavar="NAME", help='such as "cc-by-4.0"')
+    parser.add_argument(
+        "--dry-run", metavar="FOLDER", help="leave the files in this folder instead"
+    )
+    add_engine(parser)
+    add_all_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Build and publish; an appendix is compared with what is published, so it is built first."""
+    where = {
+        "private": args.private,
+        "revision": args.revision,
+        "create_pr": args.create_pr,
+        "max_shard_size": args.max_shard_size,
+        "overwrite": args.overwrite,
+        "license": args.license,
+        "dry_run": args.dry_run,
+    }
+    check_name(args.repo_id)
+    if not args.append:
+        with open_engine(args.engine, num_proc=args.num_proc, address=args.address) as engine:
+            print(
+                publish_source(
+                    args.source,
+                    args.repo_id,
+                    engine=engine,
+                    cache_dir=args.cache_dir,
+                    **where,
+                    **given_options(args),
+                )
+            )
+        return
+    if args.engine != "local":
+        raise OptionError(
+            "--append compares with what is published, which one process does. "
+            "Expected it with the engine local.",
+            "engine",
+        )
+    builder = make_builder(args)
+    builder.download_and_prepare(num_proc=args.num_proc)
+    print(
+        publish(
+            builder.as_dataset(),
+            args.repo_id,
+            append=True,
+            **where,
+            made_with=without_secrets(given_options(args)),
+        )
+    )

@@ -1,0 +1,251 @@
+"""Parquet shards as Arrow tables, which are mapped from a local folder of limited size.
+
+    SHA256.arrow      a shard as an Arrow IPC stream, and behind it the XXH3 of that
+    .SHA256.parquet   a shard on its way, .SHA256.arrow what is made of it
+    .locks            one file for several shards, so that each is fetched once
+
+Any row of a mapped table is read at once, and all processes of a node share the memory and the
+work; but it takes a disk to write it. Small local shards are therefore read to memory, unless a
+folder is named. Who maps a file holds a shared lock on it, which goes when the last table of it
+does; only files without one are removed to make room.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import hashlib
+import logging
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+from fsspec.implementations.local import LocalFileSystem
+
+from multiview_cifar import FileSource, OptionError, Options, file_system
+from multiview_cifar_tools.elastic.index import ATTEMPTS, ShardFile, not_read, tried
+from multiview_cifar_tools.errors import ElasticError
+from multiview_cifar_tools.shards.schema import bytes_of
+
+logger = logging.getLogger(__name__)
+
+DIGEST_BYTES = 16
+IN_MEMORY = 64_000_000  # bytes of a local shard: some twenty may be open in a process
+
+
+class ShardCache:
+    """The folder.
+
+    Args:
+        folder: Made where it is not there; several processes may share it. None: one in the cache
+            of `datasets`, for shards that are remote, or larger than IN_MEMORY.
+        limit: The most bytes of shards in it, such as "50GB". What is being fetched comes on top.
+
+    Raises:
+        OptionError: `limit` is no size.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None, limit: str | int) -> None:
+        default = os.path.join(datasets.config.HF_DATASETS_CACHE, "multiview_shards")
+        self.folder = os.path.abspath(os.path.expanduser(folder or default))
+        self.in_memory = 0 if folder else IN_MEMORY
+        try:
+            self.limit = bytes_of(limit)
+        except OptionError:
+            raise OptionError(
+                f'cache_limit={limit!r} is not right. Expected bytes, or a size such as "50GB".',
+                "cache_limit",
+            ) from None
+
+    def open(self, shard: ShardFile, options: Options) -> pa.Table:
+        """A shard's rows, fetched first where it is not here; see the top of this module.
+
+        ElasticError where it cannot be fetched, is not what the index says, or has no room.
+        """
+        local = _local_path(shard, options)
+        if local and shard.num_bytes <= self.in_memory:
+            return pa.concat_tables(_row_groups(local, shard))
+        path = os.path.join(self.folder, f"{shard.sha256}.arrow")
+        try:
+            for _ in range(ATTEMPTS):
+                if (table := _map(path)) is not None:
+                    return table
+                os.makedirs(os.path.join(self.folder, ".locks"), exist_ok=True)
+                with _locked(os.path.join(self.folder, ".locks", shard.sha256[:2])):
+                    if not os.path.exists(path):
+                        self._fetch(shard, local, options, path)
+        except OSError as error:
+            raise ElasticError(
+                f"{shard.url} cannot be kept in {self.folder} ({error}). Expected "
+                "room there, and the right to write: lower cache_limit, or name "
+                "another cache_dir.",
+                self.folder,
+            ) from None
+        raise ElasticError(
+            f"{path} is damaged or removed as soon as it is written. Expected a "
+            "folder that keeps what it is given: name another cache_dir.",
+            path,
+        )
+
+    def _fetch(self, shard: ShardFile, local: str, options: Options, path: str) -> None:
+        stem = os.path.join(self.folder, f".{shard.sha256}")
+        try:
+            source = local or _download(shard, options, f"{stem}.parquet")
+            _write(_row_groups(source, shard), f"{stem}.arrow")
+            with _locked(os.path.join(self.folder, ".locks", "room")):
+                self._make_room(os.path.getsize(f"{stem}.arrow"))
+                os.replace(f"{stem}.arrow", path)
+        finally:
+            for ending in ("parquet", "arrow"):
+                with suppress(FileNotFoundError):
+                    os.unlink(f"{stem}.{ending}")
+
+    def _make_room(self, size: int) -> None:
+        """Remove what was not used for longest, until so many bytes fit."""
+        for _ in range(2):
+            kept = self._kept()
+            excess = sum(held for _, held, _ in kept) + size - self.limit
+            for _, _, path in sorted(kept):
+                if excess <= 0:
+                    return
+                excess -= _remove_unused(path)
+            if excess <= 0:
+                return
+            gc.collect()  # tables that nobody holds, but each other
+        raise ElasticError(
+            f"The shards in use take {self.limit + excess} bytes. Expected at most "
+            f"cache_limit={self.limit}: raise it, make smaller shards, or take "
+            "fewer lanes or a smaller window.",
+            "cache_limit",
+        )
+
+    def _kept(self) -> list[tuple[int, int, str]]:
+        """When each shard was last opened, its bytes, and where it is."""
+        kept = []
+        for entry in os.scandir(self.folder):
+            if entry.name.endswith(".arrow") and entry.name[0] != ".":
+                with suppress(FileNotFoundError):  # found damaged meanwhile
+                    kept.append((entry.stat().st_mtime_ns, entry.stat().st_size, entry.path))
+        return kept
+
+
+def _map(path: str) -> pa.Table | None:
+    """The table in a file of the folder; None where it is not there, or damaged, which is logged.
+
+    The mapping keeps a copy of the file's descriptor, and so the lock.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        if not os.fstat(file).st_nlink:  # removed meanwhile
+            return None
+        if os.fstat(file).st_size > DIGEST_BYTES:
+            data = memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ))
+            if xxhash.xxh3_128_digest(data[:-DIGEST_BYTES]) == data[-DIGEST_BYTES:]:
+                os.utime(file)  # used now
+                return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
+        logger.warning("%s is damaged. It is fetched again.", path)
+        with suppress(FileNotFoundError):  # by another process that noticed it
+            os.unlink(path)
+        return None
+    finally:
+        os.close(file)
+
+
+def _remove_unused(path: str) -> int:
+    """Remove a file that nobody maps; the bytes that this frees."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return 0
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
+        return os.fstat(file).st_size
+    except (BlockingIOError, FileNotFoundError):
+        return 0
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def _locked(path: str) -> Iterator[None]:
+    with open(path, "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _local_path(shard: ShardFile, options: Options) -> str:
+    """Where a shard is on this machine, if it has the size that it should; "" if it is elsewhere.
+
+    Its sha256 would take longer than all the rest.
+    """
+    try:
+        fs, path = file_system(FileSource(shard.url, options=options))
+        if not isinstance(fs, LocalFileSystem):
+            return ""
+        size = os.path.getsize(path)
+    except Exception as error:  # those of fsspec and its stores have no common base
+        raise not_read(shard.url, error) from None
+    if size != shard.num_bytes:
+        raise ElasticError(
+            f"{shard.url} has {size} bytes. Expected {shard.num_bytes}, as its "
+            "index says: it is cut off or changed, copy it again.",
+            shard.url,
+        )
+    return str(path)
+
+
+def _download(shard: ShardFile, options: Options, path: str) -> str:
+    """Have the shard's Parquet file at `path`, whole."""
+
+    def download() -> str:
+        fs, remote = file_system(FileSource(shard.url, options=options))
+        fs.get_file(remote, path)
+        with open(path, "rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != shard.sha256:
+            raise ValueError(f"its sha256 is {found}, not {shard.sha256}")
+        return path
+
+    try:
+        return tried(download)
+    except Exception as error:
+        raise not_read(shard.url, error) from None
+
+
+def _row_groups(source: str, shard: ShardFile) -> Iterator[pa.Table]:
+    """The rows of a Parquet file, one table a row group."""
+    try:
+        with pq.ParquetFile(source, memory_map=True) as parquet:
+            if (found := parquet.metadata.num_rows) != shard.num_rows:
+                raise ElasticError(
+                    f"{shard.url} has {found} rows. Expected {shard.num_rows}, as "
+                    "its index says: copy or export it again.",
+                    shard.url,
+                )
+            for group in range(parquet.num_row_groups):
+                yield parquet.read_row_group(group)
+    except pa.ArrowException as error:
+        raise not_read(shard.url, error) from None
+
+
+def _write(tables: Iterator[pa.Table], path: str) -> None:
+    """Write tables as an Arrow stream, and its digest behind it."""
+    first = next(tables)
+    with pa.OSFile(path, "wb") as sink, pa.ipc.new_stream(sink, first.schema) as writer:
+        for table in chain([first], tables):
+            writer.write_table(table)
+    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as data:
+        digest = xxhash.xxh3_128_digest(data)
+        file.seek(0, os.SEEK_END)
+        file.write(digest)

@@ -1,0 +1,246 @@
+"""Which Parquet shards a split has, with the rows, bytes and sha256 of each; no shard is read.
+
+A folder, or the URL of one, is as `build --output` or `export --format parquet` writes it: its
+multiview_cifar.json says all. A dataset of the Hub is that of one commit, whose tree says the
+sha256 of data/*.parquet; their footers say the rows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+import datasets
+import huggingface_hub
+import numpy as np
+import pyarrow.parquet as pq
+from huggingface_hub.hf_api import RepoFile
+
+from multiview_cifar import FileSource, MultiviewError, Options, file_system
+from multiview_cifar_tools.batches.columns import Integers
+from multiview_cifar_tools.digests import text_digest
+from multiview_cifar_tools.errors import ElasticError
+from multiview_cifar_tools.formats.values import features_from
+from multiview_cifar_tools.loading import detect_source
+from multiview_cifar_tools.retry import retried
+from multiview_cifar_tools.shards.manifest import MANIFEST
+
+T = TypeVar("T")
+ATTEMPTS = 4  # at anything remote
+LASTING = (
+    FileNotFoundError,
+    PermissionError,
+    ImportError,
+    MultiviewError,
+    huggingface_hub.errors.RepositoryNotFoundError,
+    huggingface_hub.errors.RevisionNotFoundError,
+)
+READERS = 8  # footers at a time
+PUBLISHED = re.compile(r"data/(?P<split>\w+(\.\w+)*)-\d{5}(-of-\d{5})?(-\w+)?\.parquet")
+
+
+class ShardFile(NamedTuple):
+    """A shard: where it is, and what it has to be."""
+
+    url: str  # a path, or a URL of fsspec
+    num_rows: int
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """The shards of a split.
+
+    Attributes:
+        features: Of the rows.
+        shards: In row order.
+        options: Of the file system that they are in.
+    """
+
+    features: datasets.Features
+    shards: list[ShardFile]
+    options: Options = field(default_factory=Options, repr=False)
+
+    @property
+    def counts(self) -> Integers:
+        """The rows of each shard, (S,)."""
+        return np.array([shard.num_rows for shard in self.shards], np.int64)
+
+    @property
+    def fingerprint(self) -> str:
+        """Text that changes with the rows, wherever they are."""
+        return text_digest(*(f"{shard.sha256} {shard.num_rows}" for shard in self.shards))
+
+
+def read_index(
+    source: str,
+    split: str,
+    revision: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> ShardIndex:
+    """The index of a split.
+
+    Args:
+        source: A folder, its URL, or a dataset of the Hub, "user/name", as `publish` and
+            `push_to_hub` lay it out.
+        split: Its name.
+        revision: Of the Hub: a branch, tag or commit. None: the default branch, as it is now.
+        storage_options: Of a URL's file system, as fsspec takes them.
+
+    Raises:
+        ElasticError: There is no such place, split or shard, it says not what is needed, or it
+            cannot be read.
+    """
+    place, kind = detect_source(source)
+    if kind == "hub":
+        return _index_hub(place, split, revision)
+    if revision is not None:
+        raise ElasticError(
+            f"revision={revision!r} is given, but {place} is no dataset of the Hub. "
+            "Expected USER/NAME with it.",
+            "revision",
+        )
+    root = FileSource(place.rstrip("/"), "remote", options=Options(storage_options or {}))
+    return _index_folder(root, split)
+
+
+def _index_folder(root: FileSource, split: str) -> ShardIndex:
+    where = f"{root.path}/{MANIFEST}"
+    try:
+        manifest = json.loads(_read(root, where))
+        said, form = manifest["splits"], manifest["format"]
+        shards = [
+            ShardFile(
+                f"{root.path}/{shard['path']}",
+                int(shard["num_rows"]),
+                int(shard["num_bytes"]),
+                bytes.fromhex(shard["sha256"]).hex(),
+            )
+            for shard in said.get(split, {"shards": []})["shards"]
+        ]
+        features = features_from(manifest["features"])
+    except MultiviewError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ElasticError(
+            f"{where} is damaged, or of a later version ({type(error).__name__}: "
+            f"{error}). Expected what `build --output` or `export --format parquet` "
+            "writes: write or copy it again.",
+            where,
+        ) from None
+    if form != "parquet":
+        raise ElasticError(
+            f"{root.path} holds shards of the format {form!r}. Expected 'parquet': "
+            "export it with --format parquet.",
+            root.path,
+        )
+    return ShardIndex(features, select_split(shards, root.path, split, [*said]), root.options)
+
+
+def _read(root: FileSource, where: str) -> bytes:
+    def read() -> bytes:
+        fs, path = file_system(root._replace(path=where))
+        return bytes(fs.cat_file(path))
+
+    try:
+        return tried(read)
+    except FileNotFoundError:
+        raise ElasticError(
+            f"{root.path} holds no {MANIFEST}. Expected a folder, or its URL, that "
+            "`build --output` or `export --format parquet` wrote of the images, or "
+            "a dataset of the Hub, USER/NAME.",
+            root.path,
+        ) from None
+    except Exception as error:
+        raise not_read(where, error) from None
+
+
+def _index_hub(repo_id: str, split: str, revision: str | None) -> ShardIndex:
+    try:
+        commit, files = tried(lambda: _list_hub(repo_id, revision))
+    except Exception as error:
+        raise not_read(
+            f"{repo_id}{revision and f' at {revision}' or ''} on the Hub", error
+        ) from None
+    splits = {path: match["split"] for path in files if (match := PUBLISHED.fullmatch(path))}
+    paths = sorted(path for path in splits if splits[path] == split)
+    urls = [f"hf://datasets/{repo_id}@{commit}/{path}" for path in paths]
+    for path in paths:
+        if files[path].lfs is None:
+            raise ElasticError(
+                f"{path} in {repo_id} is not in LFS, so that its sha256 is not "
+                "known. Expected shards that `publish` sent.",
+                path,
+            )
+    with ThreadPoolExecutor(READERS) as pool:
+        footers = [*pool.map(_read_footer, urls)]
+    shards = [
+        ShardFile(url, footer.num_rows, files[path].size, str(files[path].lfs.sha256))
+        for url, path, footer in zip(urls, paths, footers, strict=True)
+    ]
+    found = select_split(shards, repo_id, split, sorted({*splits.values()}))
+    try:
+        said = json.loads(footers[0].metadata[b"huggingface"])["info"]["features"]
+    except (KeyError, ValueError, TypeError):
+        raise ElasticError(
+            f"{urls[0]} says no features. Expected shards that `publish` or `push_to_hub` wrote.",
+            urls[0],
+        ) from None
+    return ShardIndex(features_from(said), found)
+
+
+def _list_hub(repo_id: str, revision: str | None) -> tuple[str, dict[str, Any]]:
+    """A commit, and its files by path."""
+    api = huggingface_hub.HfApi()
+    commit = str(api.repo_info(repo_id, repo_type="dataset", revision=revision).sha)
+    tree = api.list_repo_tree(repo_id, repo_type="dataset", revision=commit, recursive=True)
+    return commit, {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+
+
+def _read_footer(url: str) -> Any:
+    def read() -> Any:
+        fs, path = file_system(FileSource(url))
+        with fs.open(path, "rb", block_size=1 << 16) as file:  # the footer is all that is wanted
+            return pq.read_metadata(file)
+
+    try:
+        return tried(read)
+    except Exception as error:
+        raise not_read(url, error) from None
+
+
+def select_split(
+    shards: list[ShardFile], place: str, split: str, splits: list[str]
+) -> list[ShardFile]:
+    """The shards; ElasticError where there are none."""
+    if not shards:
+        raise ElasticError(
+            f"{place} has no shards of a split {split!r}. Expected one of "
+            f"{', '.join(map(repr, splits)) or 'several, and it has none'}.",
+            split,
+        )
+    return shards
+
+
+def tried(call: Callable[[], T]) -> T:
+    """What it returns, called again where the trouble may pass."""
+    return retried(lambda error: not isinstance(error, LASTING), call, attempts=ATTEMPTS)
+
+
+def not_read(where: str, error: Exception) -> ElasticError:
+    """What is raised where a place cannot be read, by whichever library."""
+    found = " ".join(str(error).split())
+    hint = (
+        "it there, whole, and the right to read it: check the address, or try again later; a "
+        "store takes its key as storage_options={...}, the Hub in HF_TOKEN"
+    )
+    if isinstance(error, ImportError):
+        hint = "the package that reads it: pip install it"
+    return ElasticError(
+        f"{where} cannot be read ({type(error).__name__}: {found}). Expected {hint}.", where
+    )

@@ -1,0 +1,94 @@
+"""Training over many nodes with PyTorch: see `elastic`.
+
+    data = TorchElastic("s3://bucket/photos", batch_size=64, seed=0)   # rank of torch.distributed
+    loader = StatefulDataLoader(data, batch_size=None, num_workers=4)
+    data.load_state_dict(state)                  # of any number of ranks and workers
+    for epoch in range(data.epoch, 90):
+        data.set_epoch(epoch)
+        for batch in loader:
+            batch["images"]      (B, V, C, H, W) uint8, as `TorchBatches` gives them
+            state = loader.state_dict()
+
+The worker processes of a rank take its batches in turn, so that their order is that without any.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+from multiview_cifar_tools.batches.columns import Integers
+from multiview_cifar_tools.batches.pytorch import ToTensors
+from multiview_cifar_tools.elastic.sampler import BatchOptions, ElasticBatches
+from multiview_cifar_tools.errors import ElasticError
+
+try:
+    import torch
+except ImportError as error:
+    raise ImportError('PyTorch is missing: pip install "multiview-cifar[torch]"') from error
+
+
+class TorchElastic(ElasticBatches, torch.utils.data.IterableDataset[Any]):
+    """The samples of Parquet shards as batches of tensors, for a loader with `batch_size=None`.
+
+    Args:
+        source, batch_size: As for `ElasticTables`.
+        contiguous, dtype, mean, std: As for `ToTensors`.
+        options: As for `ElasticBatches`. `num_replicas` and `rank` are by default those of
+            `torch.distributed`, where that is initialised.
+
+    Raises:
+        ElasticError, OptionError, BatchError: As `ElasticBatches` does.
+        ValueError: `mean` or `std` without a floating `dtype`.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str],
+        batch_size: int,
+        *,
+        contiguous: bool = False,
+        dtype: torch.dtype | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        **options: Unpack[BatchOptions],
+    ) -> None:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            options.setdefault("num_replicas", torch.distributed.get_world_size())
+            options.setdefault("rank", torch.distributed.get_rank())
+        self.to_tensors = ToTensors(contiguous, dtype, mean, std)
+        super().__init__(source, batch_size, **options)
+        # Seen by worker processes, which may outlive an epoch (`persistent_workers`); the third
+        # number is whether they have begun.
+        place = torch.zeros(3, dtype=torch.int64)
+        self._place = place.share_memory_()  # type: ignore[no-untyped-call]
+
+    def state_dict(self, batches: int | None = None) -> dict[str, Any]:
+        """As of `ElasticSampler`; ElasticError where worker processes iterate copies of this and
+        `batches` is not given.
+        """
+        if batches is None and self._place[2] and torch.utils.data.get_worker_info() is None:
+            raise ElasticError(
+                "Worker processes hand out the batches, which are not counted here. "
+                "Expected their number, state_dict(batches=n), or the state_dict of "
+                "a StatefulDataLoader.",
+                "batches",
+            )
+        return super().state_dict(batches)
+
+    def _begin(self) -> Integers:
+        rows = super()._begin()
+        self._place[2] = torch.utils.data.get_worker_info() is not None
+        return rows
+
+    def _go_to(self, epoch: int, begin: int, batches: int = 0) -> None:
+        super()._go_to(epoch, begin, batches)
+        self._place[2] = 0
+
+    def _finish(self, batch: dict[str, Any]) -> dict[str, Any]:
+        return dict(self.to_tensors(batch))
+
+    def _worker(self) -> tuple[int, int]:
+        info = torch.utils.data.get_worker_info()
+        return (0, 1) if info is None else (info.id, info.num_workers)

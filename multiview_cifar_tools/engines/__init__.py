@@ -1,0 +1,10 @@
+"""Where work is done: in processes of this machine, or on a Ray cluster.
+
+    with open_engine("ray", address="10.0.0.1:6379") as engine:
+        for result in engine.run(function, calls):
+            ...
+
+An engine calls one function with many arguments. What comes of it may not depend on the engine, on
+the number of processes, or on the order in which they finish. Nothing here schedules: loky and Ray
+do.
+"""

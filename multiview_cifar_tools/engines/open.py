@@ -1,0 +1,41 @@
+"""Open an engine by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from multiview_cifar import OptionError
+from multiview_cifar_tools.engines.base import ENGINES, Engine
+from multiview_cifar_tools.engines.local import local_engine
+from multiview_cifar_tools.engines.ray import ray_engine
+
+
+@contextmanager
+def open_engine(
+    name: str = "local", *, num_proc: int | None = None, address: str | None = None
+) -> Iterator[Engine]:
+    """An engine, for as long as the context.
+
+    Args:
+        name: "local" or "ray".
+        num_proc: Of "local", and of a Ray that is started here, the processes. None: one, and for
+            Ray one a processor.
+        address: Of a Ray cluster, "host:port" or "auto". None: RAY_ADDRESS, else a Ray on this
+            machine that ends with the context.
+
+    Raises:
+        OptionError: A wrong name, an address without Ray, or a `num_proc` for a running cluster.
+        EngineError: Ray is not installed, or no cluster is at the address.
+    """
+    if name not in ENGINES:
+        raise OptionError(
+            f"engine={name!r} is not right. Expected one of {', '.join(ENGINES)}.", "engine"
+        )
+    if name == "local" and address is not None:
+        raise OptionError(
+            f'address={address!r} is of a Ray cluster. Expected it with engine="ray".', "address"
+        )
+    opened = local_engine(num_proc or 1) if name == "local" else ray_engine(address, num_proc)
+    with opened as engine:
+        yield engine

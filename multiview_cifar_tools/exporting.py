@@ -1,0 +1,323 @@
+"""Rows to files of any format, and back to a folder of images: the very bytes of every view.
+
+    export(load_dataset("me/photos"), "photos")               # photos/train/cat/0001/view_0.png ...
+    export(load_dataset("me/photos"), "shards", format="webdataset")
+    export(open_source("photos.zip", streaming=True), "arrays", format="hdf5", pixels=True)
+
+All formats but "folder" come as shards beside a manifest, `formats.MANIFEST`, by which
+`sources.load` makes the same rows again. Rows that were converted when they were built (`mode`,
+`image_size`, `encoding`) give the converted images.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import datasets
+import numpy as np
+import PIL.Image
+
+from multiview_cifar import OptionError
+from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.errors import ExportError, FormatError
+from multiview_cifar_tools.formats.base import MODULES, Row, format_module
+from multiview_cifar_tools.formats.builder import check_ids, row_bytes
+from multiview_cifar_tools.loading import SplitRows, rows_of
+from multiview_cifar_tools.shards.manifest import MANIFEST
+from multiview_cifar_tools.shards.schema import MAX_SHARD_SIZE, bytes_of, features_json
+from multiview_cifar_tools.shards.state import Finished, ResumableExport, partial_export
+
+NEEDED = ("images", "label", "sample_id", "view_names")
+
+
+def export(
+    splits: Mapping[str, Any],
+    dest: str | os.PathLike[str],
+    *,
+    format: str = "folder",
+    pixels: bool = False,
+    max_shard_size: str | int = MAX_SHARD_SIZE,
+) -> dict[str, Any]:
+    """Write rows to files.
+
+    While they are written, they stand in the folder `dest` plus ".partial", which becomes `dest` in
+    one step. Broken off, the shards that are finished stay there, and the same call goes on from
+    them; broken off before any is, nothing stays.
+
+    Args:
+        splits: Rows of `multiview_cifar`, built here, loaded from the Hub, or streamed: a
+            `DatasetDict`, a dict of `Dataset`, `IterableDataset` or `SplitRows`. Where streams are
+            no `SplitRows`, that they are the same ones is told by the last sample_id alone.
+        dest: Where to: a folder that is not there yet, or empty.
+        format: One of `formats.MODULES`.
+        pixels: Write arrays of pixels in place of the files' bytes; "cifar" always does.
+        max_shard_size: The most bytes of images (or pixels) in a shard, such as "500MB"; one sample
+            more where it is larger. Of a folder, what is not written again after a break.
+
+    Returns:
+        The arguments that make the same rows of it. Of a folder those of
+        `multiview_cifar.load_dataset`: `data_dir`, `layout`, and where they are needed
+        `class_names`, `view_names` and `num_views`; where views are None, add
+        `on_missing_view="null"`. Else those of `sources.load`: `source`.
+
+    Raises:
+        OptionError: A wrong format, size, or pixels of a format that holds none.
+        ExportError: The place is taken, another export was begun there, the format cannot hold a
+            row, or the disk is full, say.
+        MultiviewError: The source cannot be read, by what is wrong.
+    """
+    arguments = write(splits, dest, format, pixels, max_shard_size)
+    arguments.pop("on_missing_view", None)
+    return arguments
+
+
+def write(
+    splits: Mapping[str, Any],
+    dest: str | os.PathLike[str],
+    format: str,
+    pixels: bool,
+    max_shard_size: str | int,
+) -> dict[str, Any]:
+    """As `export`; what it returns is all that is needed."""
+    module, most = format_module(format), bytes_of(max_shard_size)
+    pixels = holds_pixels(module, format, pixels)
+    sources = checked_rows(splits)
+    features = next(iter(sources.values())).features
+    root = os.path.abspath(os.path.expanduser(dest))
+    begun = {
+        "source": {split: rows.fingerprint for split, rows in sources.items()},
+        "columns": features_json(features),
+        "format": format,
+        "pixels": pixels,
+        "max_shard_size": most,
+    }
+    with partial_export(root, begun, [*sources]) as partial:
+        write_splits(sources, partial, Shards(partial, module, features, pixels, most))
+        return conclude(partial, module, begun, features)
+
+
+def holds_pixels(module: Any, format: str, pixels: bool) -> bool:
+    """Whether to write pixels; OptionError where the format holds none."""
+    if pixels and "pixels" not in module.HOLDS:
+        able = [name for name in MODULES if "pixels" in format_module(name).HOLDS]
+        raise OptionError(
+            f"pixels is given, but {format!r} holds files' bytes. Expected it with "
+            f"one of {', '.join(able)}; a folder's images are converted with "
+            "image_size, mode and encoding when they are built.",
+            "pixels",
+        )
+    return pixels or "bytes" not in module.HOLDS
+
+
+def checked_rows(splits: Mapping[str, Any]) -> dict[str, SplitRows]:
+    """The rows of each split; ExportError where they are no rows of this project, differ in their
+    features, or are known to have a sample twice.
+    """
+    if not splits:
+        raise ExportError("There is no split to export. Expected one or more.")
+    for split, data in splits.items():
+        if missing := [name for name in NEEDED if name not in (data.features or ())]:
+            raise ExportError(
+                f"The split {split!r} has no column {missing[0]!r}. Expected rows of "
+                "multiview_cifar.load_dataset; for a row an image, group them first.",
+                split,
+            )
+        if not isinstance(data.features["label"], datasets.ClassLabel):
+            raise ExportError(
+                f"The column 'label' of the split {split!r} has no names. Expected a "
+                "ClassLabel: cast it, or encode it with class_encode_column.",
+                split,
+            )
+        try:
+            if isinstance(data, datasets.Dataset):
+                check_ids(split, data)
+        except FormatError as error:
+            raise ExportError(str(error), error.path) from None
+    sources = {split: rows_of(data) for split, data in splits.items()}
+    (first, rows), *others = sources.items()
+    for split, other in others:
+        if features_json(other.features) != features_json(rows.features):
+            raise ExportError(
+                f"The splits {first!r} and {split!r} differ in their columns or label"
+                " names. Expected the same: cast one, or export each for itself.",
+                split,
+            )
+    return sources
+
+
+# --- shards ---------------------------------------------------------------------------------------
+
+
+def write_splits(
+    sources: Mapping[str, SplitRows], partial: ResumableExport, shards: Shards
+) -> None:
+    """Write all rows that are in no finished shard; ExportError where the rows before them are not
+    the same any more, or a split has none.
+    """
+    counts = [rows.num_rows for rows in sources.values()]
+    total = None if None in counts else sum(filter(None, counts))
+    done = sum(shard.num_rows for shard in partial.finished)
+    with datasets.utils.tqdm(
+        total=total, initial=done, unit=" samples", desc="Writing files"
+    ) as bar:
+        for split, rows in sources.items():
+            if split in partial.ended:
+                continue
+            left = left_rows(rows, partial.of(split), partial.folder)
+            row = next(left, None)
+            while row is not None:
+                row = shards.write(split, row, left, bar)
+            if not partial.of(split):
+                raise ExportError(
+                    f"The split {split!r} has no rows. Expected one or more: leave it out.", split
+                )
+            partial.end_split(split)
+
+
+def left_rows(rows: SplitRows, finished: Sequence[Finished], folder: str) -> Iterator[Row]:
+    """The rows behind the finished ones, the last of which is compared."""
+    start = sum(shard.num_rows for shard in finished)
+    if not start:
+        return rows.iterate()
+    left = rows.iterate(start - 1)
+    found = next(left, {"sample_id": None})["sample_id"]
+    if found != finished[-1].last:
+        raise ExportError(
+            f"Row {start - 1} is the sample {found!r}. Expected "
+            f"{finished[-1].last!r}, which was written as such: the source has "
+            f"changed; remove {folder} to begin anew.",
+            folder,
+        )
+    return left
+
+
+class Shards:
+    """Writes one shard after the other.
+
+    Args:
+        partial: Where.
+        module: Of the format.
+        features: Of the rows.
+        pixels: As for `export`.
+        most: Bytes of images in a shard.
+    """
+
+    def __init__(
+        self,
+        partial: ResumableExport,
+        module: Any,
+        features: datasets.Features,
+        pixels: bool,
+        most: int,
+    ) -> None:
+        self.partial, self.module, self.features = partial, module, features
+        self.pixels, self.most, self.columns = pixels, most, image_columns(features)
+
+    def write(self, split: str, row: Row, left: Iterator[Row], bar: Any) -> Row | None:
+        """Write a shard that begins with this row; returns the first one of those left that did not
+        fit, None where none is left.
+        """
+        name = f"{split}-{len(self.partial.of(split)):05d}{self.module.EXTENSION}"
+        following: Row | None = row
+        held, size, count, last = 0, self.size(row), 0, ""
+        with self.open_writer(self.partial.shard_path(name)) as writer:
+            while following is not None and (not held or held + size <= self.most):
+                writer.write(following)
+                held, count, last = held + size, count + 1, following["sample_id"]
+                bar.update()
+                following = next(left, None)
+                size = self.size(following) if following else 0
+        self.partial.finish_shard(name, split, count, last, noted(writer))
+        return following
+
+    def size(self, row: Row) -> int:
+        """The bytes that a row's images take in a shard, 1 at least."""
+        if not self.pixels:
+            return max(1, row_bytes(row, self.columns))
+        views = (view for column in self.columns for view in row[column] if view is not None)
+        return max(1, sum(pixel_bytes(view["bytes"]) for view in views))
+
+    @contextmanager
+    def open_writer(self, path: str) -> Iterator[Any]:
+        """A Writer that knows what the last one noted."""
+        writer = self.module.Writer(path, self.features, self.pixels)
+        if self.partial.finished:
+            hand_on(self.partial.finished[-1].notes, writer)
+        try:
+            yield writer
+        except BaseException:
+            with suppress(Exception):  # what it wrote will be removed
+                writer.close()
+            raise
+        writer.close()
+
+
+def pixel_bytes(data: bytes) -> int:
+    """The bytes of an image's pixels, as its header says; 0 where Pillow does not know it."""
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as image:
+            depth = 2 if image.mode.startswith("I;16") else 1
+            return image.width * image.height * len(image.getbands()) * depth
+    except Exception:  # Pillow raises nearly anything on bad files; the Writer says what is wrong
+        return 0
+
+
+def noted(writer: Any) -> dict[str, Any]:
+    """What a Writer has seen of all rows so far, in values of JSON."""
+    shapes = writer.shapes.first if hasattr(writer, "shapes") else {}
+    return {
+        "notes": getattr(writer, "notes", None),
+        "shapes": {
+            column: [first.name, [*first.shape], first.dtype.str]
+            for column, first in shapes.items()
+        },
+    }
+
+
+def hand_on(notes: Mapping[str, Any], writer: Any) -> None:
+    """Let a Writer know what the one before it noted."""
+    if notes["notes"] is not None:
+        writer.notes = json.loads(json.dumps(notes["notes"]))
+    for column, (name, shape, dtype) in notes["shapes"].items():
+        writer.shapes.check(column, np.empty(shape, dtype), name, name)
+
+
+def conclude(
+    partial: ResumableExport, module: Any, begun: Mapping[str, Any], features: datasets.Features
+) -> dict[str, Any]:
+    """Give everything its last name; the arguments that make the same rows of it."""
+    shards = {split: partial.of(split) for split in begun["source"]}
+    if begun["format"] == "folder":
+        paths = {split: [shard.path for shard in own] for split, own in shards.items()}
+        options = module.assemble(
+            partial.folder, paths, partial.finished[-1].notes["notes"], features
+        )
+        partial.conclude()
+        return {"data_dir": partial.root, **options}
+    manifest: dict[str, Any] = {
+        "format": begun["format"],
+        "pixels": begun["pixels"],
+        "features": begun["columns"],
+        "splits": {},
+    }
+    for split, own in shards.items():
+        manifest["splits"][split] = {"num_rows": sum(shard.num_rows for shard in own), "shards": []}
+        for i, shard in enumerate(own):
+            name = f"{split}-{i:05d}-of-{len(own):05d}{module.EXTENSION}"
+            partial.rename(shard.path, name)
+            manifest["splits"][split]["shards"].append(
+                {
+                    "path": name,
+                    "num_rows": shard.num_rows,
+                    "num_bytes": shard.num_bytes,
+                    "sha256": shard.sha256,
+                }
+            )
+    partial.write(MANIFEST, json.dumps(manifest, indent=1))
+    partial.conclude()
+    return {"source": partial.root}

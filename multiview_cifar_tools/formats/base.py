@@ -1,0 +1,86 @@
+"""What every format has: a reader, a writer, and the rows that they speak in."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import datasets
+
+from multiview_cifar import OptionError
+
+Row = dict[str, Any]
+
+
+# The module of each format, which is imported when it is asked for.
+MODULES = {
+    "folder": "image_folder",
+    "webdataset": "webdataset_tars",
+    "hdf5": "hdf5_files",
+    "tfrecord": "tfrecords",
+    "numpy": "numpy_arrays",
+    "parquet": "parquet_files",
+    "cifar": "cifar_records",
+}
+
+
+# The format of a file, by its name alone. A .tar is an archive of a folder unless one says more.
+ENDINGS = {
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".hdf": "hdf5",
+    ".he5": "hdf5",
+    ".npz": "numpy",
+    ".npy": "numpy",
+    ".tfrecord": "tfrecord",
+    ".tfrecords": "tfrecord",
+    ".bin": "cifar",
+    ".parquet": "parquet",
+}
+
+
+@dataclass(frozen=True)
+class FormatReader:
+    """What a reader found, before it reads any image.
+
+    Args:
+        features: Of the rows.
+        shards: For each split, in row order, what `rows` takes; each can be pickled.
+        rows: The raw rows of a shard, in order, one at a time; a function that can be pickled.
+            FormatError where a shard is damaged.
+        files: The paths of all files that are read: a change of one makes a new build.
+    """
+
+    features: datasets.Features
+    shards: dict[str, list[Any]]
+    rows: Callable[[Any], Iterator[Row]]
+    files: list[str]
+
+
+class ShardWriter(Protocol):
+    """A shard in the making, which stands at `path` once `close` returned.
+
+    Args:
+        path: The file to write, or the folder to make; it is not there yet. The caller renames it.
+        features: Of the rows.
+        pixels: Write arrays of pixels in place of the files' own bytes.
+    """
+
+    def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None: ...
+
+    def write(self, row: Row) -> None:
+        """Add a row. ExportError where the format cannot hold it."""
+
+    def close(self) -> None:
+        """Finish the shard, on disk."""
+
+
+def format_module(name: str, option: str = "format") -> Any:
+    """The module of a format; OptionError, of that option, where there is none of that name."""
+    if name not in MODULES:
+        raise OptionError(
+            f"{option}={name!r} is not right. Expected one of {', '.join(MODULES)}.", option
+        )
+    return importlib.import_module(f"multiview_cifar_tools.formats.{MODULES[name]}")

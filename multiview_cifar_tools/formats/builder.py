@@ -1,0 +1,142 @@
+"""Readings as datasets: built to Arrow once, or streamed."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow.compute as pc
+
+from multiview_cifar import skip_reencoding, writer_batch_size
+from multiview_cifar_tools import formats
+from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.digests import text_digest
+from multiview_cifar_tools.errors import FormatError
+from multiview_cifar_tools.formats.base import FormatReader, Row
+
+
+def make_datasets(
+    reading: FormatReader,
+    key: str,
+    check: Callable[[], None] | None = None,
+    *,
+    streaming: bool = False,
+    cache_dir: str | None = None,
+    num_proc: int | None = None,
+) -> Any:
+    """The rows of a FormatReader as a `DatasetDict`, or streamed as an `IterableDatasetDict`.
+
+    Args:
+        reading: The rows.
+        key: Text that changes with them. What was built under a key is opened, not built again.
+        check: Called before a build.
+        streaming: Whether to build nothing.
+        cache_dir: Where to build. None: the cache of `datasets`.
+        num_proc: Processes that build; no more than a split has shards.
+
+    Raises:
+        FormatError: A shard is damaged, or a split has no rows or one sample twice.
+    """
+    builder = ReadingBuilder(reading, key, cache_dir)
+    if streaming:
+        return builder.as_streaming_dataset()
+    is_new = not Path(builder.cache_dir).exists()
+    if is_new and check:
+        check()
+    builder.download_and_prepare(num_proc=num_proc)
+    splits = builder.as_dataset()
+    try:
+        for split, ds in splits.items() if is_new else ():
+            check_ids(split, ds)
+    except FormatError:
+        shutil.rmtree(builder.cache_dir)
+        raise
+    return splits
+
+
+def check_ids(split: str, ds: datasets.Dataset) -> None:
+    """FormatError where two rows have one sample_id."""
+    ids = read_column(ds, "sample_id")
+    if pc.count_distinct(ids).as_py() < len(ids):
+        counts = pc.value_counts(ids)
+        twice = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"].as_py()
+        raise FormatError(
+            f"The split {split!r} has the sample {twice!r} twice. Expected each "
+            "sample_id once in a split: rename or remove one.",
+            twice,
+        )
+
+
+def read_column(ds: datasets.Dataset, name: str) -> Any:
+    """A column of a dataset as it is in Arrow, in the order of the rows."""
+    return ds.select_columns([name]).with_format("arrow")[:][name]
+
+
+class ReadingBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[misc]
+    """Builds or streams the rows of a FormatReader.
+
+    `Dataset.from_generator` would do, but for errors out of worker processes, which come without
+    what they say, and for its batches of 1,000 rows, however large.
+    """
+
+    VERSION = datasets.Version("1.0.0")
+
+    def __init__(self, reading: FormatReader, key: str, cache_dir: str | None) -> None:
+        self.reading = reading
+        super().__init__(
+            cache_dir=cache_dir, dataset_name="multiview_rows", hash=text_digest(key, code_digest())
+        )
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(features=self.reading.features)
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        if not dl_manager.is_streaming:
+            self._writer_batch_size: int = writer_batch_size([self._first_size()])
+        return [
+            datasets.SplitGenerator(split, {"shards": shards})
+            for split, shards in self.reading.shards.items()
+        ]
+
+    def _first_size(self) -> int:
+        """The bytes of the first row's images."""
+        shards = itertools.chain.from_iterable(self.reading.shards.values())
+        rows = itertools.chain.from_iterable(map(self.reading.rows, shards))
+        columns = image_columns(self.reading.features)
+        return sum(row_bytes(row, columns) for row in itertools.islice(rows, 1))
+
+    def _generate_examples(self, shards: list[Any]) -> Iterator[tuple[int, Row]]:
+        return enumerate(itertools.chain.from_iterable(map(self.reading.rows, shards)))
+
+    def _prepare_split(self, split_generator: Any, *args: Any, **kwargs: Any) -> None:
+        super()._prepare_split(split_generator, *args, **kwargs)
+        if not split_generator.split_info.num_examples:  # `datasets` cannot open such a split
+            raise FormatError(
+                f"The split {split_generator.name!r} has no rows. Expected one or "
+                "more: leave it out.",
+                split_generator.name,
+            )
+
+    def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        with skip_reencoding(self.info):
+            yield from super()._prepare_split_single(*args, **kwargs)
+
+
+def row_bytes(row: Row, columns: list[str]) -> int:
+    """The bytes of a row's images."""
+    return sum(len(view["bytes"]) for column in columns for view in row[column] if view is not None)
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """What changes with the code that reads, and with the major version of `datasets`, as 3.x
+    cannot open what later ones build.
+    """
+    folder = Path(formats.__file__).parent
+    code = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py"))]
+    return text_digest(datasets.__version__.partition(".")[0], *code)

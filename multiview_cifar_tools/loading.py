@@ -1,0 +1,511 @@
+"""Whatever holds grouped images, opened in one way: as raw rows, or as datasets.
+
+    a folder of images, an archive of it, or a URL      photos, photos.zip, s3://bucket/photos
+    a config that needs no files                        shapes, cifar10, cifar100
+    a dataset of the Hub                                me/photos
+    what `save_to_disk` wrote                           saved
+    what `export` wrote, by its multiview_cifar.json    exported
+    files of a format, by their endings                 arrays.h5, or a folder of them
+    files of a format, said with source_format          "shards/{000..012}.tar", "webdataset"
+
+`load` gives datasets, `open_source` what `export` reads.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import datasets
+import fsspec
+
+import multiview_cifar
+from multiview_cifar import (
+    METADATA_FILES,
+    FileSource,
+    MultiviewCifar,
+    OptionError,
+    Options,
+    archive_kind,
+    is_url,
+    remote_version,
+)
+from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.digests import digest, files_of, text_digest
+from multiview_cifar_tools.errors import FormatError
+from multiview_cifar_tools.formats.base import ENDINGS, MODULES, FormatReader, Row, format_module
+from multiview_cifar_tools.formats.builder import make_datasets
+from multiview_cifar_tools.options import CONFIGS
+from multiview_cifar_tools.shards.manifest import MANIFEST
+
+SAVED = ("dataset_dict.json", "state.json")  # which `save_to_disk` writes
+BATCH_ROWS = 16  # few at a time: images become Python objects
+
+
+@dataclass(frozen=True)
+class SplitRows:
+    """The raw rows of a split, see `formats`.
+
+    Args:
+        features: Of the rows.
+        num_rows: How many there are, those counted that `on_error` may yet skip; None where that is
+            not known.
+        fingerprint: Text that changes when the rows do; "" where they do not tell.
+        iterate: Called with a number, 0 if none is given, it gives the rows from that one on.
+    """
+
+    features: datasets.Features
+    num_rows: int | None
+    fingerprint: str
+    iterate: Callable[..., Iterator[Row]]
+
+
+def open_source(
+    source: str | os.PathLike[str],
+    *,
+    streaming: bool = False,
+    source_format: str | None = None,
+    cache_dir: str | None = None,
+    num_proc: int | None = None,
+    storage_options: dict[str, Any] | None = None,
+    **options: Any,
+) -> dict[str, SplitRows]:
+    """The raw rows of each split.
+
+    Args:
+        source: A folder, an archive of it, or the URL of either; "shapes", "cifar10" or "cifar100";
+            a dataset of the Hub, "user/name"; what `save_to_disk` wrote; or a file or folder of
+            one of the formats.
+        streaming: Read a folder or a dataset of the Hub as it goes, where otherwise it is built (or
+            downloaded) first. Files of a format are read as they are either way.
+        source_format: One of `formats.MODULES`. None: a folder's multiview_cifar.json says it, or
+            the ending of the file, or of the files in the folder.
+        cache_dir: Where to build and where downloads go. None: the cache of `datasets`.
+        num_proc: Processes that build.
+        storage_options: Of a URL's file system, as fsspec takes them.
+        **options: Of a folder or config, the fields of `MultiviewCifarConfig`; of a format, what
+            its `read` takes.
+
+    Raises:
+        OptionError, LayoutError, ImageError, ArchiveError, FormatError: By what is wrong.
+    """
+    place, kind = detect_source(source, source_format)
+    _check_streaming(streaming, num_proc)
+    if storage_options is not None:
+        options["storage_options"] = storage_options
+    if kind in ("config", "folder"):
+        name, data_dir = (place, None) if kind == "config" else (None, place)
+        builder = MultiviewCifar(cache_dir, config_name=name, data_dir=data_dir, **options)
+        return stream_rows(builder) if streaming else build_rows(builder, num_proc)
+    if kind in ("saved", "hub"):
+        _refuse_options(place, options)
+        return open_dataset(place, kind, streaming, cache_dir, num_proc)
+    return reading_rows(*read_files(place, kind, options))
+
+
+def load(
+    source: str | os.PathLike[str],
+    *,
+    streaming: bool = False,
+    source_format: str | None = None,
+    cache_dir: str | None = None,
+    num_proc: int | None = None,
+    **options: Any,
+) -> Any:
+    """SplitRows of any source as datasets.
+
+    Files of a format are built to Arrow once, and opened from then on while their paths, sizes and
+    times and the options stay as they are.
+
+    Args:
+        source, source_format, cache_dir, num_proc, **options: As for `open_source`.
+        streaming: Build nothing.
+
+    Returns:
+        A `DatasetDict`, or where `streaming` an `IterableDatasetDict`, whose shards are those of
+        the format: workers and nodes share them.
+
+    Raises:
+        OptionError, LayoutError, ImageError, ArchiveError, FormatError: By what is wrong.
+
+    Example:
+        >>> ds = load("exported")["train"]
+        >>> ds[0]["images"], ds.features["label"].int2str(ds[0]["label"])
+    """
+    place, kind = detect_source(source, source_format)
+    _check_streaming(streaming, num_proc)
+    if kind in ("config", "folder"):
+        name, data_dir = (place, None) if kind == "config" else (None, place)
+        return multiview_cifar.load_dataset(
+            name, data_dir, cache_dir=cache_dir, num_proc=num_proc, streaming=streaming, **options
+        )
+    if kind in ("saved", "hub"):
+        _refuse_options(place, options)
+        if kind == "hub":
+            return in_splits(_from_hub(place, streaming, cache_dir, num_proc)[0])
+        splits = in_splits(_from_disk(place))
+        return as_streams(splits) if streaming else splits
+    reading, fingerprint, _ = read_files(place, kind, options)
+    return make_datasets(
+        reading,
+        fingerprint,
+        partial(check_digests, place),
+        streaming=streaming,
+        cache_dir=cache_dir,
+        num_proc=num_proc,
+    )
+
+
+def _check_streaming(streaming: bool, num_proc: int | None) -> None:
+    if streaming and num_proc is not None:
+        raise OptionError(
+            f"num_proc={num_proc} is for what is built, and streaming builds nothing."
+            " Expected one or the other.",
+            "num_proc",
+        )
+
+
+def _refuse_options(source: str, options: Mapping[str, Any]) -> None:
+    if options:
+        raise OptionError(
+            f"{source} is a dataset already, which takes no options. Expected a "
+            "folder of images with them.",
+            next(iter(options)),
+        )
+
+
+# --- what a source is -----------------------------------------------------------------------------
+
+
+def detect_source(
+    source: str | os.PathLike[str], source_format: str | None = None
+) -> tuple[str, str]:
+    """The source as text, and what it is: "config", "folder" (or an archive, or a URL), "saved",
+    "hub", or the name of a format.
+
+    OptionError where there is no such format, FormatError where a manifest is damaged.
+    """
+    place = os.fspath(source)
+    if source_format is not None:
+        format_module(source_format, "source_format")
+    if place in CONFIGS and source_format is None:
+        return place, "config"
+    if is_url(place):
+        return place, source_format or "folder"
+    place = os.path.expanduser(place)
+    manifest = read_manifest(place)
+    if manifest and source_format not in (None, manifest["format"]):
+        raise OptionError(
+            f"source_format={source_format!r} is not right: {place} holds "
+            f"{manifest['format']!r}, as its {MANIFEST} says. Expected that, or "
+            "none.",
+            "source_format",
+        )
+    if source_format or manifest:
+        return place, source_format or str(manifest and manifest["format"])
+    if any(os.path.exists(os.path.join(place, name)) for name in SAVED):
+        return place, "saved"
+    if os.path.isdir(place):
+        return place, _format_in(place) or "folder"
+    if ending := ENDINGS.get(os.path.splitext(place)[1].lower()):
+        return place, ending
+    is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", place) and not archive_kind(place)
+    return place, "hub" if is_name and not os.path.exists(place) else "folder"
+
+
+def read_manifest(folder: str) -> dict[str, Any] | None:
+    """What `export` wrote beside shards, None where there is none; FormatError at a damaged one."""
+    path = os.path.join(folder, MANIFEST)
+    if not os.path.isfile(path):
+        return None
+    try:
+        with open(path, encoding="utf-8") as file:
+            manifest: dict[str, Any] = json.load(file)
+        good = (
+            manifest["format"] in MODULES
+            and all(
+                said["num_rows"] == sum(shard["num_rows"] for shard in said["shards"])
+                for said in manifest["splits"].values()
+            )
+            and manifest["features"]
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        good = False
+    if not good:
+        raise FormatError(
+            f"{path} is damaged, or of a later version. Expected JSON with format, "
+            "features and splits, as `export` writes it: export again, or name the "
+            "files themselves with source_format.",
+            path,
+        )
+    return manifest
+
+
+def check_digests(folder: str) -> None:
+    """FormatError at a shard that is no longer the one that `export` wrote; without a manifest
+    there is nothing to compare.
+    """
+    for said in (read_manifest(folder) or {"splits": {}})["splits"].values():
+        for shard in said["shards"]:
+            path = os.path.join(folder, shard["path"])
+            if (found := digest(path, files_of(path))) != shard["sha256"]:
+                raise FormatError(
+                    f"{path} has the sha256 {found}. Expected {shard['sha256']}, as "
+                    f"{MANIFEST} says: it is damaged, so copy or export it again.",
+                    path,
+                )
+
+
+def _format_in(folder: str, depth: int = 2) -> str | None:
+    """The format of a folder's files, where all whose ending tells one are of the same, and so is
+    what each of its own folders holds; None for a folder of images.
+    """
+    with os.scandir(folder) as entries:
+        shown = [entry for entry in entries if entry.name[0] != "."]
+    files = [entry.name for entry in shown if entry.is_file() and entry.name not in METADATA_FILES]
+    endings = (os.path.splitext(name)[1].lower() for name in files)
+    found = {ENDINGS[ending] for ending in endings if ending in ENDINGS}
+    for entry in shown:
+        if entry.is_dir():
+            inner = _format_in(entry.path, depth - 1) if depth else None
+            if inner is None:  # so that of a folder of images hardly anything is listed
+                return None
+            found.add(inner)
+    return found.pop() if len(found) == 1 else None
+
+
+# --- folders and configs --------------------------------------------------------------------------
+
+
+def _identity(builder: Any, split: str) -> str:
+    return text_digest(str(builder.config_id), str(builder.hash), split)
+
+
+def build_rows(builder: MultiviewCifar, num_proc: int | None) -> dict[str, SplitRows]:
+    """The splits of a builder, once they are built."""
+    builder.download_and_prepare(num_proc=num_proc)
+    return {
+        split: rows_of(ds, _identity(builder, split)) for split, ds in builder.as_dataset().items()
+    }
+
+
+def stream_rows(builder: MultiviewCifar) -> dict[str, SplitRows]:
+    """The splits of a builder, read from the files one by one.
+
+    `datasets` encodes and decodes each row of its own streams, which takes 0.2 (5.2.0) or 1 ms
+    (3.6.0) of it; reading its files takes 0.04.
+    """
+    manager = datasets.StreamingDownloadManager(base_path=builder.base_path)
+    return {
+        split.name: SplitRows(
+            builder.info.features,
+            sum(map(len, split.gen_kwargs["chunks"])),
+            _identity(builder, split.name),
+            partial(_examples, builder, split.gen_kwargs),
+        )
+        for split in builder._split_generators(manager)
+    }
+
+
+def _examples(builder: MultiviewCifar, arguments: dict[str, Any], start: int = 0) -> Iterator[Row]:
+    skipped = 0
+    if builder.config.on_error == "raise":  # then every sample is a row
+        samples = list(itertools.chain.from_iterable(arguments["chunks"]))
+        arguments, skipped = {**arguments, "chunks": [samples[start:]]}, start
+    for _, row in itertools.islice(builder._generate_examples(**arguments), start - skipped, None):
+        yield row
+
+
+# --- datasets -------------------------------------------------------------------------------------
+
+
+def open_dataset(
+    place: str, kind: str, streaming: bool, cache_dir: str | None, num_proc: int | None
+) -> dict[str, SplitRows]:
+    """The splits of what `save_to_disk` wrote, or of the Hub."""
+    if kind == "saved":
+        splits, identity = _from_disk(place), ""
+    else:
+        splits, identity = _from_hub(place, streaming, cache_dir, num_proc)
+    return {
+        split: rows_of(data, identity and text_digest(identity, split))
+        for split, data in in_splits(splits).items()
+    }
+
+
+def _from_hub(
+    place: str, streaming: bool, cache_dir: str | None, num_proc: int | None
+) -> tuple[Any, str]:
+    """The dataset, and text that changes with it, "" where it tells that itself."""
+    try:
+        if not streaming:
+            return datasets.load_dataset(place, cache_dir=cache_dir, num_proc=num_proc), ""
+        builder = datasets.load_dataset_builder(place, cache_dir=cache_dir)
+        return builder.as_streaming_dataset(), f"{builder.config_id} {builder.hash}"
+    except Exception as error:  # `datasets` lets through those of all its libraries
+        raise _not_loaded(place, error) from error
+
+
+def _from_disk(place: str) -> Any:
+    try:
+        return datasets.load_from_disk(place)
+    except Exception as error:
+        raise _not_loaded(place, error) from error
+
+
+def _not_loaded(place: str, error: Exception) -> FormatError:
+    found = " ".join(str(error).split())
+    return FormatError(
+        f"{place} cannot be loaded: {found}. Expected a dataset of the Hub, "
+        "USER/NAME, or what save_to_disk wrote.",
+        place,
+    )
+
+
+def in_splits(loaded: Any) -> Any:
+    """A dict of splits, of one dataset too."""
+    if isinstance(loaded, dict):
+        return loaded
+    split = str(loaded.split or "train")
+    if isinstance(loaded, datasets.IterableDataset):
+        return datasets.IterableDatasetDict({split: loaded})
+    return datasets.DatasetDict({split: loaded})
+
+
+def as_streams(splits: Mapping[str, datasets.Dataset]) -> datasets.IterableDatasetDict:
+    """Built datasets as streams."""
+    return datasets.IterableDatasetDict(
+        {split: ds.to_iterable_dataset() for split, ds in splits.items()}
+    )
+
+
+def rows_of(
+    data: datasets.Dataset | datasets.IterableDataset | SplitRows, fingerprint: str = ""
+) -> SplitRows:
+    """The raw rows of a dataset; a `fingerprint` in place of its own.
+
+    FormatError where a stream does not know its features.
+    """
+    if isinstance(data, SplitRows):
+        return data
+    if isinstance(data, datasets.Dataset):
+        return SplitRows(
+            data.features, len(data), fingerprint or data._fingerprint, partial(_dataset_rows, data)
+        )
+    if data.features is None:
+        raise FormatError(
+            "This stream does not say what its columns are. Expected features: pass "
+            "them where it is made, or cast it."
+        )
+    said = (data.info.splits or {}).get(str(data.split))
+    return SplitRows(
+        data.features, said and said.num_examples, fingerprint, partial(_stream_rows, data)
+    )
+
+
+def _dataset_rows(ds: datasets.Dataset, start: int = 0) -> Iterator[Row]:
+    columns = image_columns(ds.features)
+    left = ds.skip(start) if start < len(ds) else ds.select([])  # as `skip` skips no whole dataset
+    for table in left.with_format("arrow").iter(BATCH_ROWS):
+        for row in table.to_pylist():
+            yield with_bytes(row, columns)
+
+
+def _stream_rows(ds: datasets.IterableDataset, start: int = 0) -> Iterator[Row]:
+    columns = image_columns(ds.features)
+    for row in ds.with_format(None).decode(False).skip(start):
+        yield with_bytes(row, columns)
+
+
+def with_bytes(row: Row, columns: list[str]) -> Row:
+    """The row with the bytes of its views, where it has only the paths of some."""
+    for column in columns:
+        views = row[column]
+        for i, view in enumerate(views or ()):
+            if view is not None and (view["bytes"] is None or view["path"] is not None):
+                views[i] = embed(view)
+    return row
+
+
+def embed(view: dict[str, Any]) -> dict[str, Any] | None:
+    """A view with its bytes and no path; None where it has neither. FormatError where the file
+    cannot be read.
+    """
+    data, path = view["bytes"], view["path"]
+    if data is None and path is None:
+        return None
+    try:
+        if data is None:
+            with fsspec.open(path, "rb") as file:
+                data = file.read()
+    except Exception as error:  # those of fsspec and its stores have no common base
+        raise FormatError(
+            f"{path} cannot be read ({type(error).__name__}: {error}). Expected the "
+            "image that the dataset names: put it there.",
+            str(path),
+        ) from None
+    return {"bytes": data, "path": None}
+
+
+# --- files of a format ----------------------------------------------------------------------------
+
+
+def read_files(
+    place: str, name: str, options: Mapping[str, Any]
+) -> tuple[FormatReader, str, dict[str, int]]:
+    """What files of a format hold; a text that changes with paths, sizes and times of the files and
+    with the options; and the number of rows of each split, where a manifest says it.
+
+    OptionError where the format has no such option, FormatError where the files are not right.
+    """
+    read = format_module(name).read
+    known = [*inspect.signature(read).parameters][2:]
+    if unknown := [option for option in options if option not in known]:
+        raise OptionError(
+            f"{place} is of the format {name!r}, which has no option {unknown[0]!r}. "
+            f"Expected {' or '.join(known) or 'none'}.",
+            unknown[0],
+        )
+    manifest = read_manifest(place)
+    reading: FormatReader = read(place, manifest, **options)
+    stamps = [_stamp(path, options.get("storage_options")) for path in reading.files]
+    fingerprint = text_digest(name, repr(sorted(options.items())), *stamps)
+    counts = {
+        split: said["num_rows"] for split, said in (manifest or {"splits": {}})["splits"].items()
+    }
+    return reading, fingerprint, counts
+
+
+def _stamp(path: str, storage_options: Mapping[str, Any] | None) -> str:
+    if is_url(path):
+        root = FileSource(path, options=Options(storage_options or {}))
+        return f"{path} {remote_version(root)}"
+    stat = os.stat(path)
+    return f"{os.path.abspath(path)} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def reading_rows(
+    reading: FormatReader, fingerprint: str, counts: Mapping[str, int]
+) -> dict[str, SplitRows]:
+    """The splits of a FormatReader."""
+    return {
+        split: SplitRows(
+            reading.features,
+            counts.get(split),
+            text_digest(fingerprint, split),
+            partial(_shard_rows, reading, shards),
+        )
+        for split, shards in reading.shards.items()
+    }
+
+
+def _shard_rows(reading: FormatReader, shards: list[Any], start: int = 0) -> Iterator[Row]:
+    rows = itertools.chain.from_iterable(map(reading.rows, shards))
+    return itertools.islice(rows, start, None)

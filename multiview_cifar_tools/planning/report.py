@@ -1,0 +1,249 @@
+"""What would become of a folder: its layout, samples and views, from the names alone.
+
+    plan("photos").missing_views    # a data frame; `multiview-cifar plan photos` prints all of it
+
+Nothing is built and no image is opened. Where no row could be made, the report says which layouts
+come nearest.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import multiview_cifar
+from multiview_cifar import (
+    FileListing,
+    LayoutError,
+    Plan,
+    Sample,
+    natural_key,
+    plan_rows,
+    read_listings,
+    scan_folder,
+    view_keys,
+)
+from multiview_cifar_tools.options import describe, load_line, make_config
+from multiview_cifar_tools.planning.hints import notes_on
+from multiview_cifar_tools.planning.suggest_layout import Candidate, nearest_layouts
+
+if TYPE_CHECKING:
+    import pandas
+
+HIDDEN = "hidden files, and those of operating systems"
+# With these a plan shows what there is, where the options given would refuse it.
+LENIENT: dict[str, Any] = {
+    "on_missing_view": "null",
+    "on_error": "skip_sample",
+    "on_missing_metadata": "null",
+    "view_names": None,
+    "class_names": None,
+}
+
+
+@dataclass
+class PlanReport:
+    """What a folder would become.
+
+    Attributes:
+        data_dir: The folder.
+        options: The options of the dataset that were given.
+        problem: Why no dataset can be built, and the way out, or "".
+        plan: The rows to be; where there is a problem those that would be left without it, and
+            None where none would.
+        ignored: The paths that would be left out, by reason.
+        candidates: Where most images would be left out, the layouts that come nearest, best first.
+    """
+
+    data_dir: str
+    options: dict[str, Any]
+    problem: str = ""
+    plan: Plan | None = None
+    ignored: dict[str, list[str]] = field(default_factory=dict)
+    candidates: list[Candidate] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Whether a dataset can be built, and no image is left out by the layout."""
+        return not self.problem and not self.num_left_out
+
+    @property
+    def num_left_out(self) -> int:
+        """How many images the layout leaves out."""
+        reasons = [reason for reason in self.ignored if reason.startswith("images")]
+        return sum(len(self.ignored[reason]) for reason in reasons)
+
+    @property
+    def layout(self) -> str | dict[str, str] | None:
+        """The template, or templates by image column; None where none fits."""
+        if not self.plan or self.options.get("layout"):
+            return self.options.get("layout")
+        # Of a detected layout the depth tells which one it is.
+        path = next(path for path in self._samples[0][1].paths[0] if path)
+        return "{split}/" * (path.count("/") == 3) + "{label}/{sample}/{view}"
+
+    @property
+    def why(self) -> str:
+        """What the layout was taken from."""
+        if self.options.get("layout") or not self.plan:
+            return "as given" if self.plan else "no layout fits"
+        if "{split}" in str(self.layout):
+            return f"detected: every top folder is a split ({', '.join(self.plan.splits)})"
+        return "detected: not every top folder has the name of a split, so that they are classes"
+
+    @cached_property
+    def _samples(self) -> list[tuple[str, Sample]]:
+        """(split, sample), in order."""
+        splits = self.plan.splits if self.plan else {}
+        return [(split, sample) for split, samples in splits.items() for sample in samples]
+
+    @cached_property
+    def classes(self) -> pandas.DataFrame:
+        """The samples of each class (index, in label order) in each split (columns)."""
+        import pandas
+
+        names = self.plan.features["label"].names if self.plan else []
+        counts = Counter((split, sample.label) for split, sample in self._samples)
+        table = {
+            split: [counts[split, i] for i in range(len(names))]
+            for split in (self.plan.splits if self.plan else ())
+        }
+        return pandas.DataFrame(table, index=pandas.Index(names, name="class"))
+
+    @cached_property
+    def views(self) -> dict[tuple[str, ...], list[str]]:
+        """The samples ("split/class/sample") that have just these views, the largest group first.
+
+        Under a layout with `{view_label}` a view is "view_label/view". Of several image columns, a
+        view counts where all have it.
+        """
+        features = self.plan.features if self.plan else {}
+        labels = features["view_labels"].feature.names if "view_labels" in features else None
+        groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        for split, sample in self._samples:
+            groups[_views_of(sample, labels)].append(f"{split}/{sample.sample_id}")
+        return dict(sorted(groups.items(), key=lambda group: -len(group[1])))
+
+    @cached_property
+    def num_views(self) -> dict[int, int]:
+        """How many samples have so many views."""
+        counts: Counter[int] = Counter()
+        for names, samples in self.views.items():
+            counts[len(names)] += len(samples)
+        return dict(sorted(counts.items()))
+
+    @cached_property
+    def usual_views(self) -> list[str]:
+        """The views that more than half of the samples have, in natural order."""
+        counts: Counter[str] = Counter()
+        for names, samples in self.views.items():
+            counts.update(dict.fromkeys(names, len(samples)))
+        half = sum(self.num_views.values()) / 2
+        return sorted((name for name, n in counts.items() if n > half), key=natural_key)
+
+    @cached_property
+    def missing_views(self) -> pandas.DataFrame:
+        """The samples that lack a usual view: columns `sample` ("split/class/sample") and
+        `missing`, a list of view names.
+        """
+        import pandas
+
+        rows = [
+            (sample, missing)
+            for names, samples in self.views.items()
+            if (missing := [view for view in self.usual_views if view not in names])
+            for sample in samples
+        ]
+        return pandas.DataFrame(rows, columns=["sample", "missing"])
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What could be meant otherwise, or may surprise, and the option that settles it."""
+        return [*notes_on(self)] if self.plan else []
+
+    @property
+    def load_line(self) -> str:
+        """The Python that loads exactly this."""
+        return load_line({"data_dir": self.data_dir, **self.options})
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, as JSON can hold it."""
+        features = self.plan.features if self.plan else {}
+        return {
+            "data_dir": self.data_dir,
+            "good": self.good,
+            "problem": self.problem,
+            "layout": self.layout,
+            "why": self.why,
+            "classes": self.classes.to_dict(),
+            "num_views": {str(views): samples for views, samples in self.num_views.items()},
+            "usual_views": self.usual_views,
+            "missing_views": dict(self.missing_views.itertuples(index=False, name=None)),
+            "images_left_out": self.num_left_out,
+            "ignored": self.ignored,
+            "notes": self.notes,
+            "features": {name: describe(feature) for name, feature in features.items()},
+            "candidates": [candidate._asdict() for candidate in self.candidates],
+            "load": "" if self.problem else self.load_line,
+        }
+
+
+def _views_of(sample: Sample, labels: Sequence[str] | None) -> tuple[str, ...]:
+    views = zip(view_keys(sample, labels), *sample.paths, strict=True)
+    return tuple(name for name, *paths in views if None not in paths)
+
+
+# --- the report -----------------------------------------------------------------------------------
+
+
+def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
+    """Plan the dataset of a folder from its names.
+
+    Args:
+        data_dir: The folder.
+        **options: Those of `MultiviewCifarConfig`.
+
+    Raises:
+        OptionError: An option has a wrong name or value, or contradicts the folder.
+        LayoutError: There is no such folder, or it may not be listed.
+    """
+    config = make_config(data_dir, options)
+    tree = scan_folder(str(config.data_dir), stats=False)
+    report = PlanReport(tree.root, options)
+    lenient = replace(config, **LENIENT)
+    for given in (config, lenient, replace(lenient, drop_metadata=True)):
+        listed = replace(tree, ignored=defaultdict(list, tree.ignored))
+        try:
+            with quiet():
+                report.plan = plan_rows(listed, given)
+            break
+        except LayoutError as error:
+            report.problem = report.problem or str(error)
+    report.ignored = dict(listed.ignored) | ({HIDDEN: tree.hidden} if tree.hidden else {})
+    if not report.plan or report.num_left_out > sum(n * k for n, k in report.num_views.items()):
+        report.candidates = nearest_layouts(_image_paths(tree))
+    return report
+
+
+def _image_paths(tree: FileListing) -> list[str]:
+    try:
+        return [path for path, _ in read_listings(replace(tree, ignored=defaultdict(list)))[1]]
+    except LayoutError:  # a name is no text, which is the problem then
+        return []
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the log of the plan: what it says stands in a report."""
+    level = multiview_cifar.logger.level
+    multiview_cifar.logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        multiview_cifar.logger.setLevel(level)

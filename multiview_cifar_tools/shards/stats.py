@@ -1,0 +1,97 @@
+"""What a dataset card says of a split: rows, views, sizes, kinds of images."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import datasets
+import PIL.Image
+
+from multiview_cifar import FLAT_MODES
+from multiview_cifar_tools.batches.columns import ImageColumn, index_rows
+from multiview_cifar_tools.batches.decode import PNG_SIGNATURE
+from multiview_cifar_tools.shards.schema import row_sizes
+
+PNG_MODES = {bytes([8, kind]): mode for mode, kind in FLAT_MODES.items()}  # bit depth, colour type
+
+
+# https://huggingface.co/docs/hub/datasets-cards, "size_categories"
+SIZES = {
+    1_000: "n<1K",
+    10_000: "1K<n<10K",
+    100_000: "10K<n<100K",
+    1_000_000: "100K<n<1M",
+    10_000_000: "1M<n<10M",
+    100_000_000: "10M<n<100M",
+}
+
+
+Kind = tuple[int, int, str]  # width, height and mode of an image
+
+
+@dataclass
+class SplitStats:
+    """What a card says of a split, in numbers that add up over its shards.
+
+    Attributes:
+        num_rows: Samples.
+        num_bytes: Of all their images.
+        labels: How many samples have each label.
+        views: How many samples have so many views, missing ones counted.
+        kinds: How many of `images` are of each kind.
+    """
+
+    num_rows: int = 0
+    num_bytes: int = 0
+    labels: Counter[int] = field(default_factory=Counter)
+    views: Counter[int] = field(default_factory=Counter)
+    kinds: Counter[Kind] = field(default_factory=Counter)
+
+    def add_row(self, row: Mapping[str, Any], num_bytes: int) -> None:
+        """Count a raw row, see `formats`, whose images have so many bytes."""
+        self.num_rows += 1
+        self.num_bytes += num_bytes
+        self.labels[row["label"]] += 1
+        self.views[len(row["images"])] += 1
+        self.kinds.update(image_kind(view["bytes"]) for view in row["images"] if view)
+
+    def add(self, other: SplitStats) -> None:
+        """Count the rows that another one has counted."""
+        self.num_rows += other.num_rows
+        self.num_bytes += other.num_bytes
+        self.labels += other.labels
+        self.views += other.views
+        self.kinds += other.kinds
+
+
+def facts_of(ds: datasets.Dataset) -> SplitStats:
+    """The SplitStats of a built dataset."""
+    table = ds.data.table
+    return SplitStats(
+        len(ds),
+        int(row_sizes(ds).sum()),
+        Counter(table["label"].fill_null(-1).to_pylist()),
+        Counter(index_rows(table["images"]).views.tolist()),
+        Counter(image_kinds(ds)),
+    )
+
+
+def image_kinds(ds: datasets.Dataset) -> Iterator[Kind]:
+    """(width, height, mode) of every image in `images`, from its first bytes."""
+    return map(image_kind, ImageColumn(ds.data.table, "images").all_bytes())
+
+
+def image_kind(data: bytes) -> Kind:
+    """(width, height, mode) of an image; a plain PNG's from its header (PNG 11.2.2)."""
+    if data[:8] == PNG_SIGNATURE and data[24:26] in PNG_MODES:
+        width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+        return width, height, PNG_MODES[data[24:26]]
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as image:
+            return (*image.size, image.mode)
+    except PIL.UnidentifiedImageError:  # built with verify="none"
+        return 0, 0, "unknown"

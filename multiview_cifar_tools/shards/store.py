@@ -1,0 +1,214 @@
+"""Where shards go: a folder, whatever else fsspec writes, or a repository of the Hub.
+
+Any number of processes and machines put shards at the same time. A shard is written aside, then
+appears under its name whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import Any, Protocol
+
+import fsspec
+
+from multiview_cifar import MultiviewError, is_url
+from multiview_cifar_tools.atomic_write import remove, sync
+from multiview_cifar_tools.errors import OutputError
+from multiview_cifar_tools.retry import retried
+
+# Stores in which a file appears when its upload is complete, and not before.
+WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2"}
+WORK = ".multiview_cifar"  # the folder that stands beside the shards until all of them are there
+DONE = f"{WORK}/done"  # in it a note for each shard that is finished
+AT_ONCE = 1000  # small files that are asked for together
+
+
+class ShardStore(Protocol):
+    """Where a process puts shards; it is pickled."""
+
+    def folder(self) -> Any:
+        """A context: a local folder to write a shard in, which goes when the context ends."""
+
+    def put(self, path: str, name: str) -> Any:
+        """Give a written file its name; what the builder has to know of it, beside its digest.
+
+        OutputError where that fails for good.
+        """
+
+    def note(self, name: str, data: bytes) -> None:
+        """Keep what is known of a shard that is finished, for who goes on with the work."""
+
+
+class FsspecStore:
+    """An ShardStore of files, anywhere fsspec writes.
+
+    Args:
+        place: A folder, or the URL of one.
+        options: Of the URL's file system, as fsspec takes them.
+    """
+
+    def __init__(self, place: str, options: Mapping[str, Any] | None = None) -> None:
+        self.is_local = not is_url(place) or place.startswith("file://")
+        self.place = (
+            os.path.abspath(os.path.expanduser(place.removeprefix("file://")))
+            if self.is_local
+            else place.rstrip("/")
+        )
+        self.options = dict(options or {})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "fs"}
+
+    @cached_property
+    def fs(self) -> Any:
+        """The file system, and the path in it. OutputError where there is no such one."""
+        with self.wrap_store_errors("be reached"):
+            return fsspec.core.url_to_fs(self.place, **self.options)
+
+    @property
+    def local_folder(self) -> list[str]:
+        """The folder, where it is none behind a URL."""
+        return [self.place] if self.is_local else []
+
+    def path(self, name: str) -> str:
+        """Where a file of this name is, in the file system."""
+        return posixpath.join(self.fs[1], name)
+
+    @contextmanager
+    def folder(self) -> Iterator[str]:
+        """As an ShardStore. A local place's own, so that giving a name is no copying."""
+        within = os.path.join(self.place, WORK) if self.is_local else None
+        if within:
+            with self.wrap_store_errors("be written"):
+                os.makedirs(within, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=within, prefix="shard-") as folder:
+            yield folder
+
+    def put(self, path: str, name: str) -> None:
+        """As an ShardStore."""
+        to = self.path(name)
+        with self.wrap_store_errors("be written"):
+            if self.is_local:
+                os.makedirs(os.path.dirname(to), exist_ok=True)
+                sync(path)
+                os.replace(path, to)
+                sync(os.path.dirname(to))
+            else:
+                self._retry(self._upload, path, to)
+
+    def _upload(self, path: str, to: str) -> None:
+        fs = self.fs[0]
+        if WHOLE & ({fs.protocol} if isinstance(fs.protocol, str) else {*fs.protocol}):
+            fs.put_file(path, to)
+            return
+        aside = f"{to}.{uuid.uuid4().hex}"
+        fs.makedirs(posixpath.dirname(to), exist_ok=True)
+        fs.put_file(path, aside)
+        if fs.exists(to):
+            fs.rm_file(to)
+        fs.mv(aside, to)
+
+    def note(self, name: str, data: bytes) -> None:
+        """As an ShardStore."""
+        self.write(f"{DONE}/{posixpath.basename(name)}.json", data)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file; OutputError where that fails for good."""
+        with self.folder() as folder:
+            path = os.path.join(folder, "file")
+            with open(path, "wb") as file:
+                file.write(data)
+            self.put(path, name)
+
+    def read(self, name: str) -> bytes | None:
+        """A small file, or None where there is none."""
+        with self.wrap_store_errors("be read"):
+            try:
+                return bytes(self._retry(self.fs[0].cat_file, self.path(name)))
+            except FileNotFoundError:
+                return None
+
+    def read_many(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Small files that are there, by name; many at a time where the store can."""
+        for at in range(0, len(names), AT_ONCE):
+            paths = {self.path(name): name for name in names[at : at + AT_ONCE]}
+            with self.wrap_store_errors("be read"):
+                found = self._retry(self.fs[0].cat, [*paths])
+            yield from ((paths[path], data) for path, data in found.items())
+
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each file that is there, by name."""
+        fs, top = self.fs
+        fs.invalidate_cache()
+        with self.wrap_store_errors("be listed"):
+            try:
+                found = self._retry(fs.find, top, detail=True)
+            except FileNotFoundError:
+                return {}
+        return {name[len(top) :].lstrip("/"): info["size"] for name, info in found.items()}
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove files."""
+        with self.wrap_store_errors("be tidied up"):
+            if names:
+                self._retry(self.fs[0].rm, [self.path(name) for name in names])
+
+    def remove_work(self) -> None:
+        """Remove the folder WORK, and with it a local place that holds nothing else."""
+        if self.is_local:
+            remove(os.path.join(self.place, WORK))
+            with suppress(OSError):  # there are files in it
+                os.rmdir(self.place)
+        else:
+            self.remove([name for name in self.sizes() if name.startswith(f"{WORK}/")])
+
+    def _retry(self, call: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.is_local:
+            return call(*args, **kwargs)
+        return retried(_may_pass, call, *args, **kwargs)
+
+    @contextmanager
+    def wrap_store_errors(self, what: str) -> Iterator[None]:
+        """Errors of any store as an OutputError."""
+        try:
+            yield
+        except MultiviewError:
+            raise
+        except Exception as error:  # those of fsspec and its stores have no common base
+            found = " ".join(str(error).split())
+            expected = (
+                "a folder in which files may be written"
+                if self.is_local
+                else "the right to write there, and the package of its protocol"
+            )
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                expected = "room on the disk"
+            raise OutputError(
+                f"{self.place} cannot {what} ({type(error).__name__}: {found}). "
+                f"Expected {expected}: mend it and run the same again, which goes on "
+                "from what is finished.",
+                self.place,
+            ) from None
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether trouble of a store may be over the next time: not the caller's own mistakes."""
+    return not isinstance(
+        error,
+        (
+            MultiviewError,
+            FileNotFoundError,
+            PermissionError,
+            ImportError,
+            TypeError,
+            ValueError,
+            NotImplementedError,
+        ),
+    )

@@ -1,0 +1,364 @@
+"""BatchReader: rows as arrays, the pixels those that Pillow reads, however they are stored."""
+
+import io
+import pickle
+import zlib
+
+import datasets
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import multiview_cifar
+from multiview_cifar import flat_png
+from multiview_cifar_tools.batches.reader import BatchError, BatchReader
+from pictures import FEATURES, expected, make_rows, picture, png
+
+
+def check(reader, ds, samples):
+    """That a padded batch holds just what `datasets` decodes."""
+    batch = reader[samples]
+    for i, row in enumerate(expected(ds, samples)):
+        for v in range(batch["images"].shape[1]):
+            view = row[v] if v < len(row) else None
+            assert batch["view_mask"][i, v] == (view is not None)
+            assert np.array_equal(
+                batch["images"][i, v], 0 * batch["images"][i, v] if view is None else view
+            )
+    assert batch["images"].dtype == np.uint8
+    assert batch["view_mask"].dtype == np.bool_
+    assert batch["label"].dtype == np.int64
+    assert batch["label"].tolist() == [ds[i]["label"] for i in samples]
+    assert batch["sample_id"] == [ds[i]["sample_id"] for i in samples]
+    assert batch["view_names"] == [ds[i]["view_names"] for i in samples]
+
+
+@pytest.mark.parametrize("encode", [flat_png, png])
+@pytest.mark.parametrize(
+    ("mode", "size"), [("RGB", (5, 4)), ("L", (1, 1)), ("RGBA", (3, 7)), ("RGB", (150, 160))]
+)
+def test_pixels(encode, mode, size):
+    ds = make_rows([2] * 7, encode, mode, size)
+    check(BatchReader(ds), ds, [6, 0, 3, 3, -1])
+
+
+def test_flat_images_are_not_decoded(monkeypatch):
+    ds = make_rows([2] * 4)
+    monkeypatch.setattr("multiview_cifar_tools.batches.columns.decode_image", None)
+    assert BatchReader(ds)[[2, 1]]["images"].shape == (2, 2, 4, 5, 3)
+    with pytest.raises(BatchError):
+        BatchReader(make_rows([2] * 4, png))[[2, 1]]
+
+
+@pytest.mark.parametrize("encode", [flat_png, png])
+@pytest.mark.parametrize(
+    "views", [[2, 3, 1], [2, [True, None], 0], [[None], [None, None]], [[None, True]] * 3]
+)
+def test_samples_that_differ_in_views(encode, views):
+    ds = make_rows(views, encode)
+    for reader in (BatchReader(ds), BatchReader(ds, num_views=5)):
+        if any(any(row or ()) for row in ds["images"]):
+            check(reader, ds, list(range(len(views))))
+        else:
+            assert not reader[[0, 1]]["view_mask"].any()
+
+
+@pytest.mark.parametrize("encode", [flat_png, png])
+def test_ragged_flat_and_list(encode):
+    ds = make_rows([2, [True, None, True], 1], encode)
+    samples = [1, 2, 0]
+    rows = expected(ds, samples)
+    flat = BatchReader(ds, ragged="flat")[samples]
+    assert flat["offsets"].tolist() == [0, 3, 4, 6]
+    assert flat["view_mask"].tolist() == [True, False, True, True, True, True]
+    views = [view for row in rows for view in row]
+    for view, array in zip(views, flat["images"], strict=True):
+        assert not array.any() if view is None else np.array_equal(view, array)
+    listed = BatchReader(ds, ragged="list")[samples]
+    assert [len(images) for images in listed["images"]] == [3, 1, 2]
+    assert np.array_equal(np.concatenate(listed["images"]), flat["images"])
+    assert np.array_equal(np.concatenate(listed["view_mask"]), flat["view_mask"])
+
+
+@pytest.mark.parametrize("encode", [flat_png, png])
+def test_selections_shuffles_and_concatenations(encode):
+    ds = make_rows([2] * 9, encode)
+    other = make_rows([2] * 5, png)
+    for view in (
+        ds.select([7, 1, 4]),
+        ds.select(range(3, 7)),
+        ds.shuffle(seed=3),
+        ds.filter(lambda row: row["label"] == 1),
+        datasets.concatenate_datasets([ds.select(range(4)), other, ds.shuffle(seed=1)]),
+    ):
+        check(BatchReader(view), view, list(range(len(view)))[::-1])
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 100])
+def test_built_and_through_parquet(make_tree, tmp_path, batch_rows):
+    tree = make_tree(*(f"cat/{i}/{v}.png" for i in range(5) for v in range(3)))
+    ds = multiview_cifar.load_dataset(
+        data_dir=str(tree),
+        split="train",
+        encoding="flat_png",
+        cache_dir=str(tmp_path / "cache"),
+        writer_batch_size=batch_rows,
+    )
+    check(BatchReader(ds), ds, [4, 0, 2])
+    raw = ds.cast_column("images", datasets.Sequence(datasets.Image(decode=False)))
+    raw.to_parquet(str(tmp_path / "rows.parquet"))
+    again = datasets.load_dataset(
+        "parquet",
+        data_files=str(tmp_path / "rows.parquet"),
+        split="train",
+        cache_dir=str(tmp_path / "cache"),
+        features=ds.features,
+    )
+    check(BatchReader(again), again, [4, 0, 2])
+
+
+def test_view_labels_and_numbers_are_arrays():
+    features = multiview_cifar.row_features(["images"], ["cat"], ["front", "side"])
+    views = [["front", None, "side"], ["side"]]
+    ds = datasets.Dataset.from_dict(
+        {
+            "images": [
+                [v and {"bytes": png(picture("L", (2, 2))), "path": None} for v in row]
+                for row in views
+            ],
+            "label": [None, 0],
+            "sample_id": ["a", "b"],
+            "view_names": [["0", None, "1"], ["1"]],
+            "view_labels": views,
+        },
+        features=features,
+    ).add_column("age", [0.5, 1.5])
+    padded = BatchReader(ds)[[1, 0]]
+    assert padded["view_labels"].tolist() == [[1, -1, -1], [0, -1, 1]]
+    assert padded["label"].tolist() == [0, -1]
+    assert padded["age"].tolist() == [1.5, 0.5]
+    flat = BatchReader(ds, ragged="flat")[[1, 0]]
+    assert flat["view_labels"].tolist() == [1, 0, -1, 1]
+    listed = BatchReader(ds, ragged="list")[[1, 0]]
+    assert [labels.tolist() for labels in listed["view_labels"]] == [[1], [0, -1, 1]]
+
+
+def test_images_by_path(tmp_path):
+    files = [tmp_path / f"{i}.png" for i in range(3)]
+    for i, file in enumerate(files):
+        picture("RGB", (5, 4), i).save(file)
+    lists = [
+        [{"bytes": None, "path": str(files[0])}, None],
+        [{"bytes": files[1].read_bytes(), "path": None}, {"bytes": None, "path": str(files[2])}],
+    ]
+    ds = datasets.Dataset.from_dict(
+        {"images": lists}, features=datasets.Features({"images": FEATURES["images"]})
+    )
+    batch = BatchReader(ds)[[0, 1]]
+    assert batch["view_mask"].tolist() == [[True, False], [True, True]]
+    for i, image in enumerate(batch["images"][batch["view_mask"]]):
+        assert np.array_equal(image, np.asarray(picture("RGB", (5, 4), i)))
+
+
+# --- epochs and the whole set ---------------------------------------------------------------------
+
+
+def test_an_epoch_of_batches():
+    ds = make_rows([2] * 10)
+    reader = BatchReader(ds, seed=3)
+    orders = []
+    for epoch in (0, 1, 0):
+        reader.set_epoch(epoch)
+        batches = list(reader.batches(4, shuffle=True))
+        assert [len(batch["label"]) for batch in batches] == [4, 4, 2]
+        orders.append([name for batch in batches for name in batch["sample_id"]])
+        for batch in batches:
+            for name, images in zip(batch["sample_id"], batch["images"], strict=True):
+                assert np.array_equal(images, expected(ds, [int(name[4:])])[0])
+    assert sorted(orders[0]) == sorted(ds["sample_id"])
+    assert orders[0] == orders[2] != orders[1]
+    assert len(list(reader.batches(4, drop_last=True))) == 2
+    assert [b["sample_id"][0] for b in reader.batches(5)] == ["cat/0", "cat/5"]
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("encode", [flat_png, png])
+def test_the_whole_set(encode, mapped, tmp_path):
+    ds = make_rows([2, [True, None, True], 1] * 30, encode).select(range(1, 90))
+    file = tmp_path / "images.npy" if mapped else None
+    arrays = BatchReader(ds).to_arrays(memmap=file)
+    assert arrays["images"].shape == (89, 3, 4, 5, 3)
+    assert isinstance(arrays["images"], np.memmap) == mapped
+    for i, row in enumerate(expected(ds, range(89))):
+        views = row + [None] * (3 - len(row))
+        assert arrays["view_mask"][i].tolist() == [view is not None for view in views]
+        for view, array in zip(views, arrays["images"][i], strict=True):
+            assert not array.any() if view is None else np.array_equal(view, array)
+    assert arrays["label"].tolist() == list(ds["label"])
+    assert arrays["sample_id"] == list(ds["sample_id"])
+    if mapped:
+        assert [path.name for path in tmp_path.iterdir()] == ["images.npy"]
+        assert np.array_equal(np.load(file), arrays["images"])
+
+
+def test_a_whole_set_that_is_no_array(fails, tmp_path):
+    rows = datasets.concatenate_datasets([make_rows([1] * 70), make_rows([1], size=(6, 6))])
+    with fails("BatchError", "cat/0", "cat/0", "(6, 6, 3)", "image_size=(4, 5)"):
+        BatchReader(rows).to_arrays(memmap=tmp_path / "images.npy")
+    assert not (tmp_path / "images.npy").exists()
+    with fails("BatchError", "ragged='flat'", 'ragged="pad"'):
+        BatchReader(rows, ragged="flat").to_arrays()
+    with fails("BatchError", "0 samples"):
+        BatchReader(rows.select([])).to_arrays()
+
+
+# --- what only looks flat -------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_a_changed_file_never_gives_wrong_pixels(data):
+    size = data.draw(st.sampled_from([(5, 4), (1, 3), (150, 150)]))
+    good = flat_png(picture("RGB", size, 1))
+    # All that is no pixel: the head, what stands between the rows, checksums and end.
+    black, white = (flat_png(Image.new("RGB", size, colour)) for colour in ("black", "white"))
+    kept = [i for i in range(len(good)) if black[i] == white[i] or i >= len(good) - 20]
+    at = data.draw(st.sampled_from(kept))
+    bad = bytearray(good)
+    bad[at] ^= data.draw(st.integers(1, 255))
+    files = [[flat_png(picture("RGB", size, 0))], [bytes(bad)]]
+    ds = datasets.Dataset.from_dict(
+        {"images": [[{"bytes": f, "path": None} for f in row] for row in files]},
+        features=datasets.Features({"images": FEATURES["images"]}),
+    )
+    try:
+        _, got = BatchReader(ds)[[0, 1]]["images"]
+    except BatchError as error:
+        assert error.path == "row 1"  # noqa: PT017
+        return
+    try:
+        with Image.open(io.BytesIO(bytes(bad))) as image:
+            right = np.asarray(image)
+    except Exception:  # Pillow refuses a wrong checksum, and the pixels are the good file's
+        right = np.asarray(picture("RGB", size, 1))
+    assert np.array_equal(got[0], right)
+
+
+def test_one_image_that_is_not_flat_but_as_long():
+    flat, other = flat_png(picture("RGB", (20, 20))), png(Image.new("RGB", (20, 20), "red"))
+    text = b"tEXtx\0" + b"y" * (len(flat) - len(other) - 14)  # a chunk that makes up the length
+    chunk = (len(text) - 4).to_bytes(4, "big") + text + zlib.crc32(text).to_bytes(4, "big")
+    other = other[:-12] + chunk + other[-12:]
+    assert len(other) == len(flat)
+    ds = datasets.Dataset.from_dict(
+        {"images": [[{"bytes": file, "path": None}] for file in (flat, other, flat)]},
+        features=datasets.Features({"images": FEATURES["images"]}),
+    )
+    reader = BatchReader(ds)
+    for samples in ([0, 2], [0, 1, 2], [1, 0], [2, 0]):
+        images = reader[samples]["images"]
+        for row, image in zip(expected(ds, samples), images, strict=True):
+            assert np.array_equal(row[0], image[0])
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+def test_sizes_that_differ_name_both_samples(fails):
+    rows = datasets.concatenate_datasets([make_rows([1]), make_rows([1, 1], png, size=(6, 6))])
+    with fails("BatchError", "cat/0", "(4, 5, 3)", "cat/1", "(6, 6, 3)", "image_size=(4, 5)"):
+        BatchReader(rows)[[0, 2]]
+
+
+def test_numbers_of_views_that_do_not_fit(fails):
+    ds = make_rows([2, 3])
+    with fails("BatchError", "cat/0", "2 views", "cat/1", "3", "num_views"):
+        BatchReader(ds, ragged="error")[[0, 1]]
+    with fails("BatchError", "cat/1", "3 views", "num_views=2"):
+        BatchReader(ds, num_views=2)[[0, 1]]
+
+
+def test_a_corrupt_image_is_named(fails):
+    ds = datasets.concatenate_datasets([make_rows([2], png), make_rows([2], lambda _: b"no image")])
+    with fails("BatchError", "View 0 of cat/0", "on_error"):
+        BatchReader(ds)[[0, 1]]
+
+
+def test_an_empty_file_is_no_missing_view(fails):
+    ds = make_rows([2, 1], lambda _: b"")
+    with fails("BatchError", "View 0 of cat/0 is no image"):
+        BatchReader(ds)[[0, 1]]
+    assert not BatchReader(ds, on_error="skip_view")[[0, 1]]["view_mask"].any()
+
+
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_a_corrupt_image_can_be_skipped(num_threads, caplog):
+    good, bad = make_rows([2, 1], png), make_rows([3], lambda _: b"no image")
+    for order, views in (([good, bad], [2, 1, 0]), ([bad, good], [0, 2, 1])):
+        ds = datasets.concatenate_datasets(order)
+        reader = BatchReader(ds, on_error="skip_view", num_threads=num_threads)
+        caplog.clear()
+        batch = reader[[0, 1, 2]]
+        assert batch["view_mask"].sum(1).tolist() == views
+        assert not batch["images"][~batch["view_mask"]].any()
+        for i, count in enumerate(views):
+            row = expected(good, [0 if count == 2 else 1])[0] if count else []
+            assert np.array_equal(batch["images"][i, :count], row or batch["images"][i, :0])
+        said = [record.getMessage() for record in caplog.records]
+        assert sorted(said) == [
+            f"View {v} of cat/0 is no image that Pillow knows. It is skipped." for v in range(3)
+        ]
+
+
+def test_sixteen_bits_are_named(fails):
+    def encode(image):
+        return png(Image.fromarray(np.full((4, 5), 1000, np.uint16)))
+
+    with fails("BatchError", "cat/0", "I;16", 'mode="RGB"'):
+        BatchReader(make_rows([1], encode))[[0]]
+
+
+@pytest.mark.parametrize("index", [2, -3])
+def test_an_index_out_of_range(index):
+    with pytest.raises(IndexError, match=f"2 samples.* {index}"):
+        BatchReader(make_rows([1, 1]))[[0, index]]
+
+
+def test_wrong_use(fails):
+    ds = make_rows([1])
+    with fails("BatchError", "'masks'", "images"):
+        BatchReader(ds, "masks")
+    with fails("BatchError", "'colour'", "sample_id"):
+        BatchReader(ds, columns=["colour"])
+    with fails("BatchError", "'pads'", "'pad', 'flat', 'list'"):
+        BatchReader(ds, ragged="pads")
+    with fails("BatchError", "on_error='skip_sample'", "'raise', 'skip_view'"):
+        BatchReader(ds, on_error="skip_sample")
+    with fails("BatchError", "seed=-1"):
+        BatchReader(ds, seed=-1)
+    with fails("BatchError", "batch_size=0"):
+        list(BatchReader(ds).batches(0))
+    with fails("BatchError", "list of sample numbers"):
+        BatchReader(ds)[[]]
+
+
+# --- processes ------------------------------------------------------------------------------------
+
+
+def test_a_pickle_holds_no_data(make_tree, tmp_path):
+    tree = make_tree(*(f"cat/{i}/{v}.png" for i in range(50) for v in range(4)))
+    ds = multiview_cifar.load_dataset(
+        data_dir=str(tree),
+        split="train",
+        image_size=(64, 64),
+        encoding="flat_png",
+        cache_dir=str(tmp_path / "cache"),
+    )
+    reader = BatchReader(ds)
+    batch = reader[[3, 1]]
+    data = pickle.dumps(reader)
+    assert len(data) < 20_000 < ds.data.nbytes
+    again = pickle.loads(data)[[3, 1]]
+    assert np.array_equal(again["images"], batch["images"])

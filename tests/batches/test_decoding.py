@@ -1,0 +1,112 @@
+"""decode_image: the same pixels as Pillow's, whichever decoder reads them."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from multiview_cifar_tools.batches import decode as decoding
+from multiview_cifar_tools.batches.decode import decode_image
+from pictures import exif, picture, with_chunk
+
+
+def encode(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def pillow(data):
+    """What `datasets.Image()` gives, as (H, W, C)."""
+    with Image.open(io.BytesIO(data)) as image:
+        turned = ImageOps.exif_transpose(image)
+        pixels = np.asarray(turned.convert("L") if turned.mode == "1" else turned)
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+PLAIN = {
+    "grey PNG": encode(picture("L", (7, 5)), "png"),
+    "RGB PNG": encode(picture("RGB", (7, 5)), "png"),
+    "RGBA PNG": encode(picture("RGBA", (7, 5)), "png"),
+    "RGB JPEG": encode(picture("RGB", (37, 21)), "jpeg", quality=90),
+    "grey JPEG": encode(picture("L", (37, 21)), "jpeg"),
+    "progressive JPEG": encode(picture("RGB", (37, 21)), "jpeg", progressive=True),
+    "JPEG of full colour": encode(picture("RGB", (37, 21)), "jpeg", subsampling=0),
+    "JPEG not turned": encode(picture("RGB", (9, 4)), "jpeg", exif=exif(1)),
+    "PNG not turned": encode(picture("RGB", (9, 4)), "png", exif=exif(1)),
+    "PNG with gamma": with_chunk(encode(picture("RGB", (9, 4)), "png"), b"gAMA", b"\0\0\xb1\x8f"),
+}
+PARTICULAR = {
+    "palette": encode(picture("RGB", (7, 5)).quantize(9), "png"),
+    "grey and alpha": encode(picture("RGBA", (7, 5)).convert("LA"), "png"),
+    "one bit": encode(picture("L", (7, 5)).convert("1"), "png"),
+    "a colour that is clear": encode(picture("RGB", (7, 5)), "png", transparency=(1, 2, 3)),
+    "CMYK JPEG": encode(picture("RGB", (37, 21)).convert("CMYK"), "jpeg"),
+    "WebP": encode(picture("RGB", (7, 5)), "webp", lossless=True),
+    "GIF": encode(picture("L", (7, 5)), "gif"),
+    **{f"JPEG turned {i}": encode(picture("RGB", (9, 4)), "jpeg", exif=exif(i)) for i in range(9)},
+    **{f"PNG turned {i}": encode(picture("RGB", (9, 4)), "png", exif=exif(i)) for i in range(9)},
+}
+
+
+@pytest.fixture(params=["fast", "Pillow alone"])
+def decoders(request, monkeypatch):
+    """With simplejpeg and pyspng, and as where they are not installed."""
+    if request.param == "Pillow alone":
+        monkeypatch.setattr(decoding, "simplejpeg", None)
+        monkeypatch.setattr(decoding, "pyspng", None)
+
+
+@pytest.mark.usefixtures("decoders")
+@pytest.mark.parametrize("name", [*PLAIN, *PARTICULAR])
+def test_pixels(name, tmp_path):
+    data = {**PLAIN, **PARTICULAR}[name]
+    right = pillow(data)
+    assert np.array_equal(decode_image(data), right)
+    (tmp_path / "image").write_bytes(data)
+    assert np.array_equal(decode_image(str(tmp_path / "image")), right)
+    assert decode_image(data).dtype == np.uint8
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_plain_images_need_no_pillow(name, monkeypatch):
+    right = pillow(PLAIN[name])
+    if "not turned" not in name:  # there it is Pillow that reads the EXIF
+        monkeypatch.setattr(Image, "open", None)
+    monkeypatch.setattr(Image.Image, "load", None)
+    assert np.array_equal(decode_image(PLAIN[name]), right)
+
+
+def test_a_jpeg_is_decoded_in_place():
+    out = np.zeros((21, 37, 3), np.uint8)
+    pixels = decode_image(PLAIN["RGB JPEG"], out)
+    assert np.shares_memory(pixels, out)
+    assert np.array_equal(out, pillow(PLAIN["RGB JPEG"]))
+    small = np.zeros((20, 37, 3), np.uint8)
+    assert np.array_equal(decode_image(PLAIN["RGB JPEG"], small), out)
+    assert not small.any()
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from(sorted(PLAIN)), st.data())
+def test_a_damaged_file_gives_what_pillow_gives(name, data):
+    bad = bytearray(PLAIN[name])
+    for _ in range(data.draw(st.integers(1, 3))):
+        bad[data.draw(st.integers(0, len(bad) - 1))] = data.draw(st.integers(0, 255))
+    bad = bytes(bad[: data.draw(st.integers(len(bad) // 2, len(bad)))])
+    try:
+        right = pillow(bad)
+    except Exception:  # Pillow raises nearly anything
+        with pytest.raises(Exception):  # noqa: B017, PT011
+            decode_image(bad)
+        return
+    assert np.array_equal(decode_image(bad), right)
+
+
+def test_sixteen_bits():
+    deep = encode(Image.fromarray(np.full((4, 5), 1000, np.uint16)), "png")
+    with pytest.raises(ValueError, match="I;16"):
+        decode_image(deep)

@@ -1,0 +1,87 @@
+"""JaxBatches: device arrays of the pixels that Pillow reads, an epoch a pass."""
+
+import numpy as np
+import pytest
+
+import multiview_cifar
+from multiview_cifar_tools.batches.augment import RandomCropFlip
+from multiview_cifar_tools.batches.reader import BatchReader
+from pictures import expected, make_rows, png
+
+
+@pytest.fixture
+def jax():
+    """Imported late; see `pytest_collection_modifyitems`."""
+    import jax
+
+    return jax
+
+
+@pytest.fixture
+def JaxBatches(jax):
+    from multiview_cifar_tools.batches.jax import JaxBatches
+
+    return JaxBatches
+
+
+def numbers(batches):
+    return [int(name[4:]) for batch in batches for name in batch["sample_id"]]
+
+
+@pytest.mark.parametrize("encode", [multiview_cifar.flat_png, png])
+def test_equal_samples(jax, JaxBatches, encode):
+    ds = make_rows([2] * 7, encode)
+    batches = JaxBatches(ds, 3, columns=["label", "sample_id"])
+    assert len(batches) == 3
+    seen = list(batches)
+    assert numbers(seen) == list(range(7))
+    for batch in seen:
+        assert isinstance(batch["images"], jax.Array)
+        assert batch["images"].dtype == np.uint8
+        samples = numbers([batch])
+        assert np.array_equal(batch["images"], expected(ds, samples))
+        assert batch["view_mask"].all()
+        assert batch["label"].tolist() == [ds[i]["label"] for i in samples]
+
+
+def test_ragged_samples(jax, JaxBatches):
+    ds = make_rows([2, [True, None, True], 1])
+    for ragged in ("pad", "flat", "list"):
+        (batch,) = JaxBatches(ds, 3, ragged=ragged)
+        right = BatchReader(ds, ragged=ragged)[[0, 1, 2]]
+        for name in ("images", "view_mask", *["offsets"] * (ragged == "flat")):
+            jax.tree.map(np.testing.assert_array_equal, batch[name], right[name])
+        assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(batch))
+
+
+def test_each_pass_is_an_epoch(JaxBatches):
+    options = {"shuffle": True, "seed": 3, "columns": ["sample_id"], "augment": RandomCropFlip(1)}
+    batches = JaxBatches(make_rows([1] * 20), 4, **options)
+    epochs = [list(batches) for _ in range(2)]
+    orders = [numbers(epoch) for epoch in epochs]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(20))
+    assert orders[0] != orders[1]
+    batches.set_epoch(0)
+    for batch, again in zip(epochs[0], batches, strict=True):
+        assert batch["sample_id"] == again["sample_id"]
+        assert np.array_equal(batch["images"], again["images"])
+
+
+def test_short_batches_are_dropped(JaxBatches):
+    batches = JaxBatches(make_rows([1] * 7), 3, drop_last=True)
+    assert len(batches) == len(list(batches)) == 2
+
+
+def test_a_device_of_ones_choice(jax, JaxBatches):
+    device = jax.devices()[0]
+    sharding = jax.sharding.SingleDeviceSharding(device)
+    for place in (device, sharding):
+        (batch,) = JaxBatches(make_rows([1] * 2), 2, device=place)
+        assert batch["images"].devices() == {device}
+
+
+def test_errors_are_told(JaxBatches, fails):
+    with fails("BatchError", "View 0 of cat/0"):
+        list(JaxBatches(make_rows([1], lambda _: b"no image"), 1))
+    with fails("BatchError", "batch_size=0"):
+        len(JaxBatches(make_rows([1]), 0))

@@ -1,0 +1,133 @@
+"""to_tf_dataset: a tf.data.Dataset that holds what it says, and pixels that Pillow reads."""
+
+import datasets
+import numpy as np
+import pytest
+
+import multiview_cifar
+from multiview_cifar_tools.batches.augment import RandomCropFlip
+from multiview_cifar_tools.batches.reader import BatchReader
+from pictures import expected, make_rows, png
+
+
+@pytest.fixture
+def tf():
+    """Imported late; see `pytest_collection_modifyitems`."""
+    import tensorflow
+
+    return tensorflow
+
+
+@pytest.fixture
+def to_tf_dataset(tf):
+    from multiview_cifar_tools.batches.tensorflow import to_tf_dataset
+
+    return to_tf_dataset
+
+
+def numbers(batches):
+    """The number of each sample, in the order met; `make_rows` calls them cat/0, cat/1, ..."""
+    return [int(name[4:]) for batch in batches for name in batch["sample_id"].numpy()]
+
+
+@pytest.mark.parametrize("encode", [multiview_cifar.flat_png, png])
+def test_equal_samples(tf, to_tf_dataset, encode):
+    ds = make_rows([2] * 7, encode)
+    data = to_tf_dataset(ds, 3, columns=["label", "sample_id"])
+    assert data.element_spec == {
+        "images": tf.TensorSpec((None, 2, 4, 5, 3), tf.uint8),
+        "view_mask": tf.TensorSpec((None, 2), tf.bool),
+        "label": tf.TensorSpec((None,), tf.int64),
+        "sample_id": tf.TensorSpec((None,), tf.string),
+    }
+    assert len(data) == 3
+    assert numbers(data) == list(range(7))
+    for batch in data:
+        samples = numbers([batch])
+        assert np.array_equal(batch["images"], expected(ds, samples))
+        assert batch["view_mask"].numpy().all()
+        assert batch["label"].numpy().tolist() == [ds[i]["label"] for i in samples]
+
+
+def test_a_known_batch_size(tf, to_tf_dataset):
+    data = to_tf_dataset(make_rows([2] * 7), 3, drop_remainder=True)
+    assert data.element_spec["images"] == tf.TensorSpec((3, 2, 4, 5, 3), tf.uint8)
+    assert [len(batch["label"]) for batch in data] == [3, 3]
+    assert len(data) == 2
+
+
+@pytest.mark.parametrize("encode", [multiview_cifar.flat_png, png])
+def test_ragged_samples(tf, to_tf_dataset, encode):
+    ds = make_rows([2, [True, None, True], 1], encode)
+    data = to_tf_dataset(ds, 3)
+    assert data.element_spec["images"] == tf.TensorSpec((None, None, 4, 5, 3), tf.uint8)
+    (batch,) = data
+    assert batch["view_mask"].numpy().tolist() == [
+        [True, True, False],
+        [True, False, True],
+        [True, False, False],
+    ]
+    assert batch["images"].shape == (3, 3, 4, 5, 3)
+    for ragged in ("flat", "list"):
+        data = to_tf_dataset(ds, 3, ragged=ragged, columns=["view_names"])
+        spec = data.element_spec["images"]
+        assert isinstance(spec, tf.RaggedTensorSpec)
+        assert spec.shape.as_list() == [None, None, 4, 5, 3]
+        (batch,) = data
+        assert isinstance(batch["images"], tf.RaggedTensor)
+        assert batch["images"].row_lengths().numpy().tolist() == [2, 3, 1]
+        right = BatchReader(ds, ragged="flat")[[0, 1, 2]]
+        assert np.array_equal(batch["images"].flat_values, right["images"])
+        assert np.array_equal(batch["view_mask"].flat_values, right["view_mask"])
+        assert batch["view_names"].to_list() == [[b"0", b"1"], [b"0", b"1", b"2"], [b"0"]]
+
+
+def test_shuffled_and_repeated(to_tf_dataset):
+    data = to_tf_dataset(make_rows([1] * 20), 4, shuffle=True, columns=["sample_id"], seed=3)
+    epochs = [numbers(data) for _ in range(2)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(20))
+    assert epochs[0] != epochs[1]
+    again = to_tf_dataset(make_rows([1] * 20), 4, shuffle=True, columns=["sample_id"], seed=3)
+    assert numbers(again.repeat(2)) == epochs[0] + epochs[1]
+
+
+def test_augmented_alike_in_each_run(to_tf_dataset):
+    options = {"augment": RandomCropFlip(2), "columns": ["sample_id"], "draws": "per_view"}
+    ds = make_rows([2] * 6)
+    data = to_tf_dataset(ds, 4, shuffle=True, **options)
+    reader = BatchReader(ds, **options)
+    for epoch in range(2):
+        reader.set_epoch(epoch)
+        for batch in data:
+            assert np.array_equal(batch["images"], reader[numbers([batch])]["images"])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_keras_trains_on_it(tf, to_tf_dataset):
+    ds = make_rows([2] * 8)
+    data = to_tf_dataset(ds, 4, drop_remainder=True).map(
+        lambda batch: (tf.cast(batch["images"], tf.float32) / 255, batch["label"])
+    )
+    model = tf.keras.Sequential(
+        [
+            tf.keras.layers.TimeDistributed(tf.keras.layers.Conv2D(4, 3)),
+            tf.keras.layers.Flatten(),
+            tf.keras.layers.Dense(2),
+        ]
+    )
+    model.compile("sgd", tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    history = model.fit(data, epochs=2, verbose=0, shuffle=False)
+    assert np.isfinite(history.history["loss"]).all()
+
+
+def test_errors_are_told(tf, to_tf_dataset, fails):
+    with fails("BatchError", "no samples"):
+        to_tf_dataset(make_rows([1]).select([]), 2)
+    with fails("BatchError", "batch_size=0"):
+        to_tf_dataset(make_rows([1]), 0)
+    with fails("BatchError", "'tags'", "string"):
+        to_tf_dataset(make_rows([1]).add_column("tags", [{"a": 1}]), 1, columns=["tags"])
+    mixed = datasets.concatenate_datasets([make_rows([1]), make_rows([1], size=(6, 6))])
+    for batch_size in (1, 2):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"BatchError: .*\(6, 6, 3\)"):
+            list(to_tf_dataset(mixed, batch_size))

@@ -1,0 +1,162 @@
+"""TorchBatches: the stock DataLoader, samplers and workers, on the pixels that Pillow reads."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, RandomSampler
+
+import multiview_cifar
+from multiview_cifar_tools.batches.pytorch import TorchBatches, TorchStream
+from pictures import expected, make_rows, png
+
+
+@pytest.fixture
+def rows(make_tree, tmp_path):
+    """Ten samples of three views as flat PNG, built."""
+    tree = make_tree(
+        *(f"{c}/{i}/{v}.png" for c in ("cat", "dog") for i in range(5) for v in range(3))
+    )
+    return multiview_cifar.load_dataset(
+        data_dir=str(tree), split="train", encoding="flat_png", cache_dir=str(tmp_path / "cache")
+    )
+
+
+def pixels(ds, sample):
+    """(V, C, H, W) uint8 of one row, as `datasets` decodes it."""
+    return np.stack(expected(ds, [sample])[0]).transpose(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch(rows, workers):
+    loader = DataLoader(
+        TorchBatches(rows, columns=["label", "sample_id"]),
+        batch_size=4,
+        shuffle=True,
+        num_workers=workers,
+    )
+    seen = {}
+    for batch in loader:
+        assert batch["images"].dtype == torch.uint8
+        assert batch["images"].shape[1:] == (3, 3, 4, 4)
+        assert batch["view_mask"].all()
+        for name, images, label in zip(
+            *(batch[n] for n in ("sample_id", "images", "label")), strict=True
+        ):
+            seen[name] = images, label
+    assert len(seen) == len(rows)
+    for i, row in enumerate(rows):
+        images, label = seen[row["sample_id"]]
+        assert np.array_equal(images.numpy(), pixels(rows, i))
+        assert label == row["label"]
+
+
+def test_the_images_are_a_channels_last_view(rows):
+    images = next(iter(DataLoader(TorchBatches(rows), batch_size=4)))["images"]
+    assert images.stride()[-3] == 1
+    copied = next(iter(DataLoader(TorchBatches(rows, contiguous=True), batch_size=4)))["images"]
+    assert copied.is_contiguous()
+    assert torch.equal(images, copied)
+
+
+def test_floats(rows):
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
+    data = TorchBatches(rows, dtype=torch.float32, mean=mean, std=std)
+    images = data.__getitems__([3])[0]["images"][0].numpy()
+    right = pixels(rows, 3) / 255
+    right = (right - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
+    assert images.dtype == np.float32
+    assert np.allclose(images, right, atol=1e-5)
+    with pytest.raises(ValueError, match="floating dtype"):
+        TorchBatches(rows, mean=mean)
+
+
+@pytest.mark.parametrize("ragged", ["pad", "flat", "list", "error"])
+def test_one_sample(rows, ragged):
+    sample = TorchBatches(rows, ragged=ragged)[7]
+    assert np.array_equal(sample["images"].numpy(), pixels(rows, 7))
+    assert sample["view_mask"].tolist() == [True] * 3
+    assert sample["label"] == rows[7]["label"]
+
+
+def test_samplers(rows):
+    data = TorchBatches(rows, columns=["sample_id"])
+    shares = [
+        [
+            name
+            for batch in DataLoader(
+                data,
+                batch_size=2,
+                sampler=DistributedSampler(data, num_replicas=2, rank=rank, shuffle=True),
+            )
+            for name in batch["sample_id"]
+        ]
+        for rank in range(2)
+    ]
+    assert sorted(sum(shares, [])) == sorted(rows["sample_id"])
+    sampler = BatchSampler(RandomSampler(data), batch_size=5, drop_last=True)
+    assert [len(batch["sample_id"]) for batch in DataLoader(data, batch_sampler=sampler)] == [5, 5]
+
+
+@pytest.mark.parametrize("encode", [multiview_cifar.flat_png, png])
+def test_ragged(encode):
+    ds = make_rows([2, 1, 3], encode)
+    (padded,) = DataLoader(TorchBatches(ds), batch_size=3)
+    assert padded["images"].shape == (3, 3, 3, 4, 5)
+    assert padded["view_mask"].sum(1).tolist() == [2, 1, 3]
+    (flat,) = DataLoader(TorchBatches(ds, ragged="flat"), batch_size=3)
+    assert flat["offsets"].tolist() == [0, 2, 3, 6]
+    (listed,) = DataLoader(TorchBatches(ds, ragged="list"), batch_size=3)
+    assert torch.equal(torch.cat(listed["images"]), flat["images"])
+    assert torch.equal(padded["images"][padded["view_mask"]], flat["images"])
+
+
+def test_an_error_in_a_worker_says_what_is_wrong():
+    ds = make_rows([1, 1], lambda image: b"no image")
+    with pytest.raises(ValueError, match="View 0 of cat/0 is no image"):
+        list(DataLoader(TorchBatches(ds), batch_size=2, num_workers=1))
+
+
+# --- streams --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stream(make_tree, workers):
+    paths = [f"{c}/{i}/{v}.png" for c in ("cat", "dog") for i in range(5) for v in range(1 + i % 2)]
+    tree = str(make_tree(*paths))
+    stream = multiview_cifar.load_dataset(data_dir=tree, split="train", streaming=True)
+    data = TorchStream(stream, batch_size=3, columns=["label", "sample_id"], contiguous=True)
+    seen = {}
+    for batch in DataLoader(data, batch_size=None, num_workers=workers):
+        assert batch["images"].shape[1:] in ((2, 3, 4, 4), (1, 3, 4, 4))
+        assert len(batch["images"]) <= 3
+        for i, name in enumerate(batch["sample_id"]):
+            seen[name] = batch["images"][i][batch["view_mask"][i]].numpy(), int(batch["label"][i])
+    rows = {row["sample_id"]: row for row in stream}
+    assert sorted(seen) == sorted(rows)
+    for name, (images, label) in seen.items():
+        right = [np.asarray(image).transpose(2, 0, 1) for image in rows[name]["images"]]
+        assert np.array_equal(images, np.stack(right))
+        assert label == rows[name]["label"]
+
+
+def test_a_stream_in_order_and_shuffled(make_tree):
+    tree = str(make_tree(*(f"cat/{i}/0.png" for i in range(7))))
+    stream = multiview_cifar.load_dataset(data_dir=tree, split="train", streaming=True)
+
+    def names(stream):
+        return [b["sample_id"] for b in TorchStream(stream, 3, columns=["sample_id"])]
+
+    assert names(stream) == [[f"cat/{i}" for i in part] for part in ([0, 1, 2], [3, 4, 5], [6])]
+    shuffled = sum(names(stream.shuffle(seed=1, buffer_size=7)), [])
+    assert sorted(shuffled) == sum(names(stream), []) != shuffled
+
+
+def test_wrong_streams(fails, make_tree):
+    tree = str(make_tree("cat/0/0.png"))
+    stream = multiview_cifar.load_dataset(data_dir=tree, split="train", streaming=True)
+    with fails("BatchError", "'masks'", "images"):
+        TorchStream(stream, 2, column="masks")
+    with fails("BatchError", "batch_size=0"):
+        TorchStream(stream, 0)
+    with fails("BatchError", "features"):
+        TorchStream(stream.map(lambda row: row), 2)

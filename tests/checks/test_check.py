@@ -1,0 +1,666 @@
+"""`check`: real files of every bad kind, and images that stand where they should not."""
+
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import imagehash
+import numpy as np
+import PIL.Image
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+
+import multiview_cifar
+from conftest import REPOSITORY
+from multiview_cifar import LayoutError, OptionError
+from multiview_cifar_tools.checks import duplicates
+from multiview_cifar_tools.checks import images as inspection
+from multiview_cifar_tools.checks.folder import check
+
+ETH80 = REPOSITORY.parent / "shared" / "data" / "eth80"
+MASKS = {"images": "{label}/{sample}/{view}", "masks": "{label}/{sample}/maps/{view}-map"}
+COMMAND = [sys.executable, "-m", "multiview_cifar_tools", "check"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(multiview_cifar.__file__).parent)}
+GOOD = [f"{c}/{s}/{v}.png" for c in ("cat", "dog") for s in range(3) for v in "abc"]
+
+
+def picture(seed, size=(48, 48)):
+    """A smooth picture, of which no two seeds look alike."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """pictures("train/cat/1/a.png", ...): the folder of these, each a picture of its own."""
+
+    def make(*paths):
+        for seed, path in enumerate(paths):
+            file = tmp_path / "photos" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            picture(seed).save(file)
+        return tmp_path / "photos"
+
+    return make
+
+
+@pytest.fixture
+def run(tmp_path):
+    """run("photos", "--json"): the finished process."""
+
+    def start(*arguments, code=None):
+        done = subprocess.run(
+            [*COMMAND, *map(str, arguments)],
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert code is None or done.returncode == code, done.stdout + done.stderr
+        return done
+
+    return start
+
+
+def kinds(report):
+    return sorted({finding.kind for finding in report.findings})
+
+
+def only(report, kind):
+    """The one row of a kind."""
+    [row] = report.problems[report.problems["kind"] == kind].to_dict("records")
+    return row
+
+
+# --- files that cannot be decoded -----------------------------------------------------------------
+
+
+def png_chunk(name, data):
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png_of(width, height):
+    """A PNG whose header promises so many pixels, and which holds a few bytes of them."""
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+            png_chunk(b"IDAT", zlib.compress(bytes(1000))),
+            png_chunk(b"IEND", b""),
+        ]
+    )
+
+
+def encoded(kind, **options):
+    stream = io.BytesIO()
+    picture(7).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+BAD = {
+    "zero-byte": (lambda file: file.write_bytes(b""), "zero-byte", "0 bytes"),
+    "text": (lambda file: file.write_text("hello"), "unreadable", "no image format"),
+    "cut-png": (lambda file: file.write_bytes(encoded("png")[:-3000]), "truncated", "truncated"),
+    "cut-jpeg": (lambda file: file.write_bytes(encoded("jpeg")[:-300]), "truncated", "truncated"),
+    "cut-webp": (lambda file: file.write_bytes(encoded("webp")[:-300]), "unreadable", "decode"),
+    "bomb": (lambda file: file.write_bytes(png_of(60_000, 60_000)), "bomb", "3,600,000,000 pixels"),
+    "pipe": (os.mkfifo, "unreadable", "is a pipe"),
+    "link": (lambda file: file.symlink_to("nowhere"), "unreadable", "a link to nothing"),
+}
+
+
+@pytest.mark.parametrize(("make", "kind", "found"), BAD.values(), ids=BAD)
+def test_bad_files(make_tree, make, kind, found):
+    tree = make_tree(*GOOD)
+    (tree / "cat/1/b.png").unlink()
+    make(tree / "cat/1/b.png")
+    report = check(tree)
+    row = only(report, kind)
+    assert (row["severity"], row["split"], row["sample_id"]) == ("error", "train", "cat/1")
+    assert row["path"] == "cat/1/b.png"
+    assert found in row["found"]
+    assert "--quarantine" in row["remedy"]
+    assert kinds(report) == [kind]
+    assert not report.good
+
+
+def test_a_file_that_may_not_be_read(make_tree):
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    tree = make_tree(*GOOD)
+    (tree / "cat/1/b.png").chmod(0)
+    assert only(check(tree), "unreadable")["found"] == "Permission denied"
+
+
+def test_large_images_by_the_header_alone(make_tree):
+    tree, before = make_tree(*GOOD), PIL.Image.MAX_IMAGE_PIXELS
+    picture(1, (5, 4)).save(tree / "dog/0/a.png")
+    report = check(tree, max_pixels=16)
+    assert only(report, "bomb")["path"] == "dog/0/a.png"
+    assert only(report, "bomb")["found"] == "20 pixels, by its header"
+    assert before == PIL.Image.MAX_IMAGE_PIXELS
+
+
+def test_a_bomb_within_an_icon(make_tree):
+    # Its directory says 16x16; Pillow finds the size of the PNG in it only when it decodes it.
+    png = png_of(30_000, 30_000)
+    head = struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(png), 22)
+    tree = make_tree(*GOOD)
+    (tree / "cat/1/b.png").write_bytes(head + png)
+    assert only(check(tree), "bomb")["path"] == "cat/1/b.png"
+
+
+def test_broken_exif_breaks_the_decoding_of_datasets_too(make_tree):
+    tree = make_tree(*GOOD)
+    picture(1, (4, 4)).save(tree / "cat/1/b.png", exif=b"Exif\0\0no TIFF at all")
+    report = check(tree)
+    assert only(report, "unreadable")["path"] == "cat/1/b.png"
+
+
+# --- contents, modes, sizes, orientation, animation -----------------------------------------------
+
+
+def test_contents_that_are_not_what_the_extension_says(make_tree, run):
+    tree = make_tree(*GOOD, "cat/1/d.jpg", "dog/1/d.jpeg")
+    shutil.copy(tree / "cat/1/a.png", tree / "cat/1/d.jpg")
+    (tree / "cat/1/a.png").unlink()
+    row = only(check(tree), "extension")
+    assert row["path"] == "cat/1/d.jpg"
+    assert (row["found"], row["remedy"]) == ("holds PNG", "Rename it to d.png.")
+    assert "cat/1/d.jpg [train/cat/1]: holds PNG" in run("photos", code=1).stdout
+
+
+def test_the_jpeg_of_a_camera_is_no_finding(make_tree):
+    tree = make_tree(*GOOD, "cat/1/d.jpg")
+    first, preview = picture(1, (4, 4)), picture(2, (2, 2))
+    first.save(tree / "cat/1/d.jpg", "MPO", save_all=True, append_images=[preview])
+    assert not {"extension", "animated"} & {*kinds(check(tree))}
+
+
+def turned(file):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("RGB", (4, 4), "red").save(file, exif=exif)
+
+
+ODD = {
+    "mode": (lambda file: Image.new("L", (4, 4)).save(file), "is L; 17 of 18 in `images` are RGB"),
+    "size": (lambda file: Image.new("RGB", (6, 2)).save(file), "is 6x2; 17 of 18 "),
+    "orientation": (turned, "is of EXIF orientation 6; 17 of 18 "),
+    "animation": (
+        lambda file: Image.new("RGB", (4, 4)).save(
+            file, save_all=True, append_images=[Image.new("RGB", (4, 4), "red")]
+        ),
+        "is animated; 17 of 18 ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("aspect", "save", "found"), [(k, *v) for k, v in ODD.items()], ids=ODD)
+def test_an_image_that_differs(make_tree, aspect, save, found):
+    tree = make_tree(*GOOD)
+    save(tree / "dog/2/c.png")
+    report = check(tree)
+    row = only(report, aspect)
+    assert (row["path"], row["sample_id"], row["severity"]) == ("dog/2/c.png", "dog/2", "warning")
+    assert row["found"].startswith(found)
+    assert row["remedy"]
+    row = only(report, f"{aspect}-in-sample")
+    assert row["sample_id"] == "dog/2"
+    assert row["found"].startswith("2 are ") and ", 1 is " in row["found"]
+
+
+def test_a_size_of_its_own_for_every_sample_is_a_note(make_tree):
+    tree = make_tree(*GOOD)
+    for i, path in enumerate(GOOD):
+        picture(i, (4 + i // 3, 4)).save(tree / path)
+    report = check(tree)
+    assert kinds(report) == ["size-varies"]
+    assert only(report, "size-varies")["found"].startswith("6 different ones; at most 3 of 18")
+    assert report.good
+
+
+def test_columns_are_compared_with_themselves(make_tree):
+    tree = make_tree(*(f"cat/{s}/{v}" for s in "12" for v in ("a.png", "maps/a-map.png")))
+    for sample in "12":
+        Image.new("L", (8, 8)).save(tree / f"cat/{sample}/maps/a-map.png")  # and of equal pixels
+    assert check(tree, layout=MASKS).findings == []
+
+
+# --- the same pixels ------------------------------------------------------------------------------
+
+
+def copy(tree, source, target):
+    (tree / target).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(tree / source, tree / target)
+
+
+def test_leakage_by_sample(pictures, run):
+    views = [f"view_{i}.png" for i in range(4)]
+    tree = pictures(
+        *(f"train/cat/{s}/{v}" for s in (11, 12) for v in views),
+        *(f"test/cat/3/{v}" for v in views),
+    )
+    copy(tree, "train/cat/12/view_1.png", "test/cat/3/view_0.png")
+    copy(tree, "train/cat/12/view_2.png", "test/cat/3/view_3.png")
+    report = check(tree)
+    [row] = report.leakage.to_dict("records")
+    assert row["found"] == "train/cat/12 and test/cat/3 share 2 of 4 views"
+    assert (row["split"], row["sample_id"]) == ("train", "cat/12")
+    assert (row["other_split"], row["other_sample_id"]) == ("test", "cat/3")
+    assert row["path"] == "train/cat/12/view_1.png"
+    assert row["other_path"] == "test/cat/3/view_0.png"
+    assert row["severity"] == "error" and "one split only" in row["remedy"]
+    assert kinds(report) == ["leakage"]
+    assert "train/cat/12 and test/cat/3 share 2 of 4 views" in run("photos", code=1).stdout
+
+
+def test_leakage_that_split_ratios_would_make(pictures):
+    tree = pictures(*(f"cat/{s}/a.png" for s in range(20)))
+    for sample in range(1, 20):
+        copy(tree, "cat/0/a.png", f"cat/{sample}/a.png")
+    assert kinds(check(tree)) == ["duplicate"]
+    assert kinds(check(tree, split_ratios={"train": 0.5, "test": 0.5})) == ["leakage"]
+
+
+def test_duplicates_in_a_sample_and_in_a_split(make_tree):
+    tree = make_tree(*GOOD)
+    copy(tree, "cat/0/a.png", "cat/0/b.png")
+    copy(tree, "cat/1/a.png", "cat/2/c.png")
+    copy(tree, "cat/2/b.png", "dog/2/b.png")
+    report = check(tree)
+    assert kinds(report) == ["contradiction", "duplicate", "duplicate-view"]
+    row = only(report, "duplicate-view")
+    assert (row["sample_id"], row["path"]) == ("cat/0", "cat/0/a.png")
+    assert (row["other_sample_id"], row["other_path"]) == ("", "cat/0/b.png")
+    row = only(report, "duplicate")
+    assert row["found"] == "train/cat/1 and train/cat/2 share 1 of 3 views"
+    row = only(report, "contradiction")
+    assert row["found"].endswith("share 1 of 3 views, of the classes cat and dog")
+    assert row["severity"] == "error"
+    assert len(report.duplicates) == 3
+
+
+def test_an_image_in_very_many_samples_is_one_finding(make_tree):
+    tree = make_tree("cat/0/a.png")
+    for sample in range(1, 300):
+        copy(tree, "cat/0/a.png", f"cat/{sample}/a.png")
+    row = only(check(tree), "duplicate")
+    assert row["found"] == "300 samples of train share an image"
+    [problem] = check(tree).to_dict()["problems"]
+    assert len(problem["paths"]) == len(problem["samples"]) == 300
+
+
+def test_same_pixels_in_another_file(tmp_path):
+    """As a palette, compressed otherwise, or lying on its side with a tag that says so."""
+    image = picture(3, (8, 6)).quantize(16)
+    exif = Image.Exif()
+    exif[274] = 6  # turn by 270 degrees to the left
+    for sample, save in enumerate(
+        [
+            lambda file: image.save(file),
+            lambda file: image.convert("RGB").save(file, compress_level=0),
+            lambda file: image.convert("RGB").rotate(90, expand=True).save(file, exif=exif),
+        ]
+    ):
+        (tmp_path / f"cat/{sample}").mkdir(parents=True)
+        save(tmp_path / f"cat/{sample}/a.png")
+    findings = [finding for finding in check(tmp_path).findings if finding.kind == "duplicate"]
+    assert [finding.samples for finding in findings] == [
+        ("train/cat/0", "train/cat/1"),
+        ("train/cat/0", "train/cat/2"),
+        ("train/cat/1", "train/cat/2"),
+    ]
+
+
+# --- look-alikes ----------------------------------------------------------------------------------
+
+CHANGES = {
+    "jpeg-90": lambda image, file: image.save(file, "jpeg", quality=90),
+    "jpeg-60": lambda image, file: image.save(file, "jpeg", quality=60),
+    "half": lambda image, file: image.resize((24, 24), Image.Resampling.BICUBIC).save(file),
+    "larger": lambda image, file: image.resize((60, 60), Image.Resampling.BICUBIC).save(file),
+    "bright": lambda image, file: ImageEnhance.Brightness(image).enhance(1.1).save(file),
+    "grey": lambda image, file: image.convert("L").save(file),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_look_alikes_in_several_splits(pictures, change):
+    tree = pictures(
+        *(f"{split}/cat/{s}/{v}.png" for split in ("train", "test") for s in range(4) for v in "ab")
+    )
+    change(Image.open(tree / "train/cat/3/b.png"), tree / "test/cat/1/a.png")
+    report = check(tree)
+    [row] = report.suspects.to_dict("records")
+    assert row["found"] == "train/cat/3 and test/cat/1 look alike in 1 of 2 views"
+    assert (row["path"], row["other_path"]) == ("train/cat/3/b.png", "test/cat/1/a.png")
+    assert row["severity"] == "note"
+
+
+def test_plain_images_look_alike_to_no_one(make_tree, run):
+    make_tree("train/cat/1/a.png", "test/cat/1/a.png")  # each of one colour
+    done = run("photos", code=0)
+    assert "2 images have too little contrast to be compared for look-alikes." in done.stdout
+    assert "suspect" not in done.stdout
+
+
+def test_few_false_suspects_among_the_shapes(tmp_path):
+    archive = REPOSITORY / "data" / "shapes.zip"
+    shutil.unpack_archive(archive, tmp_path)
+    report = check(tmp_path)
+    assert (report.num_images, report.num_samples) == (1200, 300)
+    assert kinds(report) in ([], ["suspect"])
+    assert len(report.suspects) <= 5  # of 14,400 pairs of samples
+
+
+def test_the_perceptual_hash_is_that_of_imagehash():
+    """But for a bit or two: imagehash rounds to grey levels before it resizes."""
+    images = [picture(seed, size) for seed in range(20) for size in ((32, 32), (97, 61))]
+    _, hashes, _ = inspection.perceptual_hashes([inspection.small(image) for image in images])
+    theirs = np.array([int(str(imagehash.phash(image)), 16) for image in images], np.uint64)
+    differing = np.bitwise_count(hashes ^ theirs)
+    assert differing.max() <= 2 and differing.mean() < 1
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**32), st.integers(0, 300), st.integers(0, 200), st.integers(1, 63))
+def test_all_close_hashes_are_found(seed, n, m, spread):
+    rng = np.random.default_rng(seed)
+    left = rng.integers(0, 2**spread, n, dtype=np.uint64)
+    flips = rng.integers(0, 64, (m, 6), dtype=np.uint64)
+    right = rng.choice(left, m) if n else rng.integers(0, 2**63, m, dtype=np.uint64)
+    right = right ^ np.bitwise_or.reduce(np.uint64(1) << flips, axis=1)
+    found = {
+        pair
+        for i, j in duplicates._close(left, right)
+        for pair in zip(i.tolist(), j.tolist(), strict=True)
+    }
+    close = np.bitwise_count(left[:, None] ^ right) <= duplicates.BITS
+    assert found == {*map(tuple, np.argwhere(close).tolist())}
+
+
+# --- numbers of views and samples -----------------------------------------------------------------
+
+
+def test_an_unusual_number_of_views(make_tree):
+    report = check(make_tree(*GOOD, "dog/1/d.png"))
+    row = only(report, "views")
+    assert (row["split"], row["sample_id"]) == ("train", "dog/1")
+    assert row["found"] == "has 4 in `images`; 5 of 6 samples have 3"
+    assert row["severity"] == "note" and report.good
+
+
+def test_a_missing_view_is_no_obstacle(make_tree):
+    tree = make_tree(*GOOD)
+    (tree / "dog/1/b.png").unlink()
+    with pytest.raises(LayoutError):
+        check(tree, view_names=["a", "b", "c"], on_missing_view="raise")
+    report = check(tree, view_names=["a", "b", "c"])
+    assert only(report, "views")["found"].startswith("has 2 in `images`")
+
+
+def test_class_sizes(make_tree):
+    tree = make_tree(
+        *(f"train/cat/{s}/a.png" for s in range(8)),
+        *(f"train/dog/{s}/a.png" for s in range(4)),
+        "test/cat/0/a.png",
+    )
+    report = check(tree)
+    assert only(report, "imbalance")["found"] == (
+        "in train cat has 8 samples, dog 4: 2.0 times as many"
+    )
+    assert only(report, "absent-class")["found"] == "test has no sample of dog"
+    assert report.class_counts == {"train": {"cat": 8, "dog": 4}, "test": {"cat": 1, "dog": 0}}
+
+
+def test_sample_folders_without_images(make_tree):
+    row = only(check(make_tree(*GOOD, "cat/9/notes.txt")), "empty-sample")
+    assert row["path"] == "cat/9"
+
+
+# --- a user's way ---------------------------------------------------------------------------------
+
+
+def test_nothing_wrong(make_tree, run):
+    make_tree(*GOOD, "cat/0/notes.txt")
+    done = run("photos", code=0)
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("Checked 18 images of 6 samples in ")
+    assert lines[1] == "Ignored 1 files that are no images: cat/0/notes.txt."
+    assert lines[2] == "Found nothing wrong."
+    assert json.loads(run("photos", "--json", code=0).stdout)["problems"] == []
+
+
+def test_json_holds_all(make_tree, run):
+    tree = make_tree(*GOOD)
+    for path in GOOD[:9]:
+        (tree / path).write_bytes(b"")
+    done = run("photos", "--json", code=1)
+    found = json.loads(done.stdout)
+    assert (found["good"], found["images"], found["counts"]) == (False, 18, {"zero-byte": 9})
+    assert [problem["path"] for problem in found["problems"]] == GOOD[:9]
+    assert all(problem["remedy"] for problem in found["problems"])
+    text = run("photos", code=1).stdout
+    assert GOOD[4] in text and GOOD[5] not in text and "and 4 more, see --json or --report" in text
+
+
+def test_any_number_of_processes_finds_the_same(pictures):
+    tree = pictures(
+        *(
+            f"{split}/{c}/{s}/{v}.png"
+            for split in ("train", "test")
+            for c in "xyz"
+            for s in range(20)
+            for v in "abc"
+        )
+    )
+    (tree / "train/x/3/b.png").write_bytes(b"")
+    copy(tree, "train/y/1/a.png", "test/y/1/a.png")
+    one, two = check(tree, num_proc=1), check(tree, num_proc=2)
+    assert one.to_dict() == two.to_dict()
+    assert kinds(one) == ["leakage", "zero-byte"]
+
+
+def test_a_script_needs_no_guard(make_tree, tmp_path):
+    make_tree(*GOOD)
+    (tmp_path / "script.py").write_text(
+        "from multiview_cifar_tools.check import check\nprint(check('photos').num_images)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout == "18\n", done.stderr
+
+
+def test_wrong_options(make_tree, run):
+    tree = make_tree(*GOOD)
+    for wrong in ({"num_proc": 0}, {"max_pixels": "many"}, {"vews": 1}, {"num_views": 0}):
+        with pytest.raises(OptionError) as caught:
+            check(tree, **wrong)
+        assert caught.value.path in wrong
+    for arguments, code, says in (
+        (["nowhere"], 1, "does not exist"),
+        (["s3://bucket/photos"], 1, "is a URL. Expected a local folder"),
+        (["photos", "--num-proc", "0"], 2, "num_proc"),
+        (["photos", "--report", "no/where.html"], 2, "no/where.html"),
+        (["photos", "--quarantine", "photos/bad"], 1, "lies in"),
+        (["photos", "--layout", "{label}/{sample}"], 1, "no image"),
+    ):
+        done = run(*arguments)
+        [line] = done.stderr.splitlines()
+        assert done.returncode == code and says.lower() in line.lower(), line
+
+
+def test_help(run):
+    done = run("--help", code=0)
+    assert "multiview-cifar check photos --quarantine bad-photos" in done.stdout
+    assert "Notes" in done.stdout
+
+
+@pytest.fixture
+def slow_tree(tmp_path):
+    """200 images that take some ten seconds."""
+    image = picture(1, (2500, 2500))
+    for sample in range(200):
+        (tmp_path / f"photos/cat/{sample}").mkdir(parents=True)
+        file = tmp_path / f"photos/cat/{sample}/a.png"
+        if sample:
+            os.link(tmp_path / "photos/cat/0/a.png", file)
+        else:
+            image.save(file)
+    return tmp_path
+
+
+@pytest.fixture
+def started(slow_tree):
+    """A check of it in the middle of its work, in a process group of its own."""
+    process = subprocess.Popen(
+        [*COMMAND, "photos", "--report", "report.html"],
+        cwd=slow_tree,
+        stderr=subprocess.PIPE,
+        env={**ENVIRONMENT, "HF_DATASETS_DISABLE_PROGRESS_BARS": "0"},
+        start_new_session=True,
+    )
+    seen = b""
+    while not re.search(rb" [1-9]\d*/200 .*images/s", seen):
+        byte = process.stderr.read(1)
+        assert byte, seen
+        seen += byte
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_control_c_is_one_line(started, slow_tree):
+    os.killpg(started.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    rest = started.communicate(timeout=60)[1].decode()
+    assert re.fullmatch(r"[^\n]*\nmultiview-cifar: interrupted[^\n]*\n", rest), rest
+    assert started.returncode == 1
+    assert os.listdir(slow_tree) == ["photos"]
+
+
+def workers_of(pid):
+    return [
+        int(child)
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if b"LokyProcess" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the workers in /proc")
+def test_a_worker_that_is_killed_is_an_error(started):
+    os.kill(workers_of(started.pid)[0], signal.SIGKILL)
+    rest = started.communicate(timeout=60)[1].decode()
+    assert "multiview-cifar: error: A worker process ended" in rest
+    assert "Traceback" not in rest
+    assert started.returncode == 1
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the workers in /proc")
+def test_workers_end_with_their_parent(started):
+    workers = workers_of(started.pid)
+    assert workers
+    started.kill()
+    started.communicate(timeout=60)  # their ends of the pipe are closed: they are gone
+    assert not [
+        pid
+        for pid in workers
+        if Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
+def test_data_frames_in_a_notebook(make_tree):
+    tree = make_tree(*GOOD, "cat/<b>/a.png")
+    (tree / "cat/<b>/a.png").write_bytes(b"")
+    report = check(tree)
+    assert list(report.problems.columns) == [
+        "kind",
+        "severity",
+        "split",
+        "sample_id",
+        "path",
+        "other_split",
+        "other_sample_id",
+        "other_path",
+        "found",
+        "remedy",
+    ]
+    shown = report._repr_html_()
+    assert "cat/&lt;b&gt;/a.png" in shown and "<b>" not in shown
+    assert json.loads(report.to_json()) == json.loads(json.dumps(report.to_dict()))
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
+    if not chromium:
+        pytest.skip("no Chromium here")
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+NASTY = "<script>alert(1)<|script>"  # a class; "/" cannot be in a name
+NASTY_VIEW = "a&\"'<img src=x onerror=alert(2)>.png"
+
+
+def test_names_are_text_in_the_page(pictures, run, tmp_path, browser):
+    tree = pictures(*(f"{split}/{NASTY}/{s}/a.png" for split in ("train", "test") for s in "123"))
+    copy(tree, f"train/{NASTY}/1/a.png", f"test/{NASTY}/2/{NASTY_VIEW}")
+    (tree / f"train/{NASTY}/2/a.png").write_bytes(b"")
+    run("photos", "--report", "report.html", code=1)
+    page, events = browser.new_page(viewport={"width": 390, "height": 800}), []
+    page.on("dialog", lambda dialog: events.append(dialog.message) or dialog.dismiss())
+    page.on("console", lambda message: events.append(message.text))
+    page.on("request", lambda request: events.append(request.url))
+    page.goto(f"file://{tmp_path}/report.html")
+    text = page.inner_text("body")
+    assert f"train/{NASTY}/1 and test/{NASTY}/2 share 1 of 1 and 2 views" in text
+    assert NASTY_VIEW in text
+    assert f"train/{NASTY}/2/a.png" in text
+    pictures_drawn = page.evaluate(
+        "[...document.images].map(image => [image.complete, image.naturalWidth])"
+    )
+    assert pictures_drawn == [[True, 48], [True, 48]]
+    loaded = [event for event in events if not event.startswith("data:image/png;base64,")]
+    assert loaded == [f"file://{tmp_path}/report.html"]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+# --- real input -----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not ETH80.is_dir(), reason=f"{ETH80} is absent")
+def test_eth80():
+    report = check(ETH80, layout=MASKS)
+    assert (report.num_images, report.num_samples) == (288, 24)
+    assert report.findings == []
+    assert len(report.ignored["files that are no images"]) == 8
+    report = check(ETH80, split_ratios={"train": 0.7, "test": 0.3})
+    assert report.suspects.empty

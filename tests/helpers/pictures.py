@@ -1,0 +1,69 @@
+"""Images, and rows of them."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import datasets
+import numpy as np
+from PIL import Image
+
+import multiview_cifar
+from multiview_cifar import flat_png
+
+BANDS = {"L": 1, "RGB": 3, "RGBA": 4}
+
+
+def picture(mode, size, seed=0):
+    width, height = size
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, BANDS[mode]), np.uint8)
+    return Image.fromarray(pixels[:, :, 0] if mode == "L" else pixels)
+
+
+FEATURES = multiview_cifar.row_features(["images"], ["cat", "dog"], None)
+
+
+def png(image):
+    buffer = io.BytesIO()
+    image.save(buffer, "png")
+    return buffer.getvalue()
+
+
+def make_rows(views, encode=flat_png, mode="RGB", size=(5, 4)):
+    """A dataset of len(views) samples, sample i of views[i] images; None is a missing view."""
+    rows = {name: [] for name in FEATURES}
+    for i, count in enumerate(views):
+        marks = [True] * count if isinstance(count, int) else count
+        images = [mark and encode(picture(mode, size, 100 * i + v)) for v, mark in enumerate(marks)]
+        rows["images"].append([image and {"bytes": image, "path": None} for image in images])
+        rows["label"].append(i % 2)
+        rows["sample_id"].append(f"cat/{i}")
+        rows["view_names"].append([str(v) for v in range(len(marks))])
+    return datasets.Dataset.from_dict(rows, features=FEATURES)
+
+
+def expected(ds, samples):
+    """What `datasets` itself decodes, sample by sample: a list of lists of arrays or None."""
+    rows = [ds[i]["images"] for i in samples]
+    return [
+        [None if v is None else np.asarray(v).reshape(v.height, v.width, -1) for v in row]
+        for row in rows
+    ]
+
+
+def exif(orientation):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+def chunk(name, data):
+    body = name + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def with_chunk(png, name, data):
+    """The PNG with a chunk more, right after IHDR."""
+    return png[:33] + chunk(name, data) + png[33:]

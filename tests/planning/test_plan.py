@@ -1,0 +1,259 @@
+"""`plan`: what would become of a folder, from its names alone."""
+
+import json
+
+import datasets
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import multiview_cifar
+from multiview_cifar_tools.planning.report import plan
+from multiview_cifar_tools.planning.suggest_layout import nearest_layouts
+from plans import WHOLE, within
+
+FLAT = [f"{c}/{s}_{v}.png" for c in ("cat", "dog") for s in "12" for v in ("left", "right")]
+
+
+def missing(report):
+    return dict(report.missing_views.itertuples(index=False, name=None))
+
+
+def test_a_good_tree(make_tree):
+    tree = make_tree(*within("train", WHOLE), *within("test", WHOLE[:4]))
+    report = plan(tree)
+    assert report.good
+    assert report.layout == "{split}/{label}/{sample}/{view}"
+    assert "every top folder is a split (train, test)" in report.why
+    assert report.classes.to_dict() == {
+        "train": {"cat": 2, "dog": 2},
+        "test": {"cat": 2, "dog": 0},
+    }
+    assert report.num_views == {2: 6}
+    assert report.usual_views == ["left", "right"]
+    assert report.missing_views.empty
+    assert report.notes == ["No sample of the class 'dog' in test."]
+    names = {}
+    exec(report.load_line, names)
+    assert names["ds"].num_rows == {"train": 4, "test": 2}
+    assert names["ds"]["train"].features == report.plan.features
+
+
+def test_nothing_is_opened_or_built(make_tree):
+    tree = make_tree(*WHOLE)
+    for path in WHOLE:
+        (tree / path).write_bytes(b"")
+    before = sorted(tree.parent.rglob("*"))
+    assert plan(tree).good
+    assert sorted(tree.parent.rglob("*")) == before
+
+
+def test_who_lacks_which_view(make_tree):
+    report = plan(make_tree(*WHOLE[:-1], "cat/1/top.png"))
+    assert report.num_views == {1: 1, 2: 2, 3: 1}
+    assert missing(report) == {"train/dog/2": ["right"]}
+    assert any("1 to 3 views" in note and "num_views=1" in note for note in report.notes)
+
+
+def test_views_are_missed_in_any_column_and_under_view_labels(make_tree):
+    tree = make_tree(
+        "cat/1/l/a.png",
+        "cat/1/r/a.png",
+        "cat/2/l/a.png",
+        "cat/2/r/a.png",
+        "cat/3/l/a.png",
+        "cat/1/l/a-map.png",
+    )
+    (tree / "cat/1/l/a-map.png").unlink()
+    report = plan(tree, layout="{label}/{sample}/{view_label}/{view}")
+    assert report.usual_views == ["l/a", "r/a"]
+    assert missing(report) == {"train/cat/3": ["r/a"]}
+
+    paths = ["cat/1/a.png", "cat/1/a-map.png", "cat/2/a.png", "cat/2/a-map.png", "cat/3/a.png"]
+    layout = {"images": "{label}/{sample}/{view}", "masks": "{label}/{sample}/{view}-map"}
+    report = plan(make_tree(*paths, under="masked"), layout=layout)
+    assert "1 of 3 samples lack a view" in report.problem
+    assert missing(report) == {"train/cat/3": ["a"]}
+    assert not report.good
+
+
+def test_ignored_paths_by_reason(make_tree):
+    tree = make_tree(*WHOLE, "cat/1/notes.txt", "cat/1/deep/x.png", "cat/.DS_Store", "dog/nothing/")
+    report = plan(tree, on_error="skip_sample")
+    assert report.ignored == {
+        "files that are no images": ["cat/1/notes.txt"],
+        "images below the layout": ["cat/1/deep/x.png"],
+        "sample folders without images": ["dog/nothing"],
+        "hidden files, and those of operating systems": ["cat/.DS_Store"],
+    }
+    assert report.num_left_out == 1
+    assert not report.good
+
+
+def test_files_that_are_no_images_are_no_problem(make_tree):
+    assert plan(make_tree(*WHOLE, "cat/1/notes.txt", "cat/.DS_Store")).good
+
+
+NEAREST = {
+    "flat": (FLAT, "{label}/{sample}_{view}"),
+    "one view a sample": (["cat/1.png", "cat/2.png", "dog/1.png"], "{label}/{sample}"),
+    "in splits": (within("train", FLAT), "{split}/{label}/{sample}_{view}"),
+    "dashes": ([path.replace("_", "-") for path in FLAT], "{label}/{sample}-{view}"),
+    "no folders": ([path.replace("/", "_") for path in FLAT], "{label}_{sample}_{view}"),
+    "a folder more": (
+        [path.replace("/l", "/images/l").replace("/r", "/images/r") for path in WHOLE],
+        "{label}/{sample}/images/{view}",
+    ),
+    "a split of its own name": (
+        within("train", WHOLE) + within("extra", WHOLE),
+        "{split}/{label}/{sample}/{view}",
+    ),
+    "two folders of views": (
+        [f"{c}/{s}/{v}/{i}.png" for c in "ab" for s in "12" for v in "lr" for i in "12"],
+        "{label}/{sample}/{view_label}/{view}",
+    ),
+    "a stray image": ([*WHOLE, "cover.png"], "{label}/{sample}/{view}"),
+}
+
+
+@pytest.mark.parametrize(("paths", "layout"), NEAREST.values(), ids=NEAREST)
+def test_the_nearest_layout(paths, layout, make_tree):
+    tree = make_tree(*paths)
+    report = plan(tree)
+    assert report.problem
+    assert report.plan is None
+    best = report.candidates[0]
+    assert best.layout == layout
+    assert best.left_out == [path for path in paths if path == "cover.png"]
+    assert best.images == len(paths) - len(best.left_out)
+    if not best.left_out:  # and it does load
+        ds = multiview_cifar.load_dataset(data_dir=str(tree), layout=layout)
+        assert sum(len(row) for split in ds.values() for row in split["view_names"]) == len(paths)
+
+
+def test_a_layout_that_takes_nothing(make_tree):
+    report = plan(make_tree(*WHOLE), layout="{label}/{sample}/maps/{view}")
+    assert "No image" in report.problem or "stands above" in report.problem
+    assert report.layout == "{label}/{sample}/maps/{view}"
+    assert report.candidates[0].layout == "{label}/{sample}/{view}"
+    assert report.candidates[0].images == 8
+
+
+NOTES = {
+    "a split beside a class": (
+        ["train/1/a.png", "train/1/b.png", "cat/1/a.png", "cat/1/b.png"],
+        {},
+        'layout="{split}/{label}/{sample}/{view}"',
+    ),
+    "spelling": (
+        ["Polar Bear/1/a.png", "polar_bear/2/a.png", "cat/1/a.png"],
+        {},
+        'class_names={"Polar Bear": "Polar Bear", "polar_bear": "Polar Bear", ...}',
+    ),
+    "views above samples": (
+        [f"{c}/{v}/{s}.png" for c in ("cat", "dog") for v in ("left", "right") for s in "12345"],
+        {},
+        'layout="{label}/{view}/{sample}"',
+    ),
+    "single views": (["cat/1/a.png", "dog/1/a.png"], {}, "Every sample has one view."),
+    "names of their own": (
+        [f"cat/{s}/{s}_{v}.png" for s in "123" for v in "lr"],
+        {},
+        "No view is in more than half of the samples",
+    ),
+    "greedy": (
+        ["cat/a_1_left.png", "cat/a_1_right.png"],
+        {"layout": "{label}/{sample}_{view}"},
+        "the sample ends at the last one",
+    ),
+    "one split": (WHOLE, {}, 'split_ratios={"train": 0.8, "test": 0.2}'),
+}
+
+
+@pytest.mark.parametrize(("paths", "options", "says"), NOTES.values(), ids=NOTES)
+def test_what_is_ambiguous(paths, options, says, make_tree):
+    report = plan(make_tree(*paths), **options)
+    assert report.good
+    assert [note for note in report.notes if says in note]
+
+
+def test_a_plain_tree_has_nothing_ambiguous(make_tree):
+    assert plan(make_tree(*within("train", WHOLE), *within("test", WHOLE))).notes == []
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"view_names": ["left", "up"]}, "'up'"),
+        ({"class_names": ["cat"]}, "'dog'"),
+        ({"num_views": 3}, "on_missing_view"),
+    ],
+)
+def test_a_problem_with_an_option_still_shows_what_there_is(options, says, make_tree):
+    report = plan(make_tree(*WHOLE), **options)
+    assert says in report.problem
+    assert report.classes.to_dict() == {"train": {"cat": 2, "dog": 2}}
+    assert not report.candidates
+
+
+def test_metadata_that_cannot_be_joined(make_tree):
+    tree = make_tree(*WHOLE)
+    (tree / "metadata.csv").write_text("sample_id,angle\ncat/1,5\nbird/1,6\n")
+    report = plan(tree)
+    assert "metadata.csv has no row for 3 samples" in report.problem
+    assert "bird/1" in report.problem
+    assert "angle" in report.plan.features
+    (tree / "metadata.csv").write_text("sample_id,label\ncat/1,5\n")
+    report = plan(tree)
+    assert "a name that is taken" in report.problem
+    assert report.num_views == {2: 4}
+    assert plan(tree, drop_metadata=True).good
+
+
+def test_wrong_options(make_tree):
+    tree = make_tree(*WHOLE)
+    with pytest.raises(multiview_cifar.OptionError, match="layot"):
+        plan(tree, layot="{label}/{sample}")
+    with pytest.raises(multiview_cifar.OptionError, match="image_size"):
+        plan(tree, image_size=32)
+    with pytest.raises(multiview_cifar.LayoutError, match="does not exist"):
+        plan(tree / "nowhere")
+    with pytest.raises(multiview_cifar.LayoutError, match="is a URL"):
+        plan("s3://bucket/photos")
+
+
+def test_a_name_that_is_no_text(make_tree, tmp_path):
+    tree = make_tree(*WHOLE)
+    (tree / "cat/1/left.png").rename(str(tree / "cat/1/") + "/l\udcff.png")
+    report = plan(tree)
+    assert "is not UTF-8" in report.problem
+    json.dumps(report.to_dict())
+
+
+names = st.text("ab1_-", min_size=1, max_size=4)
+trees = st.lists(st.lists(names, min_size=1, max_size=5).map("/".join), max_size=30, unique=True)
+
+
+@given(trees)
+@settings(max_examples=200, deadline=None)
+def test_candidates_hold_what_they_say(stems):
+    """Of any images, each candidate takes as many as it says, by the layout's own rules."""
+    paths = [f"{stem}.png" for stem in stems]
+    for candidate in nearest_layouts(paths):
+        template = multiview_cifar.parse_template(candidate.layout)
+        fits = [path for path in paths if template.path.fullmatch(path[:-4])]
+        assert candidate.images == len(fits) > 0
+        assert candidate.left_out == [path for path in paths if path not in fits][:3]
+        assert candidate.samples <= candidate.images
+
+
+def test_the_same_as_a_build(make_tree):
+    """What a plan says of splits, classes and views is what the rows hold."""
+    tree = make_tree(*within("train", WHOLE[:-1]), *within("test", WHOLE))
+    report, built = plan(tree), multiview_cifar.load_dataset(data_dir=str(tree))
+    for split, ds in built.items():
+        labels = [ds.features["label"].int2str(label) for label in ds["label"]]
+        assert report.classes[split].to_dict() == {c: labels.count(c) for c in ("cat", "dog")}
+    views = [len(row) for ds in built.values() for row in ds["view_names"]]
+    assert report.num_views == {n: views.count(n) for n in sorted({*views})}
+    assert isinstance(report.plan.features, datasets.Features)

@@ -1,0 +1,368 @@
+"""Folders and archives behind URLs: S3 (moto's server), HTTP and the Hub, all on loopback."""
+
+import contextlib
+import functools
+import http.server
+import json
+import subprocess
+import sys
+import threading
+
+import datasets
+import pytest
+from torch.utils.data import DataLoader
+
+import multiview_cifar
+import s3_server
+from archives import PATHS, everything, files_of, write_archive
+from multiview_cifar_tools.exporting import export
+from multiview_cifar_tools.loading import load
+
+# aiobotocore leaves what it could close to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def online(monkeypatch):
+    """Downloads are allowed: all of them are from loopback."""
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+
+
+@pytest.fixture
+def s3(s3_address, tmp_path):
+    """S3 that answers at once and never fails, and a folder in it for this test: `s3.name`."""
+    s3_address.log.clear()
+    s3_address.faults.clear()
+    s3_address.after.clear()
+    s3_address.name = tmp_path.name
+    return s3_address
+
+
+def url(s3, name):
+    return f"s3://{s3_server.BUCKET}/{s3.name}/{name}"
+
+
+# --- S3 -------------------------------------------------------------------------------------------
+
+
+def test_a_remote_folder_is_the_local_one(load, make_tree, s3):
+    tree = make_tree(*PATHS, "train/cat/1/notes.txt", "train/cat/.hidden.png")
+    s3.put_tree(tree, f"{s3.name}/photos")
+    rows = everything(load(url(s3, "photos"), split=None, storage_options=s3.options))
+    assert rows == everything(load(tree, split=None))
+    assert sum("list-type" in line for line in s3.log) <= 3  # one listing, and one after each split
+    assert not [line for line in s3.log if line.startswith("HEAD")]
+
+
+def test_each_file_is_asked_for_once(build, make_tree, s3):
+    s3.put_tree(make_tree(*PATHS), f"{s3.name}/photos")
+    build(url(s3, "photos"), split=None, storage_options=s3.options)
+    images = [line for line in s3.log if line.endswith(".png")]
+    assert len(images) == len({*images}) == len(PATHS)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.zst"])
+def test_a_remote_archive_is_the_local_folder(load, make_tree, s3, tmp_path, kind):
+    tree = make_tree(*PATHS)
+    archive = write_archive(tmp_path / f"photos.{kind}", files_of(tree, "photos/"))
+    s3.put(f"{s3.name}/photos.{kind}", archive.read_bytes())
+    rows = load(url(s3, f"photos.{kind}"), split=None, storage_options=s3.options)
+    assert everything(rows) == everything(load(tree, split=None))
+
+
+def test_an_archive_a_split(load, make_tree, s3, tmp_path):
+    tree, files = make_tree(*PATHS), {}
+    for split, kind in (("train", "tar.gz"), ("test", "zip")):
+        archive = write_archive(tmp_path / f"{split}.{kind}", files_of(tree / split))
+        s3.put(f"{s3.name}/{split}.{kind}", archive.read_bytes())
+        files[split] = url(s3, f"{split}.{kind}")
+    rows = load(None, split=None, data_files=files, storage_options=s3.options)
+    assert everything(rows) == everything(load(tree, split=None))
+
+
+@pytest.mark.parametrize("name", ["photos", "photos.zip", "photos.tar.gz"])
+def test_two_processes(build, make_tree, s3, tmp_path, name):
+    tree = make_tree(*PATHS)
+    if name == "photos":
+        s3.put_tree(tree, f"{s3.name}/photos")
+    else:
+        s3.put(f"{s3.name}/{name}", write_archive(tmp_path / name, files_of(tree)).read_bytes())
+    rows = build(url(s3, name), split=None, storage_options=s3.options, num_proc=2)
+    assert everything(rows) == everything(build(tree, split=None))
+
+
+def test_output_on_s3_with_two_processes(make_tree, s3, tmp_path):
+    """Which hangs in datasets 3.6.0 by itself."""
+    builder = multiview_cifar.MultiviewCifar(str(tmp_path / "cache"), data_dir=make_tree(*PATHS))
+    builder.download_and_prepare(
+        url(s3, "out"), file_format="parquet", num_proc=2, storage_options=s3.options
+    )
+    assert [line for line in s3.log if line.startswith("PUT") and "train-00001-of-00002" in line]
+
+
+@pytest.mark.parametrize("name", ["photos", "photos.zip", "photos.tar.gz"])
+def test_fresh_by_etag(build, make_tree, s3, tmp_path, name):
+    def upload():
+        tree = make_tree()
+        if name == "photos":
+            s3.put_tree(tree, f"{s3.name}/photos")
+        else:
+            s3.put(f"{s3.name}/{name}", write_archive(tmp_path / name, files_of(tree)).read_bytes())
+        s3.log.clear()
+        return [row["sample_id"] for row in build(url(s3, name), storage_options=s3.options)]
+
+    make_tree("cat/1/a.png")
+    assert upload() == ["cat/1"]
+    assert upload() == ["cat/1"]
+    assert len(s3.log) == 1  # a look at what is there
+    make_tree("cat/2/a.png")
+    assert upload() == ["cat/1", "cat/2"]
+
+
+@pytest.mark.parametrize("status", [500, 503, 0])
+def test_trouble_that_passes(load, make_tree, s3, status):
+    tree = make_tree(*PATHS)
+    s3.put_tree(tree, f"{s3.name}/photos")
+    s3.fail(status, times=2, where="cat/2/left.png")
+    rows = load(url(s3, "photos"), split=None, storage_options=s3.options)
+    assert everything(rows) == everything(load(tree, split=None))
+
+
+def test_a_file_that_vanishes(load, make_tree, s3, fails):
+    s3.put_tree(make_tree("cat/1/a.png", "cat/2/a.png"), f"{s3.name}/photos")
+    s3.after["list-type"] = lambda: s3.delete(f"{s3.name}/photos/cat/2/a.png")
+    with fails("ImageError", "cat/2/a.png", "was listed, but is gone now"):
+        list(load(url(s3, "photos"), storage_options=s3.options))
+
+
+def test_a_file_that_changes_while_a_build_reads(build, make_tree, s3, fails, tmp_path):
+    s3.put_tree(make_tree("cat/1/a.png", "cat/2/a.png"), f"{s3.name}/photos")
+    other = make_tree("dog/1/a.png", under="other") / "dog/1/a.png"
+    s3.after["list-type"] = lambda: s3.put(f"{s3.name}/photos/cat/2/a.png", other.read_bytes())
+    with fails("ArchiveError", url(s3, "photos"), "changed while it was read", "again"):
+        build(url(s3, "photos"), storage_options=s3.options)
+    assert len(build(url(s3, "photos"), storage_options=s3.options)) == 2
+
+
+def test_no_such_folder(load, s3, fails):
+    with fails("ArchiveError", url(s3, "nowhere"), "does not exist", "class/sample/view.png"):
+        load(url(s3, "nowhere"), storage_options=s3.options)
+    with fails("ArchiveError", "nowhere.zip", "cannot be read", "check the address"):
+        load(url(s3, "nowhere.zip"), storage_options=s3.options)
+
+
+def test_a_file_in_place_of_the_folder(load, make_tree, s3, fails):
+    s3.put_tree(make_tree("cat/1/a.png"), f"{s3.name}/photos")
+    with fails("ArchiveError", "a.png", "is a file", ".zip"):
+        load(url(s3, "photos/cat/1/a.png"), storage_options=s3.options)
+
+
+def test_no_credentials(load, s3, fails, monkeypatch, tmp_path):
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    options = {"client_kwargs": s3.options["client_kwargs"]}
+    with fails("ArchiveError", url(s3, "photos"), "NoCredentials", "storage_options"):
+        load(url(s3, "photos"), storage_options=options)
+
+
+def test_no_right(load, s3, fails):
+    s3.fail(403, times=100, where=s3.name)
+    with fails("ArchiveError", url(s3, "photos"), "cannot be read", "right to read it"):
+        load(url(s3, "photos"), storage_options=s3.options)
+
+
+def test_a_store_without_its_package(tmp_path):
+    code = (
+        "import sys; sys.modules['s3fs'] = None; import multiview_cifar\n"
+        "multiview_cifar.load_dataset(data_dir='s3://bucket/photos')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    last = done.stderr.splitlines()[-1]
+    assert "ArchiveError: s3://bucket/photos" in last
+    assert "s3fs" in last
+    assert "pip install" in last
+
+
+def test_an_unknown_protocol(load, fails):
+    with fails("ArchiveError", "nfs9://host/photos", "cannot be read"):
+        load("nfs9://host/photos")
+
+
+def test_keys_are_not_printed(make_tree, s3, tmp_path):
+    s3.put_tree(make_tree("cat/1/a.png"), f"{s3.name}/photos")
+    options = {**s3.options, "secret": "very-secret"}
+    command = [
+        sys.executable,
+        "-m",
+        "multiview_cifar_tools",
+        "build",
+        url(s3, "photos"),
+        "--storage-options",
+        json.dumps(options),
+        "--cache-dir",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"data_dir={url(s3, 'photos')!r}" in done.stdout
+    assert "storage_options=storage_options" in done.stdout
+    assert "very-secret" not in done.stdout + done.stderr
+    # Nor is anything of them left in the cache.
+    assert not [f for f in tmp_path.rglob("*") if f.is_file() and b"very-secret" in f.read_bytes()]
+
+
+def test_workers_stream_from_s3(stream, make_tree, s3):
+    s3.put_tree(make_tree(*PATHS), f"{s3.name}/photos")
+    rows = stream(url(s3, "photos"), storage_options=s3.options).select_columns(["sample_id"])
+    ids = [row["sample_id"] for row in DataLoader(rows, batch_size=None, num_workers=2)]
+    assert sorted(ids) == sorted(row["sample_id"] for row in rows)
+
+
+def test_files_of_a_format(make_tree, s3, tmp_path):
+    tree = make_tree("cat/1/a.png", "cat/1/b.png", "dog/1/a.png")
+    local = multiview_cifar.load_dataset(data_dir=str(tree), cache_dir=str(tmp_path / "cache"))
+    export(local, tmp_path / "out", format="webdataset")
+    (tar,) = (tmp_path / "out").glob("*.tar")
+    s3.put(f"{s3.name}/train.tar", tar.read_bytes())
+    how = {
+        "source_format": "webdataset",
+        "storage_options": s3.options,
+        "cache_dir": str(tmp_path / "cache"),
+    }
+    for streaming in (False, True):
+        rows = load(url(s3, "train.tar"), streaming=streaming, **how)
+        assert everything(rows) == everything(local)
+    s3.log.clear()
+    load(url(s3, "train.tar"), **how)
+    assert sum(line.startswith("GET") for line in s3.log) == 1  # what is in it, not the images
+
+
+# --- HTTP -----------------------------------------------------------------------------------------
+
+
+class Ranges(http.server.SimpleHTTPRequestHandler):
+    """A folder, with an ETag, and ranges where the class says so."""
+
+    ranges = True
+
+    def log_message(self, *args):
+        pass
+
+    def do_HEAD(self):
+        self.answer(b"")
+
+    def do_GET(self):
+        self.answer(None)
+
+    def answer(self, body):
+        try:
+            with open(self.translate_path(self.path), "rb") as file:
+                data = file.read()
+        except OSError:
+            self.send_error(404)
+            return
+        size, status = len(data), 200
+        span = self.headers.get("Range", "")
+        if self.ranges and span:
+            first, _, last = span.removeprefix("bytes=").partition("-")
+            last = min(int(last or size - 1), size - 1)
+            data, status = data[int(first) : last + 1], 206
+        self.send_response(status)
+        self.send_header("ETag", f'"{hash(data)}"')
+        self.send_header("Content-Length", str(len(data)))
+        if self.ranges:
+            self.send_header("Accept-Ranges", "bytes")
+        if status == 206:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            self.wfile.write(data if body is None else body)
+
+
+@pytest.fixture(params=[True, False], ids=["ranges", "no ranges"])
+def web(request, tmp_path):
+    """The address of a web server, and the folder that it shows."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    handler = type("Handler", (Ranges,), {"ranges": request.param})
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(handler, directory=str(folder))
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", folder, request.param
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_an_archive_of_the_web(load, make_tree, web, kind, request, fails):
+    address, folder, ranges = web
+    tree = make_tree(*PATHS)
+    write_archive(folder / f"photos.{kind}", files_of(tree, "photos/"))
+    where = f"{address}/photos.{kind}?download=1"
+    if kind == "zip" and not ranges and "streamed" in request.node.callspec.params["load"]:
+        with fails("ArchiveError", where, "cannot be read"):  # its directory stands at its end
+            load(where)
+        return
+    assert everything(load(where, split=None)) == everything(load(tree, split=None))
+
+
+def test_a_folder_of_the_web(stream, web, fails):
+    address, _, _ = web
+    with fails("ArchiveError", f"{address}/photos"):
+        stream(f"{address}/photos")
+
+
+# --- the Hub: its clients import this module, so that it may not import conftest.py ---------------
+
+
+def load_from_hub(streaming, cache_dir, data_dir):
+    splits = multiview_cifar.load_dataset(
+        data_dir=data_dir, streaming=streaming, cache_dir=cache_dir
+    )
+    return everything(splits)[:2]
+
+
+@pytest.mark.parametrize("name", ["photos", "photos.zip", "photos.tar.gz"])
+@pytest.mark.parametrize("streaming", [True, False])
+def test_files_of_a_hub_repository(hub, make_tree, tmp_path, name, streaming):
+    tree = make_tree(*PATHS)
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    if name == "photos":
+        tree.rename(repository / name)
+        tree = repository / name
+    else:
+        write_archive(repository / name, files_of(tree))
+    hub.run(upload, str(repository))
+    url = f"hf://datasets/me/raw/{name}"
+    rows = hub.run(load_from_hub, streaming, str(tmp_path / "cache"), url)
+    local = multiview_cifar.load_dataset(data_dir=str(tree), cache_dir=str(tmp_path / "local"))
+    assert rows == everything(local)[:2]
+    if name == "photos":
+        hub.run(plan_in_parts, url)
+
+
+def plan_in_parts(url):
+    from multiview_cifar import MultiviewCifar
+    from multiview_cifar_tools.engines.local import InProcess
+    from multiview_cifar_tools.planning.table import check_source, plan_source, samples_of
+
+    plan = plan_source(url, InProcess())
+    splits = {split: samples_of(table) for split, table in plan.splits.items()}
+    assert plan.layout
+    assert splits == MultiviewCifar(data_dir=url).config.plan.splits
+    assert all("stamp" in table.column_names for table in plan.splits.values())
+    check_source(plan, InProcess())
+
+
+def upload(folder):
+    import huggingface_hub
+
+    api = huggingface_hub.HfApi()
+    api.create_repo("me/raw", repo_type="dataset")
+    api.upload_folder(repo_id="me/raw", repo_type="dataset", folder_path=folder)

@@ -1,0 +1,502 @@
+"""sources: whatever holds grouped images, as the same raw rows and the same datasets."""
+
+import json
+import os
+import shutil
+import zipfile
+
+import datasets
+import pyarrow.parquet as pq
+import pytest
+from datasets.distributed import split_dataset_by_node
+
+import multiview_cifar
+from exports import contents
+from multiview_cifar import row_features
+from multiview_cifar_tools.exporting import export
+from multiview_cifar_tools.formats.base import MODULES, format_module
+from multiview_cifar_tools.loading import SplitRows, detect_source, load, open_source, rows_of
+
+TREE = ["train/cat/1/a.png", "train/cat/1/b.png", "train/dog/2/a.png", "test/dog/3/a.png"]
+
+
+@pytest.fixture
+def tree(make_tree):
+    return make_tree(*TREE)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return str(tmp_path / "cache")
+
+
+@pytest.fixture
+def splits(tree, cache):
+    return multiview_cifar.load_dataset(data_dir=str(tree), cache_dir=cache)
+
+
+def raw(sources, start=0):
+    return {split: list(rows.iterate(start)) for split, rows in sources.items()}
+
+
+def zipped(tree):
+    with zipfile.ZipFile(f"{tree}.zip", "w") as archive:
+        for path in TREE:
+            archive.write(tree / path, path)
+    return f"{tree}.zip"
+
+
+def saved(splits, place):
+    splits.save_to_disk(place)
+    return str(place)
+
+
+def exported(splits, place, format="parquet"):
+    export(splits, place, format=format, max_shard_size=1)
+    return str(place)
+
+
+SOURCES = {
+    "a folder": lambda tree, splits, place: str(tree),
+    "a path": lambda tree, splits, place: tree,
+    "an archive": lambda tree, splits, place: zipped(tree),
+    "a URL": lambda tree, splits, place: f"file://{tree}",
+    "save_to_disk": lambda tree, splits, place: saved(splits, place / "saved"),
+    "Parquet shards": lambda tree, splits, place: exported(splits, place / "exported"),
+    "HDF5 shards": lambda tree, splits, place: exported(splits, place / "exported", "hdf5"),
+}
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_source_gives_the_same_rows(name, streaming, tree, splits, tmp_path, cache):
+    source = SOURCES[name](tree, splits, tmp_path)
+    sources = open_source(source, streaming=streaming, cache_dir=cache)
+    assert list(sources) == list(splits)
+    wanted = {split: contents(ds) for split, ds in splits.items()}
+    assert raw(sources) == wanted
+    assert raw(sources, 1) == {split: rows[1:] for split, rows in wanted.items()}
+    for split, rows in sources.items():
+        assert isinstance(rows, SplitRows)
+        assert rows.features == splits[split].features
+        assert rows.num_rows == len(splits[split])
+    again = load(source, streaming=streaming, cache_dir=cache)
+    assert type(again).__name__ == ("IterableDatasetDict" if streaming else "DatasetDict")
+    assert {split: contents(ds) for split, ds in again.items()} == wanted
+
+
+def test_a_config(cache):
+    streamed, built = (
+        open_source("shapes", streaming=streaming, cache_dir=cache, num_views=2)
+        for streaming in (True, False)
+    )
+    assert {split: rows.num_rows for split, rows in streamed.items()} == {"train": 240, "test": 60}
+    assert next(streamed["test"].iterate(59)) == next(built["test"].iterate(59))
+    assert streamed["test"].fingerprint == built["test"].fingerprint
+    assert len(load("shapes", cache_dir=cache, num_views=2)["test"][0]["images"]) == 2
+
+
+def test_a_folder_named_as_a_config(make_tree, cache, monkeypatch, tmp_path):
+    make_tree("cat/1/a.png", under="shapes")
+    monkeypatch.chdir(tmp_path)
+    assert detect_source("shapes")[1] == "config"
+    assert detect_source("./shapes")[1] == "folder"
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_rows_from_some_row_on_where_samples_are_skipped(make_tree, cache, streaming):
+    tree = make_tree(*(f"cat/{i}/a.png" for i in range(6)))
+    (tree / "cat/1/a.png").write_bytes(b"no image")
+    rows = open_source(tree, streaming=streaming, cache_dir=cache, on_error="skip_sample")["train"]
+    assert [row["sample_id"] for row in rows.iterate(2)] == ["cat/3", "cat/4", "cat/5"]
+
+
+def test_one_dataset_that_was_saved(splits, tmp_path, cache):
+    source = saved(splits["test"], tmp_path / "saved")
+    assert list(open_source(source)) == ["test"]
+    assert list(load(source)) == ["test"]
+
+
+def test_any_rows_of_a_dataset(splits):
+    ds = datasets.concatenate_datasets([splits["train"]] * 20).shuffle(seed=3)
+    wanted = contents(ds)
+    assert list(rows_of(ds).iterate()) == wanted
+    assert list(rows_of(ds.with_format("numpy")).iterate(17)) == wanted[17:]
+    assert list(rows_of(ds.to_iterable_dataset()).iterate(17)) == wanted[17:]
+    assert rows_of(ds).num_rows == 40
+
+
+def test_views_that_are_paths_are_read(make_tree, tmp_path):
+    tree = make_tree("cat/1/a.png")
+    row = {
+        "images": [str(tree / "cat/1/a.png"), None],
+        "label": 0,
+        "sample_id": "cat/1",
+        "view_names": ["a", "b"],
+    }
+    ds = datasets.Dataset.from_list([row], features=row_features(["images"], ["cat"], None))
+    view = {"bytes": (tree / "cat/1/a.png").read_bytes(), "path": None}
+    for data in (ds, ds.to_iterable_dataset()):
+        assert [found["images"] for found in rows_of(data).iterate()] == [[view, None]]
+
+
+def test_a_view_whose_file_is_gone(make_tree, fails):
+    tree = make_tree("cat/1/a.png")
+    row = {
+        "images": [str(tree / "cat/1/a.png")],
+        "label": 0,
+        "sample_id": "cat/1",
+        "view_names": ["a"],
+    }
+    ds = datasets.Dataset.from_list([row], features=row_features(["images"], ["cat"], None))
+    shutil.rmtree(tree)
+    with fails("FormatError", "cat/1/a.png cannot be read", "FileNotFoundError", "put it there"):
+        list(rows_of(ds).iterate())
+
+
+def test_a_stream_without_features(fails):
+    stream = datasets.IterableDataset.from_generator(lambda: iter([{"images": []}]))
+    with fails("FormatError", "does not say what its columns are", "Expected features"):
+        rows_of(stream)
+
+
+# --- what changes a fingerprint -------------------------------------------------------------------
+
+
+def prints(source, **options):
+    return {split: rows.fingerprint for split, rows in open_source(source, **options).items()}
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_fingerprint_follows_the_folder_and_the_options(tree, write_image, cache, streaming):
+    before = prints(tree, streaming=streaming, cache_dir=cache)
+    assert before["train"] != before["test"]
+    assert prints(tree, streaming=streaming, cache_dir=cache) == before
+    assert prints(tree, streaming=not streaming, cache_dir=cache) == before
+    other = prints(tree, streaming=streaming, cache_dir=cache, image_size=[2, 2])
+    assert not {*other.values()} & {*before.values()}
+    write_image(tree / "test/dog/3/b.png", like="b")
+    assert prints(tree, streaming=streaming, cache_dir=cache) != before
+
+
+def test_a_fingerprint_follows_the_files_of_a_format(splits, tmp_path):
+    source = exported(splits, tmp_path / "exported")
+    before = prints(source)
+    assert prints(source) == before
+    shard = sorted((tmp_path / "exported").glob("*.parquet"))[0]
+    os.utime(shard, ns=(1, 1))
+    assert not {*prints(source).values()} & {*before.values()}
+
+
+def test_a_fingerprint_follows_a_dataset(splits):
+    ds = splits["train"]
+    assert rows_of(ds).fingerprint != rows_of(ds.shuffle(seed=1)).fingerprint
+    assert rows_of(ds.shuffle(seed=1)).fingerprint == rows_of(ds.shuffle(seed=1)).fingerprint
+
+
+# --- built once -----------------------------------------------------------------------------------
+
+
+def test_files_of_a_format_are_built_once(splits, tmp_path, cache):
+    source = exported(splits, tmp_path / "exported")
+    first, second = load(source, cache_dir=cache), load(source, cache_dir=cache)
+    paths = [file["filename"] for ds in first.values() for file in ds.cache_files]
+    assert paths == [file["filename"] for ds in second.values() for file in ds.cache_files]
+    os.utime(next((tmp_path / "exported").glob("*.parquet")), ns=(1, 1))
+    third = load(source, cache_dir=cache)
+    assert paths != [file["filename"] for ds in third.values() for file in ds.cache_files]
+    assert contents(third["train"]) == contents(splits["train"])
+
+
+def test_two_processes(splits, tmp_path, cache):
+    source = exported(splits, tmp_path / "exported")
+    again = load(source, cache_dir=cache, num_proc=2)
+    assert len(again["train"].cache_files) == 2
+    assert contents(again["train"]) == contents(splits["train"])
+
+
+def many(folder, make_tree, n=12):
+    tree = make_tree(*(f"train/cat/{i}/a.png" for i in range(n)))
+    ds = multiview_cifar.load_dataset(data_dir=str(tree), cache_dir=str(folder / "cache"))
+    return exported(ds, folder / "exported")
+
+
+def test_shards_are_shared_among_nodes(make_tree, tmp_path):
+    stream = load(many(tmp_path, make_tree), streaming=True)["train"]
+    nodes = [split_dataset_by_node(stream, rank, 2) for rank in range(2)]
+    parts = [[row["sample_id"] for row in node] for node in nodes]
+    assert [len(part) for part in parts] == [6, 6]
+    assert sorted(sum(parts, [])) == sorted(f"cat/{i}" for i in range(12))
+
+
+def test_shards_are_shared_among_workers(make_tree, tmp_path):
+    torch_data = pytest.importorskip("torch.utils.data")
+    stream = load(many(tmp_path, make_tree), streaming=True)["train"].select_columns(["sample_id"])
+    loader = torch_data.DataLoader(stream, batch_size=3, num_workers=2)
+    found = [name for batch in loader for name in batch["sample_id"]]
+    assert sorted(found) == sorted(f"cat/{i}" for i in range(12))
+
+
+def test_a_stream_goes_on_from_its_state(make_tree, tmp_path):
+    stream = load(many(tmp_path, make_tree), streaming=True)["train"]
+    whole = [row["sample_id"] for row in stream]
+    rows = iter(stream)
+    first = [next(rows)["sample_id"] for _ in range(5)]
+    state = stream.state_dict()
+    stream.load_state_dict(state)
+    assert first + [row["sample_id"] for row in stream] == whole
+
+
+# --- what is wrong --------------------------------------------------------------------------------
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize("num_proc", [None, 2])
+def test_a_damaged_shard_is_a_format_error(splits, tmp_path, cache, fails, num_proc):
+    """Out of a worker process too, and nothing is left in the cache."""
+    source = exported(splits, tmp_path / "exported")
+    shard = tmp_path / "exported/train-00001-of-00002.parquet"
+    data = bytearray(shard.read_bytes())
+    data[4:200] = bytes(196)
+    shard.write_bytes(data)
+    with fails("FormatError", "train-00001-of-00002.parquet has the sha256", "export it again"):
+        load(source, cache_dir=cache)
+    (tmp_path / "exported/multiview_cifar.json").unlink()
+    for _ in range(2):
+        with fails("FormatError", "train-00001-of-00002.parquet", "Expected a whole Parquet file"):
+            load(source, cache_dir=cache, num_proc=num_proc)
+    with fails("FormatError", "train-00001-of-00002.parquet"):
+        list(load(source, streaming=True)["train"])
+
+
+def test_a_shard_that_is_cut_off(splits, tmp_path, fails):
+    source = exported(splits, tmp_path / "exported")
+    cut(tmp_path / "exported/test-00000-of-00001.parquet")
+    with fails("FormatError", "test-00000-of-00001.parquet", "bytes. Expected", "copy it again"):
+        load(source)
+
+
+def test_a_sample_that_comes_twice(splits, tmp_path, cache, fails):
+    source = tmp_path / "exported"
+    exported(splits, source)
+    first, second = sorted(source.glob("train*.parquet"))
+    shutil.copy(first, second)
+    manifest = json.loads((source / "multiview_cifar.json").read_text())
+    shards = manifest["splits"]["train"]["shards"]
+    shards[1] |= {"num_bytes": shards[0]["num_bytes"], "sha256": shards[0]["sha256"]}
+    (source / "multiview_cifar.json").write_text(json.dumps(manifest))
+    for _ in range(2):  # what was built is not taken for good the second time
+        with fails(
+            "FormatError",
+            "The split 'train' has the sample 'cat/1' twice",
+            "rename or",
+            path="cat/1",
+        ):
+            load(str(source), cache_dir=cache)
+
+
+def test_a_split_without_rows(splits, tmp_path, fails):
+    exported(splits, tmp_path / "exported")
+    manifest = json.loads((tmp_path / "exported/multiview_cifar.json").read_text())
+    manifest["splits"]["test"] = {"num_rows": 0, "shards": []}
+    (tmp_path / "exported/multiview_cifar.json").write_text(json.dumps(manifest))
+    with fails("FormatError", "The split 'test' has no rows", "leave it out"):
+        load(tmp_path / "exported", cache_dir=str(tmp_path / "cache"))
+
+
+MANIFESTS = {
+    "no JSON": "{",
+    "another thing": "[]",
+    "a format of the future": '{"format": "zarr", "features": {}, "splits": {}}',
+    "no splits": '{"format": "parquet", "features": {"a": 1}}',
+    "counts that differ": '{"format": "parquet", "features": {"a": 1}, "splits": {"train": '
+    '{"num_rows": 2, "shards": [{"num_rows": 1}]}}}',
+}
+
+
+@pytest.mark.parametrize("text", MANIFESTS.values(), ids=MANIFESTS)
+def test_a_damaged_manifest(text, tmp_path, fails):
+    (tmp_path / "multiview_cifar.json").write_text(text)
+    with fails(
+        "FormatError",
+        "multiview_cifar.json is damaged",
+        "source_format",
+        path=str(tmp_path / "multiview_cifar.json"),
+    ):
+        open_source(tmp_path)
+
+
+def test_a_wrong_option(splits, tree, tmp_path, fails):
+    source = exported(splits, tmp_path / "exported")
+    with fails("OptionError", "'parquet', which has no option 'mode'", "Expected none"):
+        load(source, mode="L")
+    with fails("OptionError", "takes no options", path="mode"):
+        load(saved(splits, tmp_path / "saved"), mode="L")
+    with fails("OptionError", "num_proc=2", "streaming builds nothing", path="num_proc"):
+        load(tree, streaming=True, num_proc=2)
+    with fails("OptionError", "source_format='zip'", "webdataset", path="source_format"):
+        load(tree, source_format="zip")
+    with fails("OptionError", "source_format='hdf5'", "'parquet'", path="source_format"):
+        load(source, source_format="hdf5")
+
+
+@pytest.mark.parametrize("source", ["nowhere", "no/where/at/all", "photos.zip", "away/photos.zip"])
+def test_what_is_not_there(source, fails):
+    with fails("LayoutError", source, "does not exist"):
+        open_source(source)
+
+
+def test_what_save_to_disk_did_not_finish(tmp_path, fails):
+    (tmp_path / "state.json").write_text("{}")
+    with fails("FormatError", "cannot be loaded", "save_to_disk", path=str(tmp_path)):
+        load(tmp_path)
+
+
+# --- which kind it is -----------------------------------------------------------------------------
+
+KINDS = [
+    (["cat/1/a.png"], "folder"),
+    (["cat/1/a.png", "notes.bin"], "folder"),
+    (["cat/1/a.png", "metadata.parquet"], "folder"),
+    (["a.h5", "b.hdf5", "notes.txt"], "hdf5"),
+    (["a.h5", "b.parquet"], "folder"),
+    (["train/a.tfrecord", "test/a.tfrecord"], "tfrecord"),
+    (["train/a.tfrecord", "cat/1/a.png"], "folder"),
+    (["data/train-00000.parquet", "README.md", ".git/x"], "parquet"),
+    (["train-00000-of-00001/images.npy", "train-00000-of-00001/features.json"], "numpy"),
+    (["a.tar", "b.tar"], "folder"),
+    ([], "folder"),
+]
+
+
+@pytest.mark.parametrize(("paths", "kind"), KINDS)
+def test_what_a_folder_is(paths, kind, tmp_path):
+    for path in paths:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    assert detect_source(tmp_path) == (str(tmp_path), kind)
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("x.h5", "hdf5"),
+        ("x.HDF5", "hdf5"),
+        ("x.npz", "numpy"),
+        ("x.tfrecords", "tfrecord"),
+        ("x.bin", "cifar"),
+        ("a/x.parquet", "parquet"),
+        ("x.tar", "folder"),
+        ("me/photos", "hub"),
+        ("s3://bucket/photos", "folder"),
+        ("https://host/photos.zip", "folder"),
+    ],
+)
+def test_what_a_name_says(source, kind):
+    assert detect_source(source) == (source, kind)
+
+
+def test_a_name_of_the_user(monkeypatch, tmp_path):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert detect_source("~/photos") == (str(tmp_path / "photos"), "folder")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_format_says_what_it_holds(name):
+    module = format_module(name)
+    assert module.HOLDS in ({"bytes"}, {"pixels"}, {"bytes", "pixels"})
+    assert module.Writer and module.EXTENSION in ("", ".h5", ".tar", ".tfrecord", ".parquet")
+
+
+# --- Parquet --------------------------------------------------------------------------------------
+
+
+def test_published_files_are_read(splits, tmp_path):
+    from multiview_cifar_tools.publishing.publish import publish
+
+    publish(splits, "me/photos", dry_run=tmp_path / "files", max_shard_size=1)
+    again = load(tmp_path / "files", source_format="parquet", cache_dir=str(tmp_path / "cache"))
+    assert {split: contents(ds) for split, ds in again.items()} == {
+        split: contents(ds) for split, ds in splits.items()
+    }
+
+
+def test_parquet_that_names_files(tree, splits, tmp_path, fails):
+    ds = datasets.Dataset.from_list(
+        [{"images": [str(tree / TREE[0])], "label": 0, "sample_id": "cat/1", "view_names": ["a"]}],
+        features=splits["train"].features,
+    )
+    ds.to_parquet(tmp_path / "a.parquet")
+    with fails("FormatError", "a.parquet, row 0", TREE[0], "push_to_hub"):
+        load(tmp_path / "a.parquet", cache_dir=str(tmp_path / "cache"))
+
+
+def test_parquet_without_features(splits, tmp_path, fails):
+    table = splits["train"].data.table.replace_schema_metadata({})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with fails("FormatError", "a.parquet says no features", "load it with `datasets`"):
+        load(tmp_path / "a.parquet")
+
+
+def test_parquet_with_a_row_an_image(tmp_path, fails):
+    datasets.Dataset.from_dict({"text": ["a"]}).to_parquet(tmp_path / "a.parquet")
+    with fails("FormatError", "a.parquet: The features name the columns text", "group them"):
+        load(tmp_path / "a.parquet")
+
+
+def test_no_parquet(tmp_path, fails):
+    (tmp_path / "a.parquet").write_bytes(b"no Parquet at all")
+    with fails("FormatError", "a.parquet cannot be read", "whole Parquet file"):
+        load(tmp_path / "a.parquet")
+
+
+# --- the Hub --------------------------------------------------------------------------------------
+
+
+def publish_and_open(tree, folder):
+    from multiview_cifar_tools.publishing.publish import publish
+
+    splits = multiview_cifar.load_dataset(data_dir=tree, cache_dir=f"{folder}/cache")
+    publish(splits, "me/photos")
+    found = []
+    for streaming in (False, True):
+        sources = open_source("me/photos", streaming=streaming, cache_dir=f"{folder}/cache")
+        found.append(
+            [
+                {split: list(rows.iterate()) for split, rows in sources.items()},
+                {split: rows.num_rows for split, rows in sources.items()},
+            ]
+        )
+    loaded = [type(load("me/photos", streaming=streaming)).__name__ for streaming in (0, 1)]
+    stamp = prints("me/photos", streaming=True)
+    publish(
+        datasets.DatasetDict({name: ds.select([0]) for name, ds in splits.items()}),
+        "me/photos",
+        overwrite=True,
+    )
+    return found, loaded, stamp, prints("me/photos", streaming=True)
+
+
+def test_a_dataset_of_the_hub(hub, tree, splits, tmp_path):
+    found, loaded, before, after = hub.run(publish_and_open, str(tree), str(tmp_path))
+    wanted = {split: contents(ds) for split, ds in splits.items()}
+    assert found == [[wanted, {"train": 2, "test": 1}]] * 2
+    assert loaded == ["DatasetDict", "IterableDatasetDict"]
+    assert not {*before.values()} & {*after.values()}
+
+
+def open_nothing():
+    from multiview_cifar import MultiviewError
+
+    with pytest.raises(MultiviewError) as error:
+        open_source("me/none", streaming=True)
+    return str(error.value)
+
+
+def test_what_is_not_on_the_hub(hub):
+    text = hub.run(open_nothing)
+    assert "me/none cannot be loaded" in text and "Expected a dataset of the Hub" in text

@@ -55,10 +55,10 @@ def photos(make_tree):
 # the same to the end, unless all was done but for the goodbye.
 CRASH = """
 import os, signal, sys
-from multiview_cifar_tools.export import export
-from multiview_cifar_tools.formats import format_module
-from multiview_cifar_tools.partial import JOURNAL
-from multiview_cifar_tools.sources import open_source
+from multiview_cifar_tools.exporting import export
+from multiview_cifar_tools.formats.base import format_module
+from multiview_cifar_tools.shards.state import JOURNAL
+from multiview_cifar_tools.loading import open_source
 
 source, folder, format, size = sys.argv[1:]
 STEPS = ("rename", "replace", "fsync", "sync", "unlink", "mkdir", "rmdir")

@@ -104,4 +104,4 @@ def load_line(arguments: dict[str, Any]) -> str:
     """The Python that loads what was written."""
     if "data_dir" in arguments:
         return load_line(arguments)
-    return f"from multiview_cifar_tools.sources import load; ds = load({arguments['source']!r})"
+    return f"from multiview_cifar_tools.loading import load; ds = load({arguments['source']!r})"

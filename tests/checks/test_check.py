@@ -476,7 +476,7 @@ def test_any_number_of_processes_finds_the_same(pictures):
 def test_a_script_needs_no_guard(make_tree, tmp_path):
     make_tree(*GOOD)
     (tmp_path / "script.py").write_text(
-        "from multiview_cifar_tools.check import check\nprint(check('photos').num_images)\n"
+        "from multiview_cifar_tools.checks.folder import check\nprint(check('photos').num_images)\n"
     )
     done = subprocess.run(
         [sys.executable, "script.py"],

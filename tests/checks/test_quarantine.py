@@ -203,7 +203,7 @@ def test_a_folder_or_a_quarantine_to_restore_but_not_both(run):
 
 LOOP = """\
 import sys
-from multiview_cifar_tools.quarantine import quarantine, restore
+from multiview_cifar_tools.checks.quarantine import quarantine, restore
 data_dir, aside, *paths = sys.argv[1:]
 print("ready", flush=True)
 if paths:

@@ -564,7 +564,7 @@ def test_wrong_use(arguments, says, photos, tmp_path):
 def test_processes_that_are_forked_after_ray_end(photos, tmp_path):
     code = (
         "import signal, sys, multiview_cifar\n"
-        "from multiview_cifar_tools.engines import open_engine\n"
+        "from multiview_cifar_tools.engines.open import open_engine\n"
         "with open_engine('ray', num_proc=1) as engine: assert engine\n"
         "assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL\n"
         "multiview_cifar.load_dataset(data_dir=sys.argv[1], cache_dir=sys.argv[2], num_proc=2)"
@@ -574,7 +574,7 @@ def test_processes_that_are_forked_after_ray_end(photos, tmp_path):
 
 def test_local_calls_that_nobody_waits_for():
     code = (
-        "from multiview_cifar_tools.engines import open_engine\n"
+        "from multiview_cifar_tools.engines.open import open_engine\n"
         "def calls():\n"
         "    yield from [(1,)] * 3\n"
         "    raise SystemExit\n"

@@ -1,4 +1,4 @@
-"""The embedded example set: data/shapes.zip holds what multiview_cifar_tools.shapes renders."""
+"""The embedded example set: data/shapes.zip holds what scripts/render_shapes.py renders."""
 
 from __future__ import annotations
 

@@ -493,7 +493,6 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
         MultiviewCifarConfig(name="cifar100", version=VERSION, description="Multi-view CIFAR-100."),
     ]
     DEFAULT_CONFIG_NAME = "default"
-    _files: dict[str, bytes] | None = None  # a CIFAR's, once they are read
 
     def __init__(
         self,
@@ -551,10 +550,6 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
         plain = self.config_id in self.builder_configs
         return super().get_exported_dataset_info() if plain else datasets.DatasetInfo()
 
-    def __getstate__(self) -> dict[str, Any]:
-        # A worker process reads the files of a CIFAR itself: they are more than 180 MB.
-        return {**super().__getstate__(), "_files": None}
-
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         streaming = dl_manager.is_streaming
         if streaming and self.config.name != "default":  # our own archives are had whole, and once
@@ -568,8 +563,8 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
             whole = dl_manager
         if cifar := CIFAR.get(self.config.name):
             path = self.config.data_dir or download_cifar(cifar, whole)
-            self._files = read_cifar(path, cifar)
-            plan = plan_cifar(self._files, cifar, self.config)._replace(roots=[FileSource(path)])
+            plan = plan_cifar(read_cifar(path, cifar), cifar, self.config)
+            plan = plan._replace(roots=[FileSource(path)])
         elif self.config.name == "shapes":
             plan = plan_rows(find_shapes(whole), self.config)
         else:
@@ -588,30 +583,8 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
     def _generate_examples(
         self, chunks: list[list[Sample]], root: FileSource
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        layout = self.config.layout
-        columns = list(layout) if isinstance(layout, Mapping) else ["images"]
-        samples = list(itertools.chain.from_iterable(chunks))
-        if cifar := CIFAR.get(self.config.name):
-            self._files = self._files or read_cifar(root.path, cifar)
-            opened: Any = nullcontext(partial(cifar_image, self._files, cifar))
-        else:
-            opened = open_files(
-                root,
-                (
-                    path
-                    for sample in samples
-                    for paths in sample.paths
-                    for path in paths
-                    if path is not None
-                ),
-            )
-        with opened as read:
-            for sample in samples:
-                example = read_example(sample, columns, read, self.config)
-                if example is not None:
-                    if self.config.name == "cifar100":
-                        example["coarse_label"] = COARSE[sample.sample_id.partition("/")[0]]
-                    yield sample.sample_id, example
+        for example in iter_examples(itertools.chain.from_iterable(chunks), root, self.config):
+            yield example["sample_id"], example
 
     def _prepare_split(self, split_generator: Any, *args: Any, **kwargs: Any) -> None:
         super()._prepare_split(split_generator, *args, **kwargs)
@@ -1745,6 +1718,30 @@ def check_metadata(
 # --- the images: read, checked, converted ---------------------------------------------------------
 
 
+def iter_examples(
+    samples: Iterable[Sample], source: FileSource, config: MultiviewCifarConfig
+) -> Iterator[dict[str, Any]]:
+    """The rows of samples, in their order, without those that `on_error` skips.
+
+    Raises:
+        ImageError, ArchiveError: By what cannot be read.
+    """
+    columns = list(config.layout) if isinstance(config.layout, Mapping) else ["images"]
+    samples = list(samples)
+    paths = (path for sample in samples for own in sample.paths for path in own if path is not None)
+    if cifar := CIFAR.get(config.name):
+        opened: Any = nullcontext(partial(cifar_image, read_cifar(source.path, cifar), cifar))
+    else:
+        opened = open_files(source, paths)
+    with opened as read:
+        for sample in samples:
+            if (example := read_example(sample, columns, read, config)) is None:
+                continue
+            if config.name == "cifar100":
+                example["coarse_label"] = COARSE[sample.sample_id.partition("/")[0]]
+            yield example
+
+
 def read_example(
     sample: Sample,
     columns: Sequence[str],
@@ -2708,10 +2705,18 @@ def download_cifar(cifar: Cifar, dl_manager: Any) -> str:
 
 
 def read_cifar(root: str, cifar: Cifar) -> dict[str, bytes]:
+    """The bytes of each file by its name, read once in a process while it does not change."""
+    paths = [root, *(f"{root}/{name}.bin" for name in itertools.chain(*cifar.files.values()))]
+    return _read_cifar(root, cifar.folder, tuple(map(local_version, filter(os.path.exists, paths))))
+
+
+@lru_cache(maxsize=1)
+def _read_cifar(root: str, folder: str, version: tuple[str, ...]) -> dict[str, bytes]:
     """The bytes of each file by its name; ArchiveError where one is not there, or not whole.
 
     An archive given as data_dir may hold a part of the images; damage shows in gzip's checksum.
     """
+    cifar = next(cifar for cifar in CIFAR.values() if cifar.folder == folder)
     names = list(itertools.chain(*cifar.files.values()))
     try:
         if os.path.isdir(root):

@@ -174,9 +174,7 @@ def test_a_worker_is_sent_no_images(make_archive, tmp_path):
     options = {"config_name": "cifar10", "data_dir": str(make_archive("cifar10"))}
     builder = multiview_cifar.MultiviewCifar(str(tmp_path / "cache"), **options)
     ds = builder.as_streaming_dataset(split="train")
-    assert builder._files
-    copy = pickle.loads(pickle.dumps(builder))
-    assert copy._files is None
+    assert len(pickle.dumps(builder)) < len(file_of("cifar10", "data_batch_1"))
     assert len(pickle.dumps(ds)) < len(file_of("cifar10", "data_batch_1"))
     check_rows(pickle.loads(pickle.dumps(ds)), "cifar10")
 

@@ -3,7 +3,7 @@
     plan = plan_source("photos", engine)
     table = plan.splits["train"]            # a row a sample: 50 to 150 bytes a file
     samples = samples_of(rows_between(table, 0, 1000))
-    rows = examples(plan.config, samples, root_of("train", plan.roots))
+    rows = iter_examples(samples, root_of("train", plan.roots), plan.config)
 
 A split's table has the columns
 
@@ -35,7 +35,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import datasets
@@ -43,7 +42,6 @@ import pyarrow as pa
 
 import multiview_cifar
 from multiview_cifar import (
-    CIFAR,
     METADATA_FILES,
     NO_IMAGES,
     SPLIT_WORDS,
@@ -109,7 +107,7 @@ class RowPlan:
         roots: Where the files are, see `multiview_cifar.root_of`.
         ignored: The paths that are passed over, by reason.
         fingerprint: Text that changes when the files, the options or the script do.
-        config: What `examples` needs besides samples and a root; small, and it can be pickled.
+        config: What `iter_examples` needs besides samples and a root; small, and it can be pickled.
         layout: That by which it was planned in parts; "" as a whole.
     """
 
@@ -246,28 +244,6 @@ def pack_rows(table: pa.Table, start: int, stop: int) -> pa.Buffer:
 def unpack_rows(packed: pa.Buffer) -> pa.Table:
     """What `pack_rows` packed."""
     return pa.ipc.open_stream(packed).read_all()
-
-
-def examples(
-    config: MultiviewCifarConfig, samples: Sequence[Sample], root: FileSource
-) -> Iterator[dict[str, Any]]:
-    """The rows of samples, as a builder makes them, which `on_error` may skip; nothing is listed.
-
-    Raises:
-        ImageError, ArchiveError: By what cannot be read.
-    """
-    builder = MultiviewCifar.__new__(MultiviewCifar)  # else it would list the tree
-    builder.config = config
-    if config.name in CIFAR:
-        builder._files = _cifar_files(root.path, config.name)
-    for _, row in builder._generate_examples([[*samples]], root):
-        yield row
-
-
-@lru_cache(maxsize=1)
-def _cifar_files(path: str, name: str) -> dict[str, bytes]:
-    """A CIFAR's files, read once in a process."""
-    return multiview_cifar.read_cifar(path, CIFAR[name])
 
 
 # --- parts ----------------------------------------------------------------------------------------

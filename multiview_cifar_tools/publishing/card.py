@@ -16,11 +16,11 @@ import datasets
 import huggingface_hub
 import yaml
 
-from multiview_cifar import root_of
+from multiview_cifar import iter_examples, root_of
 from multiview_cifar_tools import __version__
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import PublishError
-from multiview_cifar_tools.planning.table import RowPlan, examples, rows_between, samples_of
+from multiview_cifar_tools.planning.table import RowPlan, rows_between, samples_of
 from multiview_cifar_tools.previews import sheet as sheet
 from multiview_cifar_tools.shards.schema import features_json
 from multiview_cifar_tools.shards.stats import SIZES, Kind, SplitStats
@@ -206,7 +206,9 @@ def planned_sheet(plan: RowPlan) -> bytes:
         labels, root = table["label"].to_numpy(), root_of(split, plan.roots)
         for label in {*labels.tolist()} - {*groups.by_label}:
             own = (rows_between(table, i, i + 1) for i in (labels == label).nonzero()[0].tolist())
-            rows = (row for each in own for row in examples(plan.config, samples_of(each), root))
+            rows = (
+                row for each in own for row in iter_examples(samples_of(each), root, plan.config)
+            )
             if label < sheet.MOST_CLASSES and (row := next(rows, None)) is not None:
                 groups.add(label, lambda row=row: row)  # type: ignore[misc]
     return picture(groups)

@@ -20,12 +20,12 @@ import datasets
 import pyarrow as pa
 
 import multiview_cifar
-from multiview_cifar import FileSource, MultiviewCifarConfig
+from multiview_cifar import FileSource, MultiviewCifarConfig, iter_examples
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import OutputError
 from multiview_cifar_tools.formats.builder import row_bytes
 from multiview_cifar_tools.formats.parquet_files import Writer
-from multiview_cifar_tools.planning.table import examples, samples_of
+from multiview_cifar_tools.planning.table import samples_of
 from multiview_cifar_tools.shards.stats import SplitStats
 from multiview_cifar_tools.shards.store import ShardStore
 
@@ -120,7 +120,7 @@ def write_rows(task: ShardTask, path: str, clock: Clock) -> tuple[int, SplitStat
     images, facts, num_rows = image_columns(task.features), SplitStats() if task.facts else None, 0
     writer = Writer(path, task.features, pixels=False)
     try:
-        for row in examples(task.config, samples_of(task.rows), task.root):
+        for row in iter_examples(samples_of(task.rows), task.root, task.config):
             clock.stop("read")
             writer.write(row)
             num_rows += 1

@@ -18,13 +18,13 @@ from multiview_cifar import (
     MultiviewCifar,
     MultiviewCifarConfig,
     MultiviewError,
+    iter_examples,
     root_of,
 )
 from multiview_cifar_tools.loading import stream_rows
 from multiview_cifar_tools.planning.table import (
     RowPlan,
     check_source,
-    examples,
     plan_part,
     plan_source,
     plan_tree,
@@ -394,7 +394,7 @@ def check_rows(place, options, plan):
         found = [
             row
             for config, part in sent
-            for row in examples(config, samples_of(part), root_of(split, plan.roots))
+            for row in iter_examples(samples_of(part), root_of(split, plan.roots), config)
         ]
         assert found == [*rows[split].iterate()]
         assert rows[split].features == plan.features
@@ -423,14 +423,14 @@ def test_rows_of_an_archive_a_split(make_tree, tmp_path):
     builder = MultiviewCifar(data_files=given)
     assert planned(plan)[0] == [*builder.config.plan.splits.items()]
     samples = samples_of(plan.splits["test"])
-    rows = examples(plan.config, samples, root_of("test", plan.roots))
+    rows = iter_examples(samples, root_of("test", plan.roots), plan.config)
     assert [*rows] == [*stream_rows(builder)["test"].iterate()]
 
 
 def test_rows_of_shapes():
     plan = plan_source("shapes", Backwards())
     samples = samples_of(rows_between(plan.splits["test"], 4, 6))
-    rows = examples(plan.config, samples, root_of("test", plan.roots))
+    rows = iter_examples(samples, root_of("test", plan.roots), plan.config)
     assert [*rows] == [*stream_rows(MultiviewCifar(config_name="shapes"))["test"].iterate(4)][:2]
 
 
@@ -441,7 +441,7 @@ def test_rows_of_a_cifar(make_folder, name):
     rows = stream_rows(MultiviewCifar(config_name=name, **options))["test"]
     samples = samples_of(plan.splits["test"])
     assert {sample.nbytes for sample in samples} == {3 * 32 * 32 * 3}
-    assert [*examples(plan.config, samples, root_of("test", plan.roots))] == [*rows.iterate()]
+    assert [*iter_examples(samples, root_of("test", plan.roots), plan.config)] == [*rows.iterate()]
 
 
 def test_skipped_samples(make_tree):
@@ -450,7 +450,7 @@ def test_skipped_samples(make_tree):
     options = {"on_error": "skip_sample"}
     plan = plan_source(tree, Backwards(), **options)
     check_rows(tree, options, plan)
-    rows = examples(plan.config, samples_of(plan.splits["train"]), plan.roots[0])
+    rows = iter_examples(samples_of(plan.splits["train"]), plan.roots[0], plan.config)
     assert [row["sample_id"] for row in rows] == ["cat/2", "dog/1", "dog/2"]
 
 
@@ -459,7 +459,7 @@ def test_rows_are_made_without_another_look_at_the_tree(make_tree):
     plan = plan_source(tree, Backwards())
     shutil.rmtree(tree / "cat")
     samples = samples_of(rows_between(plan.splits["train"], 2, 4))
-    rows = [*examples(plan.config, samples, plan.roots[0])]
+    rows = [*iter_examples(samples, plan.roots[0], plan.config)]
     assert [row["sample_id"] for row in rows] == ["dog/1", "dog/2"]
 
 

@@ -1,3 +1,152 @@
-"""What one does with Multi-view CIFAR beyond loading it; the command line starts here too."""
+"""What one does with Multi-view CIFAR beyond loading it.
+
+    from multiview_cifar_tools import BatchReader, TorchBatches, check, plan, publish
+
+All that users import is a name of this package; `__all__` lists it. A name is imported when it is
+first asked for (PEP 562): the package itself imports no framework, not even `datasets`. What is not
+in `__all__` may change.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiview_cifar_tools.batches.augment import RandomCropFlip
+    from multiview_cifar_tools.batches.jax import JaxBatches
+    from multiview_cifar_tools.batches.pytorch import SeededTransform, TorchBatches, TorchStream
+    from multiview_cifar_tools.batches.reader import BatchReader
+    from multiview_cifar_tools.batches.tensorflow import to_tf_dataset
+    from multiview_cifar_tools.checks.folder import check
+    from multiview_cifar_tools.checks.quarantine import quarantine, restore
+    from multiview_cifar_tools.checks.report import CheckReport
+    from multiview_cifar_tools.elastic.pytorch import TorchElastic
+    from multiview_cifar_tools.elastic.sampler import (
+        ElasticBatches,
+        ElasticSampler,
+        ElasticTables,
+    )
+    from multiview_cifar_tools.engines.base import Engine
+    from multiview_cifar_tools.engines.open import open_engine
+    from multiview_cifar_tools.errors import (
+        BatchError,
+        CheckError,
+        ElasticError,
+        EngineError,
+        ExportError,
+        FormatError,
+        OutputError,
+        PreviewError,
+        PublishError,
+        QuarantineError,
+    )
+    from multiview_cifar_tools.exporting import export
+    from multiview_cifar_tools.grouping import group
+    from multiview_cifar_tools.loading import load, open_source
+    from multiview_cifar_tools.planning.report import PlanReport, plan
+    from multiview_cifar_tools.previews.page import Preview, preview
+    from multiview_cifar_tools.previews.sheet import contact_sheet
+    from multiview_cifar_tools.publishing.publish import publish, publish_source
+    from multiview_cifar_tools.shards.build import build_shards
+
+__all__ = [
+    "BatchError",
+    "BatchReader",
+    "CheckError",
+    "CheckReport",
+    "ElasticBatches",
+    "ElasticError",
+    "ElasticSampler",
+    "ElasticTables",
+    "Engine",
+    "EngineError",
+    "ExportError",
+    "FormatError",
+    "JaxBatches",
+    "OutputError",
+    "PlanReport",
+    "Preview",
+    "PreviewError",
+    "PublishError",
+    "QuarantineError",
+    "RandomCropFlip",
+    "SeededTransform",
+    "TorchBatches",
+    "TorchElastic",
+    "TorchStream",
+    "__version__",
+    "build_shards",
+    "check",
+    "contact_sheet",
+    "export",
+    "group",
+    "load",
+    "open_engine",
+    "open_source",
+    "plan",
+    "preview",
+    "publish",
+    "publish_source",
+    "quarantine",
+    "restore",
+    "to_tf_dataset",
+]
 
 __version__ = "1.0.0"
+
+_MODULES = {  # where each name is defined
+    "BatchError": "multiview_cifar_tools.errors",
+    "BatchReader": "multiview_cifar_tools.batches.reader",
+    "CheckError": "multiview_cifar_tools.errors",
+    "CheckReport": "multiview_cifar_tools.checks.report",
+    "ElasticBatches": "multiview_cifar_tools.elastic.sampler",
+    "ElasticError": "multiview_cifar_tools.errors",
+    "ElasticSampler": "multiview_cifar_tools.elastic.sampler",
+    "ElasticTables": "multiview_cifar_tools.elastic.sampler",
+    "Engine": "multiview_cifar_tools.engines.base",
+    "EngineError": "multiview_cifar_tools.errors",
+    "ExportError": "multiview_cifar_tools.errors",
+    "FormatError": "multiview_cifar_tools.errors",
+    "JaxBatches": "multiview_cifar_tools.batches.jax",
+    "OutputError": "multiview_cifar_tools.errors",
+    "PlanReport": "multiview_cifar_tools.planning.report",
+    "Preview": "multiview_cifar_tools.previews.page",
+    "PreviewError": "multiview_cifar_tools.errors",
+    "PublishError": "multiview_cifar_tools.errors",
+    "QuarantineError": "multiview_cifar_tools.errors",
+    "RandomCropFlip": "multiview_cifar_tools.batches.augment",
+    "SeededTransform": "multiview_cifar_tools.batches.pytorch",
+    "TorchBatches": "multiview_cifar_tools.batches.pytorch",
+    "TorchElastic": "multiview_cifar_tools.elastic.pytorch",
+    "TorchStream": "multiview_cifar_tools.batches.pytorch",
+    "build_shards": "multiview_cifar_tools.shards.build",
+    "check": "multiview_cifar_tools.checks.folder",
+    "contact_sheet": "multiview_cifar_tools.previews.sheet",
+    "export": "multiview_cifar_tools.exporting",
+    "group": "multiview_cifar_tools.grouping",
+    "load": "multiview_cifar_tools.loading",
+    "open_engine": "multiview_cifar_tools.engines.open",
+    "open_source": "multiview_cifar_tools.loading",
+    "plan": "multiview_cifar_tools.planning.report",
+    "preview": "multiview_cifar_tools.previews.page",
+    "publish": "multiview_cifar_tools.publishing.publish",
+    "publish_source": "multiview_cifar_tools.publishing.publish",
+    "quarantine": "multiview_cifar_tools.checks.quarantine",
+    "restore": "multiview_cifar_tools.checks.quarantine",
+    "to_tf_dataset": "multiview_cifar_tools.batches.tensorflow",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = value  # the next time it is found without this function
+    return value
+
+
+def __dir__() -> list[str]:
+    """The names that are already there, and the public ones."""
+    return sorted({*globals(), *__all__})

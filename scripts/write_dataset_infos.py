@@ -1,6 +1,6 @@
 """dataset_infos.json: features, split sizes and checksums of the canonical configs.
 
-`python -m multiview_cifar_tools.infos dataset_infos.json` writes it anew, with no network: "shapes"
+`python scripts/write_dataset_infos.py dataset_infos.json` writes it anew, with no network: "shapes"
 from a build; of a CIFAR only what follows from its format, so no size of what a build writes. Only
 named configs belong into it: `datasets` 3.x would hold any folder of a user's against the split
 sizes of the config "default".

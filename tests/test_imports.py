@@ -1,9 +1,56 @@
-"""Importing the file loads no framework; each loads only when it is asked for."""
+"""The public names, and what importing each module loads."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+import multiview_cifar_tools
 from conftest import REPOSITORY
 from imports import frameworks_loaded_by
+
+PACKAGE = Path(multiview_cifar_tools.__file__).parent
+FRAMEWORKS = ("batches.jax", "batches.pytorch", "batches.tensorflow", "elastic.pytorch")
+
+
+def test_importing_the_package_imports_nothing_else():
+    code = """if True:
+        import sys
+        before = {*sys.modules}
+        import multiview_cifar_tools
+        print(*{name.partition(".")[0] for name in {*sys.modules} - before})"""
+    command = [sys.executable, "-c", code]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=PACKAGE)
+    loaded = {*printed.stdout.split()} - sys.stdlib_module_names
+    assert loaded == {"multiview_cifar_tools"}
+
+
+def test_every_public_name_is_listed_once_and_seen_by_type_checkers():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    (checked,) = (node for node in tree.body if isinstance(node, ast.If))
+    imports = {a.name: node.module for node in checked.body for a in node.names}
+    assert imports == multiview_cifar_tools._MODULES
+    assert sorted([*imports, "__version__"]) == multiview_cifar_tools.__all__
+    assert {*multiview_cifar_tools.__all__} <= {*dir(multiview_cifar_tools)}
+
+
+def test_every_public_name_is_there():
+    for name, module in multiview_cifar_tools._MODULES.items():
+        if module.removeprefix("multiview_cifar_tools.") not in FRAMEWORKS:  # see below
+            assert getattr(multiview_cifar_tools, name).__doc__
+
+
+def test_no_public_name_is_called_as_a_module():
+    """A module that is imported becomes an attribute of its package, in place of the function."""
+    modules = {file.stem for file in PACKAGE.iterdir() if file.suffix in ("", ".py")}
+    assert not modules & {*multiview_cifar_tools.__all__}
+
+
+def test_a_name_that_is_not_there():
+    with pytest.raises(AttributeError, match="has no attribute 'BatchWriter'"):
+        multiview_cifar_tools.BatchWriter  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from multiview_cifar_tools.exporting import write
 from multiview_cifar_tools.formats.base import MODULES
 from multiview_cifar_tools.grouping import group_rows
 from multiview_cifar_tools.loading import SplitRows, load, open_source
+from multiview_cifar_tools.options import load_line
 from multiview_cifar_tools.shards.schema import MAX_SHARD_SIZE
 
 CONVERSIONS = ("mode", "image_size", "encoding")
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"wrote {arguments.get('data_dir') or arguments['source']}")
     if converted := [name for name in CONVERSIONS if name in options]:
         print(f"these are converted images ({', '.join(converted)}), not the files of the source")
-    print("load it with\n  " + load_line(arguments))
+    print("load it with\n  " + export_load_line(arguments))
 
 
 def open_rows(args: argparse.Namespace, options: dict[str, Any]) -> dict[str, SplitRows]:
@@ -100,8 +101,8 @@ def open_rows(args: argparse.Namespace, options: dict[str, Any]) -> dict[str, Sp
     return group_rows(load(args.source, **opened), args.group_by, view=args.view_column)
 
 
-def load_line(arguments: dict[str, Any]) -> str:
-    """The Python that loads what was written."""
+def export_load_line(arguments: dict[str, Any]) -> str:
+    """The Python that loads what was written: a folder of images, or files of a format."""
     if "data_dir" in arguments:
         return load_line(arguments)
-    return f"from multiview_cifar_tools.loading import load; ds = load({arguments['source']!r})"
+    return f"from multiview_cifar_tools import load; ds = load({arguments['source']!r})"

@@ -29,8 +29,9 @@ from multiview_cifar_tools.formats.base import MODULES, Row, format_module
 from multiview_cifar_tools.formats.builder import check_ids, row_bytes
 from multiview_cifar_tools.loading import SplitRows, rows_of
 from multiview_cifar_tools.shards.manifest import MANIFEST
-from multiview_cifar_tools.shards.schema import MAX_SHARD_SIZE, bytes_of, features_json
+from multiview_cifar_tools.shards.schema import features_json
 from multiview_cifar_tools.shards.state import Finished, ResumableExport, partial_export
+from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE, parse_size
 
 NEEDED = ("images", "label", "sample_id", "view_names")
 
@@ -84,7 +85,7 @@ def write(
     max_shard_size: str | int,
 ) -> dict[str, Any]:
     """As `export`; what it returns is all that is needed."""
-    module, most = format_module(format), bytes_of(max_shard_size)
+    module, most = format_module(format), parse_size(max_shard_size)
     pixels = holds_pixels(module, format, pixels)
     sources = checked_rows(splits)
     features = next(iter(sources.values())).features

@@ -26,7 +26,7 @@ from multiview_cifar_tools.exporting import export
 from multiview_cifar_tools.formats.base import MODULES, format_module
 from multiview_cifar_tools.formats.image_names import image_extension
 from multiview_cifar_tools.loading import load, open_source
-from multiview_cifar_tools.shards.schema import Shard, row_sizes, write_shard
+from multiview_cifar_tools.shards.writer import row_sizes, write_shard
 
 SHARDED = [name for name in MODULES if name != "folder"]
 MODES = [
@@ -203,8 +203,7 @@ def test_parquet_is_what_publish_makes(splits, tmp_path):
     """And every other library reads it."""
     export(splits, tmp_path / "out", format="parquet")
     for split, ds in splits.items():
-        shard = Shard("x", split, np.arange(len(ds)))
-        write_shard(ds, shard, row_sizes(ds), str(tmp_path / "x.parquet"))
+        write_shard(ds, np.arange(len(ds)), row_sizes(ds), str(tmp_path / "x.parquet"))
         path = tmp_path / "out" / f"{split}-00000-of-00001.parquet"
         assert path.read_bytes() == (tmp_path / "x.parquet").read_bytes()
         again = datasets.load_dataset(
@@ -220,14 +219,14 @@ def test_parquet_is_what_publish_makes(splits, tmp_path):
 def test_large_rows_make_several_row_groups(tmp_path, monkeypatch):
     """As `write_shard` cuts them; the same bytes."""
     from multiview_cifar_tools.formats import parquet_files
-    from multiview_cifar_tools.shards import schema as shards
+    from multiview_cifar_tools.shards import writer
 
     features, rows = ROWS["equal"][0], rows_with([2] * 40)
-    for module in (shards, parquet_files):
+    for module in (writer, parquet_files):
         monkeypatch.setattr(module, "ROW_GROUP_BYTES", 4000)
     export({"train": rows_object(rows, features)}, tmp_path / "out", format="parquet")
     ds = datasets.Dataset.from_list(rows, features=features)
-    write_shard(ds, Shard("x", "train", np.arange(40)), row_sizes(ds), str(tmp_path / "x.parquet"))
+    write_shard(ds, np.arange(40), row_sizes(ds), str(tmp_path / "x.parquet"))
     path = tmp_path / "out/train-00000-of-00001.parquet"
     assert path.read_bytes() == (tmp_path / "x.parquet").read_bytes()
     assert contents(load(path, cache_dir=str(tmp_path / "cache"))["train"]) == rows

@@ -21,8 +21,8 @@ from multiview_cifar_tools.console import print_table
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.options import describe, load_line, shown_output
 from multiview_cifar_tools.shards.build import Report
-from multiview_cifar_tools.shards.schema import MAX_SHARD_SIZE
 from multiview_cifar_tools.shards.task import STAGES
+from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE
 
 HELP = "make the dataset of a folder"
 

@@ -12,7 +12,7 @@ from multiview_cifar_tools.formats.base import MODULES
 from multiview_cifar_tools.grouping import group_rows
 from multiview_cifar_tools.loading import SplitRows, load, open_source
 from multiview_cifar_tools.options import load_line
-from multiview_cifar_tools.shards.schema import MAX_SHARD_SIZE
+from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE
 
 CONVERSIONS = ("mode", "image_size", "encoding")
 

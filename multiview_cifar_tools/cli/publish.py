@@ -15,7 +15,7 @@ from multiview_cifar_tools.cli.arguments import (
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.options import without_secrets
 from multiview_cifar_tools.publishing.publish import check_name, publish, publish_source
-from multiview_cifar_tools.shards.schema import MAX_SHARD_SIZE
+from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE
 
 HELP = "build a folder's dataset and publish it on the Hub"
 

@@ -31,7 +31,7 @@ from fsspec.implementations.local import LocalFileSystem
 from multiview_cifar import FileSource, OptionError, Options, file_system
 from multiview_cifar_tools.elastic.index import ATTEMPTS, ShardFile, not_read, tried
 from multiview_cifar_tools.errors import ElasticError
-from multiview_cifar_tools.shards.schema import bytes_of
+from multiview_cifar_tools.shards.writer import parse_size
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class ShardCache:
         self.folder = os.path.abspath(os.path.expanduser(folder or default))
         self.in_memory = 0 if folder else IN_MEMORY
         try:
-            self.limit = bytes_of(limit)
+            self.limit = parse_size(limit)
         except OptionError:
             raise OptionError(
                 f'cache_limit={limit!r} is not right. Expected bytes, or a size such as "50GB".',

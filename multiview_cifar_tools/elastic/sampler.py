@@ -39,7 +39,7 @@ from multiview_cifar_tools.elastic.index import read_index
 from multiview_cifar_tools.elastic.order import Order, check_least
 from multiview_cifar_tools.elastic.prefetch import Read, ShardPrefetcher
 from multiview_cifar_tools.errors import ElasticError
-from multiview_cifar_tools.shards.schema import take_rows
+from multiview_cifar_tools.shards.writer import take_rows
 
 SAME = ("rows", "seed", "shuffle", "lanes", "window")  # of a state: what makes the order
 SHARE = ("num_replicas", "batch_size", "worker")  # who took which batches of it

@@ -21,7 +21,8 @@ from multiview_cifar_tools.formats.base import FormatReader, Row
 from multiview_cifar_tools.formats.builder import row_bytes
 from multiview_cifar_tools.formats.shard_files import Shard, by_split, find_shards, named_shards
 from multiview_cifar_tools.formats.values import check_row, features_from
-from multiview_cifar_tools.shards.schema import DIGESTS, ROW_GROUP_BYTES, digest_rows, features_json
+from multiview_cifar_tools.shards.schema import DIGESTS, digest_rows, features_json
+from multiview_cifar_tools.shards.writer import ROW_GROUP_BYTES
 
 EXTENSION = ".parquet"
 HOLDS = frozenset({"bytes"})

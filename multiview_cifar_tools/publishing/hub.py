@@ -24,7 +24,8 @@ from huggingface_hub.hf_api import RepoFile
 from multiview_cifar_tools.batches.columns import Integers
 from multiview_cifar_tools.errors import PublishError
 from multiview_cifar_tools.retry import ATTEMPTS, retried
-from multiview_cifar_tools.shards.schema import PublishedShard, Shard, read_shard, write_shard
+from multiview_cifar_tools.shards.schema import PublishedShard, read_shard
+from multiview_cifar_tools.shards.writer import ShardRows, write_shard
 
 PASSING = {408, 425, 429, 500, 502, 503, 504}  # HTTP statuses that may be over the next time
 
@@ -126,7 +127,7 @@ class Repository:
     def send(
         self,
         splits: datasets.DatasetDict,
-        shards: list[Shard],
+        shards: list[ShardRows],
         sizes: dict[str, Integers],
         published: dict[str, RepoFile],
         folder: str,
@@ -134,9 +135,9 @@ class Repository:
         """Write each shard and send it if the Hub does not have it; what is to be committed."""
         with datasets.utils.tqdm(total=len(shards), unit=" shards", desc="Publishing") as bar:
             for shard in shards:
-                path = os.path.join(folder, os.path.basename(shard.path))
-                write_shard(splits[shard.split], shard, sizes[shard.split], path)
-                addition = self.put(path, shard.path, published.get(shard.path))
+                path = os.path.join(folder, os.path.basename(shard.name))
+                write_shard(splits[shard.split], shard.rows, sizes[shard.split], path)
+                addition = self.put(path, shard.name, published.get(shard.name))
                 os.remove(path)
                 if addition is not None:
                     yield addition

@@ -17,13 +17,15 @@ from typing import Any, NamedTuple
 
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from huggingface_hub.errors import (
     HFValidationError,
 )
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-from multiview_cifar_tools.batches.columns import Integers
+from multiview_cifar_tools.batches.columns import Integers, image_columns
 from multiview_cifar_tools.engines.base import Engine
 from multiview_cifar_tools.errors import PublishError
 from multiview_cifar_tools.options import without_secrets
@@ -38,26 +40,27 @@ from multiview_cifar_tools.shards.build import (
     run_tasks,
 )
 from multiview_cifar_tools.shards.schema import (
-    MAX_SHARD_SIZE,
     PublishedShard,
-    Shard,
-    bytes_of,
-    check_rows,
     digest_rows,
     features_json,
-    plan_shards,
-    row_sizes,
-    write_shard,
 )
 from multiview_cifar_tools.shards.stats import SplitStats, facts_of
 from multiview_cifar_tools.shards.store import FsspecStore
 from multiview_cifar_tools.shards.task import ShardResult
+from multiview_cifar_tools.shards.writer import (
+    MAX_SHARD_SIZE,
+    ShardRows,
+    divide_into_shards,
+    parse_size,
+    row_sizes,
+    write_shard,
+)
 
 
 class Work(NamedTuple):
     """What has to be done to a repository."""
 
-    shards: list[Shard]  # to be written
+    shards: list[ShardRows]  # to be written
     stale: list[str]  # files to be deleted
     said: list[str]  # lines for the user
 
@@ -113,7 +116,7 @@ def publish(
     )
     for name, ds in splits.items():
         check_rows(name, ds)
-    most = bytes_of(max_shard_size)
+    most = parse_size(max_shard_size)
     hub = Repository(repo_id, revision, create_pr, token) if not dry_run or append else None
     if hub is not None and not dry_run:
         hub.create(private)
@@ -189,7 +192,7 @@ def publish_source(
         EngineError: A machine is not fit, or ended too often.
     """
     check_name(repo_id)
-    most = bytes_of(max_shard_size)
+    most = parse_size(max_shard_size)
     hub = None if dry_run else Repository(repo_id, revision, create_pr, token)
     published: dict[str, RepoFile] = {}
     held: dict[str, PublishedShard] = {}
@@ -293,9 +296,9 @@ def plan_all(
     shards = [
         shard
         for name, ds in splits.items()
-        for shard in plan_shards(name, np.arange(len(ds)), sizes[name], most)
+        for shard in divide_into_shards(name, np.arange(len(ds)), sizes[name], most)
     ]
-    paths = {shard.path for shard in shards}
+    paths = {shard.name for shard in shards}
     return Work(shards, [path for path in published if is_data(path) and path not in paths], [])
 
 
@@ -306,7 +309,7 @@ def plan_append(
     most: int,
 ) -> Work:
     """Only shards in which a sample changed or went, and new shards for new samples."""
-    shards: list[Shard] = []
+    shards: list[ShardRows] = []
     stale: list[str] = []
     said: list[str] = []
     for name, ds in splits.items():
@@ -326,15 +329,15 @@ def plan_append(
                 left = np.array([row for row in kept if row >= 0], np.int64)
                 said.append(f"{path}: {changed} samples changed, {gone} gone: written anew")
                 if len(left):
-                    shards.append(Shard(path, name, left))
+                    shards.append(ShardRows(path, name, left))
                 else:
                     stale.append(path)
         if rows:
-            new = plan_shards(
+            new = divide_into_shards(
                 name, np.array(sorted(rows.values())), sizes[name], most, max(numbers) + 1
             )
             shards += new
-            said.append(f"{len(rows)} new samples in {', '.join(shard.path for shard in new)}")
+            said.append(f"{len(rows)} new samples in {', '.join(shard.name for shard in new)}")
     lost = [path for path in held if split_of(path) not in splits]
     said += [f"{path}: its split is gone" for path in lost]
     return Work(shards, stale + lost, said or ["no sample is new, changed or gone"])
@@ -349,10 +352,10 @@ def leave_files(
 ) -> str:
     """Write into a folder what would be published, and print it."""
     for shard in work.shards:
-        path = os.path.join(folder, shard.path)
+        path = os.path.join(folder, shard.name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        write_shard(splits[shard.split], shard, sizes[shard.split], path)
-        print(f"{os.path.getsize(path):12,} bytes  {shard.path} ({len(shard.rows)} samples)")
+        write_shard(splits[shard.split], shard.rows, sizes[shard.split], path)
+        print(f"{os.path.getsize(path):12,} bytes  {shard.name} ({len(shard.rows)} samples)")
     for name, data in card.items():
         with open(os.path.join(folder, name), "wb") as file:
             file.write(data)
@@ -360,3 +363,31 @@ def leave_files(
     for path in work.stale:
         print(f"{'':>12} delete {path}")
     return folder
+
+
+def check_rows(name: str, dataset: datasets.Dataset) -> None:
+    """PublishError where a split does not have the rows of `multiview_cifar`, each once, whole."""
+    if missing := {"images", "label", "sample_id"} - set(dataset.features):
+        raise PublishError(
+            f"The split {name!r} has no column {min(missing)!r}. Expected rows of "
+            "multiview_cifar.load_dataset.",
+            name,
+        )
+    ids = dataset.data.table["sample_id"]
+    twice = [group["values"] for group in ids.value_counts().to_pylist() if group["counts"] > 1]
+    if twice:
+        raise PublishError(
+            f"The split {name!r} has the sample {twice[0]!r} twice. Expected each sample_id once.",
+            name,
+        )
+    for column in image_columns(dataset.features):
+        files = pa.chunked_array([chunk.flatten() for chunk in dataset.data.table[column].chunks])
+        without = pc.and_(
+            pc.is_null(pc.struct_field(files, "bytes")), pc.is_valid(pc.struct_field(files, "path"))
+        )
+        if pc.any(without).as_py():
+            raise PublishError(
+                f"The split {name!r} names files in {column!r} instead of holding "
+                "their bytes. Expected rows of multiview_cifar.load_dataset.",
+                name,
+            )

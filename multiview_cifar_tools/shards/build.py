@@ -39,14 +39,10 @@ from multiview_cifar_tools.planning.table import (
     unpack_rows,
 )
 from multiview_cifar_tools.shards.manifest import MANIFEST
-from multiview_cifar_tools.shards.schema import (
-    MAX_SHARD_SIZE,
-    bytes_of,
-    cut_by_bytes,
-    features_json,
-)
+from multiview_cifar_tools.shards.schema import features_json
 from multiview_cifar_tools.shards.store import DONE, WORK, FsspecStore, ShardStore
 from multiview_cifar_tools.shards.task import ShardResult, ShardTask, make_shard
+from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE, parse_size, slice_by_bytes
 
 BEGUN = f"{WORK}/begun.json"
 
@@ -100,7 +96,7 @@ def build_shards(
         OutputError: The output holds something else, or cannot be written.
         EngineError: A machine is not fit, or ended too often.
     """
-    began, most = time.perf_counter(), bytes_of(max_shard_size)
+    began, most = time.perf_counter(), parse_size(max_shard_size)
     files = FsspecStore(output, output_options)
     notes = BuildState(files)
     notes.make()
@@ -181,7 +177,7 @@ def plan_tasks(
     """
     for split, table in plan.splits.items():
         root = root_of(split, plan.roots)
-        for i, cut in enumerate(cut_by_bytes(table["nbytes"].to_numpy(), most)):
+        for i, cut in enumerate(slice_by_bytes(table["nbytes"].to_numpy(), most)):
             name = f"data/{split}-{i:05d}.parquet"
             packed = pack_rows(table, cut.start, cut.stop)
             # Taken here: what was pickled may come out with other paddings.

@@ -14,7 +14,7 @@ import PIL.Image
 from multiview_cifar import FLAT_MODES
 from multiview_cifar_tools.batches.columns import ImageColumn, index_rows
 from multiview_cifar_tools.batches.decode import PNG_SIGNATURE
-from multiview_cifar_tools.shards.schema import row_sizes
+from multiview_cifar_tools.shards.writer import row_sizes
 
 PNG_MODES = {bytes([8, kind]): mode for mode, kind in FLAT_MODES.items()}  # bit depth, colour type
 

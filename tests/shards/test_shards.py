@@ -11,23 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import multiview_cifar
-from multiview_cifar_tools.shards import schema as shards
-from multiview_cifar_tools.shards.schema import (
-    cut_by_bytes,
-    digest_rows,
-    plan_shards,
-    read_shard,
+from multiview_cifar_tools.shards import writer
+from multiview_cifar_tools.shards.schema import digest_rows, read_shard
+from multiview_cifar_tools.shards.stats import image_kinds
+from multiview_cifar_tools.shards.writer import (
+    divide_into_shards,
     row_sizes,
+    slice_by_bytes,
     take_rows,
     write_shard,
 )
-from multiview_cifar_tools.shards.stats import image_kinds
 from pictures import make_rows, png
 
 
 @given(st.lists(st.integers(0, 50), max_size=30), st.integers(1, 100))
 def test_cuts_hold_all_rows_and_no_more_bytes_than_asked_for(sizes, most):
-    cuts = cut_by_bytes(np.array(sizes, np.int64), most)
+    cuts = slice_by_bytes(np.array(sizes, np.int64), most)
     assert [row for cut in cuts for row in range(cut.start, cut.stop)] == list(range(len(sizes)))
     for cut in cuts:
         assert sum(sizes[cut]) <= most or cut.stop - cut.start == 1
@@ -58,8 +57,10 @@ def test_the_kinds_of_images_in_a_slice():
 
 def write(ds, path, rows=None):
     sizes = row_sizes(ds)
-    (shard,) = plan_shards("train", np.arange(len(ds)) if rows is None else rows, sizes, 10**9)
-    write_shard(ds, shard, sizes, str(path))
+    (shard,) = divide_into_shards(
+        "train", np.arange(len(ds)) if rows is None else rows, sizes, 10**9
+    )
+    write_shard(ds, shard.rows, sizes, str(path))
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -113,7 +114,7 @@ def test_what_makes_a_digest():
 
 def test_row_groups_are_bounded_by_bytes(tmp_path, monkeypatch):
     ds = make_rows([1] * 50, size=(40, 40))
-    monkeypatch.setattr(shards, "ROW_GROUP_BYTES", 25_000)
+    monkeypatch.setattr(writer, "ROW_GROUP_BYTES", 25_000)
     write(ds, tmp_path / "shard.parquet")
     metadata = pq.read_metadata(tmp_path / "shard.parquet")
     assert metadata.num_row_groups == 10

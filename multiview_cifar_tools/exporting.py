@@ -25,10 +25,11 @@ import PIL.Image
 from multiview_cifar import OptionError
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError, FormatError
-from multiview_cifar_tools.formats.base import MODULES, Row, format_module
-from multiview_cifar_tools.formats.builder import check_ids, row_bytes
+from multiview_cifar_tools.formats.base import MODULES, format_module
+from multiview_cifar_tools.formats.builder import check_ids
 from multiview_cifar_tools.loading import SplitRows, rows_of
 from multiview_cifar_tools.shards.manifest import MANIFEST
+from multiview_cifar_tools.shards.rows import Row, row_bytes
 from multiview_cifar_tools.shards.schema import features_json
 from multiview_cifar_tools.shards.state import Finished, ResumableExport, partial_export
 from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE, parse_size

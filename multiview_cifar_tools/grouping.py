@@ -30,9 +30,10 @@ from multiview_cifar import OptionError, natural_key, row_features
 from multiview_cifar_tools.batches.columns import Integers
 from multiview_cifar_tools.digests import text_digest
 from multiview_cifar_tools.errors import FormatError
-from multiview_cifar_tools.formats.base import FormatReader, Row
+from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.formats.builder import make_datasets, read_column
 from multiview_cifar_tools.loading import SplitRows, embed, in_splits, load, rows_of
+from multiview_cifar_tools.shards.rows import Row
 
 logger = logging.getLogger(__name__)
 

@@ -40,10 +40,11 @@ from multiview_cifar import (
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.digests import digest, files_of, text_digest
 from multiview_cifar_tools.errors import FormatError
-from multiview_cifar_tools.formats.base import ENDINGS, MODULES, FormatReader, Row, format_module
+from multiview_cifar_tools.formats.base import ENDINGS, MODULES, FormatReader, format_module
 from multiview_cifar_tools.formats.builder import make_datasets
 from multiview_cifar_tools.options import CONFIGS
 from multiview_cifar_tools.shards.manifest import MANIFEST
+from multiview_cifar_tools.shards.rows import Row
 
 SAVED = ("dataset_dict.json", "state.json")  # which `save_to_disk` writes
 BATCH_ROWS = 16  # few at a time: images become Python objects

@@ -24,10 +24,10 @@ from multiview_cifar import FileSource, MultiviewError, Options, file_system
 from multiview_cifar_tools.batches.columns import Integers
 from multiview_cifar_tools.digests import text_digest
 from multiview_cifar_tools.errors import ElasticError
-from multiview_cifar_tools.formats.values import features_from
 from multiview_cifar_tools.loading import detect_source
 from multiview_cifar_tools.retry import retried
 from multiview_cifar_tools.shards.manifest import MANIFEST
+from multiview_cifar_tools.shards.rows import features_from
 
 T = TypeVar("T")
 ATTEMPTS = 4  # at anything remote

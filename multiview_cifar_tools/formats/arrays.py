@@ -25,10 +25,10 @@ import numpy.typing as npt
 
 from multiview_cifar import OWN_COLUMNS
 from multiview_cifar_tools.batches.columns import image_columns
-from multiview_cifar_tools.errors import ExportError, FormatError
-from multiview_cifar_tools.formats.base import Row
+from multiview_cifar_tools.errors import ExportError
 from multiview_cifar_tools.formats.pixels import Pixels, Shapes, decode_row, view_bytes
-from multiview_cifar_tools.formats.values import check_row, to_json
+from multiview_cifar_tools.formats.values import to_json
+from multiview_cifar_tools.shards.rows import Row, check_export_row
 
 # A row's views of one image column: pixels (V, H, W, C), or the bytes of files.
 Views = Pixels | list[bytes | None]
@@ -63,7 +63,7 @@ def array_names(features: datasets.Features) -> list[str]:
     return names
 
 
-def label_names(features: datasets.Features) -> dict[str, list[str]]:
+def label_name_arrays(features: datasets.Features) -> dict[str, list[str]]:
     """The names of all labels, by what arrays of them are called."""
     names = {"class_names": list(features["label"].names)}
     if "view_labels" in features:
@@ -94,11 +94,8 @@ class ArrayWriter:
 
         ExportError where the row is not right, or arrays cannot hold it.
         """
+        check_export_row(row, self.features)
         sample, small = row["sample_id"], self.small
-        try:
-            check_row(row, self.features, f"the sample {sample}")
-        except FormatError as error:
-            raise ExportError(str(error), str(sample)) from None
         _check_texts(sample, [sample, *(name for name in row["view_names"] if name is not None)])
         views = {column: self._take_views(row, column) for column in self.columns}
         small["labels"].append(row["label"])

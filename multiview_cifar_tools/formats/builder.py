@@ -17,7 +17,8 @@ from multiview_cifar_tools import formats
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.digests import text_digest
 from multiview_cifar_tools.errors import FormatError
-from multiview_cifar_tools.formats.base import FormatReader, Row
+from multiview_cifar_tools.formats.base import FormatReader
+from multiview_cifar_tools.shards.rows import Row, row_bytes
 
 
 def make_datasets(
@@ -125,11 +126,6 @@ class ReadingBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[misc]
     def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         with skip_reencoding(self.info):
             yield from super()._prepare_split_single(*args, **kwargs)
-
-
-def row_bytes(row: Row, columns: list[str]) -> int:
-    """The bytes of a row's images."""
-    return sum(len(view["bytes"]) for column in columns for view in row[column] if view is not None)
 
 
 @lru_cache(maxsize=1)

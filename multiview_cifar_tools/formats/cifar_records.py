@@ -28,8 +28,9 @@ import numpy.typing as npt
 from multiview_cifar import OptionError
 from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.arrays import ArrayWriter, RowFile, to_array, write_lines
-from multiview_cifar_tools.formats.base import FormatReader, Row
+from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.formats.stored import Kind, Stored, read_arrays
+from multiview_cifar_tools.shards.rows import Row
 from multiview_cifar_tools.shards.schema import features_json
 
 EXTENSION = ""

@@ -22,12 +22,13 @@ from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.arrays import (
     ArrayWriter,
     Views,
-    label_names,
+    label_name_arrays,
     mask_name,
     num_bytes,
 )
-from multiview_cifar_tools.formats.base import FormatReader, Row
+from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.formats.stored import Kind, Stored, read_arrays, text_of
+from multiview_cifar_tools.shards.rows import Row
 from multiview_cifar_tools.shards.schema import features_json
 
 EXTENSION = ".h5"
@@ -59,7 +60,7 @@ class Writer(ArrayWriter):
         super().__init__(path, features, pixels)
         # HDF5 1.8 (2008) or later reads it; before, an attribute held 64 KB, 4,000 class names.
         self._file = _h5py().File(path, "w", libver=("v108", "v108"))
-        self._file.attrs.update(label_names(features))
+        self._file.attrs.update(label_name_arrays(features))
         self._file.attrs[FEATURES] = json.dumps(features_json(features))
         self._block: dict[str, list[Views]] = {column: [] for column in self.columns}
         self._num_rows = self._block_bytes = 0  # in the file; in the block

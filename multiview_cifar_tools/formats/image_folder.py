@@ -30,11 +30,16 @@ import pyarrow.parquet as pq
 from multiview_cifar import IMAGE_EXTENSIONS, OWN_COLUMNS, SYSTEM_NAMES, natural_key
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.console import some
-from multiview_cifar_tools.errors import ExportError, FormatError
-from multiview_cifar_tools.formats.base import Row
+from multiview_cifar_tools.errors import ExportError
 from multiview_cifar_tools.formats.image_names import image_extension
 from multiview_cifar_tools.formats.parquet_files import to_table
-from multiview_cifar_tools.formats.values import check_row
+from multiview_cifar_tools.shards.rows import (
+    Row,
+    check_export_row,
+    label_names,
+    name_labels,
+    name_view_labels,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -75,11 +80,8 @@ class Writer:
         """Write each view to a file. ExportError where a name is none that a file can have, an
         image none that Pillow knows, or the folder would not give the same views.
         """
+        check_export_row(row, self.features)
         sample = row["sample_id"]
-        try:
-            check_row(row, self.features, f"the sample {sample}")
-        except FormatError as error:
-            raise ExportError(str(error), str(sample)) from None
         files = list(row_files(row, self.features))
         self._note(row)
         folder, made = os.path.join(self.path, sample), {sample}
@@ -148,7 +150,11 @@ def row_files(row: Row, features: datasets.Features) -> Iterator[tuple[str, byte
 
     ExportError where a path is none that `multiview_cifar` would read as this view.
     """
-    sample, names = row["sample_id"], row["view_names"]
+    sample, names, view_labels = (
+        row["sample_id"],
+        row["view_names"],
+        name_view_labels(row, features),
+    )
     parts = sample.split("/")
     if len(parts) != 2:
         raise ExportError(
@@ -159,12 +165,8 @@ def row_files(row: Row, features: datasets.Features) -> Iterator[tuple[str, byte
         for i, view in enumerate(row[column]):
             if view is None:
                 continue
-            labels = [row["view_labels"][i]] if "view_labels" in features else []
-            label_names = [
-                features["view_labels"].feature.names[label] if label is not None else None
-                for label in labels
-            ]
-            path = [*parts, *[column] * (column != "images"), *label_names, names[i]]
+            labels = [] if view_labels is None else [view_labels[i]]
+            path = [*parts, *[column] * (column != "images"), *labels, names[i]]
             if bad := [part for part in path if not _is_file_name(part)]:
                 raise ExportError(
                     f"{sample} has the name {bad[0]!r}, which no file of a dataset "
@@ -217,7 +219,7 @@ class Metadata:
         images = image_columns(features)
         self._columns = [name for name in features if name not in {*OWN_COLUMNS, *images}]
         self._names = {
-            name: features[name].names
+            name: label_names(features[name])
             for name in self._columns
             if isinstance(features[name], datasets.ClassLabel)
         }
@@ -239,7 +241,7 @@ class Metadata:
         if self._columns:
             values = {name: row[name] for name in ("sample_id", *self._columns)}
             for name, known in self._names.items():
-                values[name] = None if row[name] is None else known[row[name]]
+                values[name] = name_labels(row[name], known)
             self._rows.append(values)
         if len(self._rows) == BATCH_ROWS:
             self._write()
@@ -262,12 +264,12 @@ class Metadata:
 
 def view_keys(row: Row, features: datasets.Features) -> list[str | None]:
     """What the option `view_names` calls each view of a row."""
-    if "view_labels" not in features:
+    labels = name_view_labels(row, features)
+    if labels is None:
         return list(row["view_names"])
-    names = features["view_labels"].feature.names
     return [
-        None if label is None or name is None else f"{names[label]}/{name}"
-        for label, name in zip(row["view_labels"], row["view_names"], strict=True)
+        None if label is None or name is None else f"{label}/{name}"
+        for label, name in zip(labels, row["view_names"], strict=True)
     ]
 
 

@@ -37,14 +37,15 @@ from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.arrays import (
     ArrayWriter,
     RowFile,
-    label_names,
+    label_name_arrays,
     mask_name,
     pad,
     write_lines,
 )
-from multiview_cifar_tools.formats.base import FormatReader, Row
+from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.formats.shard_files import shard_files
 from multiview_cifar_tools.formats.stored import Kind, Stored, read_arrays, text_of
+from multiview_cifar_tools.shards.rows import Row
 from multiview_cifar_tools.shards.schema import features_json
 
 EXTENSION = ""
@@ -95,7 +96,7 @@ class Writer(ArrayWriter):
             else:
                 images.close(_header((sum(images.lengths),), np.dtype(np.uint8)))
                 arrays[offsets_name(column)] = _offsets(self._sizes[column])
-        for name, labels in label_names(self.features).items():
+        for name, labels in label_name_arrays(self.features).items():
             arrays[name] = np.array(labels, object)
         if "metadata" in arrays:
             write_lines(self._file(METADATA), arrays.pop("metadata"))

@@ -17,10 +17,15 @@ import pyarrow.parquet as pq
 
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError, FormatError
-from multiview_cifar_tools.formats.base import FormatReader, Row
-from multiview_cifar_tools.formats.builder import row_bytes
+from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.formats.shard_files import Shard, by_split, find_shards, named_shards
-from multiview_cifar_tools.formats.values import check_row, features_from
+from multiview_cifar_tools.shards.rows import (
+    Row,
+    check_export_row,
+    check_row,
+    features_from,
+    row_bytes,
+)
 from multiview_cifar_tools.shards.schema import DIGESTS, digest_rows, features_json
 from multiview_cifar_tools.shards.writer import ROW_GROUP_BYTES
 
@@ -47,10 +52,7 @@ class Writer:
 
     def write(self, row: Row) -> None:
         """Add a row. ExportError where it is not what its features say."""
-        try:
-            check_row(row, self.features, f"the sample {row['sample_id']}")
-        except FormatError as error:
-            raise ExportError(str(error), str(row["sample_id"])) from None
+        check_export_row(row, self.features)
         size = max(row_bytes(row, self.images), 1)
         if self._held and self._held + size > ROW_GROUP_BYTES:
             self._write_group()

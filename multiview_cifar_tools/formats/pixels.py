@@ -19,7 +19,7 @@ from multiview_cifar import flat_png
 from multiview_cifar_tools.batches.columns import Mask
 from multiview_cifar_tools.batches.decode import PNG_SIGNATURE, decode_image
 from multiview_cifar_tools.errors import ExportError, FormatError
-from multiview_cifar_tools.formats.base import Row
+from multiview_cifar_tools.shards.rows import Row
 
 Pixels = npt.NDArray[np.uint8 | np.uint16]
 # What an array (H, W, C) of unsigned integers of so many bytes is, by Pillow's name.

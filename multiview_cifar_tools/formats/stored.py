@@ -26,7 +26,7 @@ from multiview_cifar import SPLIT_WORDS, OptionError, natural_key, row_features,
 from multiview_cifar_tools.batches.columns import Integers, image_columns
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.arrays import array_names, mask_name
-from multiview_cifar_tools.formats.base import FormatReader, Row
+from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.formats.image_names import is_image
 from multiview_cifar_tools.formats.pixels import array_mode, encode
 from multiview_cifar_tools.formats.shard_files import (
@@ -35,7 +35,8 @@ from multiview_cifar_tools.formats.shard_files import (
     need_no,
     shard_files,
 )
-from multiview_cifar_tools.formats.values import check_row, features_from, from_json
+from multiview_cifar_tools.formats.values import from_json
+from multiview_cifar_tools.shards.rows import Row, check_row, features_from
 
 logger = logging.getLogger(__name__)
 

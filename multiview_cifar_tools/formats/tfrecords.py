@@ -35,7 +35,7 @@ import numpy as np
 from multiview_cifar import OWN_COLUMNS, row_features
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError, FormatError
-from multiview_cifar_tools.formats.base import FormatReader, Row
+from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.formats.image_names import is_image
 from multiview_cifar_tools.formats.pixels import decode_row, encode, view_bytes
 from multiview_cifar_tools.formats.shard_files import (
@@ -46,7 +46,8 @@ from multiview_cifar_tools.formats.shard_files import (
     named_shards,
     need_no,
 )
-from multiview_cifar_tools.formats.values import check_row, features_from, from_json, to_json
+from multiview_cifar_tools.formats.values import from_json, to_json
+from multiview_cifar_tools.shards.rows import Row, check_export_row, check_row, features_from
 
 logger = logging.getLogger(__name__)
 
@@ -87,11 +88,8 @@ class Writer:
 
     def write(self, row: Row) -> None:
         """Add a row. ExportError where it is not right, or too large."""
-        sample = str(row.get("sample_id"))
-        try:
-            check_row(row, self.features, f"the sample {sample}")
-        except FormatError as error:
-            raise ExportError(str(error), sample) from None
+        check_export_row(row, self.features)
+        sample = row["sample_id"]
         if "" in row["view_names"]:
             raise ExportError(
                 f"A view of the sample {sample} is called ''. Expected names of one "

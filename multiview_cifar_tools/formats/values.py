@@ -29,7 +29,7 @@ from datasets.features.features import get_nested_type
 from multiview_cifar import OWN_COLUMNS
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import FormatError
-from multiview_cifar_tools.formats.base import Row
+from multiview_cifar_tools.shards.rows import Row, short_repr
 
 # --- to JSON --------------------------------------------------------------------------------------
 
@@ -108,11 +108,12 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FormatError(
-            f"{_shown(text)} is no JSON ({error}). Expected an object of columns and their values."
+            f"{short_repr(text)} is no JSON ({error}). Expected an object of columns and their "
+            "values."
         ) from None
     if not isinstance(found, dict):
         raise FormatError(
-            f"{_shown(text)} is no JSON object. Expected one of columns and their values."
+            f"{short_repr(text)} is no JSON object. Expected one of columns and their values."
         )
     return found
 
@@ -128,18 +129,12 @@ def from_object(found: dict[str, Any], features: datasets.Features) -> Row:
     return row
 
 
-def _shown(value: Any) -> str:
-    """A value for an error's text, its beginning if it is long."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]} ..."
-
-
 def _column(name: str, value: Any, kind: Any) -> Any:
     try:
         return _restore(value, kind)
     except Exception as error:  # those of base64, datetime, decimal and pyarrow
         raise FormatError(
-            f"The column {name!r} is {_shown(value)} ({error}). Expected a "
+            f"The column {name!r} is {short_repr(value)} ({error}). Expected a "
             f"value of the type {kind}, written as `export` does."
         ) from None
 
@@ -194,83 +189,3 @@ def _count(duration: str, digits: int) -> int:
 
 
 # --- what a row has to be -------------------------------------------------------------------------
-
-
-def features_from(info: Any) -> datasets.Features:
-    """The features that a manifest or a file says, as `shards.features_json` writes them.
-
-    FormatError where they are none, or not those of multi-view rows.
-    """
-    try:
-        features = datasets.Features.from_dict(info)
-    except Exception as error:  # `datasets` raises AttributeError, KeyError, ValueError and more
-        raise FormatError(
-            f"{_shown(info)} are no features of a dataset "
-            f"({type(error).__name__}: {error}). Expected them as `export` writes "
-            "them."
-        ) from None
-    missing = {"images", "sample_id", "view_names"}.difference(features)
-    if missing or not isinstance(features.get("label"), datasets.ClassLabel):
-        raise FormatError(
-            f"The features name the columns {', '.join(features) or 'none'}. Expected"
-            " images, label (a ClassLabel), sample_id and view_names among them."
-        )
-    return features
-
-
-def check_row(row: Row, features: datasets.Features, where: str, path: str = "") -> None:
-    """FormatError where a raw row is not what its features and README, "The row", say.
-
-    That is: a column is missing, the label or a view label is out of range, the sample has no name,
-    or lists that belong to views differ in length.
-
-    Args:
-        row: The row.
-        features: Of the row.
-        where: Names the row in the error, such as its file and number.
-        path: The `.path` of the error.
-    """
-    found = _fault(row, features)
-    if found:
-        raise FormatError(f"{where}: {found}.", path)
-
-
-def _fault(row: Row, features: datasets.Features) -> str | None:
-    """What is wrong with a row, and what was expected."""
-    if missing := [name for name in features if name not in row]:
-        return f"the row has no column {missing[0]!r}. Expected {', '.join(features)}"
-    sample = row["sample_id"]
-    if not isinstance(sample, str) or not sample:
-        return f"sample_id is {sample!r}. Expected a name of one or more letters"
-    if not _is_label(row["label"], features["label"]):
-        return f"the label is {row['label']!r}. Expected {_range(features['label'])}"
-    of_views = [*image_columns(features), "view_names", *_view_labels(features)]
-    for name in of_views:
-        if not isinstance(row[name], list) or len(row[name]) != len(row["images"] or ()):
-            return (
-                f"{name} is {_shown(row[name])}, where images are {_size(row['images'])}. "
-                f"Expected lists of one length: {', '.join(of_views)}"
-            )
-    if bad := [name for name in row["view_names"] if not isinstance(name, str | None)]:
-        return f"view_names has {bad[0]!r}. Expected names, or None"
-    for name in _view_labels(features):
-        kind = features[name].feature
-        if bad := [each for each in row[name] if each is not None and not _is_label(each, kind)]:
-            return f"{name} has {bad[0]!r}. Expected {_range(kind)}, or None"
-    return None
-
-
-def _view_labels(features: datasets.Features) -> list[str]:
-    return ["view_labels"] if "view_labels" in features else []
-
-
-def _is_label(value: Any, kind: datasets.ClassLabel) -> bool:
-    return type(value) is int and 0 <= value < kind.num_classes
-
-
-def _range(kind: datasets.ClassLabel) -> str:
-    return f"0 to {kind.num_classes - 1}, as there are {kind.num_classes} class names"
-
-
-def _size(images: Any) -> str:
-    return f"{len(images)} views" if isinstance(images, list) else repr(images)

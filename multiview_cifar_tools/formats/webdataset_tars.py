@@ -39,7 +39,7 @@ import numpy.lib.format as npy
 from multiview_cifar import IMAGE_EXTENSIONS, SUPPORTED, is_url, natural_key, row_features
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError, FormatError
-from multiview_cifar_tools.formats.base import FormatReader, Row
+from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.formats.image_names import image_extension, is_image
 from multiview_cifar_tools.formats.pixels import decode_row, encode, view_bytes
 from multiview_cifar_tools.formats.shard_files import (
@@ -60,12 +60,13 @@ from multiview_cifar_tools.formats.tar_files import (
     tar_member,
     unreadable,
 )
-from multiview_cifar_tools.formats.values import (
+from multiview_cifar_tools.formats.values import from_object, parse_object, to_json
+from multiview_cifar_tools.shards.rows import (
+    Row,
+    check_export_row,
     check_row,
     features_from,
-    from_object,
-    parse_object,
-    to_json,
+    name_view_labels,
 )
 from multiview_cifar_tools.shards.schema import features_json
 
@@ -100,10 +101,7 @@ class Writer:
 
     def write(self, row: Row) -> None:
         """Add a row. ExportError where it is not right, or its sample is in this tar."""
-        try:
-            check_row(row, self.features, f"the sample {row.get('sample_id')}")
-        except FormatError as error:
-            raise ExportError(str(error), str(row.get("sample_id"))) from None
+        check_export_row(row, self.features)
         key = _escape(KEY_ESCAPES, row["sample_id"])
         if key in self._keys:
             raise ExportError(
@@ -147,10 +145,8 @@ class Writer:
                     yield field, file[1]
 
     def _stems(self, row: Row) -> list[list[str]]:
-        labels = None
-        if "view_labels" in self.features:
-            names = self.features["view_labels"].feature.names
-            labels = tuple("" if label is None else names[label] for label in row["view_labels"])
+        names = name_view_labels(row, self.features)
+        labels = None if names is None else tuple(name or "" for name in names)
         return field_stems(tuple(self.columns), tuple(row["view_names"]), labels)
 
     def close(self) -> None:

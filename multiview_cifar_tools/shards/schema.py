@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.shards.rows import label_names, name_labels
 
 DIGESTS = b"multiview_cifar.digests"  # DIGEST_BYTES a row, one behind the other, in hexadecimal
 DIGEST_BYTES = 16
@@ -64,18 +65,12 @@ def digest_rows(table: pa.Table, features: datasets.Features) -> list[str]:
     Not the label's number: a class more moves all numbers behind it.
     """
     images = image_columns(features)
-    names = {name: _label_names(features[name]) for name in sorted(features) if name not in images}
+    names = {name: label_names(features[name]) for name in sorted(features) if name not in images}
     return [_digest_row(row, images, names) for row in _rows(table)]
 
 
-def _label_names(feature: Any) -> list[str] | None:
-    """The names of a column of labels, or of lists of labels; None for any other."""
-    names: list[str] | None = getattr(getattr(feature, "feature", feature), "names", None)
-    return names
-
-
 def _digest_row(row: dict[str, Any], images: list[str], names: dict[str, list[str] | None]) -> str:
-    rest = [_named(row[column], known) for column, known in names.items()]
+    rest = [name_labels(row[column], known) for column, known in names.items()]
     parts = [json.dumps(rest, default=str).encode()]
     for column in images:
         parts.append(b"|")
@@ -83,13 +78,6 @@ def _digest_row(row: dict[str, Any], images: list[str], names: dict[str, list[st
             data = view and view["bytes"]
             parts += (b"-",) if data is None else (b"+%d:" % len(data), data)
     return hashlib.blake2b(b"".join(parts), digest_size=DIGEST_BYTES).hexdigest()
-
-
-def _named(value: Any, names: list[str] | None) -> Any:
-    """Labels by their names; anything else as it is."""
-    if names is None or value is None:
-        return value
-    return [_named(each, names) for each in value] if isinstance(value, list) else names[value]
 
 
 def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:

@@ -23,9 +23,9 @@ import multiview_cifar
 from multiview_cifar import FileSource, MultiviewCifarConfig, iter_examples
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import OutputError
-from multiview_cifar_tools.formats.builder import row_bytes
 from multiview_cifar_tools.formats.parquet_files import Writer
 from multiview_cifar_tools.planning.table import samples_of
+from multiview_cifar_tools.shards.rows import row_bytes
 from multiview_cifar_tools.shards.stats import SplitStats
 from multiview_cifar_tools.shards.store import ShardStore
 

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+import array_rows
 from array_rows import HDF5, LABELLED, PLAIN, ROWS, decoded, image, read, rows_with, write
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 3, 4, 5, 3), np.uint8)  # (N, V, H, W, C)
@@ -398,7 +399,7 @@ for use in (lambda: HDF5.read("a.h5", None), lambda: HDF5.Writer("b.h5", PLAIN, 
 def test_without_h5py(tmp_path):
     (tmp_path / "h5py.py").write_text("raise ImportError")
     (tmp_path / "a.h5").write_bytes(b"")
-    paths = os.pathsep.join([str(tmp_path), os.path.dirname(__file__)])
+    paths = os.pathsep.join([str(tmp_path), os.path.dirname(array_rows.__file__)])
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT],
         check=True,

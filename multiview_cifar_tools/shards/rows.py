@@ -1,0 +1,144 @@
+"""Raw rows: the dicts that readers give and writers take, and the checks that all of them share.
+
+    {"images": [{"bytes": b"...", "path": None}, None], "label": 0, "sample_id": "cat/0001",
+     "view_names": ["front", "left"], ...}
+
+The columns are those of README, "The row": a missing view is None, further image columns look like
+`images`, all other columns hold plain values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import datasets
+
+from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.errors import ExportError, FormatError
+
+Row = dict[str, Any]
+
+
+def short_repr(value: Any) -> str:
+    """A value for an error's text, its beginning if it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]} ..."
+
+
+def features_from(info: Any) -> datasets.Features:
+    """The features that a manifest or a file holds as JSON, see `schema.features_json`.
+
+    FormatError where it is not JSON of features, or they are not those of multi-view rows.
+    """
+    try:
+        features = datasets.Features.from_dict(info)
+    except Exception as error:  # `datasets` raises AttributeError, KeyError, ValueError and more
+        raise FormatError(
+            f"{short_repr(info)} are no features of a dataset "
+            f"({type(error).__name__}: {error}). Expected them as `export` writes "
+            "them."
+        ) from None
+    missing = {"images", "sample_id", "view_names"}.difference(features)
+    if missing or not isinstance(features.get("label"), datasets.ClassLabel):
+        raise FormatError(
+            f"The features name the columns {', '.join(features) or 'none'}. Expected"
+            " images, label (a ClassLabel), sample_id and view_names among them."
+        )
+    return features
+
+
+def check_row(row: Row, features: datasets.Features, where: str, path: str = "") -> None:
+    """Raise FormatError where a raw row does not fit its features and README, "The row".
+
+    That is: a column is missing, the label or a view label is out of range, the sample has no name,
+    or the lists of its views differ in length.
+
+    Args:
+        row: The row.
+        features: Of the row.
+        where: Names the row in the error, such as its file and number.
+        path: The `.path` of the error.
+    """
+    found = find_row_error(row, features)
+    if found:
+        raise FormatError(f"{where}: {found}.", path)
+
+
+def check_export_row(row: Row, features: datasets.Features) -> None:
+    """As `check_row`, for writers: raise ExportError, whose `.path` is the sample."""
+    sample = str(row.get("sample_id"))
+    try:
+        check_row(row, features, f"the sample {sample}")
+    except FormatError as error:
+        raise ExportError(str(error), sample) from None
+
+
+def find_row_error(row: Row, features: datasets.Features) -> str | None:
+    """What is wrong with a row, and what was expected; None where nothing is."""
+    if missing := [name for name in features if name not in row]:
+        return f"the row has no column {missing[0]!r}. Expected {', '.join(features)}"
+    sample = row["sample_id"]
+    if not isinstance(sample, str) or not sample:
+        return f"sample_id is {sample!r}. Expected a name of one or more letters"
+    if not _is_label(row["label"], features["label"]):
+        return f"the label is {row['label']!r}. Expected {_range(features['label'])}"
+    of_views = [*image_columns(features), "view_names", *_view_labels(features)]
+    for name in of_views:
+        if not isinstance(row[name], list) or len(row[name]) != len(row["images"] or ()):
+            return (
+                f"{name} is {short_repr(row[name])}, where images are {_size(row['images'])}. "
+                f"Expected lists of one length: {', '.join(of_views)}"
+            )
+    if bad := [name for name in row["view_names"] if not isinstance(name, str | None)]:
+        return f"view_names has {bad[0]!r}. Expected names, or None"
+    for name in _view_labels(features):
+        kind = features[name].feature
+        if bad := [each for each in row[name] if each is not None and not _is_label(each, kind)]:
+            return f"{name} has {bad[0]!r}. Expected {_range(kind)}, or None"
+    return None
+
+
+def _view_labels(features: datasets.Features) -> list[str]:
+    return ["view_labels"] if "view_labels" in features else []
+
+
+def _is_label(value: Any, kind: datasets.ClassLabel) -> bool:
+    return type(value) is int and 0 <= value < kind.num_classes
+
+
+def _range(kind: datasets.ClassLabel) -> str:
+    return f"0 to {kind.num_classes - 1}, as there are {kind.num_classes} class names"
+
+
+def _size(images: Any) -> str:
+    return f"{len(images)} views" if isinstance(images, list) else repr(images)
+
+
+def row_bytes(row: Row, columns: list[str]) -> int:
+    """The bytes of a row's images."""
+    return sum(len(view["bytes"]) for column in columns for view in row[column] if view is not None)
+
+
+# --- names of labels ------------------------------------------------------------------------------
+
+
+def label_names(feature: Any) -> list[str] | None:
+    """The names of a column of labels, or of lists of labels; None for any other column."""
+    names: list[str] | None = getattr(getattr(feature, "feature", feature), "names", None)
+    return names
+
+
+def name_labels(value: Any, names: list[str] | None) -> Any:
+    """The name of a label, or of each in a list; None, and all without names, stay."""
+    if names is None or value is None:
+        return value
+    return [name_labels(each, names) for each in value] if isinstance(value, list) else names[value]
+
+
+def name_view_labels(row: Row, features: Mapping[str, Any]) -> list[str | None] | None:
+    """The name of each view's label; None where rows have no view labels."""
+    if "view_labels" not in features:
+        return None
+    names: list[str | None] = name_labels(row["view_labels"], label_names(features["view_labels"]))
+    return names

@@ -25,7 +25,7 @@ sys.path[:0] = [str(Path(__file__).parents[1])]
 from build import Tree, judge, make_tree, ratio, report, run_parts  # noqa: E402
 from multiview_cifar_tools.engines.base import Engine  # noqa: E402
 from multiview_cifar_tools.engines.open import open_engine  # noqa: E402
-from multiview_cifar_tools.shards.build import Report, build_shards  # noqa: E402
+from multiview_cifar_tools.shards.build import BuildReport, build_shards  # noqa: E402
 
 PICTURE = Path(__file__).parents[1] / "docs" / "scale.svg"
 
@@ -40,7 +40,7 @@ def started(name: str, place: Path) -> Iterator[Engine]:
         yield engine
 
 
-def build(engine: Engine, tree: Tree, max_shard_size: str = "20MB") -> Report:
+def build(engine: Engine, tree: Tree, max_shard_size: str = "20MB") -> BuildReport:
     """The tree as shards, which are removed again."""
     output = tree.path.with_name("shards")
     done = build_shards(str(tree.path), str(output), engine=engine, max_shard_size=max_shard_size)

@@ -20,7 +20,7 @@ from multiview_cifar_tools.cli.arguments import (
 from multiview_cifar_tools.console import print_table
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.options import describe, load_line, shown_output
-from multiview_cifar_tools.shards.build import Report
+from multiview_cifar_tools.shards.build import BuildReport
 from multiview_cifar_tools.shards.task import STAGES
 from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE
 
@@ -130,7 +130,7 @@ def count_views(ds: datasets.Dataset) -> int:
 SLOWEST, MOST_SKIPPED = 5, 20  # shards and lines that a report shows
 
 
-def print_report(report: Report) -> None:
+def print_report(report: BuildReport) -> None:
     """Print what was done: splits, time a stage, the slowest shards, what was skipped."""
     splits = dict.fromkeys(shard.split for shard in report.shards)
     print_table(

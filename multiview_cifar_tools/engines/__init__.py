@@ -4,7 +4,8 @@
         for result in engine.run(function, calls):
             ...
 
-An engine calls one function with many arguments. What comes of it may not depend on the engine, on
-the number of processes, or on the order in which they finish. Nothing here schedules: loky and Ray
-do.
+An engine calls one function with many arguments. The results do not depend on the engine, on the
+number of processes, or on the order in which they finish. loky and Ray do the scheduling.
+
+The modules of this package import the script, `errors` and each other, nothing else of the project.
 """

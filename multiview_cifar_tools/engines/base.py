@@ -1,4 +1,4 @@
-"""What an engine is, and what every one does."""
+"""The interface of an engine, and the loop that all of them share."""
 
 from __future__ import annotations
 
@@ -6,30 +6,28 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 ENGINES = ("local", "ray")
-
-
-AHEAD = 2  # calls a processor that are handed out: the next one waits where the last one ends
-
+CALLS_AHEAD = 2  # calls submitted for each processor: the next one waits where the last one ends
 
 T = TypeVar("T")
 
 
 class Engine(Protocol):
-    """What calls functions."""
+    """Calls functions, here or elsewhere."""
 
-    def check(self, paths: Sequence[str], free: int, folder: str = "") -> None:
-        """EngineError where a machine is not fit for the work.
+    def check(self, paths: Sequence[str], free_bytes: int, folder: str = "") -> None:
+        """EngineError where a machine cannot do the work.
 
         Args:
             paths: Files and folders that every machine has to see.
-            free: The bytes that it has to have for a file in the making.
-            folder: Where it makes it; "" for its own folder of temporary files.
+            free_bytes: What it needs for a file that is being written.
+            folder: Where it writes that file; "" for its own folder of temporary files.
         """
 
     def run(self, function: Callable[..., T], calls: Iterable[tuple[Any, ...]]) -> Iterator[T]:
-        """Call the function with each of `calls`, whose results come in any order.
+        """Call the function with each of `calls`, and give the results in any order.
 
-        Few calls are taken ahead of the work. The function, its arguments and results are pickled.
+        `calls` is read a few calls ahead of the work. The function, its arguments and its results
+        are pickled.
 
         Raises:
             EngineError: A process ended, and so did those that took over its work.
@@ -37,20 +35,27 @@ class Engine(Protocol):
         """
 
 
-def _in_any_order(
+def iter_completed(
     submitted: Iterator[Any],
     pending: list[Any],
-    take: Callable[[list[Any]], list[Any]],
-    most: Callable[[], int],
+    wait_for_some: Callable[[list[Any]], list[Any]],
+    max_pending: Callable[[], int],
 ) -> Iterator[Any]:
-    """What is done of the calls, of which no more than `most` are `pending` at a time."""
-    for call in submitted:
-        pending.append(call)
-        while len(pending) >= most():
-            for done in take(pending):
-                pending.remove(done)
-                yield done
+    """The calls in the order in which they are completed.
+
+    Args:
+        submitted: Submits the next call each time it is asked, and gives its future.
+        pending: The futures that are not completed; the caller may cancel what is left of them.
+        wait_for_some: Waits until some of the futures are completed, and gives these.
+        max_pending: How many futures may be pending at a time.
+    """
+    for future in submitted:
+        pending.append(future)
+        while len(pending) >= max_pending():
+            for completed in wait_for_some(pending):
+                pending.remove(completed)
+                yield completed
     while pending:
-        for done in take(pending):
-            pending.remove(done)
-            yield done
+        for completed in wait_for_some(pending):
+            pending.remove(completed)
+            yield completed

@@ -1,4 +1,4 @@
-"""An engine of processes on this machine."""
+"""Engines of this machine: its processes, or this process alone."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import contextmanager
 from typing import Any
 
-from multiview_cifar_tools.engines.base import AHEAD, Engine, T, _in_any_order
+from multiview_cifar_tools.engines.base import CALLS_AHEAD, Engine, T, iter_completed
 from multiview_cifar_tools.engines.workers import start_workers
 from multiview_cifar_tools.errors import EngineError
 
 
 @contextmanager
 def local_engine(num_proc: int) -> Iterator[Engine]:
-    """An engine of so many processes, or of this one."""
+    """An engine of this number of processes; with 1 it is the calling process."""
     if num_proc == 1:
-        yield InProcess()
+        yield InProcessEngine()
         return
     with start_workers(num_proc) as workers:
-        yield Processes(workers, num_proc)
+        yield ProcessEngine(workers, num_proc)
 
 
-class InProcess:
-    """An Engine of this process."""
+class InProcessEngine:
+    """An Engine that calls the functions in this process."""
 
-    def check(self, paths: Sequence[str], free: int, folder: str = "") -> None:
-        """As an Engine: what is wrong here shows at once."""
+    def check(self, paths: Sequence[str], free_bytes: int, folder: str = "") -> None:
+        """As an Engine. Nothing is checked: what is wrong on this machine shows at once."""
 
     def run(self, function: Callable[..., T], calls: Iterable[tuple[Any, ...]]) -> Iterator[T]:
-        """As an Engine, in order."""
+        """As an Engine, in the order of the calls."""
         for call in calls:
             yield function(*call)
 
 
-class Processes(InProcess):
-    """An Engine of processes on this machine."""
+class ProcessEngine(InProcessEngine):
+    """An Engine of several processes of this machine."""
 
     def __init__(self, workers: Any, num_proc: int) -> None:
         self.workers, self.num_proc = workers, num_proc
@@ -44,14 +44,15 @@ class Processes(InProcess):
         """As an Engine."""
         import loky
 
-        def take(pending: list[Any]) -> list[Any]:
+        def wait_for_some(pending: list[Any]) -> list[Any]:
             return list(wait(pending, return_when=FIRST_COMPLETED).done)
 
         submitted = (self.workers.submit(function, *call) for call in calls)
+        max_pending = CALLS_AHEAD * self.num_proc
         try:
-            # What is pending at an early end is not cancelled, which loky stumbles over when it
-            # kills the workers: it ends with them.
-            for future in _in_any_order(submitted, [], take, lambda: AHEAD * self.num_proc):
+            # After an early end, pending calls end with the workers. They are not cancelled: loky
+            # fails on cancelled calls when it kills the workers.
+            for future in iter_completed(submitted, [], wait_for_some, lambda: max_pending):
                 yield future.result()
         except loky.BrokenProcessPool:
             raise EngineError(

@@ -1,9 +1,8 @@
-"""What a node of a cluster says of itself before it is given work."""
+"""Checks of the nodes of a cluster, before they are given work."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -11,14 +10,14 @@ from typing import Any
 
 import multiview_cifar
 
-# Of these the bytes of a shard depend; those of Python itself do not.
+# The bytes of a shard depend on their versions, not on the version of Python.
 PACKAGES = ("datasets", "pyarrow", "pillow", "numpy")
-Report = dict[str, Any]
+NodeReport = dict[str, Any]
 
 
 @lru_cache(maxsize=1)
 def code_digest() -> dict[str, str]:
-    """The versions of PACKAGES and a digest of this project's code, as they are here."""
+    """The versions of PACKAGES on this machine, and a digest of this project's code."""
     from importlib.metadata import version
 
     digest = hashlib.blake2b(digest_size=8)
@@ -28,17 +27,17 @@ def code_digest() -> dict[str, str]:
     return {**{name: version(name) for name in PACKAGES}, "multiview-cifar": digest.hexdigest()}
 
 
-def make_probe() -> Callable[[Sequence[str], str], Report]:
-    """The function that a node runs; it travels whole, as the node may lack this package."""
+def make_probe() -> Callable[[Sequence[str], str], NodeReport]:
+    """The function that a node runs. It is pickled by value, as the node may lack this package."""
 
-    def probe(paths: Sequence[str], folder: str) -> Report:
+    def probe(paths: Sequence[str], folder: str) -> NodeReport:
         import os
         import shutil
         import tempfile
 
         missing = [path for path in paths if not os.path.exists(path)]
         folder = folder if folder and folder not in missing else tempfile.gettempdir()
-        report: Report = {
+        report: NodeReport = {
             "missing": missing,
             "folder": folder,
             "free": shutil.disk_usage(folder).free,
@@ -54,27 +53,26 @@ def make_probe() -> Callable[[Sequence[str], str], Report]:
     return probe
 
 
-def differences(report: Report, here: dict[str, str], free: int) -> Iterator[str]:
-    """What makes a node unfit."""
+def incompatibilities(
+    report: NodeReport, driver_code: dict[str, str], free_bytes: int
+) -> Iterator[str]:
+    """Why a node cannot do the work, a text for each reason.
+
+    Args:
+        report: What `probe` found on the node.
+        driver_code: The `code_digest` of the machine that hands out the work.
+        free_bytes: What the node needs in the folder that it writes to.
+    """
     if "broken" in report:
         yield f"cannot import multiview_cifar_tools ({report['broken']})"
-    for name, there in report.get("code", {}).items():
-        if there != here[name]:
+    for name, version in report.get("code", {}).items():
+        if version != driver_code[name]:
             what = "code " if name == "multiview-cifar" else ""
-            yield f"has {name} {what}{there}, not {here[name]} as here"
+            yield f"has {name} {what}{version}, not {driver_code[name]} as here"
     if report["missing"]:
         yield f"does not see {report['missing'][0]}"
-    if report["free"] < free:
+    if report["free"] < free_bytes:
         yield (
             f"has {report['free'] >> 20:,} MB free in {report['folder']}, and needs "
-            f"{-(-free >> 20):,}"
+            f"{-(-free_bytes >> 20):,}"
         )
-
-
-def local_paths(paths: Sequence[str]) -> list[str]:
-    """Those that are no URL, whole."""
-    return [
-        os.path.abspath(os.path.expanduser(path))
-        for path in paths
-        if not multiview_cifar.is_url(path)
-    ]

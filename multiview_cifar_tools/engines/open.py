@@ -1,4 +1,4 @@
-"""Open an engine by its name."""
+"""Opens an engine by its name."""
 
 from __future__ import annotations
 

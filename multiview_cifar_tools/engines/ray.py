@@ -1,4 +1,4 @@
-"""An engine of a Ray cluster."""
+"""An engine that calls functions on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from multiview_cifar import MultiviewError, OptionError
-from multiview_cifar_tools.engines.base import AHEAD, Engine, T, _in_any_order
-from multiview_cifar_tools.engines.nodes import Report, code_digest, differences, make_probe
+from multiview_cifar_tools.engines.base import CALLS_AHEAD, Engine, T, iter_completed
+from multiview_cifar_tools.engines.nodes import (
+    NodeReport,
+    code_digest,
+    incompatibilities,
+    make_probe,
+)
 from multiview_cifar_tools.errors import EngineError
 
 RETRIES = 4  # of a call whose process or node ended
@@ -48,24 +53,26 @@ def ray_engine(address: str | None, num_proc: int | None) -> Iterator[Engine]:
         else {"address": "local", "num_cpus": num_proc, "include_dashboard": False}
     )
     if address:
-        _check_address(address)
+        check_address(address)
     else:
-        _check_ray_folder()
-    with _own_sigterm():
+        check_ray_folder()
+    with restore_sigterm():
         try:
             ray.init(**started, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # of its C++ parts too, which have no common base
-            raise _no_cluster(address or "this machine", error) from None
+            raise no_cluster_error(address or "this machine", error) from None
         try:
-            yield Cluster(ray)
+            yield RayEngine(ray)
         finally:
             ray.shutdown()
 
 
 @contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """What Ray does at SIGTERM ends with the context: processes that are forked later would not end
-    at one, and whoever waits for them, as `datasets` does, would wait for ever.
+def restore_sigterm() -> Iterator[None]:
+    """Restore the handler of SIGTERM, which Ray replaces, when the context ends.
+
+    With Ray's handler, processes that are forked later do not end at a SIGTERM, and `datasets`,
+    which waits for them, would wait for ever.
     """
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -75,19 +82,19 @@ def _own_sigterm() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _check_address(address: str) -> None:
-    """EngineError where nobody listens: Ray itself would try for minutes."""
+def check_address(address: str) -> None:
+    """EngineError where nothing listens at the address: Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdecimal():
         return
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
-        raise _no_cluster(address, error) from None
+        raise no_cluster_error(address, error) from None
 
 
-def _check_ray_folder() -> None:
-    """EngineError where no worker of a Ray would start, for which Ray itself waits for ever."""
+def check_ray_folder() -> None:
+    """EngineError where no worker of a local Ray could start: Ray itself would wait for ever."""
     folder = os.environ.get("RAY_TMPDIR", os.environ.get("TMPDIR", "/tmp"))
     environment = os.environ.get("VIRTUAL_ENV")
     if environment and Path(folder).resolve().is_relative_to(Path(environment).resolve()):
@@ -99,7 +106,8 @@ def _check_ray_folder() -> None:
         )
 
 
-def _no_cluster(address: str, error: Exception) -> EngineError:
+def no_cluster_error(address: str, error: Exception) -> EngineError:
+    """The error of an address at which Ray finds no cluster."""
     found = " ".join(str(error).split())[:300]
     return EngineError(
         f"No Ray cluster answers at {address} ({found}). Expected one: start it "
@@ -108,45 +116,45 @@ def _no_cluster(address: str, error: Exception) -> EngineError:
     )
 
 
-class Cluster:
-    """An Engine of a Ray cluster."""
+class RayEngine:
+    """An Engine that calls functions on a Ray cluster."""
 
     def __init__(self, ray: Any) -> None:
         self.ray = ray
 
-    def check(self, paths: Sequence[str], free: int, folder: str = "") -> None:
+    def check(self, paths: Sequence[str], free_bytes: int, folder: str = "") -> None:
         """As an Engine: asks every node for versions, paths and free space, before any work."""
-        here = code_digest()
-        # Nodes on one machine say the same.
-        wrong = [
+        driver_code = code_digest()
+        # Several nodes on one machine have the same reasons: each is named once.
+        reasons = [
             *dict.fromkeys(
-                f"node {name} {found}"
-                for name, report in self._reports([*paths], folder)
-                for found in differences(report, here, free)
+                f"node {name} {reason}"
+                for name, report in self.node_reports([*paths], folder)
+                for reason in incompatibilities(report, driver_code, free_bytes)
             )
         ]
-        if wrong:
+        if reasons:
             raise EngineError(
-                f"{'; '.join(wrong[:5])}. Expected each node to have the same "
+                f"{'; '.join(reasons[:5])}. Expected each node to have the same "
                 "packages, to see the same paths, and to have room: mend them, or "
                 "take them out of the cluster.",
-                wrong[0].split()[1],
+                reasons[0].split()[1],
             )
 
-    def _reports(self, paths: list[str], folder: str) -> Iterator[tuple[str, Report]]:
-        """The address of each node, and what it says of itself."""
+    def node_reports(self, paths: list[str], folder: str) -> Iterator[tuple[str, NodeReport]]:
+        """The address of each node, and what the probe found there."""
         strategy = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         probe = self.ray.remote(num_cpus=0, max_retries=0)(make_probe())
         nodes = [
             node for node in self.ray.nodes() if node["Alive"] and node["Resources"].get("CPU")
         ]
-        asked = [
+        answers = [
             probe.options(scheduling_strategy=strategy(node["NodeID"], soft=False)).remote(
                 paths, folder
             )
             for node in nodes
         ]
-        for node, answer in zip(nodes, asked, strict=True):
+        for node, answer in zip(nodes, answers, strict=True):
             name = f"{node['NodeManagerAddress']} ({node['NodeName']})"
             try:
                 yield name, self.ray.get(answer, timeout=PROBE_SECONDS)
@@ -162,22 +170,22 @@ class Cluster:
                 ) from None
 
     def run(self, function: Callable[..., T], calls: Iterable[tuple[Any, ...]]) -> Iterator[T]:
-        """As an Engine. What a process or node that ended had in hand is done by another one."""
+        """As an Engine. Calls of a process or node that ended are repeated by another one."""
         remote = self.ray.remote(num_cpus=1, max_retries=RETRIES, scheduling_strategy="SPREAD")(
             function
         )
 
-        def take(pending: list[Any]) -> list[Any]:
-            done: list[Any] = self.ray.wait(pending, num_returns=1)[0]
-            return done
+        def wait_for_some(pending: list[Any]) -> list[Any]:
+            completed: list[Any] = self.ray.wait(pending, num_returns=1)[0]
+            return completed
 
-        def most() -> int:
-            return AHEAD * max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+        def max_pending() -> int:
+            return CALLS_AHEAD * max(1, int(self.ray.cluster_resources().get("CPU", 1)))
 
         pending: list[Any] = []
         submitted = (remote.remote(*call) for call in calls)
         try:
-            for answer in _in_any_order(submitted, pending, take, most):
+            for answer in iter_completed(submitted, pending, wait_for_some, max_pending):
                 yield self._get(answer)
         finally:
             for answer in pending:

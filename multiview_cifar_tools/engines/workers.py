@@ -1,4 +1,4 @@
-"""Processes of this machine: loky starts them, gives them work and ends them.
+"""Worker processes of this machine, which loky starts, feeds and ends.
 
 This module imports neither `datasets` nor the rest of the project, so that a worker is up in a
 fifth of a second.
@@ -16,17 +16,21 @@ from typing import Any
 
 # Threads gain nothing in products of small matrices: their waiting doubled a worker's time.
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
-FEEDER_SECONDS = 2  # one that writes to a pipe that nobody reads any more never ends
+FEEDER_SECONDS = 2  # a feeder thread that writes to a pipe without a reader never ends
 
 
 @contextmanager
 def start_workers(
     num_proc: int | None, prepare: Callable[..., object] | None = None, *arguments: object
 ) -> Iterator[Any]:
-    """A `loky.ProcessPoolExecutor` of processes that are starting, one a processor if None.
+    """A `loky.ProcessPoolExecutor`, whose processes are starting.
 
-    Each first calls `prepare(*arguments)`. They never see a Ctrl-C, and end with this process or
-    with the context, at once, whatever they do.
+    Args:
+        num_proc: How many processes. None: one for each processor.
+        prepare: Each process first calls `prepare(*arguments)`.
+
+    A Ctrl-C does not reach the processes. They end at once, whatever they do, when the context or
+    this process ends.
     """
     import loky
 
@@ -40,17 +44,19 @@ def start_workers(
     )
     threads = threading.enumerate()
     try:
-        with _deaf_to_control_c():
+        with block_control_c():
             workers.submit(os.getpid)
         yield workers
     finally:
         workers.shutdown(kill_workers=True)
-        _join_feeder(threads)
+        join_feeder_thread(threads)
 
 
-def _join_feeder(before: list[threading.Thread]) -> None:
-    """Wait for the thread that fed the workers, for which loky does not: if Python ends while the
-    thread lets go of its locks, their names stay behind, with a warning of each.
+def join_feeder_thread(before: list[threading.Thread]) -> None:
+    """Wait for the thread that fed the workers; loky does not wait for it.
+
+    If Python ends while the thread releases its locks, their names are left in the system, and
+    Python warns of each.
     """
     for thread in threading.enumerate():
         if thread.name == "QueueFeederThread" and thread not in before:
@@ -58,8 +64,8 @@ def _join_feeder(before: list[threading.Thread]) -> None:
 
 
 @contextmanager
-def _deaf_to_control_c() -> Iterator[None]:
-    """Processes that start here never see a Ctrl-C, which is the parent's affair."""
+def block_control_c() -> Iterator[None]:
+    """Processes that start in this context ignore Ctrl-C, which the parent handles."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -73,11 +79,11 @@ def _start_worker(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # loky's own threads may start a worker too
     if prepare is not None:
         prepare(*arguments)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(parent,), daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
-    """End this process once its parent was killed: it would wait for work for ever."""
+def end_with_parent(parent: int) -> None:
+    """End this process when its parent is killed: it would wait for work for ever."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -24,11 +25,11 @@ from typing import Any
 
 import datasets
 
-from multiview_cifar import ImageError, MultiviewError, root_of
+from multiview_cifar import ImageError, MultiviewError, is_url, root_of
 from multiview_cifar_tools import __version__
 from multiview_cifar_tools.digests import text_digest
 from multiview_cifar_tools.engines.base import Engine
-from multiview_cifar_tools.engines.nodes import code_digest, local_paths
+from multiview_cifar_tools.engines.nodes import code_digest
 from multiview_cifar_tools.errors import OutputError
 from multiview_cifar_tools.options import CONFIGS, without_secrets
 from multiview_cifar_tools.planning.table import (
@@ -48,7 +49,7 @@ BEGUN = f"{WORK}/begun.json"
 
 
 @dataclass
-class Report:
+class BuildReport:
     """What was done, for `print_report`.
 
     Attributes:
@@ -75,7 +76,7 @@ def build_shards(
     output_options: Mapping[str, Any] | None = None,
     cache_dir: str | None = None,
     **options: Any,
-) -> Report:
+) -> BuildReport:
     """Build a source's rows to Parquet shards.
 
     Broken off anywhere, the same call goes on from the finished shards; once all are there, it does
@@ -118,7 +119,7 @@ def build_shards(
     resumed = sum(before.get(shard.name) is shard for shard in shards)
     seconds = time.perf_counter() - began
     made = [shard for shard in shards if shard.num_rows]
-    return Report(made, seconds, planned, resumed, skipped)
+    return BuildReport(made, seconds, planned, resumed, skipped)
 
 
 def make_left(
@@ -157,8 +158,10 @@ def not_finished(
 
 
 def local_source(source: str) -> list[str]:
-    """The path of a source that is neither a config nor a URL."""
-    return local_paths([source]) if source not in CONFIGS else []
+    """The absolute path of a source, in a list; no path where it is a config or a URL."""
+    if source in CONFIGS or is_url(source):
+        return []
+    return [os.path.abspath(os.path.expanduser(source))]
 
 
 # --- the work -------------------------------------------------------------------------------------

@@ -349,15 +349,15 @@ def test_files_of_a_hub_repository(hub, make_tree, tmp_path, name, streaming):
 
 def plan_in_parts(url):
     from multiview_cifar import MultiviewCifar
-    from multiview_cifar_tools.engines.local import InProcess
+    from multiview_cifar_tools.engines.local import InProcessEngine
     from multiview_cifar_tools.planning.table import check_source, plan_source, samples_of
 
-    plan = plan_source(url, InProcess())
+    plan = plan_source(url, InProcessEngine())
     splits = {split: samples_of(table) for split, table in plan.splits.items()}
     assert plan.layout
     assert splits == MultiviewCifar(data_dir=url).config.plan.splits
     assert all("stamp" in table.column_names for table in plan.splits.values())
-    check_source(plan, InProcess())
+    check_source(plan, InProcessEngine())
 
 
 def upload(folder):

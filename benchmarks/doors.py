@@ -13,7 +13,6 @@ rounds that take turns; ratios are ratios of the medians.
 from __future__ import annotations
 
 import io
-import json
 import multiprocessing
 import os
 import shutil
@@ -46,6 +45,7 @@ from build import (  # noqa: E402
 from multiview_cifar_tools.exporting import export  # noqa: E402
 from multiview_cifar_tools.formats import webdataset_tars  # noqa: E402
 from multiview_cifar_tools.loading import open_source  # noqa: E402
+from multiview_cifar_tools.shards.manifest import read_manifest  # noqa: E402
 
 RAW = datasets.Sequence(datasets.Image(decode=False))
 
@@ -82,9 +82,7 @@ def read_with_webdataset(path: Path, samples: int) -> None:
 
 
 def read_webdataset_rows(folder: Path, rows: int) -> None:
-    reading = webdataset_tars.read(
-        str(folder), json.loads((folder / "multiview_cifar.json").read_text())
-    )
+    reading = webdataset_tars.read(str(folder), read_manifest(str(folder), ["webdataset"]))
     assert sum(1 for shard in reading.shards["train"] for _ in reading.rows(shard)) == rows
 
 

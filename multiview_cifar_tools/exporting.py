@@ -28,7 +28,7 @@ from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.base import MODULES, format_module
 from multiview_cifar_tools.formats.builder import check_ids
 from multiview_cifar_tools.loading import SplitRows, rows_of
-from multiview_cifar_tools.shards.manifest import MANIFEST
+from multiview_cifar_tools.shards.manifest import MANIFEST, Manifest, ShardFile, format_manifest
 from multiview_cifar_tools.shards.rows import Row, row_bytes
 from multiview_cifar_tools.shards.schema import features_json
 from multiview_cifar_tools.shards.state import Finished, ResumableExport, partial_export
@@ -293,33 +293,29 @@ def conclude(
     partial: ResumableExport, module: Any, begun: Mapping[str, Any], features: datasets.Features
 ) -> dict[str, Any]:
     """Give everything its last name; the arguments that make the same rows of it."""
-    shards = {split: partial.of(split) for split in begun["source"]}
     if begun["format"] == "folder":
-        paths = {split: [shard.path for shard in own] for split, own in shards.items()}
+        paths = {split: [shard.path for shard in partial.of(split)] for split in begun["source"]}
         options = module.assemble(
             partial.folder, paths, partial.finished[-1].notes["notes"], features
         )
         partial.conclude()
         return {"data_dir": partial.root, **options}
-    manifest: dict[str, Any] = {
-        "format": begun["format"],
-        "pixels": begun["pixels"],
-        "features": begun["columns"],
-        "splits": {},
-    }
-    for split, own in shards.items():
-        manifest["splits"][split] = {"num_rows": sum(shard.num_rows for shard in own), "shards": []}
-        for i, shard in enumerate(own):
-            name = f"{split}-{i:05d}-of-{len(own):05d}{module.EXTENSION}"
-            partial.rename(shard.path, name)
-            manifest["splits"][split]["shards"].append(
-                {
-                    "path": name,
-                    "num_rows": shard.num_rows,
-                    "num_bytes": shard.num_bytes,
-                    "sha256": shard.sha256,
-                }
-            )
-    partial.write(MANIFEST, json.dumps(manifest, indent=1))
+    manifest = Manifest(
+        begun["format"],
+        begun["columns"],
+        {split: rename_shards(partial, split, module.EXTENSION) for split in begun["source"]},
+        begun["pixels"],
+    )
+    partial.write(MANIFEST, format_manifest(manifest))
     partial.conclude()
     return {"source": partial.root}
+
+
+def rename_shards(partial: ResumableExport, split: str, extension: str) -> list[ShardFile]:
+    """Give the shards of a split their last names, which say how many there are."""
+    shards, files = partial.of(split), []
+    for i, shard in enumerate(shards):
+        path = f"{split}-{i:05d}-of-{len(shards):05d}{extension}"
+        partial.rename(shard.path, path)
+        files.append(ShardFile(path, shard.num_rows, shard.num_bytes, shard.sha256))
+    return files

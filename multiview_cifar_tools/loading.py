@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -38,12 +37,12 @@ from multiview_cifar import (
     remote_version,
 )
 from multiview_cifar_tools.batches.columns import image_columns
-from multiview_cifar_tools.digests import digest, files_of, text_digest
+from multiview_cifar_tools.digests import text_digest
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.base import ENDINGS, MODULES, FormatReader, format_module
 from multiview_cifar_tools.formats.builder import make_datasets
 from multiview_cifar_tools.options import CONFIGS
-from multiview_cifar_tools.shards.manifest import MANIFEST
+from multiview_cifar_tools.shards.manifest import MANIFEST, check_digests, read_manifest
 from multiview_cifar_tools.shards.rows import Row
 
 SAVED = ("dataset_dict.json", "state.json")  # which `save_to_disk` writes
@@ -157,7 +156,7 @@ def load(
     return make_datasets(
         reading,
         fingerprint,
-        partial(check_digests, place),
+        partial(check_digests, place, read_manifest(place, MODULES)),
         streaming=streaming,
         cache_dir=cache_dir,
         num_proc=num_proc,
@@ -201,16 +200,16 @@ def detect_source(
     if is_url(place):
         return place, source_format or "folder"
     place = os.path.expanduser(place)
-    manifest = read_manifest(place)
-    if manifest and source_format not in (None, manifest["format"]):
+    manifest = read_manifest(place, MODULES)
+    if manifest and source_format not in (None, manifest.format):
         raise OptionError(
             f"source_format={source_format!r} is not right: {place} holds "
-            f"{manifest['format']!r}, as its {MANIFEST} says. Expected that, or "
+            f"{manifest.format!r}, as its {MANIFEST} says. Expected that, or "
             "none.",
             "source_format",
         )
     if source_format or manifest:
-        return place, source_format or str(manifest and manifest["format"])
+        return place, source_format or str(manifest and manifest.format)
     if any(os.path.exists(os.path.join(place, name)) for name in SAVED):
         return place, "saved"
     if os.path.isdir(place):
@@ -219,49 +218,6 @@ def detect_source(
         return place, ending
     is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", place) and not archive_kind(place)
     return place, "hub" if is_name and not os.path.exists(place) else "folder"
-
-
-def read_manifest(folder: str) -> dict[str, Any] | None:
-    """What `export` wrote beside shards, None where there is none; FormatError at a damaged one."""
-    path = os.path.join(folder, MANIFEST)
-    if not os.path.isfile(path):
-        return None
-    try:
-        with open(path, encoding="utf-8") as file:
-            manifest: dict[str, Any] = json.load(file)
-        good = (
-            manifest["format"] in MODULES
-            and all(
-                said["num_rows"] == sum(shard["num_rows"] for shard in said["shards"])
-                for said in manifest["splits"].values()
-            )
-            and manifest["features"]
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        good = False
-    if not good:
-        raise FormatError(
-            f"{path} is damaged, or of a later version. Expected JSON with format, "
-            "features and splits, as `export` writes it: export again, or name the "
-            "files themselves with source_format.",
-            path,
-        )
-    return manifest
-
-
-def check_digests(folder: str) -> None:
-    """FormatError at a shard that is no longer the one that `export` wrote; without a manifest
-    there is nothing to compare.
-    """
-    for said in (read_manifest(folder) or {"splits": {}})["splits"].values():
-        for shard in said["shards"]:
-            path = os.path.join(folder, shard["path"])
-            if (found := digest(path, files_of(path))) != shard["sha256"]:
-                raise FormatError(
-                    f"{path} has the sha256 {found}. Expected {shard['sha256']}, as "
-                    f"{MANIFEST} says: it is damaged, so copy or export it again.",
-                    path,
-                )
 
 
 def _format_in(folder: str, depth: int = 2) -> str | None:
@@ -474,14 +430,11 @@ def read_files(
             f"Expected {' or '.join(known) or 'none'}.",
             unknown[0],
         )
-    manifest = read_manifest(place)
+    manifest = read_manifest(place, MODULES)
     reading: FormatReader = read(place, manifest, **options)
     stamps = [_stamp(path, options.get("storage_options")) for path in reading.files]
     fingerprint = text_digest(name, repr(sorted(options.items())), *stamps)
-    counts = {
-        split: said["num_rows"] for split, said in (manifest or {"splits": {}})["splits"].items()
-    }
-    return reading, fingerprint, counts
+    return reading, fingerprint, manifest.num_rows if manifest else {}
 
 
 def _stamp(path: str, storage_options: Mapping[str, Any] | None) -> str:

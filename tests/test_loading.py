@@ -313,7 +313,9 @@ MANIFESTS = {
     "a format of the future": '{"format": "zarr", "features": {}, "splits": {}}',
     "no splits": '{"format": "parquet", "features": {"a": 1}}',
     "counts that differ": '{"format": "parquet", "features": {"a": 1}, "splits": {"train": '
-    '{"num_rows": 2, "shards": [{"num_rows": 1}]}}}',
+    '{"num_rows": 2, "shards": [{"path": "a", "num_rows": 1, "num_bytes": 1, "sha256": "0a"}]}}}',
+    "a shard without its size": '{"format": "parquet", "features": {"a": 1}, "splits": {"train": '
+    '{"num_rows": 1, "shards": [{"path": "a", "num_rows": 1, "sha256": "0a"}]}}}',
 }
 
 

@@ -29,8 +29,9 @@ import xxhash
 from fsspec.implementations.local import LocalFileSystem
 
 from multiview_cifar import FileSource, OptionError, Options, file_system
-from multiview_cifar_tools.elastic.index import ATTEMPTS, ShardFile, not_read, tried
+from multiview_cifar_tools.elastic.index import ATTEMPTS, not_read, tried
 from multiview_cifar_tools.errors import ElasticError
+from multiview_cifar_tools.shards.manifest import ShardFile
 from multiview_cifar_tools.shards.writer import parse_size
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class ShardCache:
                         self._fetch(shard, local, options, path)
         except OSError as error:
             raise ElasticError(
-                f"{shard.url} cannot be kept in {self.folder} ({error}). Expected "
+                f"{shard.path} cannot be kept in {self.folder} ({error}). Expected "
                 "room there, and the right to write: lower cache_limit, or name "
                 "another cache_dir.",
                 self.folder,
@@ -190,17 +191,17 @@ def _local_path(shard: ShardFile, options: Options) -> str:
     Its sha256 would take longer than all the rest.
     """
     try:
-        fs, path = file_system(FileSource(shard.url, options=options))
+        fs, path = file_system(FileSource(shard.path, options=options))
         if not isinstance(fs, LocalFileSystem):
             return ""
         size = os.path.getsize(path)
     except Exception as error:  # those of fsspec and its stores have no common base
-        raise not_read(shard.url, error) from None
+        raise not_read(shard.path, error) from None
     if size != shard.num_bytes:
         raise ElasticError(
-            f"{shard.url} has {size} bytes. Expected {shard.num_bytes}, as its "
+            f"{shard.path} has {size} bytes. Expected {shard.num_bytes}, as its "
             "index says: it is cut off or changed, copy it again.",
-            shard.url,
+            shard.path,
         )
     return str(path)
 
@@ -209,7 +210,7 @@ def _download(shard: ShardFile, options: Options, path: str) -> str:
     """Have the shard's Parquet file at `path`, whole."""
 
     def download() -> str:
-        fs, remote = file_system(FileSource(shard.url, options=options))
+        fs, remote = file_system(FileSource(shard.path, options=options))
         fs.get_file(remote, path)
         with open(path, "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -220,7 +221,7 @@ def _download(shard: ShardFile, options: Options, path: str) -> str:
     try:
         return tried(download)
     except Exception as error:
-        raise not_read(shard.url, error) from None
+        raise not_read(shard.path, error) from None
 
 
 def _row_groups(source: str, shard: ShardFile) -> Iterator[pa.Table]:
@@ -229,14 +230,14 @@ def _row_groups(source: str, shard: ShardFile) -> Iterator[pa.Table]:
         with pq.ParquetFile(source, memory_map=True) as parquet:
             if (found := parquet.metadata.num_rows) != shard.num_rows:
                 raise ElasticError(
-                    f"{shard.url} has {found} rows. Expected {shard.num_rows}, as "
+                    f"{shard.path} has {found} rows. Expected {shard.num_rows}, as "
                     "its index says: copy or export it again.",
-                    shard.url,
+                    shard.path,
                 )
             for group in range(parquet.num_row_groups):
                 yield parquet.read_row_group(group)
     except pa.ArrowException as error:
-        raise not_read(shard.url, error) from None
+        raise not_read(shard.path, error) from None
 
 
 def _write(tables: Iterator[pa.Table], path: str) -> None:

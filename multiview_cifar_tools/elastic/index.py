@@ -11,8 +11,8 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import datasets
 import huggingface_hub
@@ -26,7 +26,12 @@ from multiview_cifar_tools.digests import text_digest
 from multiview_cifar_tools.errors import ElasticError
 from multiview_cifar_tools.loading import detect_source
 from multiview_cifar_tools.retry import retried
-from multiview_cifar_tools.shards.manifest import MANIFEST
+from multiview_cifar_tools.shards.manifest import (
+    MANIFEST,
+    ManifestError,
+    ShardFile,
+    parse_manifest,
+)
 from multiview_cifar_tools.shards.rows import features_from
 
 T = TypeVar("T")
@@ -43,22 +48,13 @@ READERS = 8  # footers at a time
 PUBLISHED = re.compile(r"data/(?P<split>\w+(\.\w+)*)-\d{5}(-of-\d{5})?(-\w+)?\.parquet")
 
 
-class ShardFile(NamedTuple):
-    """A shard: where it is, and what it has to be."""
-
-    url: str  # a path, or a URL of fsspec
-    num_rows: int
-    num_bytes: int
-    sha256: str
-
-
 @dataclass(frozen=True)
 class ShardIndex:
     """The shards of a split.
 
     Attributes:
         features: Of the rows.
-        shards: In row order.
+        shards: In row order; the path of each is a whole one, or a URL of fsspec.
         options: Of the file system that they are in.
     """
 
@@ -112,34 +108,25 @@ def read_index(
 def _index_folder(root: FileSource, split: str) -> ShardIndex:
     where = f"{root.path}/{MANIFEST}"
     try:
-        manifest = json.loads(_read(root, where))
-        said, form = manifest["splits"], manifest["format"]
-        shards = [
-            ShardFile(
-                f"{root.path}/{shard['path']}",
-                int(shard["num_rows"]),
-                int(shard["num_bytes"]),
-                bytes.fromhex(shard["sha256"]).hex(),
-            )
-            for shard in said.get(split, {"shards": []})["shards"]
-        ]
-        features = features_from(manifest["features"])
-    except MultiviewError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        manifest = parse_manifest(_read(root, where))
+    except ManifestError as error:
         raise ElasticError(
-            f"{where} is damaged, or of a later version ({type(error).__name__}: "
-            f"{error}). Expected what `build --output` or `export --format parquet` "
-            "writes: write or copy it again.",
+            f"{where} is damaged, or of a later version ({error}). Expected what "
+            "`build --output` or `export --format parquet` writes: write or copy it "
+            "again.",
             where,
         ) from None
-    if form != "parquet":
+    if manifest.format != "parquet":
         raise ElasticError(
-            f"{root.path} holds shards of the format {form!r}. Expected 'parquet': "
-            "export it with --format parquet.",
+            f"{root.path} holds shards of the format {manifest.format!r}. Expected "
+            "'parquet': export it with --format parquet.",
             root.path,
         )
-    return ShardIndex(features, select_split(shards, root.path, split, [*said]), root.options)
+    shards = [
+        replace(shard, path=f"{root.path}/{shard.path}") for shard in manifest.splits.get(split, [])
+    ]
+    shards = select_split(shards, root.path, split, [*manifest.splits])
+    return ShardIndex(features_from(manifest.features), shards, root.options)
 
 
 def _read(root: FileSource, where: str) -> bytes:

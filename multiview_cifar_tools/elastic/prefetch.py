@@ -97,7 +97,7 @@ class ShardPrefetcher:
         try:
             return table if table.schema == schema else table.select(schema.names).cast(schema)
         except (KeyError, pa.ArrowException) as error:
-            url = self.index.shards[shard].url
+            url = self.index.shards[shard].path
             raise ElasticError(
                 f"{url} has other columns than its index says ({error}). Expected "
                 "shards of one dataset: publish or export it again.",

@@ -30,6 +30,7 @@ from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.arrays import ArrayWriter, RowFile, to_array, write_lines
 from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.formats.stored import Kind, Stored, read_arrays
+from multiview_cifar_tools.shards.manifest import Manifest
 from multiview_cifar_tools.shards.rows import Row
 from multiview_cifar_tools.shards.schema import features_json
 
@@ -120,7 +121,7 @@ class Writer(ArrayWriter):
 
 def read(
     path: str,
-    manifest: dict[str, Any] | None,
+    manifest: Manifest | None,
     shape: Sequence[int] | None = None,
     class_names: Sequence[str] | None = None,
     label_bytes: int = 1,

@@ -45,6 +45,7 @@ from multiview_cifar_tools.formats.arrays import (
 from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.formats.shard_files import shard_files
 from multiview_cifar_tools.formats.stored import Kind, Stored, read_arrays, text_of
+from multiview_cifar_tools.shards.manifest import Manifest
 from multiview_cifar_tools.shards.rows import Row
 from multiview_cifar_tools.shards.schema import features_json
 
@@ -126,7 +127,7 @@ def _offsets(sizes: list[list[int]]) -> Integers:
 
 
 def read(
-    path: str, manifest: dict[str, Any] | None, class_names: Sequence[str] | None = None
+    path: str, manifest: Manifest | None, class_names: Sequence[str] | None = None
 ) -> FormatReader:
     """Read a folder of arrays, an .npz file, or a folder of them, see
     `formats.stored.read_arrays`.

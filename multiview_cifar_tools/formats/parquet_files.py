@@ -19,6 +19,7 @@ from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.formats.shard_files import Shard, by_split, find_shards, named_shards
+from multiview_cifar_tools.shards.manifest import Manifest
 from multiview_cifar_tools.shards.rows import (
     Row,
     check_export_row,
@@ -97,7 +98,7 @@ def to_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def read(path: str, manifest: dict[str, Any] | None) -> FormatReader:
+def read(path: str, manifest: Manifest | None) -> FormatReader:
     """Read a Parquet file, or a folder of some.
 
     Args:
@@ -109,7 +110,7 @@ def read(path: str, manifest: dict[str, Any] | None) -> FormatReader:
             others than the first one.
     """
     if manifest is not None:
-        features, shards = features_from(manifest["features"]), named_shards(path, manifest)
+        features, shards = features_from(manifest.features), named_shards(path, manifest)
     else:
         files = find_shards(path, _is_shard, "a .parquet file")
         features, shards = _features_of(files), by_split(files)

@@ -7,11 +7,11 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from multiview_cifar import SPLIT_WORDS, OptionError, natural_key
 from multiview_cifar_tools.errors import FormatError
-from multiview_cifar_tools.shards.manifest import MANIFEST
+from multiview_cifar_tools.shards.manifest import MANIFEST, Manifest
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +32,14 @@ def shard_files(path: str) -> list[str]:
 
 
 def named_shards(
-    folder: str, manifest: dict[str, Any], is_there: Callable[[str], bool] = os.path.isfile
+    folder: str, manifest: Manifest, is_there: Callable[[str], bool] = os.path.isfile
 ) -> dict[str, list[Shard]]:
     """The shards that a manifest names; FormatError where one is not there, or not as large."""
     shards: dict[str, list[Shard]] = {}
-    for split, said in manifest["splits"].items():
+    for split, files in manifest.splits.items():
         shards[split] = []
-        for each in said["shards"]:
-            path = os.path.join(folder, each["path"])
+        for file in files:
+            path = os.path.join(folder, file.path)
             if not is_there(path):
                 raise FormatError(
                     f"{path} is not there, but {MANIFEST} names it. Expected all "
@@ -47,13 +47,13 @@ def named_shards(
                     path,
                 )
             size = sum(map(os.path.getsize, shard_files(path)))
-            if size != each["num_bytes"]:
+            if size != file.num_bytes:
                 raise FormatError(
-                    f"{path} has {size} bytes. Expected {each['num_bytes']}, as "
+                    f"{path} has {size} bytes. Expected {file.num_bytes}, as "
                     f"{MANIFEST} says: it is cut off or changed, copy it again.",
                     path,
                 )
-            shards[split].append(Shard(path, each["num_rows"]))
+            shards[split].append(Shard(path, file.num_rows))
     return shards
 
 

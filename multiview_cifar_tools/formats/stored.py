@@ -36,6 +36,7 @@ from multiview_cifar_tools.formats.shard_files import (
     shard_files,
 )
 from multiview_cifar_tools.formats.values import from_json
+from multiview_cifar_tools.shards.manifest import Manifest
 from multiview_cifar_tools.shards.rows import Row, check_row, features_from
 
 logger = logging.getLogger(__name__)
@@ -369,7 +370,7 @@ class Kind(NamedTuple):
 
 
 def read_arrays(
-    path: str, manifest: dict[str, Any] | None, kind: Kind, class_names: Sequence[str] | None
+    path: str, manifest: Manifest | None, kind: Kind, class_names: Sequence[str] | None
 ) -> FormatReader:
     """A FormatReader of a file, of a folder that is a shard, or of a folder of shards.
 
@@ -385,7 +386,7 @@ def read_arrays(
     if manifest is not None:
         need_no(class_names, path)
         features, shards = (
-            features_from(manifest["features"]),
+            features_from(manifest.features),
             named_shards(path, manifest, os.path.exists),
         )
         parts = {

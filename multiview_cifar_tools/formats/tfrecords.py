@@ -47,6 +47,7 @@ from multiview_cifar_tools.formats.shard_files import (
     need_no,
 )
 from multiview_cifar_tools.formats.values import from_json, to_json
+from multiview_cifar_tools.shards.manifest import Manifest
 from multiview_cifar_tools.shards.rows import Row, check_export_row, check_row, features_from
 
 logger = logging.getLogger(__name__)
@@ -176,7 +177,7 @@ def _serialize(example: Any) -> bytes | None:
 
 
 def read(
-    path: str, manifest: dict[str, Any] | None, class_names: Sequence[str] | None = None
+    path: str, manifest: Manifest | None, class_names: Sequence[str] | None = None
 ) -> FormatReader:
     """Read a TFRecord file or a folder of some.
 
@@ -192,7 +193,7 @@ def read(
     """
     if manifest is not None:
         need_no(class_names, path)
-        features, shards = features_from(manifest["features"]), named_shards(path, manifest)
+        features, shards = features_from(manifest.features), named_shards(path, manifest)
     else:
         shards = by_split(find_shards(path, _is_shard, "a TFRecord file (.tfrecord, .tfrecords)"))
     files = [shard.path for several in shards.values() for shard in several]

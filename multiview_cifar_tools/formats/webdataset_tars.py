@@ -61,6 +61,7 @@ from multiview_cifar_tools.formats.tar_files import (
     unreadable,
 )
 from multiview_cifar_tools.formats.values import from_object, parse_object, to_json
+from multiview_cifar_tools.shards.manifest import Manifest
 from multiview_cifar_tools.shards.rows import (
     Row,
     check_export_row,
@@ -187,7 +188,7 @@ Opener = Callable[[str], AbstractContextManager[IO[bytes]]]
 
 def read(
     path: str,
-    manifest: dict[str, Any] | None,
+    manifest: Manifest | None,
     class_names: Sequence[str] | None = None,
     storage_options: dict[str, Any] | None = None,
 ) -> FormatReader:
@@ -208,7 +209,7 @@ def read(
     opener = partial(open_tar, storage_options=storage_options)
     if manifest is not None:
         need_no(class_names, path)
-        features, shards = features_from(manifest["features"]), named_shards(path, manifest)
+        features, shards = features_from(manifest.features), named_shards(path, manifest)
         return FormatReader(
             features, shards, partial(read_rows, features, True, opener), _paths(shards)
         )

@@ -39,7 +39,14 @@ from multiview_cifar_tools.planning.table import (
     plan_source,
     unpack_rows,
 )
-from multiview_cifar_tools.shards.manifest import MANIFEST
+from multiview_cifar_tools.shards.manifest import (
+    MANIFEST,
+    Manifest,
+    ManifestError,
+    ShardFile,
+    format_manifest,
+    parse_manifest,
+)
 from multiview_cifar_tools.shards.schema import features_json
 from multiview_cifar_tools.shards.store import DONE, WORK, FsspecStore, ShardStore
 from multiview_cifar_tools.shards.task import ShardResult, ShardTask, make_shard
@@ -247,34 +254,23 @@ def conclude(
     options: Mapping[str, Any],
 ) -> None:
     """Write the manifest, which makes all of it a dataset, and remove the notes."""
-    manifest: dict[str, Any] = {
-        "format": "parquet",
-        "pixels": False,
-        "features": features_json(plan.features),
-        "splits": {},
+    splits: dict[str, list[ShardFile]] = {split: [] for split in plan.splits}
+    for shard in shards:
+        if shard.num_rows:
+            splits[shard.split].append(
+                ShardFile(shard.name, shard.num_rows, shard.num_bytes, shard.sha256)
+            )
+    build = {
         "options": dict(options),
         "version": __version__,
         "begun": notes.begun,
         "source": plan.fingerprint,
         "skipped": skipped_lines(shards),
     }
-    for split in plan.splits:
-        own = [shard for shard in shards if shard.split == split and shard.num_rows]
-        manifest["splits"][split] = {
-            "num_rows": sum(shard.num_rows for shard in own),
-            "shards": [
-                {
-                    "path": shard.name,
-                    "num_rows": shard.num_rows,
-                    "num_bytes": shard.num_bytes,
-                    "sha256": shard.sha256,
-                }
-                for shard in own
-            ],
-        }
+    manifest = Manifest("parquet", features_json(plan.features), splits, build=build)
     made = {shard.name for shard in shards if shard.num_rows}
     files.remove([name for name in files.sizes() if name.startswith("data/") and name not in made])
-    files.write(MANIFEST, json.dumps(manifest, indent=1).encode())
+    files.write(MANIFEST, format_manifest(manifest).encode())
     files.remove_work()
 
 
@@ -338,25 +334,18 @@ class BuildState:
         self.begun = begun
         manifest, there = self.files.read(MANIFEST), self.files.sizes()
         if manifest is not None:
-            said, self.concluded = self._json(MANIFEST, manifest), True
-            self.skipped = said.get("skipped", [])
+            found, self.concluded = self._manifest(manifest), True
+            self.skipped = found.build.get("skipped", [])
             self._compare(
-                {**(said.get("begun") or {}), "source": said.get("source")},
+                {**(found.build.get("begun") or {}), "source": found.build.get("source")},
                 {**begun, "source": source},
             )
             built = [
                 ShardResult(
-                    shard["path"],
-                    split,
-                    "",
-                    shard["num_rows"],
-                    shard["num_bytes"],
-                    shard["sha256"],
-                    {},
-                    [],
+                    shard.path, split, "", shard.num_rows, shard.num_bytes, shard.sha256, {}, []
                 )
-                for split, own in said["splits"].items()
-                for shard in own["shards"]
+                for split, files in found.splits.items()
+                for shard in files
             ]
             self._check_sizes(built, there)
             return {shard.name: shard for shard in built}
@@ -366,9 +355,11 @@ class BuildState:
         else:
             self.files.write(BEGUN, json.dumps(begun).encode())
         notes = self.files.read_many([name for name in there if name.startswith(f"{DONE}/")])
-        found = [ShardResult(**self._json(name, data)) for name, data in notes]
+        finished = [ShardResult(**self._json(name, data)) for name, data in notes]
         # One that is not as noted was being made again.
-        return {shard.name: shard for shard in found if there.get(shard.name, 0) == shard.num_bytes}
+        return {
+            shard.name: shard for shard in finished if there.get(shard.name, 0) == shard.num_bytes
+        }
 
     def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         now = json.loads(json.dumps(now))
@@ -395,13 +386,22 @@ class BuildState:
                     shard.name,
                 )
 
+    def _manifest(self, data: bytes) -> Manifest:
+        try:
+            return parse_manifest(data)
+        except ManifestError:
+            raise self._damaged(MANIFEST) from None
+
     def _json(self, name: str, data: bytes) -> dict[str, Any]:
         try:
             said: dict[str, Any] = json.loads(data)
             return said | {}
         except (ValueError, TypeError):
-            raise OutputError(
-                f"{name} in {self.files.place} is damaged. Expected it as it was "
-                "written: empty the place to begin anew.",
-                name,
-            ) from None
+            raise self._damaged(name) from None
+
+    def _damaged(self, name: str) -> OutputError:
+        return OutputError(
+            f"{name} in {self.files.place} is damaged. Expected it as it was "
+            "written: empty the place to begin anew.",
+            name,
+        )

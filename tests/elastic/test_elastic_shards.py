@@ -384,7 +384,7 @@ def test_a_store_that_fails_at_times(s3, opened):
 
 def test_a_shard_that_vanishes(s3, shards, opened, fails):
     data = opened(s3.url, 4, lanes=1, window=1, storage_options=s3.options)
-    last = data.index.shards[data.order.shards_of(data.order.rows(0)[-1:])[0]].url
+    last = data.index.shards[data.order.shards_of(data.order.rows(0)[-1:])[0]].path
     s3.delete(last.removeprefix(f"s3://{s3_server.BUCKET}/"))
     with fails("ElasticError", "cannot be read (FileNotFoundError", path=last):
         read(data)
@@ -447,7 +447,7 @@ def read_hub(folder, options, ranks, state):
         steps = None if state else 3
         every.append([rows_in(batch) for batch in itertools.islice(data, steps)])
         saved = saved or data.state_dict()
-    return together(every, 8), saved, [shard.url for shard in data.index.shards]
+    return together(every, 8), saved, [shard.path for shard in data.index.shards]
 
 
 def fail_on_hub(folder, options):

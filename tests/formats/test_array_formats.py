@@ -6,6 +6,7 @@ import pickle
 import shutil
 import tempfile
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -251,9 +252,9 @@ def test_a_shard_that_is_cut_off(module, tmp_path, fails):
 @ALL
 def test_a_shard_with_other_rows(module, tmp_path, fails):
     manifest = write_export(module, tmp_path / "out")
-    shards = manifest["splits"]["holdout"]["shards"]
-    shards[1]["num_rows"] = 3
-    with fails("FormatError", shards[1]["path"], "has 2 rows. Expected 3"):
+    shards = manifest.splits["holdout"]
+    shards[1] = replace(shards[1], num_rows=3)
+    with fails("FormatError", shards[1].path, "has 2 rows. Expected 3"):
         read(module, tmp_path / "out", manifest)
 
 

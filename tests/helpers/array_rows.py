@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from multiview_cifar import row_features
+from multiview_cifar_tools.shards.manifest import Manifest, ShardFile
 from multiview_cifar_tools.shards.schema import features_json
 
 HDF5, NUMPY, CIFAR = (
@@ -183,16 +184,11 @@ def size_of(path):
 
 def manifest_of(folder, splits, features=PLAIN):
     """What `export` writes beside shards; `splits` has (path, number of rows) of each shard."""
-    return {
-        "features": features_json(features),
-        "splits": {
-            split: {
-                "num_rows": sum(n for _, n in shards),
-                "shards": [
-                    {"path": path, "num_rows": n, "num_bytes": size_of(f"{folder}/{path}")}
-                    for path, n in shards
-                ],
-            }
+    return Manifest(
+        "",
+        features_json(features),
+        {
+            split: [ShardFile(path, n, size_of(f"{folder}/{path}"), "") for path, n in shards]
             for split, shards in splits.items()
         },
-    }
+    )

@@ -29,7 +29,7 @@ def test_importing_the_package_imports_nothing_else():
 
 def test_every_public_name_is_listed_once_and_seen_by_type_checkers():
     tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
-    (checked,) = (node for node in tree.body if isinstance(node, ast.If))
+    checked = next(node for node in tree.body if isinstance(node, ast.If))
     imports = {a.name: node.module for node in checked.body for a in node.names}
     assert imports == multiview_cifar_tools._MODULES
     assert sorted([*imports, "__version__"]) == multiview_cifar_tools.__all__

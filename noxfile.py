@@ -2,28 +2,54 @@
 
 from __future__ import annotations
 
+import os
+
 import nox
 
-# One after the other: tests of Ctrl-C and of killed processes want a machine that is not full.
-PYTEST = ("pytest", "--durations=25")
-
+nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["tests-pinned", "tests-newest", "lint"]
 nox.options.error_on_missing_interpreters = True
+
+# uv reads no settings of pip; wheels that a machine keeps for pip are for it too.
+for name in ("FIND_LINKS", "EXTRA_INDEX_URL"):
+    if value := os.environ.get(f"PIP_{name}"):
+        os.environ.setdefault(f"UV_{name}", value)
+
+
+def run_tests(session: nox.Session, **env: str) -> None:
+    """Two modules at a time, in the order of conftest.py; then one by one what starts, stops and
+    kills processes, which wants a machine that is not full.
+    """
+    two = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder")
+    for which, how in (("not serial", two), ("serial", ())):
+        session.run(
+            "python", "-m", "pytest", "--durations=15", "-m", which, *how, *session.posargs, env=env
+        )
 
 
 @nox.session(name="tests-pinned")
 def tests_pinned(session: nox.Session) -> None:
     """The tests on datasets 3.6.0, which still loads scripts, and on the checkout itself."""
     session.install("-r", "requirements.txt", "-e", ".[test]")
-    session.run(*PYTEST, *session.posargs)
+    run_tests(session)
 
 
 @nox.session(name="tests-newest")
 def tests_newest(session: nox.Session) -> None:
-    """The tests on the newest datasets, and on the wheel: no checkout is in the import path."""
+    """The tests on the newest datasets, and on the wheel: no checkout is in the import path.
+
+    All that touch `datasets` or the Hub; of what is the same under all `datasets` a few.
+    """
     session.install(".[test]")
     session.chdir("tests")
-    session.run(*PYTEST, *session.posargs)
+    run_tests(session, SMOKE="1")
+
+
+@nox.session
+def exhaustive(session: nox.Session) -> None:
+    """All cases of what the sessions above sample: all routes, damage, orders, kill points."""
+    session.install("-r", "requirements.txt", "-e", ".[test]")
+    run_tests(session, EXHAUSTIVE="1")
 
 
 @nox.session

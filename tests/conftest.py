@@ -29,12 +29,14 @@ from PIL import Image  # noqa: E402
 import hub_server  # noqa: E402
 import multiview_cifar  # noqa: E402
 import s3_server  # noqa: E402
+import sampling  # noqa: E402
 from cifar_files import make_folder  # noqa: E402, F401 - a fixture
 
 REPOSITORY = Path(__file__).parents[1]
 HAS_SCRIPTS = datasets.__version__.startswith("3.")
 BUILT = ["import-built", *["script-built"] * HAS_SCRIPTS]
 STREAMED = ["import-streamed", *["script-streamed"] * HAS_SCRIPTS]
+ROUTES = BUILT + STREAMED
 LOSSLESS = {".webp": {"lossless": True}, ".png": {"compress_level": 0}}  # one size, one length
 
 
@@ -42,20 +44,22 @@ def pytest_unconfigure():
     shutil.rmtree(HOME, ignore_errors=True)
 
 
-LATE = (
-    "test_cluster",
-    "test_export_formats",
-    "test_jax_batches",
-    "test_tf_batches",
-    "test_tfrecord_format",
-    "test_usual_loaders",
-)
+LATE = ("test_jax_batches", "test_tf_batches", "test_tfrecord_format", "test_usual_loaders")
+# What goes by other paths under another `datasets`: of the rest a few tests show that it works.
+SAME_ON_ALL_DATASETS = "batches checks elastic engines formats planning previews scripts".split()
 
 
-def pytest_collection_modifyitems(items):
-    # Once JAX is imported, which TensorFlow does too, it warns at every later fork; and Ray leaves
-    # threads.
-    items.sort(key=lambda item: item.path.stem in LATE)
+def pytest_collection_modifyitems(config, items):
+    """Take the sample of sampling.py; put last what spoils a process for others."""
+    kept = items
+    if sampling.SMOKE:
+        few = [item for item in items if item.path.parent.name in SAME_ON_ALL_DATASETS]
+        kept = sampling.without(kept, sampling.all_but_a_few(few, 4))
+    if not sampling.EXHAUSTIVE:
+        kept = sampling.without(kept, sampling.repeated_routes(kept, ROUTES))
+    config.hook.pytest_deselected(items=sampling.without(items, kept))
+    # JAX, which TensorFlow imports too, warns at every later fork.
+    items[:] = sorted(kept, key=lambda item: item.path.stem in LATE)
 
 
 def colour_of(path):

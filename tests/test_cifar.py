@@ -72,6 +72,7 @@ def ids(rows):
 # --- the rows -------------------------------------------------------------------------------------
 
 
+@pytest.mark.every_route
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("what", ["folder", "archive"])
 def test_rows(load, make_folder, make_archive, name, what):
@@ -93,6 +94,7 @@ def test_rows(load, make_folder, make_archive, name, what):
             assert features["label"].int2str(row["label"]) == label
 
 
+@pytest.mark.every_route
 @pytest.mark.parametrize("name", NAMES)
 def test_features(load, make_folder, name):
     features = load(make_folder(name), name=name).features
@@ -587,6 +589,7 @@ def test_download(load_served, served, name):
     assert len(served.asked) == 1
 
 
+@pytest.mark.every_route
 def test_the_download_by_two_processes(load_served, served, tmp_path):
     if load_served.streams:
         pytest.skip("a stream takes no num_proc")
@@ -685,6 +688,7 @@ def test_infos_do_not_disturb_a_data_dir_or_an_option(build, make_folder, mode):
         assert ds.num_rows == 30 // options.get("num_views", 4) // 3 * 3
 
 
+@pytest.mark.every_route
 @pytest.mark.parametrize("mode", ["basic_checks", "all_checks"])
 def test_infos_of_a_download(load_served, mode):
     """3.6.0 holds a config without options to them, and no other one."""

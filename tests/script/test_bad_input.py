@@ -15,6 +15,7 @@ import multiview_cifar
 # --- the folder -----------------------------------------------------------------------------------
 
 
+@pytest.mark.every_route
 def test_no_such_folder(load, tmp_path, fails):
     with fails("LayoutError", str(tmp_path / "nowhere"), "does not exist", "folder"):
         load(tmp_path / "nowhere")
@@ -106,6 +107,7 @@ def test_names_that_do_not_fit(stream, make_tree, fails, paths, options, path, s
         stream(make_tree(*paths), **options)
 
 
+@pytest.mark.every_route
 def test_a_sample_without_images_may_be_skipped(load, make_tree, shown, caplog):
     ds = load(make_tree("cat/1/a.png", "cat/2/notes.txt"), on_error="skip_sample")
     assert shown(ds) == [("cat/1", "cat/1/a.png")]
@@ -187,6 +189,7 @@ def test_an_unreadable_image(load, make_tree, fails, data, found):
     assert "object at 0x" not in str(caught.value)
 
 
+@pytest.mark.every_route
 @pytest.mark.parametrize("num_proc", [None, 2])
 def test_the_image_error_reaches_the_user(build, make_tree, fails, num_proc):
     tree = make_tree(*(f"cat/{i}/a.png" for i in range(8)))

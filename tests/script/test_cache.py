@@ -11,6 +11,8 @@ import pytest
 import multiview_cifar
 from conftest import HAS_SCRIPTS, REPOSITORY, loader
 
+pytestmark = pytest.mark.every_route
+
 TREE = ["cat/1/a.png", "cat/2/a.png", "dog/1/a.png"]
 
 

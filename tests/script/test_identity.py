@@ -7,6 +7,7 @@ import pytest
 from PIL import features
 
 
+@pytest.mark.every_route
 def test_natural_order(load, make_tree, shown):
     tree = make_tree(
         *(f"c{c}/s {s}/view_{v}.png" for c in (10, 9) for s in (2, 10, 1) for v in (10, 2))

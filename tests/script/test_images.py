@@ -46,6 +46,7 @@ def only_view(ds, column="images"):
 KINDS = [f"cat/1/{i}.{e}" for i, e in enumerate("png jpg gif webp bmp tiff ppm".split())]
 
 
+@pytest.mark.every_route
 @pytest.mark.parametrize("options", [{}, {"verify": "decode"}, {"verify": "none"}, {"num_proc": 2}])
 def test_bytes_are_the_files_own_and_outlive_them(build, make_tree, stored, shown, options):
     tree = make_tree(*KINDS, "dog/1/a.png")
@@ -148,6 +149,7 @@ def test_only_decode_sees_damage_in_the_middle(quick, tree_of, stored, fails):
         list(quick(tree, verify="decode"))
 
 
+@pytest.mark.every_route
 def test_on_error_on_every_route(load, tree_of, make_tree, shown, fails, caplog):
     tree_of(GOOD, BAD["text"])
     tree = make_tree("cat/2/a.png")

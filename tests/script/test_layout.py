@@ -4,6 +4,7 @@ import datasets
 import pytest
 
 
+@pytest.mark.every_route
 def test_two_levels_are_classes_and_samples(load, make_tree, shown):
     splits = load(make_tree("cat/1/a.png", "cat/1/b.png", "dog/1/a.png"), split=None)
     assert list(splits) == ["train"]
@@ -34,6 +35,7 @@ def test_words_for_splits(quick, make_tree, shown, folder, split):
     assert shown(splits[split]) == [("cat/1", f"{folder}/cat/1/a.png")]
 
 
+@pytest.mark.every_route
 def test_splits_come_in_the_usual_order(load, make_tree):
     tree = make_tree("val/cat/1/a.png", "test/cat/1/a.png", "train/cat/1/a.png")
     assert list(load(tree, split=None)) == ["train", "validation", "test"]

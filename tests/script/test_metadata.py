@@ -63,6 +63,7 @@ KINDS = {
 }
 
 
+@pytest.mark.every_route
 @pytest.mark.parametrize("name", KINDS)
 def test_each_kind_of_file(load, photos, shown, caplog, name):
     ds = load(photos(TREE, **{name: KINDS[name]}))
@@ -348,6 +349,7 @@ def test_types_survive_parquet(build, photos, tmp_path, dtype, kind, values):
 # --- built again, by several processes ------------------------------------------------------------
 
 
+@pytest.mark.every_route
 def test_two_processes(build, photos):
     tree = photos(TREE, **{TOP: POSES})
     one, two = build(tree), build(tree, num_proc=2, cache_dir=str(tree.parent / "two"))
@@ -484,6 +486,7 @@ def test_a_wrong_file_is_named(quick, photos, fails, name, content, says):
     assert len(list(quick(tree, drop_metadata=True))) == 2
 
 
+@pytest.mark.every_route
 def test_a_wrong_file_on_every_route(load, photos, fails):
     with fails("LayoutError", "metadata.jsonl", "drop_metadata=True", path="metadata.jsonl"):
         list(load(photos(TREE, **{"metadata.jsonl": "{"})))

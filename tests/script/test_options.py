@@ -59,6 +59,7 @@ def test_a_view_name_that_no_sample_has(stream, make_tree, fails):
         list(stream(make_tree(*RAGGED), view_names=["a", "front"]))
 
 
+@pytest.mark.every_route
 def test_on_missing_view_raise(load, make_tree, fails):
     with fails("LayoutError", "cat/2", "'b'", 'on_missing_view="skip_sample"', "null"):
         list(load(make_tree(*RAGGED), view_names=["b", "a"]))
@@ -255,6 +256,7 @@ def test_a_wrong_value_gets_the_right_ones(quick, make_tree, fails, option, valu
         quick(make_tree("cat/1/a.png"), **{option: value})
 
 
+@pytest.mark.every_route
 def test_a_wrong_value_on_every_route(load, make_tree, fails):
     with fails("OptionError", "verify='full'", "'signature', 'decode', 'none'", path="verify"):
         load(make_tree("cat/1/a.png"), verify="full")

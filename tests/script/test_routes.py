@@ -9,6 +9,8 @@ import pytest
 
 import multiview_cifar
 
+pytestmark = pytest.mark.every_route
+
 TREE = [
     f"{split}/{label}/{sample}/{view}.png"
     for split, samples in (("train", (1, 2, 10)), ("test", (1,)))

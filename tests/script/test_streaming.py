@@ -3,6 +3,8 @@
 import pytest
 from datasets.distributed import split_dataset_by_node
 
+pytestmark = pytest.mark.every_route
+
 SAMPLES = [f"cat/{i}/a.png" for i in range(11)]
 IDS = [f"cat/{i}" for i in range(11)]
 

@@ -35,6 +35,7 @@ def pack(tmp_path):
 # --- the same rows --------------------------------------------------------------------------------
 
 
+@pytest.mark.every_route
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_archive_is_the_folder(load, make_tree, pack, kind):
     tree = make_tree(*PATHS, "train/cat/1/notes.txt")
@@ -88,6 +89,7 @@ def test_masks_and_metadata(load, make_tree, pack, kind):
     assert rows == list(load(tree, layout=layout))
 
 
+@pytest.mark.every_route
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_processes(build, make_tree, pack, kind):
     tree = make_tree(*PATHS)

@@ -48,6 +48,7 @@ def url(s3, name):
 # --- S3 -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.every_route
 def test_a_remote_folder_is_the_local_one(load, make_tree, s3):
     tree = make_tree(*PATHS, "train/cat/1/notes.txt", "train/cat/.hidden.png")
     s3.put_tree(tree, f"{s3.name}/photos")

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from multiview_cifar_tools.planning.report import PlanReport, plan
     from multiview_cifar_tools.previews.page import Preview, preview
     from multiview_cifar_tools.previews.sheet import contact_sheet
-    from multiview_cifar_tools.publishing.publish import publish, publish_source
+    from multiview_cifar_tools.publishing.publish import publish
     from multiview_cifar_tools.shards.build import build_shards
 
 __all__ = [
@@ -87,7 +87,6 @@ __all__ = [
     "plan",
     "preview",
     "publish",
-    "publish_source",
     "quarantine",
     "restore",
     "to_tf_dataset",
@@ -131,7 +130,6 @@ _MODULES = {  # where each name is defined
     "plan": "multiview_cifar_tools.planning.report",
     "preview": "multiview_cifar_tools.previews.page",
     "publish": "multiview_cifar_tools.publishing.publish",
-    "publish_source": "multiview_cifar_tools.publishing.publish",
     "quarantine": "multiview_cifar_tools.checks.quarantine",
     "restore": "multiview_cifar_tools.checks.quarantine",
     "to_tf_dataset": "multiview_cifar_tools.batches.tensorflow",

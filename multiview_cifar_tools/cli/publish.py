@@ -14,7 +14,7 @@ from multiview_cifar_tools.cli.arguments import (
 )
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.options import without_secrets
-from multiview_cifar_tools.publishing.publish import check_name, publish, publish_source
+from multiview_cifar_tools.publishing.publish import check_repo_id, publish
 from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE
 
 HELP = "build a folder's dataset and publish it on the Hub"
@@ -70,11 +70,11 @@ def run(args: argparse.Namespace) -> None:
         "license": args.license,
         "dry_run": args.dry_run,
     }
-    check_name(args.repo_id)
+    check_repo_id(args.repo_id)
     if not args.append:
         with open_engine(args.engine, num_proc=args.num_proc, address=args.address) as engine:
             print(
-                publish_source(
+                publish(
                     args.source,
                     args.repo_id,
                     engine=engine,

@@ -35,8 +35,8 @@ from multiview_cifar_tools.loading import SplitRows, rows_of
 from multiview_cifar_tools.previews.html import data_url, html_page
 from multiview_cifar_tools.previews.sheet import (
     THUMBNAIL,
-    Groups,
     Row,
+    SamplesByClass,
     draw_sheet,
     for_screens,
     label_of,
@@ -166,7 +166,7 @@ def preview(
     sources = {split: rows_of(rows) for split, rows in splits.items()}
     features = next(iter(sources.values())).features
     name = title or os.path.splitext(os.path.basename(file))[0]
-    groups, share = Groups(features, samples_per_class), FullSize(full_size * 1e6)
+    groups, share = SamplesByClass(features, samples_per_class), FullSize(full_size * 1e6)
     folder = os.path.dirname(os.path.abspath(file))
     with whole(file) as partial, tempfile.TemporaryFile(dir=folder) as spool:
         samples = list(read_samples(sources, groups, share, thumbnail, spool))
@@ -213,7 +213,7 @@ class FullSize:
 
 def read_samples(
     splits: Mapping[str, SplitRows],
-    groups: Groups,
+    groups: SamplesByClass,
     share: FullSize,
     thumbnail: int,
     spool: IO[bytes],
@@ -254,7 +254,9 @@ class Task(NamedTuple):
     want_full: bool
 
 
-def make_tasks(splits: Mapping[str, SplitRows], groups: Groups, share: FullSize) -> Iterator[Task]:
+def make_tasks(
+    splits: Mapping[str, SplitRows], groups: SamplesByClass, share: FullSize
+) -> Iterator[Task]:
     """All rows; the contact sheet gets those that it wants."""
     ranks: Counter[int] = Counter()
     for split, rows in splits.items():

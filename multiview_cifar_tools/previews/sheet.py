@@ -25,7 +25,7 @@ from multiview_cifar import to_mode
 from multiview_cifar_tools.console import printable
 
 THUMBNAIL = 96  # pixels: three times CIFAR's
-MOST_CLASSES, MOST_ROWS, MOST_VIEWS = 40, 120, 8  # in a picture
+MAX_CLASSES, MAX_ROWS, MAX_VIEWS = 40, 120, 8  # in a picture
 MARGIN, GAP, LINE = 16, 6, 16  # pixels: around a class, between views, of a line of small text
 TEXT, QUIET, FRAME, BAD = "#1c1e21", "#5a6068", "#c4c8ce", "#a0a6ad"
 # Pillow's own font is the same everywhere, but has little more than ASCII.
@@ -34,36 +34,36 @@ Row = dict[str, Any]
 Font = PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont
 
 
-class Group(NamedTuple):
+class ClassSamples(NamedTuple):
     """The first samples of a class, and how many it has."""
 
     rows: list[Row]
     total: int
 
 
-class Groups:
+class SamplesByClass:
     """The first samples of each class, gathered from rows in any order.
 
     Args:
         features: Those of the rows.
         samples_per_class: How many samples of a class to keep: fewer, where all classes would
-            have more than MOST_ROWS.
+            have more than MAX_ROWS.
     """
 
     def __init__(self, features: Mapping[str, Any], samples_per_class: int) -> None:
         self.features, self.names = features, features["label"].names
-        shown = min(max(1, len(self.names)), MOST_CLASSES)
-        self.most = min(samples_per_class, MOST_ROWS // shown)
-        self.by_label: dict[int, Group] = {}
+        shown = min(max(1, len(self.names)), MAX_CLASSES)
+        self.most = min(samples_per_class, MAX_ROWS // shown)
+        self.by_label: dict[int, ClassSamples] = {}
 
     def add(self, label: int, read: Callable[[], Row]) -> None:
         """Count a sample, and read its row where it is one of the first."""
-        rows, total = self.by_label.get(label, Group([], 0))
-        if len(rows) < self.most and 0 <= label < MOST_CLASSES:
+        rows, total = self.by_label.get(label, ClassSamples([], 0))
+        if len(rows) < self.most and 0 <= label < MAX_CLASSES:
             rows.append(read())
-        self.by_label[label] = Group(rows, total + 1)
+        self.by_label[label] = ClassSamples(rows, total + 1)
 
-    def shown(self) -> list[tuple[str, Group]]:
+    def shown(self) -> list[tuple[str, ClassSamples]]:
         """The classes of which there is something to show, by name, in their order."""
         groups = sorted(self.by_label.items())
         return [(self.names[label], group) for label, group in groups if group.rows]
@@ -88,7 +88,7 @@ def contact_sheet(
 ) -> PIL.Image.Image:
     """Draw the first samples of each class.
 
-    At most MOST_CLASSES classes, MOST_ROWS samples and MOST_VIEWS views of a sample are drawn; with
+    At most MAX_CLASSES classes, MAX_ROWS samples and MAX_VIEWS views of a sample are drawn; with
     `counts` the picture says where there are more. A missing view is an empty frame, an unreadable
     one grey.
 
@@ -103,7 +103,7 @@ def contact_sheet(
     Returns:
         A picture of mode "RGB".
     """
-    groups = Groups(next(iter(splits.values())).features, samples_per_class)
+    groups = SamplesByClass(next(iter(splits.values())).features, samples_per_class)
     for rows in splits.values():
         for label, read in labelled_rows(rows):
             groups.add(label, read)
@@ -142,11 +142,11 @@ def name_views(row: Row, features: Mapping[str, Any]) -> list[str]:
 # --- the picture ----------------------------------------------------------------------------------
 
 
-def draw_sheet(groups: Groups, thumbnail: int, counts: bool = True) -> PIL.Image.Image:
+def draw_sheet(groups: SamplesByClass, thumbnail: int, counts: bool = True) -> PIL.Image.Image:
     """The picture of these samples: a block a class, in columns that make it about 4:3."""
     shown = groups.shown()
     most = max((len(row["images"]) for _, group in shown for row in group.rows), default=1)
-    width = max(min(most, MOST_VIEWS) * (thumbnail + GAP) - GAP, 2 * THUMBNAIL)
+    width = max(min(most, MAX_VIEWS) * (thumbnail + GAP) - GAP, 2 * THUMBNAIL)
     blocks = [
         draw_class(name, group, groups.features, width, thumbnail, counts) for name, group in shown
     ]
@@ -174,7 +174,12 @@ def place_blocks(heights: list[int], width: int) -> tuple[list[tuple[int, int]],
 
 
 def draw_class(
-    name: str, group: Group, features: Mapping[str, Any], width: int, thumbnail: int, counts: bool
+    name: str,
+    group: ClassSamples,
+    features: Mapping[str, Any],
+    width: int,
+    thumbnail: int,
+    counts: bool,
 ) -> PIL.Image.Image:
     """A class's heading, and below it a row a sample."""
     step = 2 * LINE + thumbnail + 2 * GAP
@@ -194,9 +199,9 @@ def draw_sample(
 ) -> None:
     """A sample's name, its views side by side, and their names below them."""
     views, names = row["images"], name_views(row, features)
-    few = f"  ({MOST_VIEWS} of {len(views)} views)" * (len(views) > MOST_VIEWS)
+    few = f"  ({MAX_VIEWS} of {len(views)} views)" * (len(views) > MAX_VIEWS)
     write(block, (0, top), row["sample_id"] + few, block.width, QUIET)
-    for i, view in enumerate(views[:MOST_VIEWS]):
+    for i, view in enumerate(views[:MAX_VIEWS]):
         left = i * (thumbnail + GAP)
         block.paste(draw_view(view, thumbnail), (left, top + LINE))
         write(block, (left, top + LINE + thumbnail + 1), names[i], thumbnail, QUIET)

@@ -1,16 +1,17 @@
-"""A dataset repository of the Hub, and requests that are sent again."""
+"""A dataset repository of the Hub: what it holds, files sent to it, and one commit of them.
+
+Each request is sent again while its error may pass; an error that does not pass is a PublishError.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-import datasets
 import huggingface_hub
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import (
@@ -21,60 +22,93 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import RepoFile
 
-from multiview_cifar_tools.batches.columns import Integers
 from multiview_cifar_tools.errors import PublishError
 from multiview_cifar_tools.retry import ATTEMPTS, retried
 from multiview_cifar_tools.shards.schema import PublishedShard, read_shard
-from multiview_cifar_tools.shards.writer import ShardRows, write_shard
 
-PASSING = {408, 425, 429, 500, 502, 503, 504}  # HTTP statuses that may be over the next time
+CARD = "README.md"  # the dataset card
+# HTTP statuses of errors that may pass.
+RETRY_STATUSES = {408, 425, 429, 500, 502, 503, 504}
+FOOTER_BLOCK = 1 << 16  # bytes: of a published shard only the footer and one column are read
 
 
 T = TypeVar("T")
 
 
-def is_data(path: str) -> bool:
+class PublishedDataset(NamedTuple):
+    """What a revision of a repository holds.
+
+    Attributes:
+        files: All files, by path.
+        shards: What the shards say of themselves, by path: of all, or of the first one.
+        card: The text of README.md, "" where there is none.
+    """
+
+    files: Mapping[str, RepoFile] = {}
+    shards: Mapping[str, PublishedShard] = {}
+    card: str = ""
+
+
+def is_shard_path(path: str) -> bool:
     """Whether a file of a repository is a Parquet file of rows."""
     return path.startswith("data/") and path.endswith(".parquet")
 
 
-def split_of(path: str) -> str:
+def split_of_shard(path: str) -> str:
     """The split of a shard, by its path."""
     return re.sub(r"^data/(.*)-\d{5}\.parquet$", r"\1", path)
 
 
+def shard_number(path: str) -> int:
+    """The number of a shard in its split, by its path."""
+    return int(path[-len("00000.parquet") : -len(".parquet")])
+
+
 class Repository:
-    """A dataset repository, each request to which is tried again while the trouble may pass."""
+    """A dataset repository; it is pickled, as other machines send shards too.
+
+    Args:
+        repo_id: "user/name".
+        revision: The branch. None: "main".
+        create_pr: Make a pull request of what is committed.
+        token: None: the one that this machine has.
+    """
 
     def __init__(
         self, repo_id: str, revision: str | None, create_pr: bool, token: str | None
     ) -> None:
-        # Said outright, since other machines send shards too.
+        # Endpoint and token as they are here, which other machines need not know.
         self.api = HfApi(huggingface_hub.constants.ENDPOINT, token or huggingface_hub.get_token())
         self.repo_id, self.revision, self.create_pr = repo_id, revision or "main", create_pr
-        self.where: dict[str, Any] = {"repo_id": repo_id, "repo_type": "dataset"}
+        self.repo: dict[str, Any] = {"repo_id": repo_id, "repo_type": "dataset"}
         self.url = f"{self.api.endpoint}/datasets/{repo_id}"
-        self.head = ""
+        self.head = ""  # the commit that was read
+
+    # --- reading
 
     def create(self, private: bool) -> None:
         """Make the repository and the branch where they are not there."""
-        self._try(self.api.create_repo, **self.where, private=private, exist_ok=True)
+        self._request(self.api.create_repo, **self.repo, private=private, exist_ok=True)
         if self.revision != "main" and not self.create_pr:
-            self._try(self.api.create_branch, **self.where, branch=self.revision, exist_ok=True)
+            self._request(self.api.create_branch, **self.repo, branch=self.revision, exist_ok=True)
 
-    def read(self) -> dict[str, RepoFile]:
-        """The files of the revision by path; none where there is no such repository."""
+    def read(self, all_shards: bool) -> PublishedDataset:
+        """What the revision holds; nothing where there is no such repository.
+
+        PublishError where it holds a loading script, or with `all_shards` shards of another tool.
+        """
+        files = self._list_files()
+        card = self._read_text(CARD) if CARD in files else ""
+        return PublishedDataset(files, self._read_shards(files, all_shards), card)
+
+    def _list_files(self) -> dict[str, RepoFile]:
+        """The files of the revision by path, and which commit they are of."""
         try:
-            info = self._try(self.api.repo_info, **self.where, revision=self.revision)
+            info = self._request(self.api.repo_info, **self.repo, revision=self.revision)
             self.head = info.sha or ""
-            entries = self._try(
-                lambda: list(
-                    self.api.list_repo_tree(**self.where, recursive=True, revision=self.head)
-                )
-            )
+            files = self._request(self._list_commit, self.head)
         except (RepositoryNotFoundError, RevisionNotFoundError):
             return {}
-        files = {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
         script = self.repo_id.partition("/")[2] + ".py"
         if script in files:
             raise PublishError(
@@ -85,38 +119,38 @@ class Repository:
             )
         return files
 
-    def read_shards(
-        self, published: dict[str, RepoFile], everything: bool
+    def _list_commit(self, revision: str) -> dict[str, RepoFile]:
+        entries = self.api.list_repo_tree(**self.repo, recursive=True, revision=revision)
+        return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+
+    def _read_shards(
+        self, files: Mapping[str, RepoFile], all_shards: bool
     ) -> dict[str, PublishedShard]:
-        """What the shards say of themselves, by path: of all, or of the first one."""
-        paths = sorted(filter(is_data, published))
-        files = huggingface_hub.HfFileSystem(token=self.api.token, endpoint=self.api.endpoint)
-
-        def read(path: str) -> PublishedShard:
-            # By 64 KB: the footer and one column are all that is wanted.
-            name = f"datasets/{self.repo_id}@{self.head}/{path}"
-            with files.open(name, "rb", block_size=1 << 16) as file:
-                return read_shard(file)
-
-        held = {path: self._try(read, path) for path in (paths if everything else paths[:1])}
-        for path, shard in held.items():
-            if everything and not shard.digests:
+        paths = sorted(filter(is_shard_path, files))
+        if not all_shards:
+            return {path: self._request(self._read_shard, path) for path in paths[:1]}
+        shards = {path: self._request(self._read_shard, path) for path in paths}
+        for path, shard in shards.items():
+            if not shard.digests:
                 raise PublishError(
                     f"{path} in {self.repo_id} was not published by this tool. "
                     "Expected shards that say what they hold: publish without "
                     "append once.",
                     path,
                 )
-        return held
+        return shards
 
-    def read_text(self, path: str, published: dict[str, RepoFile]) -> str:
-        """A small file, or "" where it is not there."""
-        if path not in published:
-            return ""
+    def _read_shard(self, path: str) -> PublishedShard:
+        hub = huggingface_hub.HfFileSystem(token=self.api.token, endpoint=self.api.endpoint)
+        name = f"datasets/{self.repo_id}@{self.head}/{path}"
+        with hub.open(name, "rb", block_size=FOOTER_BLOCK) as file:
+            return read_shard(file)
+
+    def _read_text(self, path: str) -> str:
         with tempfile.TemporaryDirectory() as folder:
-            local = self._try(
+            local = self._request(
                 self.api.hf_hub_download,
-                **self.where,
+                **self.repo,
                 filename=path,
                 revision=self.head,
                 local_dir=folder,
@@ -124,31 +158,23 @@ class Repository:
             with open(local, encoding="utf-8") as file:
                 return file.read()
 
-    def send(
-        self,
-        splits: datasets.DatasetDict,
-        shards: list[ShardRows],
-        sizes: dict[str, Integers],
-        published: dict[str, RepoFile],
-        folder: str,
-    ) -> Iterator[CommitOperationAdd]:
-        """Write each shard and send it if the Hub does not have it; what is to be committed."""
-        with datasets.utils.tqdm(total=len(shards), unit=" shards", desc="Publishing") as bar:
-            for shard in shards:
-                path = os.path.join(folder, os.path.basename(shard.name))
-                write_shard(splits[shard.split], shard.rows, sizes[shard.split], path)
-                addition = self.put(path, shard.name, published.get(shard.name))
-                os.remove(path)
-                if addition is not None:
-                    yield addition
-                bar.update()
+    # --- writing
 
-    def put(self, path: str, name: str, there: RepoFile | None) -> CommitOperationAdd | None:
-        """Send a file, unless it is there; what is to be committed, which needs it no more."""
+    def send(self, path: str, name: str, published: RepoFile | None) -> CommitOperationAdd | None:
+        """Send a local file, which may go then.
+
+        Args:
+            path: Of the local file.
+            name: Its path in the repository.
+            published: The file that stands there.
+
+        Returns:
+            What is to be committed; None where the repository has the same file already.
+        """
         addition = CommitOperationAdd(name, path)
-        if is_same(there, addition):
+        if has_same_bytes(published, addition):
             return None
-        self._try(
+        self._request(
             self.api.preupload_lfs_files,
             self.repo_id,
             [addition],
@@ -161,60 +187,68 @@ class Repository:
                 addition.path_or_fileobj = file.read()
         return addition
 
-    def conclude(
+    def commit(
         self,
-        additions: list[CommitOperationAdd],
-        stale: list[str],
-        card: Mapping[str, bytes],
+        additions: Sequence[CommitOperationAdd],
+        stale: Sequence[str],
+        pages: Mapping[str, bytes],
         published: Mapping[str, RepoFile],
-        append: bool = False,
+        title: str,
     ) -> str:
-        """Make shards and card visible, in one commit; the address of it or of the pull request."""
-        pages = [CommitOperationAdd(path, data) for path, data in card.items()]
-        additions += [page for page in pages if not is_same(published.get(page.path_in_repo), page)]
-        if not additions and not stale:
+        """Make everything visible in one commit.
+
+        Args:
+            additions: Of the files that were sent.
+            stale: The files that go.
+            pages: Small files that go with the commit, by path.
+            published: All files that stand there.
+            title: Of the commit.
+
+        Returns:
+            The address of the commit or pull request; of the repository if nothing changes.
+        """
+        page_additions = [CommitOperationAdd(path, data) for path, data in pages.items()]
+        changed = [
+            page
+            for page in page_additions
+            if not has_same_bytes(published.get(page.path_in_repo), page)
+        ]
+        if not additions and not changed and not stale:
             print(f"{self.repo_id} holds all of this already: nothing to publish")
             return self.url
-        return self.commit(additions, stale, "Add samples" if append else "Publish the dataset")
+        return self._request(self._create_commit, [*additions, *changed], stale, title)
 
-    def commit(self, additions: list[CommitOperationAdd], stale: list[str], title: str) -> str:
-        """Make all of it visible at once; the address of the commit or pull request."""
-        operations: list[Any] = [*additions, *(CommitOperationDelete(path) for path in stale)]
-
-        def once() -> str:
-            try:
-                made = self.api.create_commit(
-                    **self.where,
-                    operations=operations,
-                    commit_message=title,
-                    revision=self.revision,
-                    create_pr=self.create_pr,
-                    parent_commit=self.head or None,
-                )
-            except HfHubHTTPError as error:
-                if status_of(error) == 412 and self._has(additions, stale):
-                    return self.url  # an earlier try went through, though its answer was lost
-                raise
-            return str(made.pr_url or made.commit_url)
-
-        return self._try(once)
-
-    def _has(self, additions: list[CommitOperationAdd], stale: list[str]) -> bool:
-        """Whether the revision holds just what this commit would make of it."""
-        files = {
-            entry.path: entry
-            for entry in self.api.list_repo_tree(
-                **self.where, recursive=True, revision=self.revision
+    def _create_commit(
+        self, additions: Sequence[CommitOperationAdd], stale: Sequence[str], title: str
+    ) -> str:
+        try:
+            commit = self.api.create_commit(
+                **self.repo,
+                operations=[*additions, *map(CommitOperationDelete, stale)],
+                commit_message=title,
+                revision=self.revision,
+                create_pr=self.create_pr,
+                parent_commit=self.head or None,
             )
-        }
+        except HfHubHTTPError as error:
+            if http_status(error) == 412 and self._is_committed(additions, stale):
+                return self.url  # an earlier try went through, though its answer was lost
+            raise
+        return str(commit.pr_url or commit.commit_url)
+
+    def _is_committed(self, additions: Sequence[CommitOperationAdd], stale: Sequence[str]) -> bool:
+        """Whether the revision holds just what this commit would make of it."""
+        files = self._list_commit(self.revision)
         return not files.keys() & set(stale) and all(
-            is_same(files.get(a.path_in_repo), a) for a in additions
+            has_same_bytes(files.get(addition.path_in_repo), addition) for addition in additions
         )
 
-    def _try(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Call it, again where the trouble may pass; PublishError where it does not."""
+    # --- errors
+
+    def _request(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call a function, again while its error may pass; PublishError where it does not pass."""
         try:
-            return retried(is_passing, call, *args, **kwargs)
+            return retried(may_pass, call, *args, **kwargs)
         except (RepositoryNotFoundError, RevisionNotFoundError):
             raise
         except LocalTokenNotFoundError:
@@ -223,12 +257,12 @@ class Repository:
                 self.repo_id,
             ) from None
         except Exception as error:
-            if not is_of_the_network(error):
+            if not is_network_error(error):
                 raise
-            raise PublishError(self._explain(error), self.repo_id) from None
+            raise PublishError(self._describe_error(error), self.repo_id) from None
 
-    def _explain(self, error: Exception) -> str:
-        status = status_of(error)
+    def _describe_error(self, error: Exception) -> str:
+        status = http_status(error)
         if status == 401:
             return (
                 "The Hub does not know the token (401). Expected a valid one with the right to "
@@ -244,52 +278,51 @@ class Repository:
                 f"{self.repo_id} was changed by somebody else meanwhile (412). Nothing was "
                 "published: run the same command again."
             )
-        what = f"answers {status}" if status else f"cannot be reached ({type(error).__name__})"
+        found = f"answers {status}" if status else f"cannot be reached ({type(error).__name__})"
         return (
-            f"The Hub at {self.api.endpoint} {what}, after {ATTEMPTS} tries. Nothing was "
+            f"The Hub at {self.api.endpoint} {found}, after {ATTEMPTS} tries. Nothing was "
             "published: run the same command again, and only what is missing is sent."
         )
 
 
-class HubOutput:
-    """An Output that sends shards to a repository, where they wait for the commit.
+class HubStore:
+    """A ShardStore that sends shards to a repository, where they wait for the commit.
 
     Args:
-        hub: The repository.
-        there: The file that a shard would replace, or None.
+        repository: Where to.
+        published: The file that a shard would replace, or None.
     """
 
-    def __init__(self, hub: Repository | None, there: RepoFile | None) -> None:
-        self.hub, self.there = hub, there
+    def __init__(self, repository: Repository, published: RepoFile | None) -> None:
+        self.repository, self.published = repository, published
 
     @contextmanager
     def folder(self) -> Iterator[str]:
-        """As an Output."""
+        """As a ShardStore."""
         with tempfile.TemporaryDirectory(prefix="multiview-cifar-") as folder:
             yield folder
 
     def put(self, path: str, name: str) -> CommitOperationAdd | None:
-        """As an Output; returns what is to be committed."""
-        assert self.hub is not None
-        return self.hub.put(path, name, self.there)
+        """As a ShardStore; returns what is to be committed."""
+        return self.repository.send(path, name, self.published)
 
     def note(self, name: str, data: bytes) -> None:
-        """As an Output: nothing is kept, as the Hub knows what it has."""
+        """As a ShardStore: nothing is kept, as the Hub knows what it has."""
 
 
-def is_same(there: Any, addition: CommitOperationAdd) -> bool:
+def has_same_bytes(published: RepoFile | None, addition: CommitOperationAdd) -> bool:
     """Whether a file of the repository has the bytes of this one."""
-    if not isinstance(there, RepoFile):
+    if published is None:
         return False
-    if there.lfs:
-        return there.lfs.sha256 == addition.upload_info.sha256.hex()
+    if published.lfs:
+        return published.lfs.sha256 == addition.upload_info.sha256.hex()
     with addition.as_file() as file:
         data = file.read()  # small: large ones are in LFS
     # https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
-    return there.blob_id == hashlib.sha1(b"blob %d\0%b" % (len(data), data)).hexdigest()
+    return published.blob_id == hashlib.sha1(b"blob %d\0%b" % (len(data), data)).hexdigest()
 
 
-def status_of(error: BaseException | None) -> int:
+def http_status(error: BaseException | None) -> int:
     """The HTTP status that an error, or what caused it, came with; 0 where there is none."""
     while error is not None:
         if isinstance(error, HfHubHTTPError) and error.response is not None:
@@ -298,7 +331,7 @@ def status_of(error: BaseException | None) -> int:
     return 0
 
 
-def is_of_the_network(error: BaseException | None) -> bool:
+def is_network_error(error: BaseException | None) -> bool:
     """Whether an error, or what caused it, is one of HTTP or of the connection."""
     while error is not None:
         # huggingface_hub uses requests before version 1, then httpx, and now httpx2.
@@ -309,6 +342,6 @@ def is_of_the_network(error: BaseException | None) -> bool:
     return False
 
 
-def is_passing(error: BaseException) -> bool:
+def may_pass(error: BaseException) -> bool:
     """Whether an error may be over the next time."""
-    return is_of_the_network(error) and (status_of(error) or 503) in PASSING
+    return is_network_error(error) and (http_status(error) or 503) in RETRY_STATUSES

@@ -20,7 +20,7 @@ PNG_MODES = {bytes([8, kind]): mode for mode, kind in FLAT_MODES.items()}  # bit
 
 
 # https://huggingface.co/docs/hub/datasets-cards, "size_categories"
-SIZES = {
+SIZE_CATEGORIES = {
     1_000: "n<1K",
     10_000: "1K<n<10K",
     100_000: "10K<n<100K",
@@ -30,7 +30,7 @@ SIZES = {
 }
 
 
-Kind = tuple[int, int, str]  # width, height and mode of an image
+ImageKind = tuple[int, int, str]  # width, height and mode of an image
 
 
 @dataclass
@@ -49,7 +49,7 @@ class SplitStats:
     num_bytes: int = 0
     labels: Counter[int] = field(default_factory=Counter)
     views: Counter[int] = field(default_factory=Counter)
-    kinds: Counter[Kind] = field(default_factory=Counter)
+    kinds: Counter[ImageKind] = field(default_factory=Counter)
 
     def add_row(self, row: Mapping[str, Any], num_bytes: int) -> None:
         """Count a raw row, see `formats`, whose images have so many bytes."""
@@ -68,7 +68,7 @@ class SplitStats:
         self.kinds += other.kinds
 
 
-def facts_of(ds: datasets.Dataset) -> SplitStats:
+def dataset_stats(ds: datasets.Dataset) -> SplitStats:
     """The SplitStats of a built dataset."""
     table = ds.data.table
     return SplitStats(
@@ -80,12 +80,12 @@ def facts_of(ds: datasets.Dataset) -> SplitStats:
     )
 
 
-def image_kinds(ds: datasets.Dataset) -> Iterator[Kind]:
+def image_kinds(ds: datasets.Dataset) -> Iterator[ImageKind]:
     """(width, height, mode) of every image in `images`, from its first bytes."""
     return map(image_kind, ImageColumn(ds.data.table, "images").all_bytes())
 
 
-def image_kind(data: bytes) -> Kind:
+def image_kind(data: bytes) -> ImageKind:
     """(width, height, mode) of an image; a plain PNG's from its header (PNG 11.2.2)."""
     if data[:8] == PNG_SIGNATURE and data[24:26] in PNG_MODES:
         width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))

@@ -11,9 +11,9 @@ from multiview_cifar_tools.previews.sheet import (
     GAP,
     LINE,
     MARGIN,
-    MOST_CLASSES,
-    MOST_ROWS,
-    MOST_VIEWS,
+    MAX_CLASSES,
+    MAX_ROWS,
+    MAX_VIEWS,
     THUMBNAIL,
     contact_sheet,
     for_screens,
@@ -84,14 +84,14 @@ def test_selected_rows(make_tree, tmp_path, made):
 
 def test_many_views_stay_a_picture(sheet):
     picture = sheet(*(f"a/1/{i}.png" for i in range(30)))
-    assert len(squares(picture)) == MOST_VIEWS
-    assert picture.width == MOST_VIEWS * (THUMBNAIL + GAP) - GAP + 2 * MARGIN
+    assert len(squares(picture)) == MAX_VIEWS
+    assert picture.width == MAX_VIEWS * (THUMBNAIL + GAP) - GAP + 2 * MARGIN
 
 
 def test_many_samples_and_classes_stay_a_picture(sheet):
-    paths = [f"c{i}/{j}/0.png" for i in range(MOST_CLASSES + 5) for j in range(5)]
+    paths = [f"c{i}/{j}/0.png" for i in range(MAX_CLASSES + 5) for j in range(5)]
     picture = sheet(*paths, samples_per_class=1000)
-    assert len(squares(picture)) == MOST_ROWS
+    assert len(squares(picture)) == MAX_ROWS
     assert max(picture.size) < 5000
 
 

@@ -1,0 +1,264 @@
+"""What can be published: a built dataset, or a source. Either is a way to make shards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.engines.base import Engine
+from multiview_cifar_tools.errors import PublishError
+from multiview_cifar_tools.options import without_secrets
+from multiview_cifar_tools.planning.table import RowPlan, plan_source
+from multiview_cifar_tools.publishing.card import draw_dataset_picture, draw_plan_picture
+from multiview_cifar_tools.publishing.hub import shard_number, split_of_shard
+from multiview_cifar_tools.shards.build import (
+    check_made,
+    in_order,
+    local_source,
+    plan_tasks,
+    run_tasks,
+)
+from multiview_cifar_tools.shards.schema import PublishedShard, digest_rows
+from multiview_cifar_tools.shards.stats import SplitStats, dataset_stats
+from multiview_cifar_tools.shards.store import ShardStore
+from multiview_cifar_tools.shards.task import ShardResult
+from multiview_cifar_tools.shards.writer import (
+    ShardRows,
+    divide_into_shards,
+    row_sizes,
+    write_shard,
+)
+
+
+class PublishInput(Protocol):
+    """Rows that are to be published.
+
+    Attributes:
+        made_with: The options of the dataset, as the card shows them.
+    """
+
+    made_with: dict[str, Any]
+
+    @property
+    def features(self) -> datasets.Features:
+        """Of the rows."""
+
+    def write_shards(self, open_store: Callable[[str], ShardStore]) -> list[ShardResult]:
+        """Make the shards, and put each into the store that is opened by its name."""
+
+    def split_stats(self, shards: Sequence[ShardResult]) -> dict[str, SplitStats]:
+        """The statistics of all rows, those of shards that stay too."""
+
+    def draw_picture(self) -> bytes:
+        """The picture of the card, a PNG."""
+
+
+# --- a built dataset ------------------------------------------------------------------------------
+
+
+class DatasetInput:
+    """A PublishInput of rows that are built.
+
+    Args:
+        splits: The rows.
+        max_bytes: Of a shard's images.
+        made_with: As of PublishInput.
+
+    Raises:
+        PublishError: They are no rows of `multiview_cifar`, or a sample is in a split twice.
+    """
+
+    def __init__(
+        self, splits: Mapping[str, datasets.Dataset], max_bytes: int, made_with: Mapping[str, Any]
+    ) -> None:
+        self.splits = {
+            split: ds.flatten_indices() if ds._indices is not None else ds
+            for split, ds in splits.items()
+        }
+        for split, ds in self.splits.items():
+            check_rows(split, ds)
+        self.max_bytes, self.made_with = max_bytes, dict(made_with)
+        self.sizes = {split: row_sizes(ds) for split, ds in self.splits.items()}
+        self.shards = [
+            shard
+            for split, ds in self.splits.items()
+            for shard in divide_into_shards(split, np.arange(len(ds)), self.sizes[split], max_bytes)
+        ]
+
+    @property
+    def features(self) -> datasets.Features:
+        """As a PublishInput."""
+        return next(iter(self.splits.values())).features
+
+    def leave_out_unchanged(self, published: Mapping[str, PublishedShard]) -> set[str]:
+        """Let `write_shards` pass over the samples that published shards hold as they are, and
+        print what is new, changed or gone.
+
+        Returns:
+            The names of the shards that stay as they are.
+        """
+        self.shards, unchanged, changes = [], set[str](), list[str]()
+        for split in self.splits:
+            own = {
+                name: shard for name, shard in published.items() if split_of_shard(name) == split
+            }
+            changes += self._compare_split(split, own, unchanged)
+        gone = [name for name in published if split_of_shard(name) not in self.splits]
+        changes += [f"{name}: its split is gone" for name in gone]
+        print("\n".join(changes or ["no sample is new, changed or gone"]))
+        return unchanged
+
+    def _compare_split(
+        self, split: str, published: Mapping[str, PublishedShard], unchanged: set[str]
+    ) -> list[str]:
+        """Add the shards of a split that are to be written, and the names of those that stay; what
+        changes, a line each.
+        """
+        ds, changes = self.splits[split], []
+        digests = digest_rows(ds.data.table, ds.features)
+        row_of = {sample_id: row for row, sample_id in enumerate(ds["sample_id"][:])}
+        for name, shard in published.items():
+            rows = [row_of.pop(sample_id, -1) for sample_id in shard.sample_ids]
+            gone = rows.count(-1)
+            pairs = zip(rows, shard.digests, strict=True)
+            changed = sum(row >= 0 and digests[row] != digest for row, digest in pairs)
+            if not gone and not changed:
+                unchanged.add(name)
+                continue
+            changes.append(f"{name}: {changed} samples changed, {gone} gone: written anew")
+            if gone < len(rows):
+                left = np.array([row for row in rows if row >= 0], np.int64)
+                self.shards.append(ShardRows(name, split, left))
+        if row_of:
+            first_number = max(map(shard_number, published), default=-1) + 1
+            rows_left = np.array(sorted(row_of.values()))
+            new = divide_into_shards(
+                split, rows_left, self.sizes[split], self.max_bytes, first_number
+            )
+            self.shards += new
+            changes.append(f"{len(row_of)} new samples in {', '.join(s.name for s in new)}")
+        return changes
+
+    def write_shards(self, open_store: Callable[[str], ShardStore]) -> list[ShardResult]:
+        """As a PublishInput; OSError where the disk is full."""
+        results = []
+        with datasets.utils.tqdm(total=len(self.shards), unit=" shards", desc="Publishing") as bar:
+            for shard in self.shards:
+                results.append(self._write_shard(shard, open_store(shard.name)))
+                bar.update()
+        return results
+
+    def _write_shard(self, shard: ShardRows, store: ShardStore) -> ShardResult:
+        with store.folder() as folder:
+            path = os.path.join(folder, os.path.basename(shard.name))
+            write_shard(self.splits[shard.split], shard.rows, self.sizes[shard.split], path)
+            num_bytes = os.path.getsize(path)
+            receipt = store.put(path, shard.name)
+        return ShardResult(
+            shard.name, shard.split, "", len(shard.rows), num_bytes, "", {}, [], receipt=receipt
+        )
+
+    def split_stats(self, shards: Sequence[ShardResult]) -> dict[str, SplitStats]:
+        """As a PublishInput."""
+        return {split: dataset_stats(ds) for split, ds in self.splits.items()}
+
+    def draw_picture(self) -> bytes:
+        """As a PublishInput."""
+        return draw_dataset_picture(self.splits)
+
+
+def check_rows(split: str, dataset: datasets.Dataset) -> None:
+    """PublishError where a split does not have the rows of `multiview_cifar`, each once, whole."""
+    if missing := {"images", "label", "sample_id"} - set(dataset.features):
+        raise PublishError(
+            f"The split {split!r} has no column {min(missing)!r}. Expected rows of "
+            "multiview_cifar.load_dataset.",
+            split,
+        )
+    counts = dataset.data.table["sample_id"].value_counts().to_pylist()
+    if twice := [each["values"] for each in counts if each["counts"] > 1]:
+        raise PublishError(
+            f"The split {split!r} has the sample {twice[0]!r} twice. Expected each sample_id once.",
+            split,
+        )
+    for column in image_columns(dataset.features):
+        if _names_files(dataset.data.table[column]):
+            raise PublishError(
+                f"The split {split!r} names files in {column!r} instead of holding "
+                "their bytes. Expected rows of multiview_cifar.load_dataset.",
+                split,
+            )
+
+
+def _names_files(column: pa.ChunkedArray) -> bool:
+    """Whether some views of a column of image lists have a path and no bytes."""
+    files = pa.chunked_array([chunk.flatten() for chunk in column.chunks])
+    has_no_bytes = pc.is_null(pc.struct_field(files, "bytes"))
+    return bool(pc.any(pc.and_(has_no_bytes, pc.is_valid(pc.struct_field(files, "path")))).as_py())
+
+
+# --- a source -------------------------------------------------------------------------------------
+
+
+class SourceInput:
+    """A PublishInput of a source, whose shards an engine makes of the files themselves.
+
+    Args:
+        source: A folder, an archive of it, or the URL of either; or a config.
+        engine: What makes the shards.
+        max_bytes: Of a shard's images.
+        cache_dir: Where downloads go.
+        options: The fields of `MultiviewCifarConfig`.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        engine: Engine,
+        max_bytes: int,
+        cache_dir: str | None,
+        options: Mapping[str, Any],
+    ) -> None:
+        self.source, self.engine, self.max_bytes = source, engine, max_bytes
+        self.cache_dir, self.options = cache_dir, options
+        self.made_with = without_secrets(options)
+
+    @cached_property
+    def plan(self) -> RowPlan:
+        """All rows, planned when they are first asked for: once the repository is known to be open.
+
+        Raises what is wrong with the source, or EngineError where a machine is not fit.
+        """
+        self.engine.check(local_source(self.source), self.max_bytes)
+        return plan_source(self.source, self.engine, cache_dir=self.cache_dir, **self.options)
+
+    @property
+    def features(self) -> datasets.Features:
+        """As a PublishInput."""
+        return self.plan.features
+
+    def write_shards(self, open_store: Callable[[str], ShardStore]) -> list[ShardResult]:
+        """As a PublishInput; ImageError where a split has no row left, for example."""
+        tasks = plan_tasks(self.plan, open_store, self.max_bytes, facts=True)
+        shards = [*run_tasks(self.engine, tasks, self.plan)]
+        check_made(self.plan, shards, self.engine)
+        return [shard for shard in in_order(shards, self.plan) if shard.num_rows]
+
+    def split_stats(self, shards: Sequence[ShardResult]) -> dict[str, SplitStats]:
+        """As a PublishInput."""
+        stats = {split: SplitStats() for split in self.plan.splits}
+        for shard in shards:
+            stats[shard.split].add(shard.facts or SplitStats())
+        return stats
+
+    def draw_picture(self) -> bytes:
+        """As a PublishInput."""
+        return draw_plan_picture(self.plan)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import datasets
 
 from multiview_cifar import OptionError
-from multiview_cifar_tools.previews.sheet import Row
+from multiview_cifar_tools.shards.rows import Row
 
 # The module of each format, which is imported when it is asked for.
 MODULES = {

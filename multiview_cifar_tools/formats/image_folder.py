@@ -32,7 +32,6 @@ from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.console import some
 from multiview_cifar_tools.errors import ExportError
 from multiview_cifar_tools.formats.image_names import image_extension
-from multiview_cifar_tools.formats.parquet_files import to_table
 from multiview_cifar_tools.shards.rows import (
     Row,
     check_export_row,
@@ -40,6 +39,7 @@ from multiview_cifar_tools.shards.rows import (
     name_labels,
     name_view_labels,
 )
+from multiview_cifar_tools.shards.writer import make_table
 
 logger = logging.getLogger(__name__)
 
@@ -248,7 +248,7 @@ class Metadata:
 
     def _write(self) -> None:
         self._writer = self._writer or pq.ParquetWriter(self._path, self._schema)
-        self._writer.write_table(to_table(self._rows, self._schema))
+        self._writer.write_table(make_table(self._rows, self._schema))
         self._rows.clear()
 
     def close(self) -> None:

@@ -16,83 +16,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multiview_cifar_tools.batches.columns import image_columns
-from multiview_cifar_tools.errors import ExportError, FormatError
+from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.formats.shard_files import Shard, by_split, find_shards, named_shards
 from multiview_cifar_tools.shards.manifest import Manifest
 from multiview_cifar_tools.shards.rows import (
     Row,
-    check_export_row,
     check_row,
     features_from,
-    row_bytes,
 )
-from multiview_cifar_tools.shards.schema import DIGESTS, digest_rows, features_json
-from multiview_cifar_tools.shards.writer import ROW_GROUP_BYTES
+from multiview_cifar_tools.shards.writer import ParquetWriter
 
 EXTENSION = ".parquet"
 HOLDS = frozenset({"bytes"})
 BATCH_ROWS = 16  # few at a time: images become Python objects
 
 
-class Writer:
-    """A `formats.ShardWriter` of a Parquet file: the same as `shards.write_shard` of these rows."""
-
-    def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
-        self.path, self.features, self.images = path, features, image_columns(features)
-        huggingface = json.dumps({"info": {"features": features_json(features)}})
-        self._schema = features.arrow_schema.with_metadata({"huggingface": huggingface})
-        plain = [name for name in features if name not in self.images]
-        self._file = pq.ParquetWriter(
-            path, self._schema, use_dictionary=plain, write_statistics=plain
-        )
-        self._rows: list[Row] = []
-        self._group: list[pa.Table] = []  # of a row group
-        self._held = 0
-        self._digests: list[str] = []
-
-    def write(self, row: Row) -> None:
-        """Add a row. ExportError where it is not what its features say."""
-        check_export_row(row, self.features)
-        size = max(row_bytes(row, self.images), 1)
-        if self._held and self._held + size > ROW_GROUP_BYTES:
-            self._write_group()
-        self._held += size
-        self._rows.append(row)
-        if len(self._rows) == BATCH_ROWS:
-            self._take_rows()
-
-    def _take_rows(self) -> None:
-        """Out of Python, whose objects take more memory."""
-        self._group.append(to_table(self._rows, self._schema))
-        self._rows = []
-
-    def _write_group(self) -> None:
-        self._take_rows()
-        table = pa.concat_tables(self._group)
-        self._digests += digest_rows(table, self.features)
-        self._file.write_table(table, row_group_size=len(table))
-        self._group, self._held = [], 0
-
-    def close(self) -> None:
-        """Finish the file."""
-        if self._held:
-            self._write_group()
-        self._file.add_key_value_metadata({DIGESTS: "".join(self._digests)})
-        self._file.close()
-
-
-def to_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
-    """Rows as a table; ExportError where a value is none of its column's type."""
-    try:
-        return pa.Table.from_pylist(rows, schema)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        names = f"{rows[0]['sample_id']} to {rows[-1]['sample_id']}"
-        raise ExportError(
-            f"One of the samples {names} has a value that is not of its column's type"
-            f" ({error}). Expected values as the features say.",
-            str(rows[0]["sample_id"]),
-        ) from None
+Writer = ParquetWriter  # as every module of a format has one
 
 
 # --- reading --------------------------------------------------------------------------------------

@@ -35,7 +35,6 @@ from multiview_cifar_tools.loading import SplitRows, rows_of
 from multiview_cifar_tools.previews.html import data_url, html_page
 from multiview_cifar_tools.previews.sheet import (
     THUMBNAIL,
-    Row,
     SamplesByClass,
     draw_sheet,
     for_screens,
@@ -43,6 +42,7 @@ from multiview_cifar_tools.previews.sheet import (
     name_views,
     shrink,
 )
+from multiview_cifar_tools.shards.rows import Row
 
 if TYPE_CHECKING:
     import pandas

@@ -23,6 +23,7 @@ import PIL.ImageOps
 
 from multiview_cifar import to_mode
 from multiview_cifar_tools.console import printable
+from multiview_cifar_tools.shards.rows import Row
 
 THUMBNAIL = 96  # pixels: three times CIFAR's
 MAX_CLASSES, MAX_ROWS, MAX_VIEWS = 40, 120, 8  # in a picture
@@ -30,7 +31,6 @@ MARGIN, GAP, LINE = 16, 6, 16  # pixels: around a class, between views, of a lin
 TEXT, QUIET, FRAME, BAD = "#1c1e21", "#5a6068", "#c4c8ce", "#a0a6ad"
 # Pillow's own font is the same everywhere, but has little more than ASCII.
 FONTS = ("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "arial.ttf")
-Row = dict[str, Any]
 Font = PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont
 
 

@@ -24,11 +24,11 @@ from multiview_cifar_tools.planning.table import RowPlan, rows_between, samples_
 from multiview_cifar_tools.previews.sheet import (
     MAX_CLASSES,
     THUMBNAIL,
-    Row,
     SamplesByClass,
     draw_sheet,
     labelled_rows,
 )
+from multiview_cifar_tools.shards.rows import Row
 from multiview_cifar_tools.shards.schema import features_json
 from multiview_cifar_tools.shards.stats import SIZE_CATEGORIES, ImageKind, SplitStats
 

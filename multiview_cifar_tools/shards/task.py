@@ -23,11 +23,11 @@ import multiview_cifar
 from multiview_cifar import FileSource, MultiviewCifarConfig, iter_examples
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import OutputError
-from multiview_cifar_tools.formats.parquet_files import Writer
 from multiview_cifar_tools.planning.table import samples_of
 from multiview_cifar_tools.shards.rows import row_bytes
 from multiview_cifar_tools.shards.stats import SplitStats
 from multiview_cifar_tools.shards.store import ShardStore
+from multiview_cifar_tools.shards.writer import ParquetWriter
 
 STAGES = ("read", "write", "digest", "put")
 
@@ -118,7 +118,7 @@ def make_shard(task: ShardTask) -> ShardResult:
 def write_rows(task: ShardTask, path: str, clock: Clock) -> tuple[int, SplitStats | None]:
     """Write the rows to a file; how many there were, and their facts."""
     images, facts, num_rows = image_columns(task.features), SplitStats() if task.facts else None, 0
-    writer = Writer(path, task.features, pixels=False)
+    writer = ParquetWriter(path, task.features)
     try:
         for row in iter_examples(samples_of(task.rows), task.root, task.config):
             clock.stop("read")

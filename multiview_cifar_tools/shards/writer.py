@@ -1,8 +1,10 @@
-"""Rows of a built dataset, divided into shards by their bytes, and written as Parquet files."""
+"""Rows divided into shards by their bytes, and written as Parquet files."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 import datasets
@@ -12,10 +14,13 @@ import pyarrow.parquet as pq
 
 from multiview_cifar import OptionError
 from multiview_cifar_tools.batches.columns import Integers, image_columns, index_rows
+from multiview_cifar_tools.errors import ExportError
+from multiview_cifar_tools.shards.rows import Row, check_export_row, row_bytes
 from multiview_cifar_tools.shards.schema import DIGESTS, digest_rows, features_json
 
 MAX_SHARD_SIZE = "500MB"
 ROW_GROUP_BYTES = 100 << 20  # what the Hub's viewer still reads is 300 MB
+ROWS_PER_TABLE = 16  # few at a time: as Python objects rows take more memory
 
 
 class ShardRows(NamedTuple):
@@ -93,25 +98,95 @@ def divide_into_shards(
 # --- writing --------------------------------------------------------------------------------------
 
 
-def write_shard(dataset: datasets.Dataset, rows: Integers, sizes: Integers, path: str) -> None:
-    """Write rows of a dataset to a Parquet file, in row groups of at most ROW_GROUP_BYTES.
+class ParquetWriter:
+    """Writes rows to a Parquet file, in row groups of at most ROW_GROUP_BYTES of images.
 
-    The bytes depend on the rows and on pyarrow alone. OSError where the disk is full.
+    It is a `formats.base.ShardWriter`, and what `write_shard` writes with. The bytes depend on the
+    rows, on the chunks of their tables, and on pyarrow alone.
+
+    Args:
+        path: Of the file.
+        features: Of the rows.
+        pixels: As of a ShardWriter, False: Parquet holds the files' own bytes.
     """
-    features = dataset.features
-    images = image_columns(features)
-    huggingface = json.dumps({"info": {"features": features_json(features)}})
-    schema = features.arrow_schema.with_metadata({"huggingface": huggingface})
-    plain = [name for name in features if name not in images]
-    digests = []
-    with pq.ParquetWriter(path, schema, use_dictionary=plain, write_statistics=plain) as writer:
+
+    def __init__(self, path: str, features: datasets.Features, pixels: bool = False) -> None:
+        self.path, self.features, self.images = path, features, image_columns(features)
+        huggingface = json.dumps({"info": {"features": features_json(features)}})
+        self.schema = features.arrow_schema.with_metadata({"huggingface": huggingface})
+        plain = [name for name in features if name not in self.images]
+        self._file = pq.ParquetWriter(
+            path, self.schema, use_dictionary=plain, write_statistics=plain
+        )
+        self._digests: list[str] = []
+        # Of the row group in the making: its last rows, the tables of those before, its bytes.
+        self._rows: list[Row] = []
+        self._tables: list[pa.Table] = []
+        self._group_bytes = 0
+
+    def write(self, row: Row) -> None:
+        """Add a row. ExportError where it does not fit its features."""
+        check_export_row(row, self.features)
+        size = max(row_bytes(row, self.images), 1)
+        if self._group_bytes and self._group_bytes + size > ROW_GROUP_BYTES:
+            self._finish_group()
+        self._group_bytes += size
+        self._rows.append(row)
+        if len(self._rows) == ROWS_PER_TABLE:
+            self._finish_table()
+
+    def _finish_table(self) -> None:
+        self._tables.append(make_table(self._rows, self.schema))
+        self._rows = []
+
+    def _finish_group(self) -> None:
+        self._finish_table()
+        self.write_group(pa.concat_tables(self._tables))
+        self._tables, self._group_bytes = [], 0
+
+    def write_group(self, table: pa.Table) -> None:
+        """Write the rows of a table as a row group."""
+        if table.schema != self.schema:  # else Arrow 26 would stumble over slices of list<null>
+            table = table.cast(self.schema)
+        self._digests += digest_rows(table, self.features)
+        self._file.write_table(table, row_group_size=len(table))
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._group_bytes:
+            self._finish_group()
+        self._file.add_key_value_metadata({DIGESTS: "".join(self._digests)})
+        self._file.close()
+
+
+def make_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
+    """Rows as a table; ExportError where a value is not of its column's type."""
+    try:
+        return pa.Table.from_pylist(rows, schema)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        names = f"{rows[0]['sample_id']} to {rows[-1]['sample_id']}"
+        raise ExportError(
+            f"One of the samples {names} has a value that is not of its column's type"
+            f" ({error}). Expected values as the features say.",
+            str(rows[0]["sample_id"]),
+        ) from None
+
+
+def write_shard(dataset: datasets.Dataset, rows: Integers, sizes: Integers, path: str) -> None:
+    """Write rows of a built dataset to a Parquet file.
+
+    Args:
+        dataset: A split.
+        rows: (N,) the numbers of the rows, in the order of the shard.
+        sizes: Of all rows of the split, see `row_sizes`.
+        path: Of the file.
+
+    Raises:
+        OSError: The disk is full, say.
+    """
+    with closing(ParquetWriter(path, dataset.features)) as writer:
         for group in slice_by_bytes(sizes[rows], ROW_GROUP_BYTES):
-            table = take_rows(dataset.data.table, rows[group])
-            if table.schema != schema:  # else Arrow 26 would stumble over slices of list<null>
-                table = table.cast(schema)
-            digests += digest_rows(table, features)
-            writer.write_table(table, row_group_size=len(table))
-        writer.add_key_value_metadata({DIGESTS: "".join(digests)})
+            writer.write_group(take_rows(dataset.data.table, rows[group]))
 
 
 def take_rows(table: pa.Table, rows: Integers) -> pa.Table:

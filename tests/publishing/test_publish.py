@@ -36,7 +36,7 @@ def publish(tree, cache, options, arguments):
     with contextlib.redirect_stdout(printed):
         try:
             where = module.publish(splits, **arguments)
-        except (module.PublishError, OSError) as error:
+        except (multiview_cifar.MultiviewError, OSError) as error:
             where = f"{type(error).__name__}: {error}"
     return where, printed.getvalue()
 
@@ -384,6 +384,40 @@ def publish_rows(kind):
 )
 def test_rows_that_cannot_be_published(hub, kind, says):
     assert says in hub.run(publish_rows, kind)
+    assert not hub.requests
+
+
+def publish_source(source, arguments):
+    """A source itself, of which nothing is built here."""
+    from multiview_cifar import MultiviewError
+    from multiview_cifar_tools import publish
+
+    try:
+        return publish(source, "me/photos", max_shard_size=SMALL, **arguments)
+    except MultiviewError as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def test_a_source_is_published_as_its_built_rows_are(hub, photos, put, check_loaded):
+    where = hub.run(publish_source, str(photos), {})
+    assert "/datasets/me/photos/" in where
+    check_loaded(photos)
+    _, printed = put(photos)
+    assert "nothing to publish" in printed
+
+
+@pytest.mark.parametrize("arguments", [{"append": True}, {"made_with": {"mode": "L"}}])
+def test_arguments_that_are_not_for_a_source(hub, photos, arguments):
+    (name,) = arguments
+    where = hub.run(publish_source, str(photos), arguments)
+    assert where.startswith(f"OptionError: {name}=")
+    assert "is not for a source" in where
+    assert not hub.requests
+
+
+def test_options_that_are_not_for_built_rows(hub, photos, put):
+    where, _ = put(photos, mode="L")
+    assert where.startswith("OptionError: mode='L' is not for built rows")
     assert not hub.requests
 
 

@@ -26,6 +26,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 import datasets  # noqa: E402  (reads HF_HOME when it is imported)
 from PIL import Image  # noqa: E402
 
+import commands  # noqa: E402
 import hub_server  # noqa: E402
 import multiview_cifar  # noqa: E402
 import s3_server  # noqa: E402
@@ -221,6 +222,22 @@ def fails():
             assert error.path == path
 
     return check
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """run("build", "photos"): the finished command, run in this process in the test's folder."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: commands.run_here(capsys, arguments)
+
+
+@pytest.fixture
+def run_process(tmp_path):
+    """The same in a process of its own, and with these variables in its environment."""
+    return lambda *arguments, **more: commands.run_process(tmp_path, arguments, **more)
 
 
 # --- stores on loopback ---------------------------------------------------------------------------

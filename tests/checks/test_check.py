@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-import multiview_cifar
+from commands import ENVIRONMENT, MODULE
 from conftest import REPOSITORY
 from multiview_cifar import LayoutError, OptionError
 from multiview_cifar_tools.checks import duplicates
@@ -29,8 +29,6 @@ from multiview_cifar_tools.checks.folder import check
 
 ETH80 = REPOSITORY.parent / "shared" / "data" / "eth80"
 MASKS = {"images": "{label}/{sample}/{view}", "masks": "{label}/{sample}/maps/{view}-map"}
-COMMAND = [sys.executable, "-m", "multiview_cifar_tools", "check"]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(multiview_cifar.__file__).parent)}
 GOOD = [f"{c}/{s}/{v}.png" for c in ("cat", "dog") for s in range(3) for v in "abc"]
 
 
@@ -55,22 +53,15 @@ def pictures(tmp_path):
 
 
 @pytest.fixture
-def run(tmp_path):
-    """run("photos", "--json"): the finished process."""
+def run(run):
+    """run("photos", "--json", code=1): the finished command, which ends with this code."""
 
-    def start(*arguments, code=None):
-        done = subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            cwd=tmp_path,
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+    def check(*arguments, code=None):
+        done = run("check", *arguments)
         assert code is None or done.returncode == code, done.stdout + done.stderr
         return done
 
-    return start
+    return check
 
 
 def kinds(report):
@@ -532,7 +523,7 @@ def slow_tree(tmp_path):
 def started(slow_tree):
     """A check of it in the middle of its work, in a process group of its own."""
     process = subprocess.Popen(
-        [*COMMAND, "photos", "--report", "report.html"],
+        [*MODULE, "check", "photos", "--report", "report.html"],
         cwd=slow_tree,
         stderr=subprocess.PIPE,
         env={**ENVIRONMENT, "HF_DATASETS_DISABLE_PROGRESS_BARS": "0"},
@@ -548,6 +539,7 @@ def started(slow_tree):
     process.communicate()
 
 
+@pytest.mark.serial
 def test_control_c_is_one_line(started, slow_tree):
     os.killpg(started.pid, signal.SIGINT)  # as a terminal does: to the workers too
     rest = started.communicate(timeout=60)[1].decode()
@@ -564,6 +556,7 @@ def workers_of(pid):
     ]
 
 
+@pytest.mark.serial
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the workers in /proc")
 def test_a_worker_that_is_killed_is_an_error(started):
     os.kill(workers_of(started.pid)[0], signal.SIGKILL)
@@ -573,6 +566,7 @@ def test_a_worker_that_is_killed_is_an_error(started):
     assert started.returncode == 1
 
 
+@pytest.mark.serial
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the workers in /proc")
 def test_workers_end_with_their_parent(started):
     workers = workers_of(started.pid)

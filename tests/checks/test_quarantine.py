@@ -15,13 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import multiview_cifar
+from commands import ENVIRONMENT
 from multiview_cifar_tools.checks.folder import check
 from multiview_cifar_tools.checks.quarantine import MANIFEST, quarantine, restore
 from multiview_cifar_tools.errors import QuarantineError
+from sampling import sampled
 
-COMMAND = [sys.executable, "-m", "multiview_cifar_tools", "check"]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(multiview_cifar.__file__).parent)}
 GOOD = [f"{c}/{s}/{v}.png" for c in ("cat", "dog") for s in range(3) for v in "abc"]
 
 
@@ -57,22 +56,15 @@ BAD = ["cat/0/a.png", "cat/0/b.png", "dog/1/c.png", "dog/2/c.png"]
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(run):
     """run("photos", code=1): what the verb prints."""
 
-    def start(*arguments, code):
-        done = subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            cwd=tmp_path,
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+    def check(*arguments, code):
+        done = run("check", *arguments)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    return start
+    return check
 
 
 def test_there_and_back(bad_tree, run, tmp_path):
@@ -249,7 +241,8 @@ def test_another_disk(bad_tree, elsewhere):
     assert not (elsewhere / "aside").exists()
 
 
-@pytest.mark.parametrize("after", [1, 30, 200])
+@pytest.mark.serial
+@pytest.mark.parametrize("after", sampled([1, 30, 100, 200, 350], 2))
 def test_killed_in_the_midst(tmp_path, elsewhere, after):
     data_dir, aside = tmp_path / "photos", elsewhere / "aside"
     rng = random.Random(after)

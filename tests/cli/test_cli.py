@@ -1,4 +1,4 @@
-"""The command line, run as a user runs it: in a process of its own."""
+"""The command line: what it prints and how it ends."""
 
 import argparse
 import os
@@ -17,33 +17,13 @@ import PIL.Image
 import pytest
 
 import multiview_cifar
+from commands import ENVIRONMENT, MODULE
 from multiview_cifar_tools import __version__
 from multiview_cifar_tools.cli.arguments import add_options
 from multiview_cifar_tools.cli.main import VERBS, make_parser
 from multiview_cifar_tools.options import json_or_text
 
-MODULE = [sys.executable, "-m", "multiview_cifar_tools"]
 SCRIPT = [str(Path(sys.executable).with_name("multiview-cifar"))]
-# Of the modules that this process tests, wherever they come from.
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(multiview_cifar.__file__).parent)}
-
-
-@pytest.fixture
-def run(tmp_path):
-    """run("build", "shapes"): the finished process; started in a folder of its own."""
-
-    def start(*arguments, command=MODULE, **more):
-        environment = {**ENVIRONMENT, **more}
-        return subprocess.run(
-            [*command, *map(str, arguments)],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-
-    return start
 
 
 @pytest.fixture(params=[MODULE, SCRIPT], ids=["module", "console-script"])
@@ -60,8 +40,8 @@ def load_printed(stdout):
     return names["ds"]
 
 
-def test_build_shapes(run, tmp_path, command):
-    done = run("build", "shapes", "--cache-dir", tmp_path / "cache", command=command)
+def test_build_shapes(run_process, tmp_path, command):
+    done = run_process("build", "shapes", "--cache-dir", tmp_path / "cache", command=command)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^  train +240 samples, 960 views$", done.stdout, re.M)
     assert re.search(r"^  test +60 samples, 240 views$", done.stdout, re.M)
@@ -120,18 +100,18 @@ def test_a_folder_named_as_an_example(run, make_tree):
     assert "train  1 samples, 1 views" in done.stdout, done.stderr
 
 
-def test_progress_goes_to_stderr(run, make_tree):
+def test_progress_goes_to_stderr(run_process, make_tree):
     make_tree("cat/1/a.png")
     arguments = "build", "photos", "--cache-dir", "cache"
-    done = run(*arguments, HF_DATASETS_DISABLE_PROGRESS_BARS="0")
+    done = run_process(*arguments, HF_DATASETS_DISABLE_PROGRESS_BARS="0")
     assert "Generating train split" in done.stderr
     assert "Generating" not in done.stdout
     assert done.stdout.startswith("splits\n")
 
 
-def test_ignored_files_are_reported(run, make_tree):
+def test_ignored_files_are_reported(run_process, make_tree):
     make_tree("cat/1/a.png", "cat/1/notes.txt")
-    done = run("build", "photos", "--cache-dir", "cache")
+    done = run_process("build", "photos", "--cache-dir", "cache")
     assert done.returncode == 0
     assert "cat/1/notes.txt" in done.stderr
 
@@ -157,8 +137,8 @@ def test_an_error_is_one_line(run, make_tree, arguments, code, says):
     assert says in line
 
 
-def test_debug_shows_the_traceback(run):
-    done = run("build", "nowhere", "--debug")
+def test_debug_shows_the_traceback(run_process):
+    done = run_process("build", "nowhere", "--debug")
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback")
     assert "LayoutError" in done.stderr.splitlines()[-1]
@@ -198,6 +178,7 @@ INTERRUPTED = "multiview-cifar: interrupted; nothing half-written was left\n"
 SLOW = ["--image-size", "[512, 512]", "--encoding", "webp"]  # some 10 s for 300 images
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("num_proc", [1, 2])
 def test_control_c_is_one_line(num_proc, make_tree, tmp_path):
     make_tree(*(f"cat/{i}/a.png" for i in range(300)))
@@ -207,6 +188,7 @@ def test_control_c_is_one_line(num_proc, make_tree, tmp_path):
     assert not [*tmp_path.glob("cache/**/*.arrow")]
 
 
+@pytest.mark.serial
 def test_control_c_while_a_worker_waits_for_others(make_tree, tmp_path):
     make_tree(*(f"cat/{i}/a.png" for i in range(40)))
     rgb = np.random.default_rng(0).integers(0, 256, (1300, 1300, 3), np.uint8)
@@ -222,6 +204,7 @@ def test_control_c_while_a_worker_waits_for_others(make_tree, tmp_path):
     assert interrupt(arguments, tmp_path, begun) == INTERRUPTED
 
 
+@pytest.mark.serial
 def test_an_interrupted_export_leaves_no_folder(make_tree, tmp_path):
     make_tree(*(f"cat/{i}/a.png" for i in range(20_000)))
     started = tmp_path / "files"
@@ -251,11 +234,11 @@ def interrupt(arguments, folder, begun):
     return stderr
 
 
-def test_help_and_version(run, command):
-    done = run("build", "--help", command=command)
+def test_help_and_version(run):
+    done = run("build", "--help")
     assert done.returncode == 0
     assert "multiview-cifar build shapes" in done.stdout
-    assert run("--version", command=command).stdout == f"{__version__}\n"
+    assert run("--version").stdout == f"{__version__}\n"
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__.rpartition(".")[2])

@@ -949,7 +949,7 @@ def detect_layout(images: Sequence[tuple[str, int]], tree: FileListing) -> str:
 def join_first(names: Iterable[object], most: int = 5) -> str:
     """The first few names, and how many more there are."""
     texts = [str(name) for name in names]
-    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if texts[most:] else "")
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most:,} more" if texts[most:] else "")
 
 
 # A sample's (split folder, label folder, name), and for each image column its files by view key:

@@ -48,11 +48,12 @@ if TYPE_CHECKING:
     from multiview_cifar_tools.previews.page import Preview, preview
     from multiview_cifar_tools.previews.sheet import contact_sheet
     from multiview_cifar_tools.publishing.publish import publish
-    from multiview_cifar_tools.shards.build import build_shards
+    from multiview_cifar_tools.shards.build import BuildReport, build_shards
 
 __all__ = [
     "BatchError",
     "BatchReader",
+    "BuildReport",
     "CheckError",
     "CheckReport",
     "ElasticBatches",
@@ -97,6 +98,7 @@ __version__ = "1.0.0"
 _MODULES = {  # where each name is defined
     "BatchError": "multiview_cifar_tools.errors",
     "BatchReader": "multiview_cifar_tools.batches.reader",
+    "BuildReport": "multiview_cifar_tools.shards.build",
     "CheckError": "multiview_cifar_tools.errors",
     "CheckReport": "multiview_cifar_tools.checks.report",
     "ElasticBatches": "multiview_cifar_tools.elastic.sampler",

@@ -34,7 +34,7 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[objec
         numbers = all(isinstance(row[i], (int, float)) for row in rows)
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(rich.text.Text(printable(str(cell))) for cell in row))
+        table.add_row(*(rich.text.Text(escape_unprintable(str(cell))) for cell in row))
     if terminal:
         rich.console.Console().print(table, "")
         return
@@ -43,12 +43,6 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[objec
     print("\n".join(line.rstrip() for line in text.getvalue().splitlines()), end="\n\n")
 
 
-def printable(text: str) -> str:
+def escape_unprintable(text: str) -> str:
     r"""The text with what is no visible character as an escape: a file may be called "\x1b[31m"."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def some(names: Sequence[str], most: int = 3) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - most:,} more" if names[most:] else ""
-    return ", ".join(names[:most]) + more

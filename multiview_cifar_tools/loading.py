@@ -41,7 +41,7 @@ from multiview_cifar_tools.digests import text_digest
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.base import ENDINGS, MODULES, FormatReader, format_module
 from multiview_cifar_tools.formats.builder import make_datasets
-from multiview_cifar_tools.options import CONFIGS
+from multiview_cifar_tools.options import CONFIG_NAMES
 from multiview_cifar_tools.shards.manifest import MANIFEST, check_digests, read_manifest
 from multiview_cifar_tools.shards.rows import Row
 
@@ -195,7 +195,7 @@ def detect_source(
     place = os.fspath(source)
     if source_format is not None:
         format_module(source_format, "source_format")
-    if place in CONFIGS and source_format is None:
+    if place in CONFIG_NAMES and source_format is None:
         return place, "config"
     if is_url(place):
         return place, source_format or "folder"

@@ -1,4 +1,4 @@
-"""The options of the dataset as data: their names, defaults and help, from text and back."""
+"""The options of the dataset as data: names, defaults and help; and the lines that load it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from multiview_cifar import (
     is_url,
 )
 
-CONFIGS = [name for name in MultiviewCifar.builder_configs if name != "default"]
+CONFIG_NAMES = [name for name in MultiviewCifar.builder_configs if name != "default"]
+SECRET_OPTIONS = {"storage_options"}  # may hold keys, so no card and no printed line shows them
+MAX_SHOWN_CLASSES = 10
 
 
 def option_defaults() -> dict[str, Any]:
@@ -30,14 +32,14 @@ def option_defaults() -> dict[str, Any]:
     return {f.name: f.default for f in fields(MultiviewCifarConfig) if f.name not in inherited}
 
 
-def option_helps() -> dict[str, str]:
-    """What the config's docstring says of each option under "Args:"."""
+def option_help() -> dict[str, str]:
+    """The text of each option under "Args:" in the config's docstring."""
     text = inspect.getdoc(MultiviewCifarConfig) or ""
     entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", text.partition("\nArgs:\n")[2], re.M)
     return {name: " ".join(words.split()) for name, words in entries}
 
 
-def json_or_text(text: str) -> Any:
+def parse_value(text: str) -> Any:
     """A list, dict or number where it is JSON, else the text itself."""
     try:
         return json.loads(text)
@@ -45,40 +47,14 @@ def json_or_text(text: str) -> Any:
         return text
 
 
-def shown_output(output: str, splits: Iterable[str], options: Mapping[str, Any] | None) -> str:
-    """The arguments of `datasets.load_dataset` for Parquet shards; without secrets."""
-    if not is_url(output):
-        return repr(os.path.abspath(os.path.expanduser(output)))
-    files = {split: f"{output.rstrip('/')}/data/{split}-*.parquet" for split in splits}
-    return f'"parquet", data_files={files}' + ", storage_options=storage_options" * bool(options)
-
-
-def load_line(arguments: dict[str, Any]) -> str:
-    """The Python that loads what was built, from whatever folder it is run in; without secrets."""
-    for name in {"data_dir", "cache_dir"} & arguments.keys():
-        place = arguments[name]
-        arguments[name] = place if not place or is_url(place) else os.path.abspath(place)
-    given = [
-        f"{name}={name if name in SECRET else repr(value)}"
-        for name, value in arguments.items()
-        if value is not None
-    ]
-    return f"from multiview_cifar import load_dataset; ds = load_dataset({', '.join(given)})"
-
-
-SECRET = {"storage_options"}  # may hold keys, so neither a card nor a printed line shows them
-
-
-def without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that may be shown and published."""
-    return {name: value for name, value in options.items() if name not in SECRET}
-
-
 def make_config(
     data_dir: str | os.PathLike[str], options: Mapping[str, Any], or_url: bool = False
 ) -> MultiviewCifarConfig:
-    """The config of a folder, or of a URL where that will do, its options checked; OptionError or
-    LayoutError if one is wrong.
+    """The config of a folder, or with `or_url` of a URL, its options checked.
+
+    Raises:
+        OptionError: An option has a wrong name or value.
+        LayoutError: There is no such folder.
     """
     known = option_defaults()
     for name in options:
@@ -93,17 +69,51 @@ def make_config(
     return config
 
 
-def describe(feature: Any) -> str:
+def remove_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that may be shown and published."""
+    return {name: value for name, value in options.items() if name not in SECRET_OPTIONS}
+
+
+def load_line(arguments: Mapping[str, Any]) -> str:
+    """The Python that loads what was built, in whatever folder it runs; without secrets.
+
+    Args:
+        arguments: Those of `multiview_cifar.load_dataset`; one that is None is left out.
+    """
+    texts = []
+    for name, value in arguments.items():
+        if name in ("data_dir", "cache_dir") and value and not is_url(value):
+            value = os.path.abspath(value)
+        if value is not None:
+            texts.append(f"{name}={name if name in SECRET_OPTIONS else repr(value)}")
+    return f"from multiview_cifar import load_dataset; ds = load_dataset({', '.join(texts)})"
+
+
+def parquet_load_line(
+    output: str, splits: Iterable[str], output_options: Mapping[str, Any] | None
+) -> str:
+    """The Python that loads Parquet shards from a folder or URL; without secrets."""
+    if is_url(output):
+        files = {split: f"{output.rstrip('/')}/data/{split}-*.parquet" for split in splits}
+        secrets = ", storage_options=storage_options" if output_options else ""
+        arguments = f'"parquet", data_files={files}{secrets}'
+    else:
+        arguments = repr(os.path.abspath(os.path.expanduser(output)))
+    return f"from datasets import load_dataset; ds = load_dataset({arguments})"
+
+
+def describe_feature(feature: Any) -> str:
     """A feature in a few words, such as "Sequence(Image)"."""
     if isinstance(feature, datasets.ClassLabel):
-        names, most = feature.names, 10
+        names, most = feature.names, MAX_SHOWN_CLASSES
         more = f" and {len(names) - most} more" if len(names) > most else ""
         return f"ClassLabel of {len(names)}: {', '.join(names[:most])}{more}"
     if isinstance(feature, datasets.Value):
         return str(feature.dtype)
     if isinstance(feature, dict):
-        return f"{{{', '.join(f'{name}: {describe(part)}' for name, part in feature.items())}}}"
+        parts = (f"{name}: {describe_feature(part)}" for name, part in feature.items())
+        return f"{{{', '.join(parts)}}}"
     if isinstance(feature, list):  # how 3.x writes a list of dicts
-        return f"List({describe(feature[0])})"
+        return f"List({describe_feature(feature[0])})"
     kind, inner = type(feature).__name__, getattr(feature, "feature", None)
-    return kind if inner is None else f"{kind}({describe(inner)})"
+    return kind if inner is None else f"{kind}({describe_feature(inner)})"

@@ -38,7 +38,7 @@ from multiview_cifar_tools.checks.report import CheckReport
 from multiview_cifar_tools.engines.workers import start_workers
 from multiview_cifar_tools.errors import CheckError
 from multiview_cifar_tools.options import make_config
-from multiview_cifar_tools.planning.report import quiet
+from multiview_cifar_tools.planning.report import silence_log
 
 MAX_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB, at 3 bytes a pixel
 # With these a folder can be checked whose build would fail.
@@ -100,7 +100,7 @@ def check(
 
 
 def _plan(config: Any) -> Plan:
-    with quiet():
+    with silence_log():
         return plan_rows(scan_folder(config.data_dir, stats=False), config)
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from multiview_cifar import join_first
 from multiview_cifar_tools.checks.findings import BAD, KINDS, Finding
-from multiview_cifar_tools.console import printable, some
+from multiview_cifar_tools.console import escape_unprintable
 from multiview_cifar_tools.previews.html import data_url, html_page
 
 if TYPE_CHECKING:
@@ -169,10 +170,12 @@ def overview(report: CheckReport) -> list[str]:
     """Lines that say what was checked, and what was not."""
     lines = [
         f"Checked {report.num_images:,} images of {report.num_samples:,} samples in "
-        f"{printable(report.data_dir)}."
+        f"{escape_unprintable(report.data_dir)}."
     ]
     for reason, paths in report.ignored.items():
-        lines.append(printable(f"Ignored {len(paths):,} {reason}: {some(paths)}."))
+        lines.append(
+            escape_unprintable(f"Ignored {len(paths):,} {reason}: {join_first(paths, most=3)}.")
+        )
     if report.num_plain:
         lines.append(
             f"{report.num_plain:,} images have too little contrast to be compared for look-alikes."

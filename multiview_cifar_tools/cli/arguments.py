@@ -7,11 +7,26 @@ from typing import Any, get_args, get_type_hints
 
 from multiview_cifar import CHOICES, MultiviewCifar, MultiviewCifarConfig
 from multiview_cifar_tools.engines.base import ENGINES
-from multiview_cifar_tools.options import CONFIGS, json_or_text, option_defaults, option_helps
+from multiview_cifar_tools.options import CONFIG_NAMES, option_defaults, option_help, parse_value
 
 
-def add_engine(parser: argparse.ArgumentParser) -> None:
-    """Where the work is done."""
+def add_source_argument(parser: argparse.ArgumentParser, hub: bool = False) -> None:
+    """Add the folder, archive, URL or config to read, and with `hub` a dataset of the Hub."""
+    names = ", ".join(CONFIG_NAMES)
+    text = (
+        "the folder that holds [split/]class/sample/view.png, an archive of it, or the URL "
+        f"of either; or a config that needs none: {names} "
+        f"(for a folder of that name: ./{CONFIG_NAMES[0]})"
+    )
+    metavars = ["DATA_DIR", *CONFIG_NAMES]
+    if hub:
+        text += "; or a dataset of the Hub"
+        metavars.append("USER/NAME")
+    parser.add_argument("source", metavar="|".join(metavars), help=text)
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add where the work is done."""
     parser.add_argument(
         "--engine",
         choices=ENGINES,
@@ -25,52 +40,45 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_source(parser: argparse.ArgumentParser, hub: bool = False) -> None:
-    """The argument that says what to build, or with `hub` to load from there."""
-    parser.add_argument(
-        "source",
-        metavar="|".join(["DATA_DIR", *CONFIGS, *["USER/NAME"] * hub]),
-        help="the folder that holds [split/]class/sample/view.png, an archive of it, or the URL "
-        "of either; or a config that needs none: "
-        f"{', '.join(CONFIGS)} (for a folder of that name: ./{CONFIGS[0]})"
-        + "; or a dataset of the Hub"
-        * hub,
-    )
-
-
-def add_all_options(parser: argparse.ArgumentParser) -> None:
-    """How and where to build, and an argument for each option of the dataset."""
+def add_build_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add how and where to build, and all options of the dataset."""
     parser.add_argument("--cache-dir", metavar="DIR", help="where to build (default: HF's cache)")
-    parser.add_argument("--num-proc", metavar="N", type=_positive, help="processes that build")
-    add_options(parser)
+    parser.add_argument("--num-proc", metavar="N", type=parse_positive, help="processes that build")
+    add_dataset_options(parser)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """An argument for each field of the config, in its order, with its help, type and choices."""
+def add_dataset_options(parser: argparse.ArgumentParser) -> None:
+    """Add an argument for each field of the config, in its order, with its help and type."""
     group = parser.add_argument_group(
         "options of the dataset", "A VALUE is JSON or plain text; None is to leave it out."
     )
-    hints, helps = get_type_hints(MultiviewCifarConfig), option_helps()
+    texts = option_help()
     for name, default in option_defaults().items():
-        types = {hints[name], *get_args(hints[name])}
-        form: dict[str, Any] = {"type": json_or_text, "metavar": "VALUE"}
-        if name in CHOICES:
-            form = {"choices": [choice for choice in CHOICES[name] if choice is not None]}
-        elif bool in types:
-            form = {"action": "store_true"}
-        elif int in types:
-            form = {"type": int, "metavar": "N"}
-        shown = "" if default in (None, False) else f" (default: {default})"
+        shown_default = "" if default in (None, False) else f" (default: {default})"
         group.add_argument(
             "--" + name.replace("_", "-"),
             default=argparse.SUPPRESS,  # so that the config's own default holds
-            help=(helps[name] + shown).replace("%", "%%"),
-            **form,
+            help=(texts[name] + shown_default).replace("%", "%%"),
+            **argument_type(name),
         )
 
 
-def _object(text: str) -> dict[str, Any]:
-    value = json_or_text(text)
+def argument_type(option: str) -> dict[str, Any]:
+    """What `add_argument` takes for the type and choices of an option of the dataset."""
+    if option in CHOICES:
+        return {"choices": [choice for choice in CHOICES[option] if choice is not None]}
+    hint = get_type_hints(MultiviewCifarConfig)[option]
+    types = {hint, *get_args(hint)}
+    if bool in types:
+        return {"action": "store_true"}
+    if int in types:
+        return {"type": int, "metavar": "N"}
+    return {"type": parse_value, "metavar": "VALUE"}
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """A JSON object of an argument; ArgumentTypeError for anything else."""
+    value = parse_value(text)
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(
             f'{text!r} is no JSON object. Expected one such as \'{{"key": "..."}}\''
@@ -78,28 +86,29 @@ def _object(text: str) -> dict[str, Any]:
     return value
 
 
-def _positive(text: str) -> int:
+def parse_positive(text: str) -> int:
+    """A number from 1 on; ArgumentTypeError for anything else."""
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not right. Expected 1, 2, 3 ...")
     return int(text)
 
 
-def source_of(args: argparse.Namespace) -> dict[str, str]:
+def source_arguments(args: argparse.Namespace) -> dict[str, str]:
     """The config's name or the folder, as `load_dataset` takes it."""
-    return {"name": args.source} if args.source in CONFIGS else {"data_dir": args.source}
+    return {"name": args.source} if args.source in CONFIG_NAMES else {"data_dir": args.source}
 
 
-def given_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The options of the dataset that were given."""
+def dataset_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of the dataset that stand on the command line."""
     return {name: vars(args)[name] for name in option_defaults() if name in args}
 
 
 def make_builder(args: argparse.Namespace) -> MultiviewCifar:
     """The builder that the arguments ask for."""
-    source = source_of(args)
+    source = source_arguments(args)
     return MultiviewCifar(
         args.cache_dir,
         config_name=source.get("name"),
         data_dir=source.get("data_dir"),
-        **given_options(args),
+        **dataset_options(args),
     )

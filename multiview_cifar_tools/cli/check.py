@@ -5,19 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 
-from multiview_cifar import OptionError
+from multiview_cifar import OptionError, join_first
 from multiview_cifar_tools.atomic_write import whole
 from multiview_cifar_tools.checks.findings import KINDS, Finding
 from multiview_cifar_tools.checks.folder import MAX_PIXELS, check
 from multiview_cifar_tools.checks.quarantine import check_place, quarantine, restore
 from multiview_cifar_tools.checks.report import CheckReport, overview
-from multiview_cifar_tools.cli.arguments import add_options, given_options
-from multiview_cifar_tools.console import print_table, printable, some
+from multiview_cifar_tools.cli.arguments import add_dataset_options, dataset_options
+from multiview_cifar_tools.console import escape_unprintable, print_table
 
 HELP = "open every image, and list what is wrong"
-
-
 DESCRIPTION = """\
 Open every image of a folder, and list what would break a build or deceive a training: files that
 cannot be decoded, images that differ from the others, duplicates within and across samples and
@@ -27,8 +26,6 @@ dataset to say; `multiview-cifar plan DATA_DIR` shows it.
 The exit code is 1 where errors or warnings were found. Notes (look-alikes, unusual numbers of
 views, unequal classes, animations, no usual size) leave it 0.
 """
-
-
 EXAMPLES = """\
 examples:
   multiview-cifar check photos
@@ -37,6 +34,7 @@ examples:
   multiview-cifar check photos --quarantine bad-photos
   multiview-cifar check --restore bad-photos
 """
+MAX_LINES = 5  # of a kind that are printed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,24 +62,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quarantine", metavar="DIR", help="move the files that cannot be decoded to a folder"
     )
-    add_options(parser)
+    add_dataset_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check, print, and move what is to be moved; or put it back."""
+    """Check, print, and move files aside; or put those of a quarantine back."""
     if args.restore:
-        back = restore(args.restore)
-        print(f"put {len(back)} files back", *map(printable, back), sep="\n  ")
-        return 0
-    if args.quarantine:
-        check_place(args.quarantine, args.data_dir)
-    if args.report and not os.path.isdir(os.path.dirname(os.path.abspath(args.report))):
-        raise OptionError(
-            f"There is no folder for the report {args.report}. Expected an existing "
-            "one: make it first.",
-            "report",
-        )
-    report = check(args.data_dir, args.num_proc, args.max_pixels, **given_options(args))
+        return restore_files(args.restore)
+    check_destinations(args)
+    report = check(args.data_dir, args.num_proc, args.max_pixels, **dataset_options(args))
     if args.report:
         with whole(args.report) as partial:
             partial.write_text(report.to_html(), encoding="utf-8")
@@ -90,26 +79,44 @@ def run(args: argparse.Namespace) -> int:
         moved = quarantine(report.bad_files, report.data_dir, args.quarantine)
     if args.json:
         print(json.dumps(report.to_dict() | {"moved": moved}, indent=2))
-        return 0 if report.good else 1
-    print_report(report)
-    if args.report:
-        print(f"wrote {os.path.abspath(args.report)}")
-    if args.quarantine:
-        print(
-            f"moved {len(moved)} files to {os.path.abspath(args.quarantine)}",
-            *map(printable, moved),
-            sep="\n  ",
-        )
-        if moved:
-            print(f"put them back with multiview-cifar check --restore {args.quarantine}")
+    else:
+        print_report(report)
+        print_files(args, moved)
     return 0 if report.good else 1
 
 
-MOST_LINES = 5  # of a kind that are printed
+def restore_files(folder: str) -> int:
+    """Put the files of a quarantine back, and print which; 0 is the exit code."""
+    restored = restore(folder)
+    print(f"put {len(restored)} files back", *map(escape_unprintable, restored), sep="\n  ")
+    return 0
+
+
+def check_destinations(args: argparse.Namespace) -> None:
+    """Before any image is opened: QuarantineError or OptionError where a file cannot be written."""
+    if args.quarantine:
+        check_place(args.quarantine, args.data_dir)
+    if args.report and not os.path.isdir(os.path.dirname(os.path.abspath(args.report))):
+        raise OptionError(
+            f"There is no folder for the report {args.report}. Expected an existing "
+            "one: make it first.",
+            "report",
+        )
+
+
+def print_files(args: argparse.Namespace, moved: list[str]) -> None:
+    """Print which files were written and moved."""
+    if args.report:
+        print(f"wrote {os.path.abspath(args.report)}")
+    if args.quarantine:
+        folder = os.path.abspath(args.quarantine)
+        print(f"moved {len(moved)} files to {folder}", *map(escape_unprintable, moved), sep="\n  ")
+    if moved:
+        print(f"put them back with multiview-cifar check --restore {args.quarantine}")
 
 
 def print_report(report: CheckReport) -> None:
-    """What was found: of each kind how often, its first findings, and what to do."""
+    """Print how often each kind of finding was found, its first ones, and what to do."""
     print(*overview(report), "", sep="\n")
     rows = [
         (kind, KINDS[kind].severity, len(findings), KINDS[kind].title)
@@ -117,19 +124,27 @@ def print_report(report: CheckReport) -> None:
     ]
     print_table("found", ["kind", "severity", "times", "meaning"], rows)
     for kind, findings in report.by_kind.items():
-        print(f"{kind}: {KINDS[kind].title}")
-        print(*(f"  {printable(_line(finding))}" for finding in findings[:MOST_LINES]), sep="\n")
-        if len(findings) > MOST_LINES:
-            print(f"  and {len(findings) - MOST_LINES:,} more, see --json or --report")
-        remedies = dict.fromkeys(finding.remedy for finding in findings[:MOST_LINES])
-        print(*(f"  -> {printable(remedy)}" for remedy in remedies), "", sep="\n")
+        print_findings(kind, findings)
 
 
-def _line(finding: Finding) -> str:
-    files = some(finding.paths, 4)
-    samples = "" if len(finding.samples) != 1 else f" [{finding.samples[0]}]"
-    if not files:
-        return f"{samples[2:-1]}: {finding.found}" if samples else finding.found
+def print_findings(kind: str, findings: Sequence[Finding]) -> None:
+    """Print the first findings of a kind, and their remedies."""
+    print(f"{kind}: {KINDS[kind].title}")
+    for finding in findings[:MAX_LINES]:
+        print(f"  {escape_unprintable(describe_finding(finding))}")
+    if len(findings) > MAX_LINES:
+        print(f"  and {len(findings) - MAX_LINES:,} more, see --json or --report")
+    for remedy in dict.fromkeys(finding.remedy for finding in findings[:MAX_LINES]):
+        print(f"  -> {escape_unprintable(remedy)}")
+    print()
+
+
+def describe_finding(finding: Finding) -> str:
+    """A finding in one line, with its files and, where it is of one sample, that sample."""
+    files = join_first(finding.paths, most=4)
     if len(finding.samples) > 1:
-        return f"{finding.found}: {files}"
-    return f"{files}{samples}: {finding.found}"
+        return f"{finding.found}: {files}" if files else finding.found
+    if not finding.samples:
+        return f"{files}: {finding.found}" if files else finding.found
+    (sample,) = finding.samples
+    return f"{files} [{sample}]: {finding.found}" if files else f"{sample}: {finding.found}"

@@ -6,7 +6,11 @@ import argparse
 from typing import Any
 
 from multiview_cifar import OptionError
-from multiview_cifar_tools.cli.arguments import add_all_options, add_source, given_options
+from multiview_cifar_tools.cli.arguments import (
+    add_build_arguments,
+    add_source_argument,
+    dataset_options,
+)
 from multiview_cifar_tools.exporting import write
 from multiview_cifar_tools.formats.base import MODULES
 from multiview_cifar_tools.grouping import group_rows
@@ -14,18 +18,11 @@ from multiview_cifar_tools.loading import SplitRows, load, open_source
 from multiview_cifar_tools.options import load_line
 from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE
 
-CONVERSIONS = ("mode", "image_size", "encoding")
-
-
 HELP = "write a dataset to files: a folder, or shards of a format"
-
-
 DESCRIPTION = """\
 Write every view of a dataset to a file, the very bytes that it was built of; or all rows into
 shards of a format. Broken off anywhere, it is finished by the same command: finished shards stay.
 """
-
-
 EXAMPLES = """\
 examples:
   multiview-cifar export me/photos photos
@@ -34,11 +31,12 @@ examples:
   multiview-cifar export photos.zip arrays --format hdf5 --pixels --image-size '[32, 32]' --mode RGB
   multiview-cifar export me/pictures objects --group-by object_id --view-column angle
 """
+CONVERSIONS = ("mode", "image_size", "encoding")  # options that change the pixels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
-    add_source(parser, hub=True)
+    add_source_argument(parser, hub=True)
     parser.add_argument("dest", metavar="DEST", help="where to; empty, or not there yet")
     parser.add_argument(
         "--format",
@@ -69,36 +67,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--view-column", metavar="COLUMN", help="with --group-by: what says the view's name"
     )
-    add_all_options(parser)
+    add_build_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Open, then write."""
-    options = given_options(args)
-    sources = open_rows(args, options)
-    arguments = write(sources, args.dest, args.format, args.pixels, args.max_shard_size)
+    options = dataset_options(args)
+    splits = open_rows(args, options)
+    arguments = write(splits, args.dest, args.format, args.pixels, args.max_shard_size)
     print(f"wrote {arguments.get('data_dir') or arguments['source']}")
-    if converted := [name for name in CONVERSIONS if name in options]:
-        print(f"these are converted images ({', '.join(converted)}), not the files of the source")
+    if conversions := [name for name in CONVERSIONS if name in options]:
+        names = ", ".join(conversions)
+        print(f"these are converted images ({names}), not the files of the source")
     print("load it with\n  " + export_load_line(arguments))
 
 
 def open_rows(args: argparse.Namespace, options: dict[str, Any]) -> dict[str, SplitRows]:
-    """The rows of the source, grouped if that is asked for."""
-    opened = {
+    """The rows of each split of the source, grouped to samples with --group-by."""
+    if args.group_by is None and args.view_column is not None:
+        raise OptionError(
+            "--view-column is given without --group-by. Expected both, or neither.", "view_column"
+        )
+    arguments = {
         "streaming": args.streaming,
         "source_format": args.source_format,
         "cache_dir": args.cache_dir,
         "num_proc": args.num_proc,
         **options,
     }
-    if args.group_by is None and args.view_column is not None:
-        raise OptionError(
-            "--view-column is given without --group-by. Expected both, or neither.", "view_column"
-        )
     if args.group_by is None:
-        return open_source(args.source, **opened)
-    return group_rows(load(args.source, **opened), args.group_by, view=args.view_column)
+        return open_source(args.source, **arguments)
+    return group_rows(load(args.source, **arguments), args.group_by, view=args.view_column)
 
 
 def export_load_line(arguments: dict[str, Any]) -> str:

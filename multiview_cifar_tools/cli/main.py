@@ -17,17 +17,18 @@ from multiview_cifar_tools import __version__
 from multiview_cifar_tools.cli import build, check, export, plan, preview, publish
 
 VERBS = (build, plan, check, preview, publish, export)
-
 INTERRUPTED = "interrupted; nothing half-written was left"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; the exit code: 0, 1 after an error or where problems were found, 2 after wrong
-    use.
+    """Run one verb.
+
+    Returns:
+        The exit code: 0; 1 after an error or where problems were found; 2 after wrong use.
     """
     parser = make_parser()
     args = parser.parse_args(argv)
-    os.register_at_fork(after_in_child=_leave_ctrl_c_to_the_parent)
+    os.register_at_fork(after_in_child=_ignore_ctrl_c)
     try:
         code: int | None = args.run(args)
         sys.stdout.flush()
@@ -38,9 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         interrupt = _find_interrupt(error)
         if args.debug or not (interrupt or isinstance(error, (MultiviewError, OSError))):
             raise
-        # An interrupt with words says what is left: an export can be gone on with.
-        said = f"error: {error}" if interrupt is None else str(interrupt) or INTERRUPTED
-        print(f"{parser.prog}: {said}", file=sys.stderr)
+        # The text of an interrupt says what was left: an unfinished export can be resumed.
+        text = f"error: {error}" if interrupt is None else str(interrupt) or INTERRUPTED
+        print(f"{parser.prog}: {text}", file=sys.stderr)
         return 2 if isinstance(error, OptionError) else 1
     return code or 0
 
@@ -66,20 +67,24 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _leave_ctrl_c_to_the_parent() -> None:
-    """In a worker process, to which a terminal sends it too: the parent ends its workers. One that
-    ended by itself while it waits for work would keep the lock that the parent then waits for.
+def _ignore_ctrl_c() -> None:
+    """In a worker process, to which a terminal sends Ctrl-C too: the parent ends its workers.
+
+    A worker that ended by itself while it waits for work would keep the lock that the parent then
+    waits for.
     """
-    signal.signal(signal.SIGINT, _be_silent)
+    signal.signal(signal.SIGINT, _hide_late_errors)
 
 
-def _be_silent(*_: object) -> None:
-    """Until it is ended: the queue of its results is gone before, which breaks off its work."""
+def _hide_late_errors(*_: object) -> None:
+    """Print no errors that Python cannot raise: the queue of results is closed before the worker
+    ends, which breaks its work off.
+    """
     sys.unraisablehook = lambda _: None
 
 
 def _find_interrupt(error: BaseException | None) -> KeyboardInterrupt | None:
-    """Ctrl-C, where it is that, or came of it: `datasets` raises a TimeoutError on its way out."""
+    """The Ctrl-C that an error is or came of: `datasets` raises a TimeoutError on its way out."""
     if error is None or isinstance(error, KeyboardInterrupt):
         return error
     return _find_interrupt(error.__context__)

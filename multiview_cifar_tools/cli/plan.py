@@ -6,29 +6,25 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from multiview_cifar_tools.cli.arguments import add_options, given_options
-from multiview_cifar_tools.console import print_table, printable, some
-from multiview_cifar_tools.options import describe
+from multiview_cifar import join_first
+from multiview_cifar_tools.cli.arguments import add_dataset_options, dataset_options
+from multiview_cifar_tools.console import escape_unprintable, print_table
+from multiview_cifar_tools.options import describe_feature
 from multiview_cifar_tools.planning.report import PlanReport, plan
 
-BAR = 40  # characters of the longest bar
-
-
 HELP = "say what would become of a folder, from its names"
-
-
 DESCRIPTION = """\
 Say what would become of a folder, from its names alone: nothing is built and no image is opened.
 The exit code is 1 where no dataset can be built, or the layout leaves images out.
 """
-
-
 EXAMPLES = """\
 examples:
   multiview-cifar plan photos
   multiview-cifar plan photos --layout '{label}/{sample}_{view}'
   multiview-cifar plan photos --json > plan.json
 """
+MAX_BAR = 40  # characters of the longest bar
+MAX_ROWS = 20  # that are printed; data frames and JSON hold all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,12 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "data_dir", metavar="DATA_DIR", help="the folder that holds [split/]class/sample/view.png"
     )
     parser.add_argument("--json", action="store_true", help="print all of it, for programs")
-    add_options(parser)
+    add_dataset_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the report."""
-    report = plan(args.data_dir, **given_options(args))
+    report = plan(args.data_dir, **dataset_options(args))
     if args.json:
         print(json.dumps(report.to_dict(), indent=2))
     else:
@@ -51,28 +47,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def print_report(report: PlanReport) -> None:
-    """The report as text and tables, the layout first, the problem last."""
+    """Print the report as text and tables, the layout first, the problem last."""
     print_section("layout", [str(report.layout or "none"), report.why])
     if report.plan:
         print_classes(report)
         print_views(report)
-    print_table(
-        "ignored",
-        ["reason", "paths", "such as"],
-        [(reason, len(paths), some(paths)) for reason, paths in report.ignored.items()],
-    )
+    ignored = [
+        (why, len(paths), join_first(paths, most=3)) for why, paths in report.ignored.items()
+    ]
+    print_table("ignored", ["reason", "paths", "such as"], ignored)
     print_section("notes", report.notes)
-    features = report.plan.features.items() if report.plan else ()
-    print_table(
-        "features",
-        ["column", "feature"],
-        [(name, describe(feature)) for name, feature in features],
-    )
-    print_table(
-        "nearest layouts",
-        ["layout", "images", "samples", "does not fit"],
-        [(c.layout, c.images, c.samples, some(c.left_out)) for c in report.candidates],
-    )
+    features = report.plan.features if report.plan else {}
+    described = [(name, describe_feature(feature)) for name, feature in features.items()]
+    print_table("features", ["column", "feature"], described)
+    nearest = [
+        (c.layout, c.images, c.samples, join_first(c.left_out, most=3)) for c in report.candidates
+    ]
+    print_table("nearest layouts", ["layout", "images", "samples", "does not fit"], nearest)
     if not report.problem:
         print_section("load it with", [report.load_line])
     if not report.good:
@@ -81,40 +72,37 @@ def print_report(report: PlanReport) -> None:
 
 
 def print_section(title: str, lines: Sequence[str]) -> None:
-    """A title and lines below it; nothing where there are no lines."""
+    """Print a title and lines below it; nothing where there are no lines."""
     if lines:
-        print(title, *(f"  {printable(line)}" for line in lines), "", sep="\n")
+        print(title, *(f"  {escape_unprintable(line)}" for line in lines), "", sep="\n")
 
 
 def print_classes(report: PlanReport) -> None:
-    """How many samples of each class each split has."""
+    """Print how many samples of each class each split has."""
     table = report.classes
-    rows = [(name, *map(int, counts)) for name, *counts in table.head(MOST_ROWS).itertuples()]
-    if len(table) > MOST_ROWS:
-        rest = table.iloc[MOST_ROWS:].sum()
-        rows.append((f"{len(table) - MOST_ROWS:,} more classes", *map(int, rest)))
+    rows = [(name, *map(int, counts)) for name, *counts in table.head(MAX_ROWS).itertuples()]
+    if len(table) > MAX_ROWS:
+        rest = table.iloc[MAX_ROWS:].sum()
+        rows.append((f"{len(table) - MAX_ROWS:,} more classes", *map(int, rest)))
     rows.append((f"all {len(table):,}", *map(int, table.sum())))
     print_table("samples", ["class", *table], rows)
 
 
 def print_views(report: PlanReport) -> None:
-    """How many views the samples have, and who lacks which."""
+    """Print how many views the samples have, the usual views, and which samples lack one."""
     most = max(report.num_views.values())
     rows = [
-        (views, samples, "#" * max(1, samples * BAR // most))
+        (views, samples, "#" * max(1, samples * MAX_BAR // most))
         for views, samples in report.num_views.items()
     ]
     print_table("views a sample", ["views", "samples", ""], rows)
-    lines = [f"usual: {some(report.usual_views, 12)}"] if report.usual_views else []
+    lines = [f"usual: {join_first(report.usual_views, most=12)}"] if report.usual_views else []
     missing = report.missing_views
     lines += [
         f"{sample} lacks {', '.join(views)}"
-        for sample, views in missing.head(MOST_ROWS).itertuples(index=False)
+        for sample, views in missing.head(MAX_ROWS).itertuples(index=False)
     ]
-    if len(missing) > MOST_ROWS:
-        more = len(missing) - MOST_ROWS
+    if len(missing) > MAX_ROWS:
+        more = len(missing) - MAX_ROWS
         lines.append(f"and {more:,} more samples lack a view (--json lists all)")
     print_section("views", lines)
-
-
-MOST_ROWS = 20  # that are printed; data frames and JSON hold all

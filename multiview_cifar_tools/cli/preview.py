@@ -10,27 +10,18 @@ from typing import Any
 
 from multiview_cifar import OptionError
 from multiview_cifar_tools.atomic_write import whole
-from multiview_cifar_tools.cli.arguments import add_options, add_source, given_options
-from multiview_cifar_tools.console import printable
+from multiview_cifar_tools.cli.arguments import (
+    add_dataset_options,
+    add_source_argument,
+    dataset_options,
+)
+from multiview_cifar_tools.console import escape_unprintable
 from multiview_cifar_tools.loading import SplitRows, detect_source, open_source
 from multiview_cifar_tools.previews.page import FULL_SIZE, preview
 from multiview_cifar_tools.previews.sheet import THUMBNAIL
 
-# A preview shows what is wrong instead of ending there.
-LENIENT = {
-    "verify": "none",
-    "on_missing_view": "null",
-    "on_error": "skip_view",
-    "on_missing_metadata": "null",
-}
-
-
 HELP = "look at a folder or dataset, as a page and a picture"
-
-
 DESCRIPTION = "Write a page to look at all samples with, and a picture of a few."
-
-
 EXAMPLES = """\
 examples:
   multiview-cifar preview shapes
@@ -38,11 +29,17 @@ examples:
   multiview-cifar preview photos --layout '{label}/{sample}_{view}' --full-size 500
   multiview-cifar preview me/photos
 """
+LENIENT_OPTIONS = {  # a preview shows what is wrong instead of ending there
+    "verify": "none",
+    "on_missing_view": "null",
+    "on_error": "skip_view",
+    "on_missing_metadata": "null",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
-    add_source(parser, hub=True)
+    add_source_argument(parser, hub=True)
     parser.add_argument(
         "-o",
         "--output",
@@ -80,20 +77,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "samples of each class (default: %(default)s)",
     )
     parser.add_argument("--cache-dir", metavar="DIR", help="where downloads go")
-    add_options(parser)
+    add_dataset_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Load, then write and say what was left out."""
+    """Load, then write the page and the picture."""
     sheet = args.sheet or args.output.with_suffix(".png")
     check_arguments(args, sheet)
-    splits = load_source(args.source, args.cache_dir, given_options(args))
+    splits = load_source(args.source, args.cache_dir, dataset_options(args))
     is_folder = os.path.isdir(args.source)
     title = os.path.basename(os.path.abspath(args.source)) if is_folder else args.source
     for file in (args.output, sheet):
         file.parent.mkdir(parents=True, exist_ok=True)
     with whole(sheet) as partial:
-        seen = preview(
+        result = preview(
             splits,
             args.output,
             title=title,
@@ -101,10 +98,10 @@ def run(args: argparse.Namespace) -> None:
             thumbnail=args.thumbnail,
             full_size=args.full_size,
         )
-        seen.sheet.save(partial, "png")
-    print(f"wrote {args.output} ({len(seen.samples):,} samples)\nwrote {sheet}")
-    for note in seen.notes:
-        print(printable(note))
+        result.sheet.save(partial, "png")
+    print(f"wrote {args.output} ({len(result.samples):,} samples)\nwrote {sheet}")
+    for note in result.notes:
+        print(escape_unprintable(note))
 
 
 def check_arguments(args: argparse.Namespace, sheet: Path) -> None:
@@ -135,5 +132,5 @@ def load_source(
 ) -> Mapping[str, SplitRows]:
     """The splits of any source; a folder is shown whatever is wrong with it."""
     _, kind = detect_source(source)
-    lenient = LENIENT if kind == "folder" else {}
+    lenient = LENIENT_OPTIONS if kind == "folder" else {}
     return open_source(source, streaming=True, cache_dir=cache_dir, **lenient | options)

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from multiview_cifar import OptionError
 from multiview_cifar_tools.cli.arguments import (
-    add_all_options,
-    add_engine,
-    add_source,
-    given_options,
+    add_build_arguments,
+    add_engine_arguments,
+    add_source_argument,
+    dataset_options,
     make_builder,
 )
 from multiview_cifar_tools.engines.open import open_engine
-from multiview_cifar_tools.options import without_secrets
+from multiview_cifar_tools.options import remove_secrets
 from multiview_cifar_tools.publishing.publish import check_repo_id, publish
 from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE
 
 HELP = "build a folder's dataset and publish it on the Hub"
-
-
 DESCRIPTION = """\
 Build the dataset of a folder, and publish it on the Hub in one commit. Cut off, it is finished by
 the same command.
 """
-
-
 EXAMPLES = """\
 examples:
   multiview-cifar publish photos me/photos --license cc-by-4.0
@@ -36,7 +33,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The source and options of `build`, and those of `publish`."""
-    add_source(parser)
+    add_source_argument(parser)
     parser.add_argument("repo_id", metavar="USER/NAME", help="the dataset repository")
     parser.add_argument("--private", action="store_true", help="make the repository private")
     parser.add_argument("--revision", metavar="BRANCH", help="the branch (default: main)")
@@ -55,13 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", metavar="FOLDER", help="leave the files in this folder instead"
     )
-    add_engine(parser)
-    add_all_options(parser)
+    add_engine_arguments(parser)
+    add_build_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Build and publish; an appendix is compared with what is published, so it is built first."""
-    where = {
+    """Publish the shards of a source as they are made, or append to what is published."""
+    check_repo_id(args.repo_id)
+    destination = {
         "private": args.private,
         "revision": args.revision,
         "create_pr": args.create_pr,
@@ -70,20 +68,25 @@ def run(args: argparse.Namespace) -> None:
         "license": args.license,
         "dry_run": args.dry_run,
     }
-    check_repo_id(args.repo_id)
-    if not args.append:
-        with open_engine(args.engine, num_proc=args.num_proc, address=args.address) as engine:
-            print(
-                publish(
-                    args.source,
-                    args.repo_id,
-                    engine=engine,
-                    cache_dir=args.cache_dir,
-                    **where,
-                    **given_options(args),
-                )
-            )
-        return
+    address = append(args, destination) if args.append else publish_shards(args, destination)
+    print(address)
+
+
+def publish_shards(args: argparse.Namespace, destination: dict[str, Any]) -> str:
+    """Publish without building in the cache first; the address of the commit."""
+    with open_engine(args.engine, num_proc=args.num_proc, address=args.address) as engine:
+        return publish(
+            args.source,
+            args.repo_id,
+            engine=engine,
+            cache_dir=args.cache_dir,
+            **destination,
+            **dataset_options(args),
+        )
+
+
+def append(args: argparse.Namespace, destination: dict[str, Any]) -> str:
+    """Build, and publish what differs from the published rows; the address of the commit."""
     if args.engine != "local":
         raise OptionError(
             "--append compares with what is published, which one process does. "
@@ -92,12 +95,6 @@ def run(args: argparse.Namespace) -> None:
         )
     builder = make_builder(args)
     builder.download_and_prepare(num_proc=args.num_proc)
-    print(
-        publish(
-            builder.as_dataset(),
-            args.repo_id,
-            append=True,
-            **where,
-            made_with=without_secrets(given_options(args)),
-        )
-    )
+    made_with = remove_secrets(dataset_options(args))
+    splits = builder.as_dataset()
+    return publish(splits, args.repo_id, append=True, made_with=made_with, **destination)

@@ -27,9 +27,8 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from multiview_cifar import IMAGE_EXTENSIONS, OWN_COLUMNS, SYSTEM_NAMES, natural_key
+from multiview_cifar import IMAGE_EXTENSIONS, OWN_COLUMNS, SYSTEM_NAMES, join_first, natural_key
 from multiview_cifar_tools.batches.columns import image_columns
-from multiview_cifar_tools.console import some
 from multiview_cifar_tools.errors import ExportError
 from multiview_cifar_tools.formats.image_names import image_extension
 from multiview_cifar_tools.shards.rows import (
@@ -434,5 +433,5 @@ def _warn_of_labels(notes: Mapping[str, Any], features: datasets.Features) -> No
         logger.warning(
             "No row has the label %s, so that the folder does not tell of it: the "
             "numbers of labels behind it become smaller.",
-            some(list(map(repr, names))),
+            join_first(map(repr, names), most=3),
         )

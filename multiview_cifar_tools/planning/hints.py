@@ -1,4 +1,4 @@
-"""What a plan's reader may have meant otherwise, and the option that settles it."""
+"""Hints: where a folder may mean something else than its plan says, and the option that says so."""
 
 from __future__ import annotations
 
@@ -7,76 +7,75 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from multiview_cifar import SPLIT_WORDS, natural_key
-from multiview_cifar_tools.console import some
+from multiview_cifar import SPLIT_WORDS, join_first, natural_key
 
 if TYPE_CHECKING:
     from multiview_cifar_tools.planning.report import PlanReport
 
 
-def notes_on(report: PlanReport) -> Iterator[str]:
-    """Sentences about a plan that has samples, the most important ones first."""
-    for note in (
-        _split_words,
-        _alike_classes,
-        _swapped,
-        _single_views,
-        _ragged,
-        _no_usual_view,
-        _greedy,
-        _absent_classes,
-        _one_split,
+def find_hints(report: PlanReport) -> Iterator[str]:
+    """A sentence for each hint on a plan that has samples, the most important ones first."""
+    for find_hint in (
+        _hint_split_words,
+        _hint_similar_classes,
+        _hint_swapped_folders,
+        _hint_single_views,
+        _hint_unequal_views,
+        _hint_rare_views,
+        _hint_greedy_sample,
+        _hint_missing_classes,
+        _hint_single_split,
     ):
-        if text := note(report):
-            yield text
+        if hint := find_hint(report):
+            yield hint
 
 
-def _split_words(report: PlanReport) -> str:
+def _hint_split_words(report: PlanReport) -> str:
     words = [name for name in report.classes.index if name.lower() in SPLIT_WORDS]
     if not words or "{split}" in str(report.layout):
         return ""
-    others = [name for name in report.classes.index if name not in words]
+    classes = join_first((name for name in report.classes.index if name not in words), most=3)
     return (
-        f"{some(words)} would be a class, as {some(others)} is no split. If it is one, pass "
-        'layout="{split}/{label}/{sample}/{view}"; else nothing.'
+        f"{join_first(words, most=3)} would be a class, as {classes} is no split. If it is one, "
+        'pass layout="{split}/{label}/{sample}/{view}"; else nothing.'
     )
 
 
-def _alike_classes(report: PlanReport) -> str:
+def _hint_similar_classes(report: PlanReport) -> str:
     groups = defaultdict(list)
     for name in report.classes.index:
         groups["".join(filter(str.isalnum, name.casefold()))].append(name)
-    alike = [names for names in groups.values() if len(names) > 1]
-    if not alike:
+    spellings = next((names for names in groups.values() if len(names) > 1), None)
+    if spellings is None:
         return ""
-    same = ", ".join(f'"{name}": "{alike[0][0]}"' for name in alike[0])
+    class_names = ", ".join(f'"{name}": "{spellings[0]}"' for name in spellings)
     return (
-        f"The classes {' and '.join(map(repr, alike[0]))} differ in spelling alone. If they "
-        f"are one, pass class_names={{{same}, ...}} with all class folders."
+        f"The classes {' and '.join(map(repr, spellings))} differ in spelling alone. If they "
+        f"are one, pass class_names={{{class_names}, ...}} with all class folders."
     )
 
 
-def _swapped(report: PlanReport) -> str:
-    """class/view/sample.png taken for class/sample/view.png: alike in all of a class."""
-    names: dict[str, set[str]] = defaultdict(set)
+def _hint_swapped_folders(report: PlanReport) -> str:
+    """class/view/sample.png planned as class/sample/view.png: all classes have the same samples."""
+    names_by_class: dict[str, set[str]] = defaultdict(set)
     for samples in report.views.values():
         for sample in samples:
             folder, _, name = sample.rpartition("/")
-            names[folder].add(name)
-    layout, sets = str(report.layout), list(names.values())
-    if "{sample}/{view}" not in layout or len(sets) < 2 or any(s != sets[0] for s in sets):
+            names_by_class[folder].add(name)
+    layout, groups = str(report.layout), list(names_by_class.values())
+    if "{sample}/{view}" not in layout or len(groups) < 2 or any(g != groups[0] for g in groups):
         return ""
-    if len(sets[0]) >= min(report.num_views) or len(report.views) > len(report.classes):
+    if len(groups[0]) >= min(report.num_views) or len(report.views) > len(report.classes):
         return ""
     swapped = layout.replace("{sample}/{view}", "{view}/{sample}")
-    same = some(sorted(sets[0], key=natural_key))
+    names = join_first(sorted(groups[0], key=natural_key), most=3)
     return (
-        f"All classes hold the same samples, {same}, and each has more views than there are "
+        f"All classes hold the same samples, {names}, and each has more views than there are "
         f'samples. If these are the views, pass layout="{swapped}".'
     )
 
 
-def _single_views(report: PlanReport) -> str:
+def _hint_single_views(report: PlanReport) -> str:
     if [*report.num_views] != [1] or "{view}" not in str(report.layout):
         return ""
     return (
@@ -85,7 +84,7 @@ def _single_views(report: PlanReport) -> str:
     )
 
 
-def _ragged(report: PlanReport) -> str:
+def _hint_unequal_views(report: PlanReport) -> str:
     counts = report.num_views
     if len(counts) < 2:
         return ""
@@ -97,53 +96,48 @@ def _ragged(report: PlanReport) -> str:
     )
 
 
-def _no_usual_view(report: PlanReport) -> str:
+def _hint_rare_views(report: PlanReport) -> str:
     if report.usual_views or "{view}" not in str(report.layout):
         return ""
-    views = [name for names in report.views for name in names[:1]]
+    views = join_first((name for names in report.views for name in names[:1]), most=3)
     return (
-        f"No view is in more than half of the samples ({some(views)}), so that none can be "
+        f"No view is in more than half of the samples ({views}), so that none can be "
         "missed. If file names hold more than the view, say so with layout=..."
     )
 
 
-def _greedy(report: PlanReport) -> str:
+def _hint_greedy_sample(report: PlanReport) -> str:
     """In "{sample}_{view}" a field takes as much as it can: a_b_front is sample a_b."""
     layout = report.options.get("layout")
-    if not isinstance(layout, str):
+    marks = [mark for mark in "_-" if f"{{sample}}{mark}{{view}}" in str(layout)]
+    if not isinstance(layout, str) or not marks:
         return ""
-    for mark in "_-":
-        inside = [
-            sample
-            for samples in report.views.values()
-            for sample in samples
-            if mark in sample.rpartition("/")[2]
-        ]
-        if f"{{sample}}{mark}{{view}}" in layout and inside:
-            return (
-                f'"{mark}" stands in the names of {len(inside):,} samples too ({some(inside)}):'
-                " the sample ends at the last one. If it ends at the first one, rename the "
-                "files, since fields take as much as they can."
-            )
-    return ""
+    mark = marks[0]
+    samples = [sample for group in report.views.values() for sample in group]
+    samples = [sample for sample in samples if mark in sample.rpartition("/")[2]]
+    if not samples:
+        return ""
+    return (
+        f'"{mark}" stands in the names of {len(samples):,} samples too '
+        f"({join_first(samples, most=3)}): the sample ends at the last one. If it ends at the "
+        "first one, rename the files, since fields take as much as they can."
+    )
 
 
-def _absent_classes(report: PlanReport) -> str:
-    absent = [
+def _hint_missing_classes(report: PlanReport) -> str:
+    missing = [
         f"{name!r} in {split}"
         for split, counts in report.classes.items()
         for name in counts.index[counts == 0]
     ]
-    return f"No sample of the class {some(absent)}." if absent else ""
+    return f"No sample of the class {join_first(missing, most=3)}." if missing else ""
 
 
-def _one_split(report: PlanReport) -> str:
+def _hint_single_split(report: PlanReport) -> str:
     if report.classes.shape[1] > 1 or report.options.get("split_ratios"):
         return ""
     (split,) = report.classes
-    more = (
-        ""
-        if "{split}" in str(report.layout)
-        else ('; split_ratios={"train": 0.8, "test": 0.2} makes two of them')
-    )
-    return f"All samples are in one split, {split!r}{more}."
+    remedy = '; split_ratios={"train": 0.8, "test": 0.2} makes two of them'
+    if "{split}" in str(report.layout):
+        remedy = ""
+    return f"All samples are in one split, {split!r}{remedy}."

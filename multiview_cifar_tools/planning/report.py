@@ -21,6 +21,7 @@ import multiview_cifar
 from multiview_cifar import (
     FileListing,
     LayoutError,
+    MultiviewCifarConfig,
     Plan,
     Sample,
     natural_key,
@@ -29,16 +30,16 @@ from multiview_cifar import (
     scan_folder,
     view_keys,
 )
-from multiview_cifar_tools.options import describe, load_line, make_config
-from multiview_cifar_tools.planning.hints import notes_on
-from multiview_cifar_tools.planning.suggest_layout import Candidate, nearest_layouts
+from multiview_cifar_tools.options import describe_feature, load_line, make_config
+from multiview_cifar_tools.planning.hints import find_hints
+from multiview_cifar_tools.planning.suggest_layout import Candidate, suggest_layouts
 
 if TYPE_CHECKING:
     import pandas
 
-HIDDEN = "hidden files, and those of operating systems"
-# With these a plan shows what there is, where the options given would refuse it.
-LENIENT: dict[str, Any] = {
+HIDDEN_REASON = "hidden files, and those of operating systems"
+# With these a plan shows what there is, where the user's options would refuse it.
+LENIENT_OPTIONS: dict[str, Any] = {
     "on_missing_view": "null",
     "on_error": "skip_sample",
     "on_missing_metadata": "null",
@@ -72,6 +73,11 @@ class PlanReport:
     def good(self) -> bool:
         """Whether a dataset can be built, and no image is left out by the layout."""
         return not self.problem and not self.num_left_out
+
+    @property
+    def num_images(self) -> int:
+        """How many views the samples have together."""
+        return sum(views * samples for views, samples in self.num_views.items())
 
     @property
     def num_left_out(self) -> int:
@@ -127,7 +133,7 @@ class PlanReport:
         labels = features["view_labels"].feature.names if "view_labels" in features else None
         groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
         for split, sample in self._samples:
-            groups[_views_of(sample, labels)].append(f"{split}/{sample.sample_id}")
+            groups[_complete_views(sample, labels)].append(f"{split}/{sample.sample_id}")
         return dict(sorted(groups.items(), key=lambda group: -len(group[1])))
 
     @cached_property
@@ -165,7 +171,7 @@ class PlanReport:
     @cached_property
     def notes(self) -> list[str]:
         """What could be meant otherwise, or may surprise, and the option that settles it."""
-        return [*notes_on(self)] if self.plan else []
+        return [*find_hints(self)] if self.plan else []
 
     @property
     def load_line(self) -> str:
@@ -188,18 +194,16 @@ class PlanReport:
             "images_left_out": self.num_left_out,
             "ignored": self.ignored,
             "notes": self.notes,
-            "features": {name: describe(feature) for name, feature in features.items()},
+            "features": {name: describe_feature(feature) for name, feature in features.items()},
             "candidates": [candidate._asdict() for candidate in self.candidates],
             "load": "" if self.problem else self.load_line,
         }
 
 
-def _views_of(sample: Sample, labels: Sequence[str] | None) -> tuple[str, ...]:
+def _complete_views(sample: Sample, labels: Sequence[str] | None) -> tuple[str, ...]:
+    """The names of the views that each image column has."""
     views = zip(view_keys(sample, labels), *sample.paths, strict=True)
     return tuple(name for name, *paths in views if None not in paths)
-
-
-# --- the report -----------------------------------------------------------------------------------
 
 
 def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
@@ -215,32 +219,44 @@ def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
     """
     config = make_config(data_dir, options)
     tree = scan_folder(str(config.data_dir), stats=False)
-    report = PlanReport(tree.root, options)
-    lenient = replace(config, **LENIENT)
-    for given in (config, lenient, replace(lenient, drop_metadata=True)):
-        listed = replace(tree, ignored=defaultdict(list, tree.ignored))
-        try:
-            with quiet():
-                report.plan = plan_rows(listed, given)
-            break
-        except LayoutError as error:
-            report.problem = report.problem or str(error)
-    report.ignored = dict(listed.ignored) | ({HIDDEN: tree.hidden} if tree.hidden else {})
-    if not report.plan or report.num_left_out > sum(n * k for n, k in report.num_views.items()):
-        report.candidates = nearest_layouts(_image_paths(tree))
+    rows, problem, ignored = _plan_leniently(tree, config)
+    if tree.hidden:
+        ignored[HIDDEN_REASON] = tree.hidden
+    report = PlanReport(tree.root, options, problem, rows, ignored)
+    if not rows or report.num_left_out > report.num_images:
+        report.candidates = suggest_layouts(_image_paths(tree))
     return report
 
 
+def _plan_leniently(
+    tree: FileListing, config: MultiviewCifarConfig
+) -> tuple[Plan | None, str, dict[str, list[str]]]:
+    """The plan with the config, else with lenient options, else without metadata; the first
+    problem, or ""; and the paths that the plan ignores, by reason.
+    """
+    lenient = replace(config, **LENIENT_OPTIONS)
+    problem = ""
+    for attempt in (config, lenient, replace(lenient, drop_metadata=True)):
+        listing = replace(tree, ignored=defaultdict(list, tree.ignored))
+        try:
+            with silence_log():
+                return plan_rows(listing, attempt), problem, dict(listing.ignored)
+        except LayoutError as error:
+            problem = problem or str(error)
+    return None, problem, dict(listing.ignored)
+
+
 def _image_paths(tree: FileListing) -> list[str]:
+    """The paths of all images; none where a name is no text, which is the problem then."""
     try:
         return [path for path, _ in read_listings(replace(tree, ignored=defaultdict(list)))[1]]
-    except LayoutError:  # a name is no text, which is the problem then
+    except LayoutError:
         return []
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without the log of the plan: what it says stands in a report."""
+def silence_log() -> Iterator[None]:
+    """Without the warnings of a plan, which stand in a report instead."""
     level = multiview_cifar.logger.level
     multiview_cifar.logger.setLevel(logging.ERROR)
     try:

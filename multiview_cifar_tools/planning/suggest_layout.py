@@ -1,4 +1,4 @@
-"""Which layouts a tree could have, guessed from where its images stand and ranked by their fit."""
+"""Which layouts a tree could have: guessed from the paths of its images, ranked by their fit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from multiview_cifar import SPLIT_WORDS, Template, parse_template
 
-MOST_CANDIDATES = 5
+MAX_CANDIDATES = 5
 FILE_FORMS = ("{sample}_{view}", "{sample}-{view}", "{sample}")
 # What the folders between a split and the files can mean, by how many of them there are.
 FOLDER_FORMS = {
@@ -37,37 +37,38 @@ class Candidate(NamedTuple):
     left_out: list[str]  # the first images that do not fit
 
 
-class Trial(NamedTuple):
-    """A candidate, and how well it fits beyond the number of images."""
+class LayoutFit(NamedTuple):
+    """How well a candidate fits: by its number of images, then by the views of its samples."""
 
     candidate: Candidate
-    share: float  # of the samples, those that have just the views that most have
+    view_agreement: float  # see measure_view_agreement
 
 
-def nearest_layouts(paths: Sequence[str]) -> list[Candidate]:
+def suggest_layouts(paths: Sequence[str]) -> list[Candidate]:
     """The layouts that take most of these images, best first; of two that take as many, the one
     whose samples have the same views.
     """
-    trials = [try_layout(parse_template(layout), paths) for layout in dict.fromkeys(guess(paths))]
-    trials = [trial for trial in trials if trial.candidate.images]
-    trials.sort(key=lambda trial: (-trial.candidate.images, -trial.share))
-    return [trial.candidate for trial in trials[:MOST_CANDIDATES]]
+    layouts = dict.fromkeys(guess_layouts(paths))
+    fits = [measure_fit(parse_template(layout), paths) for layout in layouts]
+    fits = [fit for fit in fits if fit.candidate.images]
+    fits.sort(key=lambda fit: (-fit.candidate.images, -fit.view_agreement))
+    return [fit.candidate for fit in fits[:MAX_CANDIDATES]]
 
 
-def guess(paths: Sequence[str]) -> Iterator[str]:
+def guess_layouts(paths: Sequence[str]) -> Iterator[str]:
     """Templates for the depths at which most images stand, the most usual ones first."""
     depths = Counter(path.count("/") for path in paths)
     for depth, _ in depths.most_common(3):
         at_depth = [path.split("/")[:-1] for path in paths if path.count("/") == depth]
         levels = [set(level) for level in zip(*at_depth, strict=True)]
-        words = {name for name in levels[0] if name.lower() in SPLIT_WORDS} if levels else set()
-        if words:
-            yield from _guess_folders(levels, ["{split}", *[""] * (depth - 1)])
-        if not words or words != levels[0]:
-            yield from _guess_folders(levels, [""] * depth)
+        splits = {name for name in levels[0] if name.lower() in SPLIT_WORDS} if levels else set()
+        if splits:
+            yield from _guess_from_folders(levels, ["{split}", *[""] * (depth - 1)])
+        if not splits or splits != levels[0]:
+            yield from _guess_from_folders(levels, [""] * depth)
 
 
-def _guess_folders(levels: Sequence[set[str]], fixed: list[str]) -> Iterator[str]:
+def _guess_from_folders(levels: Sequence[set[str]], fixed: list[str]) -> Iterator[str]:
     """Templates for folders with these names, some of which are fixed as text or {split}.
 
     A folder that has one name everywhere says nothing, so it may stand in the layout as text.
@@ -77,10 +78,10 @@ def _guess_folders(levels: Sequence[set[str]], fixed: list[str]) -> Iterator[str
         if not fixed[i] and len(levels[i]) == 1 and not set("{}") & set(*levels[i]):
             variants.append([*variants[-1][:i], *levels[i], *variants[-1][i + 1 :]])
     for variant in sorted(variants, key=lambda texts: abs(texts.count("") - 2)):
-        yield from _fill(variant)
+        yield from _fill_fields(variant)
 
 
-def _fill(fixed: Sequence[str]) -> Iterator[str]:
+def _fill_fields(fixed: Sequence[str]) -> Iterator[str]:
     """Templates whose folders are those of `fixed`, where it has a text, and fields elsewhere."""
     for form in FOLDER_FORMS.get(fixed.count(""), ()):
         *folders, file = form.split("/")
@@ -88,8 +89,8 @@ def _fill(fixed: Sequence[str]) -> Iterator[str]:
         yield "/".join([*(text or next(fields) for text in fixed), file])
 
 
-def try_layout(template: Template, paths: Sequence[str]) -> Trial:
-    """What a template takes of these images."""
+def measure_fit(template: Template, paths: Sequence[str]) -> LayoutFit:
+    """How many of these images a template takes, as how many samples, and how alike these are."""
     samples: dict[tuple[str, ...], set[str]] = defaultdict(set)
     left_out = []
     for path in paths:
@@ -100,18 +101,24 @@ def try_layout(template: Template, paths: Sequence[str]) -> Trial:
             continue
         views = samples[fields.get("split", ""), fields["label"], fields["sample"]]
         views.add(f"{fields.get('view_label')}/{fields.get('view')}")
-    taken = len(paths) - len(left_out)
-    candidate = Candidate(template.text, taken, len(samples), left_out[:3])
-    return Trial(candidate, _share(samples, "view" in template.fields))
+    num_images = len(paths) - len(left_out)
+    candidate = Candidate(template.text, num_images, len(samples), left_out[:3])
+    return LayoutFit(candidate, measure_view_agreement(samples, "view" in template.fields))
 
 
-def _share(samples: dict[tuple[str, ...], set[str]], has_views: bool) -> float:
-    """1 where all samples have the same views, and several. One view a sample is neither good nor
-    bad where the layout says so; it is bad where the layout has views, as is one sample a class.
+def measure_view_agreement(samples: dict[tuple[str, ...], set[str]], has_views: bool) -> float:
+    """The share of the samples that have the most usual set of views, if that is several views.
+
+    0 where a layout with views gives one view a sample or one sample a class, which is hardly
+    meant; 0.5 for a layout without views, which tells nothing.
+
+    Args:
+        samples: The views by (split, label, sample).
+        has_views: Whether the layout has the field `view`.
     """
     if not has_views:
         return 0.5
-    views = Counter(frozenset(names) for names in samples.values())
+    view_sets = Counter(frozenset(names) for names in samples.values())
     classes = {label for _, label, _ in samples}
-    alike, n = views.most_common(1)[0] if views else (frozenset(), 0)
-    return n / len(samples) if len(alike) > 1 and len(samples) > len(classes) else 0.0
+    usual, count = view_sets.most_common(1)[0] if view_sets else (frozenset(), 0)
+    return count / len(samples) if len(usual) > 1 and len(samples) > len(classes) else 0.0

@@ -85,7 +85,7 @@ from multiview_cifar import (
 )
 from multiview_cifar_tools.digests import text_digest
 from multiview_cifar_tools.engines.base import Engine
-from multiview_cifar_tools.options import CONFIGS, make_config, option_defaults
+from multiview_cifar_tools.options import CONFIG_NAMES, make_config, option_defaults
 
 SIDE_BY_SIDE = 8  # folders of a store; what it says of a file takes 1.3 kB while it is listed
 CALLS = 64  # at least, that list the folders of a store, where there are so many
@@ -141,7 +141,7 @@ def plan_source(
         OptionError, LayoutError, ArchiveError: By what is wrong.
     """
     place = None if source is None else os.fspath(source)
-    if place in CONFIGS:
+    if place in CONFIG_NAMES:
         return plan_builder(MultiviewCifar(cache_dir, config_name=place, **options))
     if place is not None and (is_url(place) or os.path.isdir(os.path.expanduser(place))):
         plan = plan_tree(place, engine, options)

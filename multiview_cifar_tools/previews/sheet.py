@@ -22,7 +22,7 @@ import PIL.ImageFont
 import PIL.ImageOps
 
 from multiview_cifar import to_mode
-from multiview_cifar_tools.console import printable
+from multiview_cifar_tools.console import escape_unprintable
 from multiview_cifar_tools.shards.rows import Row
 
 THUMBNAIL = 96  # pixels: three times CIFAR's
@@ -228,7 +228,7 @@ def write(
     sheet: PIL.Image.Image, at: tuple[int, int], text: str, width: int, colour: str, size: int = 12
 ) -> int:
     """Write one line, cut with an ellipsis where it is wider than `width`; where it ends."""
-    text = printable(text)
+    text = escape_unprintable(text)
     font = font_for(text, size)
     if font.getlength(text) > width:
         while text and font.getlength(text + "...") > width:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.engines.base import Engine
 from multiview_cifar_tools.errors import PublishError
-from multiview_cifar_tools.options import without_secrets
+from multiview_cifar_tools.options import remove_secrets
 from multiview_cifar_tools.planning.table import RowPlan, plan_source
 from multiview_cifar_tools.publishing.card import draw_dataset_picture, draw_plan_picture
 from multiview_cifar_tools.publishing.hub import shard_number, split_of_shard
@@ -229,7 +229,7 @@ class SourceInput:
     ) -> None:
         self.source, self.engine, self.max_bytes = source, engine, max_bytes
         self.cache_dir, self.options = cache_dir, options
-        self.made_with = without_secrets(options)
+        self.made_with = remove_secrets(options)
 
     @cached_property
     def plan(self) -> RowPlan:

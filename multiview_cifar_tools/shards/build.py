@@ -31,7 +31,7 @@ from multiview_cifar_tools.digests import text_digest
 from multiview_cifar_tools.engines.base import Engine
 from multiview_cifar_tools.engines.nodes import code_digest
 from multiview_cifar_tools.errors import OutputError
-from multiview_cifar_tools.options import CONFIGS, without_secrets
+from multiview_cifar_tools.options import CONFIG_NAMES, remove_secrets
 from multiview_cifar_tools.planning.table import (
     RowPlan,
     check_source,
@@ -122,7 +122,7 @@ def build_shards(
     else:
         shards = make_left(plan, files, notes, before, engine, most)
         skipped = skipped_lines(shards)
-        conclude(plan, files, notes, shards, without_secrets(options))
+        conclude(plan, files, notes, shards, remove_secrets(options))
     resumed = sum(before.get(shard.name) is shard for shard in shards)
     seconds = time.perf_counter() - began
     made = [shard for shard in shards if shard.num_rows]
@@ -166,7 +166,7 @@ def not_finished(
 
 def local_source(source: str) -> list[str]:
     """The absolute path of a source, in a list; no path where it is a config or a URL."""
-    if source in CONFIGS or is_url(source):
+    if source in CONFIG_NAMES or is_url(source):
         return []
     return [os.path.abspath(os.path.expanduser(source))]
 

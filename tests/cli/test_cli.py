@@ -19,9 +19,9 @@ import pytest
 import multiview_cifar
 from commands import ENVIRONMENT, MODULE
 from multiview_cifar_tools import __version__
-from multiview_cifar_tools.cli.arguments import add_options
+from multiview_cifar_tools.cli.arguments import add_dataset_options
 from multiview_cifar_tools.cli.main import VERBS, make_parser
-from multiview_cifar_tools.options import json_or_text
+from multiview_cifar_tools.options import parse_value
 
 SCRIPT = [str(Path(sys.executable).with_name("multiview-cifar"))]
 
@@ -256,7 +256,7 @@ def test_every_help_has_examples_that_are_right(verb, capsys):
 
 def test_every_option_of_the_config_is_an_option_of_build():
     parser = argparse.ArgumentParser()
-    add_options(parser)
+    add_dataset_options(parser)
     actions = {action.dest: action for action in parser._actions if action.dest != "help"}
     inherited = {f.name for f in fields(datasets.BuilderConfig)}
     own = [f.name for f in fields(multiview_cifar.MultiviewCifarConfig) if f.name not in inherited]
@@ -279,6 +279,6 @@ def test_a_switch_takes_no_value(run, make_tree):
 
 
 def test_values_are_json_or_text():
-    assert json_or_text("[32, 32]") == [32, 32]
-    assert json_or_text('{"n01": "cat"}') == {"n01": "cat"}
-    assert json_or_text("{label}/{sample}_{view}") == "{label}/{sample}_{view}"
+    assert parse_value("[32, 32]") == [32, 32]
+    assert parse_value('{"n01": "cat"}') == {"n01": "cat"}
+    assert parse_value("{label}/{sample}_{view}") == "{label}/{sample}_{view}"

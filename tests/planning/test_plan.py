@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import multiview_cifar
 from multiview_cifar_tools.planning.report import plan
-from multiview_cifar_tools.planning.suggest_layout import nearest_layouts
+from multiview_cifar_tools.planning.suggest_layout import suggest_layouts
 from plans import WHOLE, within
 
 FLAT = [f"{c}/{s}_{v}.png" for c in ("cat", "dog") for s in "12" for v in ("left", "right")]
@@ -239,7 +239,7 @@ trees = st.lists(st.lists(names, min_size=1, max_size=5).map("/".join), max_size
 def test_candidates_hold_what_they_say(stems):
     """Of any images, each candidate takes as many as it says, by the layout's own rules."""
     paths = [f"{stem}.png" for stem in stems]
-    for candidate in nearest_layouts(paths):
+    for candidate in suggest_layouts(paths):
         template = multiview_cifar.parse_template(candidate.layout)
         fits = [path for path in paths if template.path.fullmatch(path[:-4])]
         assert candidate.images == len(fits) > 0

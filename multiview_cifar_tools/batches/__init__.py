@@ -1,1 +1,12 @@
-"""Rows as batches of arrays: NumPy first, then PyTorch, TensorFlow and JAX."""
+"""From the rows of a dataset to batches of arrays and tensors.
+
+    reader.py        BatchReader: any rows as a batch of NumPy arrays
+    columns.py       the images of rows, from the buffers of an Arrow column
+    decode.py        one image file as an array; the layout of flat PNGs
+    augment.py       augmentations with a seed an image
+    adapters.py      what all adapters to frameworks share
+    pytorch.py tensorflow.py jax.py     an adapter a framework
+
+It may import `multiview_cifar`, `errors` and the helpers beside it (`atomic_write`, `digests`), no
+other package. A framework is imported by its own adapter alone.
+"""

@@ -1,6 +1,6 @@
 """The images of any rows of a dataset, straight from the buffers of its Arrow column.
 
-Flat PNGs are copied out of the memory-mapped file in one go; all other images are decoded, in
+Flat PNGs are copied out of the memory-mapped file at once; all other images are decoded, in
 threads. `multiview_cifar_tools.batches.reader` makes batches of them.
 """
 
@@ -39,7 +39,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 class RowIndex(NamedTuple):
-    """Where the images of each of R rows lie in memory, as F files one behind the other."""
+    """Where the images of R rows are in memory: F files, in the order of the rows."""
 
     first: Integers  # (R,) the number of the row's first file
     views: Integers  # (R,) how many files it has
@@ -47,7 +47,7 @@ class RowIndex(NamedTuple):
     length: Integers  # (F,) bytes; -1 for None, and for a path without bytes
 
     def files_of(self, rows: Integers) -> Integers:
-        """The numbers of all files of these rows, one row behind the other."""
+        """The numbers of all files of these rows, in the order of the rows."""
         views = self.views[rows]
         before = np.repeat(np.cumsum(views) - views, views)
         return np.repeat(self.first[rows], views) + np.arange(len(before)) - before
@@ -79,7 +79,7 @@ def _index_chunk(lists: Any) -> RowIndex:
     return RowIndex(starts[:-1], views, data.address + offsets[:-1], lengths)
 
 
-class File(NamedTuple):
+class EncodedImage(NamedTuple):
     """An image to decode: its bytes or path, and whose it is."""
 
     source: bytes | str
@@ -110,13 +110,13 @@ class ImageColumn:
         self.num_threads = num_threads or (1 if in_worker else os.cpu_count() or 1)
         self.index = index_rows(table[column])
         self._memory, first = self._map_memory()
-        self._starts = self.index.address - first  # where each file begins in memory, (F,)
-        # The layout of each length of file met so far; None where it is not flat.
-        self._layouts: dict[int, FlatLayout | None] = {}
-        # The rows whose images were all seen to be flat, (R,).
-        self._proved = np.zeros(len(self.index.views), np.bool_)
-        self._unproved = True
-        self._uniform = self._find_uniform()
+        self._offsets = self.index.address - first  # where each file begins in memory, (F,)
+        # By the length of a file, the layout of all flat files of that length; None: not flat.
+        self._flat_layouts: dict[int, FlatLayout | None] = {}
+        # Which rows were checked, and all their images are flat, (R,).
+        self._flat_rows = np.zeros(len(self.index.views), np.bool_)
+        self._has_unchecked_rows = True
+        self._uniform_layout = self._find_uniform_layout()
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -137,15 +137,16 @@ class ImageColumn:
         return np.frombuffer(buffer, np.uint8), first
 
     def read_uniform(self, rows: Integers) -> Pixels | None:
-        """The images of these rows (B, V, H, W, C), if all of the table are flat and alike.
+        """The images of these rows (B, V, H, W, C) uint8, if all images of the table are flat PNGs
+        of one size and all rows have V of them; None otherwise: then use `read`.
 
-        It looks at no row: that is what makes it fast. None where `read` has to.
+        It touches no Python object a row: that is what makes it fast.
         """
-        if self._uniform is None:
+        if self._uniform_layout is None:
             return None
-        starts, runs, layout = self._uniform
-        files = runs[starts[rows]]
-        if self._unproved and not self._prove(files, layout, rows):
+        offsets, windows, layout = self._uniform_layout
+        files = windows[offsets[rows]]
+        if self._has_unchecked_rows and not self._check_flat(files, layout, rows):
             return None
         return view_pixels(files, layout)
 
@@ -170,7 +171,9 @@ class ImageColumn:
         numbers = files - self.index.first[owners]
         pixels, decoded = self._decode(
             [
-                File(paths.get(i) or self.file_bytes(files[i]), int(owners[i]), int(numbers[i]))
+                EncodedImage(
+                    paths.get(i) or self.file_bytes(files[i]), int(owners[i]), int(numbers[i])
+                )
                 for i in np.flatnonzero(real).tolist()
             ]
         )
@@ -179,22 +182,21 @@ class ImageColumn:
 
     def file_bytes(self, file: int) -> bytes:
         """The bytes of a file by its number."""
-        start = self._starts[file]
+        start = self._offsets[file]
         return self._memory[start : start + self.index.length[file]].tobytes()
 
     def all_bytes(self) -> Iterator[bytes]:
-        """The bytes of every view of every row, one after the other."""
+        """The bytes of every view of every row, in order."""
         memory = self._memory.data
         files = self.index.files_of(np.arange(len(self.index.views)))
-        starts, lengths = self._starts[files].tolist(), self.index.length[files].tolist()
+        starts, lengths = self._offsets[files].tolist(), self.index.length[files].tolist()
         for start, length in zip(starts, lengths, strict=True):
             if length >= 0:
                 yield bytes(memory[start : start + length])
 
-    def _find_uniform(self) -> tuple[Integers, Pixels, FlatLayout] | None:
-        """Where each row begins, all runs of memory a row long, and the layout of all files.
-
-        None where rows differ in their number of views or files in their length.
+    def _find_uniform_layout(self) -> tuple[Integers, Pixels, FlatLayout] | None:
+        """Where each row begins in memory (R,), all windows of memory as long as a row, and the
+        layout of all files. None where rows differ in their number of views, or files in length.
         """
         first, views, _, length = self.index
         if not len(length) or (views != views[0]).any() or (length != length[0]).any():
@@ -202,40 +204,41 @@ class ImageColumn:
         # One behind the other: chunks may hold lists with gaps between them.
         if length[0] <= 0 or (first != first[0] + np.arange(len(views)) * views[0]).any():
             return None
-        layout = self._find_layout(0)
-        return layout and (self._starts[first], self._runs(int(views[0]), int(length[0])), layout)
+        layout = self._find_flat_layout(0)
+        windows = self._windows(int(views[0]), int(length[0]))
+        return layout and (self._offsets[first], windows, layout)
 
-    def _find_layout(self, file: int) -> FlatLayout | None:
-        """The layout of that file, which those of its length share if they are flat."""
+    def _find_flat_layout(self, file: int) -> FlatLayout | None:
+        """The layout of that file, shared by all flat files of its length; None: not flat."""
         length = int(self.index.length[file])
-        if length not in self._layouts:
-            self._layouts[length] = read_flat_layout(self.file_bytes(file))
-        return self._layouts[length]
+        if length not in self._flat_layouts:
+            self._flat_layouts[length] = read_flat_layout(self.file_bytes(file))
+        return self._flat_layouts[length]
 
-    def _runs(self, files: int, length: int) -> Pixels:
-        """Memory as rows of so many files, one from each byte on: they overlap, few are copied."""
+    def _windows(self, files: int, length: int) -> Pixels:
+        """Memory as windows of so many files, one starting at each byte: a view, they overlap."""
         count = len(self._memory) - files * length + 1
         return np.ndarray((count, files, length), np.uint8, self._memory, strides=(1, length, 1))
 
     def _copy_flat(self, files: Integers, rows: Integers) -> Pixels | None:
-        """These files of these rows (N, H, W, C), in one copy; None if not all are flat."""
-        length, layout = self.index.length[files], self._find_layout(files[0])
+        """The pixels of these files (N, H, W, C), in one copy; None if not all are flat."""
+        length, layout = self.index.length[files], self._find_flat_layout(files[0])
         if layout is None or (length != length[0]).any():
             return None
-        copied = self._runs(1, int(length[0]))[self._starts[files], 0]
-        return view_pixels(copied, layout) if self._prove(copied, layout, rows) else None
+        copied = self._windows(1, int(length[0]))[self._offsets[files], 0]
+        return view_pixels(copied, layout) if self._check_flat(copied, layout, rows) else None
 
-    def _prove(self, files: Pixels, layout: FlatLayout, rows: Integers) -> bool:
-        """Whether all files of these rows, (..., length), are flat; a row is looked at once."""
-        if not self._proved[rows].all():
+    def _check_flat(self, files: Pixels, layout: FlatLayout, rows: Integers) -> bool:
+        """Whether all files (..., length) of these rows are flat; a row is checked once."""
+        if not self._flat_rows[rows].all():
             if not are_flat(files.reshape(-1, files.shape[-1]), layout).all():
                 return False
-            self._proved[rows] = True
-            self._unproved = not self._proved.all()
+            self._flat_rows[rows] = True
+            self._has_unchecked_rows = not self._flat_rows.all()
         return True
 
     def _find_paths(self, rows: Integers) -> dict[int, str]:
-        """The files of these rows that have a path and no bytes, by their place among all."""
+        """The paths of files that have no bytes, by their position among all files of the rows."""
         lists = self.table[self.column].take(pa.array(rows)).to_pylist()
         files = [file for row in lists for file in row or ()]
         return {
@@ -244,11 +247,11 @@ class ImageColumn:
             if file is not None and file["bytes"] is None and file["path"] is not None
         }
 
-    def _decode(self, files: list[File]) -> tuple[Pixels, Mask]:
-        """These files decoded (N, H, W, C), and which of them could be, (all files,)."""
+    def _decode(self, files: list[EncodedImage]) -> tuple[Pixels, Mask]:
+        """The pixels of the files that can be decoded (N, H, W, C), and which those are (F,)."""
         decoded = np.zeros(len(files), np.bool_)
-        tried = ((at, self._decode_one(file, None)) for at, file in enumerate(files))
-        at, first = next(((at, p) for at, p in tried if p is not None), (0, None))
+        attempts = ((at, self._decode_one(file, None)) for at, file in enumerate(files))
+        at, first = next(((at, p) for at, p in attempts if p is not None), (0, None))
         if first is None:
             return np.zeros((0, 1, 1, 1), np.uint8), decoded
         out = np.empty((len(files), *first.shape), np.uint8)  # the first one tells the size
@@ -268,20 +271,22 @@ class ImageColumn:
         list(map(fill, parts) if self.num_threads == 1 else self._pool.map(fill, parts))
         return out if decoded.all() else out[decoded], decoded
 
-    def _decode_one(self, file: File, out: Pixels | None) -> Pixels | None:
+    def _decode_one(self, file: EncodedImage, out: Pixels | None) -> Pixels | None:
         try:
             return decode_image(file.source, out)
         except PIL.UnidentifiedImageError:  # whose text is an address in memory
-            problem = f"View {file.view} of {self.name(file.row)} is no image that Pillow knows."
+            problem = "is no image that Pillow knows"
         except Exception as error:  # Pillow raises SyntaxError, struct.error and more on bad files
-            problem = f"View {file.view} of {self.name(file.row)} cannot be decoded ({error})."
+            problem = f"cannot be decoded ({error})"
+        name = self.row_name(file.row)
         if self.on_error == "skip_view":
-            logger.warning("%s It is skipped.", problem)
+            logger.warning("View %d of %s %s. It is skipped.", file.view, name, problem)
             return None
         raise BatchError(
-            f'{problem} Expected an image of 8 bits a channel. Read with on_error="skip_view", or '
-            'build with verify="decode" and on_error="skip_view", or with mode="RGB".',
-            self.name(file.row),
+            f"View {file.view} of {name} {problem}. Expected an image of 8 bits a channel. Read "
+            'with on_error="skip_view", or build with verify="decode" and on_error="skip_view", '
+            'or with mode="RGB".',
+            name,
         )
 
     def check_size(
@@ -289,18 +294,19 @@ class ImageColumn:
     ) -> None:
         """Raise BatchError where the images (H, W, C) of two rows differ in size."""
         if shape != other_shape:
+            name = self.row_name(other)
             raise BatchError(
-                f"{self.name(row)} has images of (H, W, C) = {shape}, {self.name(other)} of "
+                f"{self.row_name(row)} has images of (H, W, C) = {shape}, {name} of "
                 f"{other_shape}. Expected one size: build with image_size={shape[:2]} and "
                 'mode="RGB".',
-                self.name(other),
+                name,
             )
 
-    def name(self, row: int) -> str:
+    def row_name(self, row: int) -> str:
         """What to call a row: its sample_id, or its number where the table has none."""
-        return self.names(np.array([row]))[0]
+        return self.row_names(np.array([row]))[0]
 
-    def names(self, rows: Integers) -> list[str]:
+    def row_names(self, rows: Integers) -> list[str]:
         """What to call some rows."""
         if "sample_id" not in self.table.column_names:
             return [f"row {row}" for row in rows]

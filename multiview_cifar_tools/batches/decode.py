@@ -3,7 +3,7 @@
 Plain JPEG and PNG go to simplejpeg (libjpeg-turbo) and pyspng (libspng) where these are installed
 (`pip install "multiview-cifar[fast]"`), which give the same pixels as Pillow in a half to a tenth
 of its time. Whatever is not plain (palettes, 16 bits, CMYK, an orientation in EXIF or XMP) or fails
-there goes to Pillow, whose word is final.
+there goes to Pillow, which decides.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def decode_image(source: bytes | str, out: Pixels | None = None) -> Pixels:
     with PIL.Image.open(source if isinstance(source, str) else io.BytesIO(source)) as image:
         image.load()
         # Looking for an orientation takes a while, so only where there may be one.
-        turned = image if EXIF_KEYS.isdisjoint(image.info) else PIL.ImageOps.exif_transpose(image)
-        pixels = np.asarray(turned.convert("L") if turned.mode == "1" else turned)
+        upright = image if EXIF_KEYS.isdisjoint(image.info) else PIL.ImageOps.exif_transpose(image)
+        pixels = np.asarray(upright.convert("L") if upright.mode == "1" else upright)
     if pixels.dtype != np.uint8:
         raise ValueError(f"it is of mode {image.mode}")
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
@@ -81,7 +81,7 @@ def _decode_fast(data: bytes, out: Pixels | None) -> Pixels | None:
         decode = _decode_jpeg
     elif data[:8] == PNG_SIGNATURE and pyspng is not None:
         decode = _decode_png
-    if decode is None or any(mark in data for mark in ORIENTATION_MARKS) and _is_turned(data):
+    if decode is None or any(mark in data for mark in ORIENTATION_MARKS) and _has_orientation(data):
         return None
     try:
         return decode(data, out)
@@ -93,24 +93,24 @@ def _decode_jpeg(data: bytes, out: Pixels | None) -> Pixels | None:
     height, width, colour, _ = simplejpeg.decode_jpeg_header(data)
     if colour not in JPEG_COLOURS:
         return None
-    kind = JPEG_COLOURS[colour]
-    shape = (height, width, 1 if kind == "GRAY" else 3)
+    colours = JPEG_COLOURS[colour]
+    shape = (height, width, 1 if colours == "GRAY" else 3)
     buffer = out if out is not None and out.shape == shape else None
-    pixels: Pixels = simplejpeg.decode_jpeg(data, kind, buffer=buffer)
+    pixels: Pixels = simplejpeg.decode_jpeg(data, colours, buffer=buffer)
     return pixels
 
 
 def _decode_png(data: bytes, out: Pixels | None) -> Pixels | None:
     # IHDR (PNG 11.2.2): bit depth, colour type. A tRNS chunk would make pyspng add alpha; checksums
     # it does not compare.
-    if data[24] != 8 or data[25] not in FLAT_MODES.values() or not _is_sound(data):
+    if data[24] != 8 or data[25] not in FLAT_MODES.values() or not _has_valid_chunks(data):
         return None
     pixels: Pixels = pyspng.load(data)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
-def _is_sound(data: bytes) -> bool:
-    """Whether all of a PNG's chunks are whole, with right checksums (PNG 5.3), and none is tRNS."""
+def _has_valid_chunks(data: bytes) -> bool:
+    """Whether a PNG's chunks are complete, with right checksums (PNG 5.3), and none is tRNS."""
     at, name = len(PNG_SIGNATURE), b""
     while name != b"IEND":
         end = at + 8 + int.from_bytes(data[at : at + 4], "big")
@@ -122,8 +122,8 @@ def _is_sound(data: bytes) -> bool:
     return True
 
 
-def _is_turned(data: bytes) -> bool:
-    """Whether EXIF or XMP says that the image is to be turned; True too where Pillow fails."""
+def _has_orientation(data: bytes) -> bool:
+    """Whether EXIF or XMP has an orientation other than upright; True too where Pillow fails."""
     try:
         with PIL.Image.open(io.BytesIO(data)) as image:
             return bool(image.getexif().get(0x0112, 1) != 1)  # the tag Orientation; 1: as it is
@@ -169,7 +169,7 @@ def read_flat_layout(data: bytes) -> FlatLayout | None:
 
 
 def are_flat(files: Pixels, layout: FlatLayout) -> npt.NDArray[np.bool_]:
-    """For each of (n, length) files whether all but its pixels and checksums is as it must be."""
+    """Which of (n, length) files equal the reference in all but pixels and checksums, (n,)."""
     row = layout.width * layout.channels
     shape = (layout.height - 1, layout.stride - row)
     at = FIRST_PIXEL + row

@@ -17,8 +17,10 @@ from typing import Any, Unpack
 
 import datasets
 import numpy as np
+import numpy.typing as npt
 
-from multiview_cifar_tools.batches.reader import BatchReader, ReadOptions, count_batches, cut
+from multiview_cifar_tools.batches.adapters import ReaderOptions, make_reader, map_arrays
+from multiview_cifar_tools.batches.reader import count_batches, iter_batches
 
 try:
     import jax
@@ -39,7 +41,7 @@ class JaxBatches:
             function is compiled once.
         device: Where the arrays go: a `jax.Device` or a `jax.sharding.Sharding`. None: JAX's
             default device.
-        options: As for `BatchReader`, but for `columns`, whose default is ("label",).
+        options: See `ReaderOptions`.
 
     Raises:
         BatchError: As `BatchReader` does.
@@ -53,10 +55,9 @@ class JaxBatches:
         shuffle: bool = False,
         drop_last: bool = False,
         device: Any = None,
-        **options: Unpack[ReadOptions],
+        **options: Unpack[ReaderOptions],
     ) -> None:
-        options.setdefault("columns", ("label",))
-        self.reader = BatchReader(dataset, **options)
+        self.reader = make_reader(dataset, options)
         self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
         self.device = device
 
@@ -72,25 +73,18 @@ class JaxBatches:
         """One epoch of batches: arrays on the device, lists for columns that are no numbers."""
         epoch = self.reader.epoch
         self.reader.set_epoch(epoch + 1)
-        waiting = None
-        for samples in self._cut(epoch):
-            # JAX sends in the background.
-            sent = {
-                name: self._send(values)
+        order = self.reader.order(self.shuffle, epoch)
+        previous = None
+        for samples in iter_batches(order, self.batch_size, self.drop_last):
+            batch = {
+                name: map_arrays(self._put, values)  # JAX copies in the background
                 for name, values in self.reader.read(samples, epoch).items()
             }
-            if waiting is not None:
-                yield waiting
-            waiting = sent
-        if waiting is not None:
-            yield waiting
+            if previous is not None:
+                yield previous
+            previous = batch
+        if previous is not None:
+            yield previous
 
-    def _cut(self, epoch: int) -> Iterator[Any]:
-        return cut(self.reader.order(self.shuffle, epoch), self.batch_size, self.drop_last)
-
-    def _send(self, values: Any) -> Any:
-        if isinstance(values, list) and values and isinstance(values[0], np.ndarray):
-            return [self._send(array) for array in values]
-        if not isinstance(values, np.ndarray):
-            return values
-        return jax.device_put(np.ascontiguousarray(values), self.device)
+    def _put(self, array: npt.NDArray[Any]) -> Any:
+        return jax.device_put(np.ascontiguousarray(array), self.device)

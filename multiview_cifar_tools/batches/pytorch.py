@@ -14,16 +14,23 @@ batch of indices at once (`__getitems__`), and a worker is sent the names of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Unpack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, TypedDict, Unpack
 
 import datasets
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from multiview_cifar_tools.batches.adapters import (
+    ReaderOptions,
+    make_reader,
+    map_arrays,
+    table_dataset,
+)
 from multiview_cifar_tools.batches.augment import Seeds
-from multiview_cifar_tools.batches.reader import PER_VIEW, BatchReader, ReadOptions
+from multiview_cifar_tools.batches.reader import VIEW_FIELDS, BatchReader
 from multiview_cifar_tools.errors import BatchError
 
 try:
@@ -34,75 +41,94 @@ except ImportError as error:
 
 
 class Batch(dict[str, Any]):
-    """A batch that is one already, which the `DataLoader`'s own collating leaves as it is."""
+    """A complete batch, which the `DataLoader`'s own collating does not change."""
 
 
 # `default_collate` looks here for types it does not know: https://pytorch.org/docs/stable/data.html
 default_collate_fn_map[Batch] = lambda batches, *, collate_fn_map=None: dict(batches[0])
 
 
-class ToTensors:
-    """Turns a batch of `BatchReader` into tensors.
+class TensorOptions(TypedDict, total=False):
+    """How batches become tensors: keywords of `TorchBatches`, `TorchStream` and `TorchElastic`.
 
-    Args:
-        contiguous: Copy the images to contiguous (B, V, C, H, W) memory. False: a view of
-            (B, V, H, W, C) memory, which costs nothing and is what convolutions in
+    Attributes:
+        contiguous: Copy the images to contiguous (B, V, C, H, W) memory. False, the default: a view
+            of (B, V, H, W, C) memory, which costs nothing and is what convolutions in
             `torch.channels_last` want.
-        dtype: The images' type, such as `torch.float32`, whose range is then 0..1. None: uint8, or
-            what an augmentation made of it.
-        mean, std: One number a channel, in the range of `dtype`: (images - mean) / std.
-
-    Raises:
-        ValueError: `mean` or `std` without a floating `dtype`.
+        dtype: Of the images, such as `torch.float32`, whose range is then 0..1. None, the default:
+            uint8, or what an augmentation made of it.
+        mean, std: One number a channel, in the range of `dtype`: (images - mean) / std. None, the
+            default: neither.
     """
 
-    def __init__(
-        self,
-        contiguous: bool = False,
-        dtype: torch.dtype | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-    ) -> None:
-        if (mean or std) and not (dtype and dtype.is_floating_point):
-            raise ValueError(
-                f"mean and std need a floating dtype, found {dtype}. Expected "
-                "dtype=torch.float32, say."
-            )
-        self.contiguous, self.dtype, self.mean, self.std = contiguous, dtype, mean, std
+    contiguous: bool
+    dtype: torch.dtype | None
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
 
-    def __call__(self, batch: dict[str, Any]) -> Batch:
-        """Arrays to tensors, (..., H, W, C) images to (..., C, H, W); lists of strings stay."""
-        images = batch.pop("images")
-        tensors = Batch(images=self._each(self._convert, images))
-        for name, values in batch.items():
-            tensors[name] = self._each(torch.from_numpy, values)
-        return tensors
 
-    def _each(self, convert: Callable[[Any], torch.Tensor], values: Any) -> Any:
-        if isinstance(values, list) and values and isinstance(values[0], np.ndarray):
-            return [convert(array) for array in values]
-        return convert(values) if isinstance(values, np.ndarray) else values
+def split_options(options: Mapping[str, Any]) -> tuple[TensorOptions, dict[str, Any]]:
+    """The tensor options among these, and the others.
 
-    def _convert(self, pixels: npt.NDArray[Any]) -> torch.Tensor:
-        if self.contiguous:
-            # A channel at a time: a sixth faster than `Tensor.contiguous` on rows of flat PNG.
-            *lead, height, width, channels = pixels.shape
-            planes = np.empty((*lead, channels, height, width), pixels.dtype)
-            for channel in range(channels):
-                planes[..., channel, :, :] = pixels[..., channel]
-            images = torch.from_numpy(planes)
-        else:
-            axes = range(pixels.ndim)  # `Tensor.movedim` would take three times as long
-            images = torch.from_numpy(pixels.transpose(*axes[:-3], -1, -3, -2))
-        if self.dtype is not None:
-            is_scaled = images.is_floating_point()  # by an augmentation
-            images = images.to(self.dtype)
-            if self.dtype.is_floating_point and not is_scaled:
-                images = images / 255
-        for numbers, apply in ((self.mean, torch.sub), (self.std, torch.div)):
-            if numbers is not None:
-                images = apply(images, torch.tensor(numbers, dtype=self.dtype)[:, None, None])
-        return images
+    ValueError where `mean` or `std` come without a floating `dtype`.
+    """
+    names = TensorOptions.__annotations__
+    tensor_options: Any = {name: value for name, value in options.items() if name in names}
+    dtype = tensor_options.get("dtype")
+    has_statistics = tensor_options.get("mean") or tensor_options.get("std")
+    if has_statistics and not (dtype and dtype.is_floating_point):
+        raise ValueError(
+            f"mean and std need a floating dtype, found {dtype}. Expected dtype=torch.float32, say."
+        )
+    return tensor_options, {name: value for name, value in options.items() if name not in names}
+
+
+def to_tensors(batch: dict[str, Any], options: TensorOptions) -> Batch:
+    """A batch of `BatchReader` with arrays as tensors; lists of strings stay.
+
+    Images become (B, V, C, H, W), or (N, C, H, W) where `ragged` is "flat".
+    """
+    images = map_arrays(partial(convert_images, **options), batch.pop("images"))
+    tensors = Batch(images=images)
+    for name, values in batch.items():
+        tensors[name] = map_arrays(torch.from_numpy, values)
+    return tensors
+
+
+def convert_images(
+    pixels: npt.NDArray[Any],
+    contiguous: bool = False,
+    dtype: torch.dtype | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> torch.Tensor:
+    """(..., H, W, C) pixels as a tensor (..., C, H, W), see `TensorOptions`."""
+    images = torch.from_numpy(copy_planes(pixels) if contiguous else channels_first(pixels))
+    if dtype is not None:
+        is_scaled = images.is_floating_point()  # by an augmentation
+        images = images.to(dtype)
+        if dtype.is_floating_point and not is_scaled:
+            images = images / 255
+    for numbers, apply in ((mean, torch.sub), (std, torch.div)):
+        if numbers is not None:
+            images = apply(images, torch.tensor(numbers, dtype=dtype)[:, None, None])
+    return images
+
+
+def channels_first(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(..., H, W, C) as a view (..., C, H, W)."""
+    axes = range(pixels.ndim)  # `Tensor.movedim` would take three times as long
+    return pixels.transpose(*axes[:-3], -1, -3, -2)
+
+
+def copy_planes(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(..., H, W, C) copied to contiguous (..., C, H, W)."""
+    # A channel at a time: a sixth faster than `Tensor.contiguous` on rows of flat PNG.
+    *leading, height, width, channels = pixels.shape
+    planes = np.empty((*leading, channels, height, width), pixels.dtype)
+    for channel in range(channels):
+        planes[..., channel, :, :] = pixels[..., channel]
+    return planes
 
 
 def shared_number() -> torch.Tensor:
@@ -111,13 +137,16 @@ def shared_number() -> torch.Tensor:
     return number.share_memory_()  # type: ignore[no-untyped-call, no-any-return]
 
 
+class TorchOptions(ReaderOptions, TensorOptions, total=False):
+    """The keywords of `TorchBatches` and `TorchStream`."""
+
+
 class TorchBatches(torch.utils.data.Dataset[Any]):
-    """The rows of a dataset as tensors: map-style.
+    """The rows of a dataset as tensors, map-style; see the top of this module for a batch.
 
     Args:
         dataset: A `datasets.Dataset` with a column of image sequences.
-        contiguous, dtype, mean, std: As for `ToTensors`.
-        options: As for `BatchReader`, but for `columns`, whose default is ("label",).
+        options: See `TensorOptions` and `ReaderOptions`.
 
     Raises:
         BatchError: As `BatchReader` does; from `DataLoader` too.
@@ -127,16 +156,10 @@ class TorchBatches(torch.utils.data.Dataset[Any]):
     def __init__(
         self,
         dataset: datasets.Dataset,
-        *,
-        contiguous: bool = False,
-        dtype: torch.dtype | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        **options: Unpack[ReadOptions],
+        **options: Unpack[TorchOptions],
     ) -> None:
-        options.setdefault("columns", ("label",))
-        self.reader = BatchReader(dataset, **options)
-        self.to_tensors = ToTensors(contiguous, dtype, mean, std)
+        self.tensor_options, reader_options = split_options(options)
+        self.reader = make_reader(dataset, reader_options)
         self._epoch = shared_number()
 
     def set_epoch(self, epoch: int) -> None:
@@ -148,19 +171,21 @@ class TorchBatches(torch.utils.data.Dataset[Any]):
         return len(self.reader)
 
     def __getitem__(self, sample: int) -> dict[str, Any]:
-        """One sample: `images` (V, C, H, W), `view_mask` (V,), `label` () and so on."""
+        """One sample: `images` (V, C, H, W), `view_mask` (V,) bool, `label` () int64 and so on."""
         batch = self._batch([sample])
         if batch.pop("offsets", None) is None:
             return {name: values[0] for name, values in batch.items()}
-        # The views of one sample are flat as they are.
-        return {name: values if name in PER_VIEW else values[0] for name, values in batch.items()}
+        # With ragged="flat" the views of one sample have no axis of samples in front.
+        return {
+            name: values if name in VIEW_FIELDS else values[0] for name, values in batch.items()
+        }
 
     def __getitems__(self, samples: Sequence[int]) -> list[Batch]:
         """A whole batch, in the list that the `DataLoader` hands to its collating."""
         return [self._batch(samples)]
 
     def _batch(self, samples: Sequence[int]) -> Batch:
-        return self.to_tensors(self.reader.read(samples, int(self._epoch)))
+        return to_tensors(self.reader.read(samples, int(self._epoch)), self.tensor_options)
 
 
 class TorchStream(torch.utils.data.IterableDataset[Any]):
@@ -173,8 +198,7 @@ class TorchStream(torch.utils.data.IterableDataset[Any]):
         stream: A `datasets.IterableDataset` (`streaming=True`) with a column of image sequences;
             shuffle it before.
         batch_size: Samples a batch.
-        contiguous, dtype, mean, std: As for `ToTensors`.
-        options: As for `BatchReader`, but for `columns`, whose default is ("label",).
+        options: See `TensorOptions` and `ReaderOptions`.
 
     Raises:
         BatchError: As `BatchReader` does; or the stream does not know its features.
@@ -185,12 +209,7 @@ class TorchStream(torch.utils.data.IterableDataset[Any]):
         self,
         stream: datasets.IterableDataset,
         batch_size: int,
-        *,
-        contiguous: bool = False,
-        dtype: torch.dtype | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        **options: Unpack[ReadOptions],
+        **options: Unpack[TorchOptions],
     ) -> None:
         if stream.features is None:
             raise BatchError(
@@ -202,11 +221,9 @@ class TorchStream(torch.utils.data.IterableDataset[Any]):
             raise BatchError(
                 f"batch_size={batch_size} is not right. Expected 1 or more.", "batch_size"
             )
-        options.setdefault("columns", ("label",))
-        self.features, self.batch_size, self.options = stream.features, batch_size, options
-        BatchReader(self._dataset([]), **options)  # raises where columns or options do not fit
-        self.to_tensors = ToTensors(contiguous, dtype, mean, std)
-        self.stream = stream
+        self.tensor_options, self.reader_options = split_options(options)
+        self.stream, self.features, self.batch_size = stream, stream.features, batch_size
+        self._reader([])  # raises where columns or options do not fit
         self._epoch = shared_number()
 
     def set_epoch(self, epoch: int) -> None:
@@ -216,7 +233,7 @@ class TorchStream(torch.utils.data.IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The batches, as `TorchBatches` gives them."""
-        column = self.options.get("column", "images")
+        column = self.reader_options.get("column", "images")
         undecoded = datasets.Sequence(datasets.Image(decode=False))
         rows: list[Any] = []
         for row in self.stream.with_format(None).cast_column(column, undecoded):
@@ -228,13 +245,12 @@ class TorchStream(torch.utils.data.IterableDataset[Any]):
             yield self._batch(rows)
 
     def _batch(self, rows: list[Any]) -> dict[str, Any]:
-        reader = BatchReader(self._dataset(rows), **self.options)
-        return dict(self.to_tensors(reader.read(range(len(rows)), int(self._epoch))))
+        batch = self._reader(rows).read(range(len(rows)), int(self._epoch))
+        return dict(to_tensors(batch, self.tensor_options))
 
-    def _dataset(self, rows: list[Any]) -> datasets.Dataset:
-        # A fingerprint of its own would take longer than the batch.
+    def _reader(self, rows: list[Any]) -> BatchReader:
         table = pa.Table.from_pylist(rows, schema=self.features.arrow_schema)
-        return datasets.Dataset(table, fingerprint="stream")
+        return make_reader(table_dataset(table, self.features), self.reader_options)
 
 
 class SeededTransform:

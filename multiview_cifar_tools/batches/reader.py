@@ -1,19 +1,19 @@
 """Batches of whole samples as arrays, straight from the Arrow buffers of a dataset.
 
     reader = BatchReader(ds)                     # rows built here, or loaded back from Parquet
-    batch = reader[[7, 0, 3]]                    # any rows, in any order
+    batch = reader[[7, 0, 3]]                    # any samples, in any order
     batch["images"]      (B, V, H, W, C) uint8, 0..255
     batch["view_mask"]   (B, V) bool, True = a real view
     batch["label"]       (B,) int64
     batch["sample_id"]   list of B strings, and so on for the other columns
 
     for batch in reader.batches(64, shuffle=True): ...      # one epoch
-    arrays = reader.to_arrays()                             # the whole set, (N, V, H, W, C)
+    arrays = reader.to_arrays()                             # all samples, (N, V, H, W, C)
 
 Where the images are flat PNGs of one size (`encoding="flat_png"`), a batch is one strided copy out
-of the memory-mapped file, with no decoder and no Python object an image. That they are is proved
-for every row before its offsets are trusted; all other images are decoded, in threads. NumPy and
-Pillow only, and what `multiview_cifar_tools.batches.decode` finds installed.
+of the memory-mapped file, with no decoder and no Python object an image. Each row is checked to be
+flat before its offsets are used; all other images are decoded, in threads. It needs NumPy and
+Pillow only, and uses the faster decoders that `multiview_cifar_tools.batches.decode` finds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from copy import copy
 from functools import cached_property, reduce
-from typing import Any, Literal, TypedDict
+from pathlib import Path
+from typing import Any, Literal
 
 import datasets
 import numpy as np
@@ -55,22 +56,8 @@ CHOICES = {
     "draws": ("per_sample", "per_view"),
     "on_error": ("raise", "skip_view"),
 }
-VIEW_LABELS = "view_labels"  # the column of labels that stands beside the images, view by view
-PER_VIEW = ("images", "view_mask", VIEW_LABELS)  # of a batch: laid out as `ragged` says
-
-
-class ReadOptions(TypedDict, total=False):
-    """What every adapter hands on to its `BatchReader`; see there."""
-
-    column: str
-    columns: Sequence[str] | None
-    ragged: Ragged
-    num_views: int | None
-    augment: Augment | None
-    draws: Draws
-    seed: int
-    on_error: OnError
-    num_threads: int | None
+VIEW_LABELS = "view_labels"  # the column with the label of each view
+VIEW_FIELDS = ("images", "view_mask", VIEW_LABELS)  # of a batch, in the form that `ragged` asks for
 
 
 class BatchReader:
@@ -80,15 +67,15 @@ class BatchReader:
         dataset: A `datasets.Dataset` with a column of image sequences; selections, shuffles and
             concatenations are honoured.
         column: The image column.
-        columns: The other columns to bring along. None: all but image columns.
-        ragged: What to do where samples differ in their number of views. "pad": zeros behind, up
-            to the longest of the batch; "flat": all views in one (N, H, W, C) array, and `offsets`
-            (B + 1,) int64, sample i being [offsets[i], offsets[i + 1]); "list": a list of
-            (V, H, W, C) arrays; "error": raise BatchError.
+        columns: The other columns of a batch. None: all but image columns.
+        ragged: What to do where samples differ in their number of views. "pad": add zeros at the
+            end, up to the longest sample of the batch; "flat": all views in one (N, H, W, C) array,
+            and `offsets` (B + 1,) int64, sample i being [offsets[i], offsets[i + 1]); "list": a
+            list of (V, H, W, C) arrays; "error": raise BatchError.
         num_views: With "pad", the V of every batch.
         augment: Changes the images; see `multiview_cifar_tools.batches.augment`.
-        draws: "per_sample": all views of a sample are changed alike; "per_view": each by its own
-            draw.
+        draws: "per_sample": `augment` gets one seed for all views of a sample; "per_view": a seed
+            for each view.
         seed: Of `augment` and of `batches(shuffle=True)`, together with the epoch (`set_epoch`).
         on_error: An image that cannot be decoded: "raise" BatchError, or "skip_view": log it and
             give zeros, False in `view_mask`, in its place.
@@ -115,32 +102,13 @@ class BatchReader:
         num_threads: int | None = None,
     ) -> None:
         features = dataset.features  # a copy, and not a cheap one
-        pictures = image_columns(features)
-        others = [name for name in features if name not in pictures]
-        if column not in pictures:
-            raise BatchError(
-                f"There is no column {column!r} of image sequences. Expected one of "
-                f"{pictures or 'none'} (columns: {list(features)}).",
-                column,
-            )
-        if missing := [name for name in columns or () if name not in others]:
-            raise BatchError(
-                f"There is no column {missing[0]!r} to bring along. Expected some of {others}.",
-                missing[0],
-            )
-        for name, found in (("ragged", ragged), ("draws", draws), ("on_error", on_error)):
-            if found not in CHOICES[name]:
-                raise BatchError(
-                    f"{name}={found!r} is not right. Expected one of "
-                    f"{', '.join(map(repr, CHOICES[name]))}.",
-                    name,
-                )
+        self.columns = select_columns(features, column, columns)
+        check_choices(ragged=ragged, draws=draws, on_error=on_error)
         if seed < 0:
             raise BatchError(f"seed={seed} is not right. Expected 0 or more.", "seed")
         self.dataset, self.column, self.ragged, self.num_views = dataset, column, ragged, num_views
         self.augment, self.draws, self.seed, self.epoch = augment, draws, seed, 0
         self.on_error, self.num_threads = on_error, num_threads
-        self.columns = list(others if columns is None else columns)
         self._features = features
 
     def __len__(self) -> int:
@@ -157,7 +125,7 @@ class BatchReader:
         }
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch is read next: another one gives other draws and another shuffle."""
+        """Set the epoch that is read next: another one gives other seeds and another shuffle."""
         self.epoch = epoch
 
     def batches(
@@ -165,7 +133,7 @@ class BatchReader:
     ) -> Iterator[dict[str, Any]]:
         """One epoch of batches; `shuffle` by (seed, epoch)."""
         order = self.order(shuffle, self.epoch)
-        for samples in cut(order, batch_size, drop_last):
+        for samples in iter_batches(order, batch_size, drop_last):
             yield self.read(samples, self.epoch)
 
     def order(self, shuffle: bool, epoch: int) -> Integers:
@@ -176,36 +144,30 @@ class BatchReader:
         return samples
 
     @property
-    def common_views(self) -> int | None:
+    def fixed_num_views(self) -> int | None:
         """The V of every batch; None where it differs from batch to batch."""
         views = self._images.index.views[self._rows]
         return self.num_views or (int(views[0]) if (views == views[0]).all() else None)
 
     def __getitem__(self, samples: Samples) -> dict[str, Any]:
-        """`read(samples, epoch)`, the epoch being that of `set_epoch`."""
+        """`read(samples, epoch)` with the epoch of `set_epoch`."""
         return self.read(samples, self.epoch)
 
     def read(self, samples: Samples, epoch: int) -> dict[str, Any]:
         """The batch of these samples, in this order.
 
         Returns:
-            `images` and `view_mask` in the form `ragged` says (see the class), `label` (B,) int64,
-            `view_labels` in the form of `view_mask`, int64 (in both, -1 is none), the other columns
-            as lists. `images` may be a view that skips bytes between rows.
+            `images` uint8 and `view_mask` bool in the form that `ragged` asks for (see the class),
+            `label` (B,) int64, `view_labels` in the form of `view_mask`, int64 (in both, -1 is no
+            label), the other columns as lists. `images` may be a view that skips bytes between
+            rows of pixels.
 
         Raises:
             BatchError: The images differ in size, an image cannot be decoded, or the samples'
                 numbers of views do not fit `ragged` and `num_views`.
             IndexError: There is no such sample.
         """
-        chosen = np.asarray(samples, np.int64)
-        if chosen.ndim != 1 or not len(chosen):
-            raise BatchError(f"A batch takes a list of sample numbers, found {samples!r}.")
-        try:
-            rows = self._rows[chosen]
-        except IndexError:
-            outside = chosen[(chosen < -len(self)) | (chosen >= len(self))]
-            raise IndexError(f"There are {len(self)} samples, no sample {outside[0]}.") from None
+        rows = self._find_rows(samples)
         batch = self._read_images(rows, epoch)
         for name in self.columns:
             if name in self._arrays:
@@ -216,8 +178,19 @@ class BatchReader:
                 batch[name] = self._table[name].take(pa.array(rows)).to_pylist()
         return batch
 
+    def _find_rows(self, samples: Samples) -> Integers:
+        """The rows of the table that these samples are, (B,)."""
+        numbers = np.asarray(samples, np.int64)
+        if numbers.ndim != 1 or not len(numbers):
+            raise BatchError(f"A batch takes a list of sample numbers, found {samples!r}.")
+        try:
+            return self._rows[numbers]
+        except IndexError:
+            outside = numbers[(numbers < -len(self)) | (numbers >= len(self))]
+            raise IndexError(f"There are {len(self)} samples, no sample {outside[0]}.") from None
+
     def to_arrays(self, memmap: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-        """The whole set: `images` (N, V, H, W, C) uint8, `view_mask` (N, V), `label` (N,), lists.
+        """All samples as one batch: `images` (N, V, H, W, C) uint8, `view_mask` (N, V) bool, ...
 
         Samples with fewer views than the longest (or `num_views`) are padded, as in a batch.
 
@@ -233,37 +206,38 @@ class BatchReader:
                 f"ragged={self.ragged!r} with {len(self)} samples cannot be one array."
                 ' Expected samples, and ragged="pad" or "error".'
             )
-        widest = copy(self)
-        widest.num_views = self.num_views or int(self._images.index.views[self._rows].max())
+        with nullcontext() if memmap is None else whole(memmap) as partial:
+            arrays = self._read_all(partial)
+        if memmap is not None:
+            arrays["images"] = np.load(memmap, mmap_mode="r")
+        return arrays
+
+    def _read_all(self, path: Path | None) -> dict[str, Any]:
+        """As `to_arrays`, the images in memory, or in an .npy file at `path`."""
+        reader = copy(self)
+        reader.num_views = self.num_views or int(self._images.index.views[self._rows].max())
         images: Any = None
-        parts: dict[str, list[Any]] = {}
-        with (
-            nullcontext() if memmap is None else whole(memmap) as partial,
-            datasets.utils.tqdm(total=len(self), unit=" samples", desc="Reading images") as bar,
-        ):
-            for samples in cut(np.arange(len(self)), 64, drop_last=False):
-                batch = widest[samples]
+        fields: dict[str, list[Any]] = {}
+        with datasets.utils.tqdm(total=len(self), unit=" samples", desc="Reading images") as bar:
+            for samples in iter_batches(np.arange(len(self)), 64, drop_last=False):
+                batch = reader[samples]
                 pixels = batch.pop("images")
                 if images is None:
-                    first, shape = self._rows[samples[0]], pixels.shape[2:]
-                    all_of_it = (len(self), *pixels.shape[1:])
-                    images = (
-                        np.empty(all_of_it, pixels.dtype)
-                        if partial is None
-                        else np.lib.format.open_memmap(partial, "w+", pixels.dtype, all_of_it)
-                    )
-                self._images.check_size(first, shape, self._rows[samples[0]], pixels.shape[2:])
+                    images = allocate((len(self), *pixels.shape[1:]), pixels.dtype, path)
+                first, row = int(self._rows[0]), int(self._rows[samples[0]])
+                self._images.check_size(first, images.shape[2:], row, pixels.shape[2:])
                 images[samples] = pixels
                 for name, values in batch.items():
-                    parts.setdefault(name, []).append(values)
+                    fields.setdefault(name, []).append(values)
                 bar.update(len(samples))
-            if partial is not None:
-                images.flush()
-        if memmap is not None:
-            images = np.load(memmap, mmap_mode="r")
-        return {"images": images, **{name: join(values) for name, values in parts.items()}}
+        if path is not None:
+            images.flush()
+        return {
+            "images": images,
+            **{name: concatenate(values) for name, values in fields.items()},
+        }
 
-    # What follows is made when first asked for, in each process anew.
+    # Made when first asked for, in each process anew.
 
     @cached_property
     def _table(self) -> pa.Table:
@@ -271,13 +245,13 @@ class BatchReader:
 
     @cached_property
     def _rows(self) -> Integers:
-        """The row of the table that each sample is: `select` and `shuffle` leave an index."""
+        """The row of the table that each sample is, (N,): `select` and `shuffle` make an index."""
         index = self.dataset._indices
         return np.arange(len(self.dataset)) if index is None else index.column(0).to_numpy()
 
     @cached_property
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The columns that are one number a sample: labels, -1 where there is none, and others."""
+        """The columns with one number a sample, (N,): labels (-1 is none), and others."""
         arrays = {}
         for name in self.columns:
             feature, column = self._features[name], self._table[name]
@@ -291,44 +265,50 @@ class BatchReader:
     def _images(self) -> ImageColumn:
         return ImageColumn(self._table, self.column, self.on_error, self.num_threads)
 
-    # Reading, changing and laying out.
+    # Reading, augmenting, and the form of a batch.
 
     def _read_images(self, rows: Integers, epoch: int) -> dict[str, Any]:
-        plain = self.ragged != "list" and self.num_views is None and self.augment is None
-        images = self._images.read_uniform(rows) if plain else None
+        can_be_uniform = self.ragged != "list" and self.num_views is None and self.augment is None
+        images = self._images.read_uniform(rows) if can_be_uniform else None
         if images is not None:  # the fast way, for what most people have
-            if self.ragged == "flat":
-                offsets = np.arange(0, len(rows) + 1) * images.shape[1]
-                images = images.reshape(-1, *images.shape[2:])
-                return {
-                    "images": images,
-                    "view_mask": np.ones(len(images), np.bool_),
-                    "offsets": offsets,
-                }
-            return {"images": images, "view_mask": np.ones(images.shape[:2], np.bool_)}
+            return self._batch_uniform(images)
         pixels, real = self._images.read(rows)
         views = self._images.index.views[rows]
         if self.augment is not None and len(pixels):
-            pixels = self._change(pixels, self._draw(rows, views, epoch)[real])
+            pixels = self._apply_augment(pixels, self._make_seeds(rows, views, epoch)[real])
         batch = {
-            "images": self._lay_out(spread(pixels, real), rows, 0),
+            "images": self._lay_out(scatter(pixels, real), rows, 0),
             "view_mask": self._lay_out(real, rows, False),
         }
         if self.ragged == "flat":
             batch["offsets"] = np.concatenate([[0], np.cumsum(views)]).astype(np.int64)
         return batch
 
-    def _draw(self, rows: Integers, views: Integers, epoch: int) -> Seeds:
-        """The seed of each view of these rows, (N,)."""
-        names = self._images.names(rows)
+    def _batch_uniform(self, images: Pixels) -> dict[str, Any]:
+        """A batch of samples (B, V, H, W, C) that all have V views, none of them missing."""
+        if self.ragged != "flat":
+            return {"images": images, "view_mask": np.ones(images.shape[:2], np.bool_)}
+        offsets = np.arange(0, len(images) + 1) * images.shape[1]
+        images = images.reshape(-1, *images.shape[2:])
+        return {
+            "images": images,
+            "view_mask": np.ones(len(images), np.bool_),
+            "offsets": offsets,
+        }
+
+    def _make_seeds(self, rows: Integers, views: Integers, epoch: int) -> Seeds:
+        """The seed of each view of these rows, (N,) uint64."""
+        names = self._images.row_names(rows)
         texts = [f"{self.seed} {epoch} {name}" for name in names]
         if self.draws == "per_sample":
-            return np.repeat(np.array([hash_text(text) for text in texts], np.uint64), views)
+            return np.repeat(np.array([hash_to_uint64(text) for text in texts], np.uint64), views)
         counted = zip(texts, views, strict=True)
-        each = [hash_text(f"{text} {view}") for text, count in counted for view in range(count)]
+        each = [
+            hash_to_uint64(f"{text} {view}") for text, count in counted for view in range(count)
+        ]
         return np.array(each, np.uint64)
 
-    def _change(self, pixels: Pixels, seeds: Seeds) -> npt.NDArray[Any]:
+    def _apply_augment(self, pixels: Pixels, seeds: Seeds) -> npt.NDArray[Any]:
         assert self.augment is not None
         changed = np.asarray(self.augment(pixels, seeds))
         if changed.ndim != 4 or len(changed) != len(pixels):
@@ -340,58 +320,92 @@ class BatchReader:
         return changed
 
     def _view_labels(self, rows: Integers) -> Integers:
-        """The label of each view of these rows, one behind the other; -1 for None."""
+        """The label of each view of these rows, (N,) int64; -1 for None."""
         lists = self._table[VIEW_LABELS].take(pa.array(rows)).combine_chunks()
         labels: Integers = np.asarray(pc.fill_null(pc.list_flatten(lists), -1)).astype(np.int64)
         return labels
 
     def _lay_out(self, values: npt.NDArray[Any], rows: Integers, fill: int) -> Any:
-        """Values of all views of these rows, (N, ...), in the form that `ragged` says."""
+        """Values of all N views of these rows, (N, ...), in the form that `ragged` asks for."""
         views = self._images.index.views[rows]
         if self.ragged == "flat":
             return values
         if self.ragged == "list":
             return np.split(values, np.cumsum(views)[:-1])
-        width = self._width(rows, views)
+        width = self._batch_num_views(rows, views)
         if len(values) == len(rows) * width:
             return values.reshape(len(rows), width, *values.shape[1:])
-        return spread(values, np.arange(width) < views[:, None], fill)
+        return scatter(values, np.arange(width) < views[:, None], fill)
 
-    def _width(self, rows: Integers, views: Integers) -> int:
+    def _batch_num_views(self, rows: Integers, views: Integers) -> int:
         """The V of the batch of these rows."""
-        most, longest = int(views.max()), self._images.name(rows[int(views.argmax())])
-        if self.ragged == "error" and (views != most).any():
-            at = int(np.argmax(views != most))
-            other = self._images.name(rows[at])
+        max_views, longest = int(views.max()), self._images.row_name(rows[int(views.argmax())])
+        if self.ragged == "error" and (views != max_views).any():
+            at = int(np.argmax(views != max_views))
+            other = self._images.row_name(rows[at])
             raise BatchError(
-                f"{other} has {views[at]} views, {longest} has {most}. Expected as "
+                f"{other} has {views[at]} views, {longest} has {max_views}. Expected as "
                 'many in each: build with num_views, or read with ragged="pad".',
                 other,
             )
-        if self.num_views is not None and most > self.num_views:
+        if self.num_views is not None and max_views > self.num_views:
             raise BatchError(
-                f"{longest} has {most} views, more than num_views={self.num_views}. "
+                f"{longest} has {max_views} views, more than num_views={self.num_views}. "
                 "Expected at most that many: raise it, or build with num_views.",
                 longest,
             )
-        return self.num_views or most
+        return self.num_views or max_views
 
 
-def cut(order: Integers, batch_size: int, drop_last: bool) -> Iterator[Integers]:
-    """The pieces of `batch_size` of it, without the last one where that is short and dropped."""
+def select_columns(
+    features: datasets.Features, column: str, columns: Sequence[str] | None
+) -> list[str]:
+    """The other columns of a batch: `columns`, or all but image columns where that is None.
+
+    BatchError where `column` is no column of image sequences, or another one does not exist.
+    """
+    with_images = image_columns(features)
+    others = [name for name in features if name not in with_images]
+    if column not in with_images:
+        raise BatchError(
+            f"There is no column {column!r} of image sequences. Expected one of "
+            f"{with_images or 'none'} (columns: {list(features)}).",
+            column,
+        )
+    if missing := [name for name in columns or () if name not in others]:
+        raise BatchError(
+            f"There is no column {missing[0]!r} to bring along. Expected some of {others}.",
+            missing[0],
+        )
+    return list(others if columns is None else columns)
+
+
+def check_choices(**options: str) -> None:
+    """BatchError where an option is none of its CHOICES."""
+    for name, found in options.items():
+        if found not in CHOICES[name]:
+            raise BatchError(
+                f"{name}={found!r} is not right. Expected one of "
+                f"{', '.join(map(repr, CHOICES[name]))}.",
+                name,
+            )
+
+
+def iter_batches(order: Integers, batch_size: int, drop_last: bool) -> Iterator[Integers]:
+    """Runs of `batch_size` samples; the last one may be shorter, and `drop_last` leaves it out."""
     for number in range(count_batches(len(order), batch_size, drop_last)):
         yield order[number * batch_size :][:batch_size]
 
 
 def count_batches(samples: int, batch_size: int, drop_last: bool) -> int:
-    """How many pieces `cut` makes of so many samples; BatchError where `batch_size` is none."""
+    """The number of batches that `iter_batches` gives; BatchError where `batch_size` is below 1."""
     if batch_size < 1:
         raise BatchError(f"batch_size={batch_size} is not right. Expected 1 or more.", "batch_size")
     return samples // batch_size if drop_last else -(-samples // batch_size)
 
 
-def spread(values: npt.NDArray[Any], mask: Mask, fill: int = 0) -> npt.NDArray[Any]:
-    """Put (N, ...) values where the mask has its N True, and `fill` elsewhere."""
+def scatter(values: npt.NDArray[Any], mask: Mask, fill: int = 0) -> npt.NDArray[Any]:
+    """An array with the N values (N, ...) where the mask has its N True, and `fill` elsewhere."""
     if len(values) == mask.size:
         return values.reshape(*mask.shape, *values.shape[1:])
     out = np.full((*mask.shape, *values.shape[1:]), fill, values.dtype)
@@ -399,18 +413,26 @@ def spread(values: npt.NDArray[Any], mask: Mask, fill: int = 0) -> npt.NDArray[A
     return out
 
 
-def hash_text(text: str) -> int:
-    """64 bits that follow from the text alone, in every process."""
+def hash_to_uint64(text: str) -> int:
+    """64 bits that depend on the text alone, in every process the same."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def join(values: list[Any]) -> Any:
-    """Arrays or lists, one behind the other."""
+def allocate(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path | None) -> npt.NDArray[Any]:
+    """An array to be filled: in memory, or mapped to an .npy file at `path`."""
+    if path is None:
+        return np.empty(shape, dtype)
+    mapped: npt.NDArray[Any] = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    return mapped
+
+
+def concatenate(values: list[Any]) -> Any:
+    """Arrays as one array, or lists as one list."""
     if isinstance(values[0], np.ndarray):
         return np.concatenate(values)
     return reduce(operator.iadd, values, [])
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Whether NumPy has that Arrow type as it is."""
+    """Whether an Arrow type is one of NumPy's numbers."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))

@@ -19,12 +19,12 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
+from multiview_cifar_tools.batches.adapters import ReaderOptions, make_reader
 from multiview_cifar_tools.batches.reader import (
-    PER_VIEW,
+    VIEW_FIELDS,
     BatchReader,
-    ReadOptions,
     count_batches,
-    cut,
+    iter_batches,
 )
 from multiview_cifar_tools.errors import BatchError
 
@@ -40,7 +40,7 @@ def to_tf_dataset(
     *,
     shuffle: bool = False,
     drop_remainder: bool = False,
-    **options: Unpack[ReadOptions],
+    **options: Unpack[ReaderOptions],
 ) -> Any:
     """The rows of a dataset as a `tf.data.Dataset` of batches, prefetched.
 
@@ -50,57 +50,72 @@ def to_tf_dataset(
         shuffle: Another order each time the dataset is iterated, by `seed`. Each such pass counts
             as an epoch.
         drop_remainder: Leave out the last batch where it is shorter than the others.
-        options: As for `BatchReader`, but for `columns`, whose default is ("label",). `ragged`
-            "flat" and "list" are one here: a `tf.RaggedTensor` (B, V, H, W, C), whose `flat_values`
-            and `row_splits` are the views of all samples and the offsets.
+        options: See `ReaderOptions`. `ragged` "flat" and "list" are the same here: a
+            `tf.RaggedTensor` (B, V, H, W, C), whose `flat_values` and `row_splits` are the views of
+            all samples and the offsets.
 
     Returns:
-        A `tf.data.Dataset` of dicts. Its `element_spec` says all sizes that hold throughout: H, W
-        and C are those of the first sample, V is None where samples differ.
+        A `tf.data.Dataset` of dicts. Its `element_spec` has all sizes that are the same in each
+        batch: H, W and C are those of the first sample, V is None where samples differ.
 
     Raises:
         BatchError: As `BatchReader` does, or a column has no form in TensorFlow. While iterating,
             TensorFlow wraps it in an error of its own, which ends with its text.
     """
-    options.setdefault("columns", ("label",))
     if options.get("ragged") == "list":
         options["ragged"] = "flat"
-    reader = BatchReader(dataset, **options)
+    reader = make_reader(dataset, options)
     if not len(reader):
         raise BatchError("There are no samples. Expected one or more.", "dataset")
     fields = find_fields(reader, batch_size if drop_remainder else None)
-    size = fields[0].spec.shape[-3:]
-    epochs = itertools.count()
+    dtypes = [dtype for field in fields for dtype in field.dtypes]
 
-    def cut_epoch() -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
-        epoch = next(epochs)
-        for samples in cut(reader.order(shuffle, epoch), batch_size, drop_remainder):
-            yield epoch, samples
-
-    def read(epoch: npt.NDArray[np.int64], samples: npt.NDArray[np.int64]) -> list[Any]:
-        batch = reader.read(samples, int(epoch))
-        images = batch["images"]
-        if not batch["view_mask"].any():  # no image tells its size
-            batch["images"] = np.zeros((*images.shape[:-3], *size), images.dtype)
-        elif images.shape[-3:] != size:
-            raise BatchError(
-                f"Sample {samples[0]} has images of (H, W, C) = {images.shape[-3:]}, "
-                f"sample 0 of {tuple(size)}. Expected one size: build with "
-                f'image_size={tuple(size[:2])} and mode="RGB".',
-                f"row {samples[0]}",
-            )
-        return [array for field in fields for array in field.flatten(batch)]
+    def read(epoch: Any, samples: Any) -> list[Any]:
+        return read_arrays(reader, fields, epoch, samples)
 
     def read_tensors(epoch: Any, samples: Any) -> dict[str, Any]:
-        kinds = [kind for field in fields for kind in field.kinds]
-        tensors = iter(tf.numpy_function(read, [epoch, samples], kinds))
+        tensors = iter(tf.numpy_function(read, [epoch, samples], dtypes))
         return {field.name: field.unflatten(tensors) for field in fields}
 
-    number, numbers = tf.TensorSpec((), tf.int64), tf.TensorSpec((None,), tf.int64)
+    numbers = sample_numbers(reader, batch_size, shuffle, drop_remainder)
+    return numbers.map(read_tensors, num_parallel_calls=2).prefetch(tf.data.AUTOTUNE)
+
+
+def sample_numbers(
+    reader: BatchReader, batch_size: int, shuffle: bool, drop_remainder: bool
+) -> Any:
+    """A `tf.data.Dataset` of (epoch, the numbers of a batch's samples); a pass is an epoch."""
+    epochs = itertools.count()
+
+    def number_epoch() -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+        epoch = next(epochs)
+        for samples in iter_batches(reader.order(shuffle, epoch), batch_size, drop_remainder):
+            yield epoch, samples
+
+    spec = tf.TensorSpec((), tf.int64), tf.TensorSpec((None,), tf.int64)
     count = count_batches(len(reader), batch_size, drop_remainder)
-    epoch = tf.data.Dataset.from_generator(cut_epoch, output_signature=(number, numbers))
-    epoch = epoch.apply(tf.data.experimental.assert_cardinality(count))
-    return epoch.map(read_tensors, num_parallel_calls=2).prefetch(tf.data.AUTOTUNE)
+    numbers = tf.data.Dataset.from_generator(number_epoch, output_signature=spec)
+    return numbers.apply(tf.data.experimental.assert_cardinality(count))
+
+
+def read_arrays(
+    reader: BatchReader, fields: list[Field], epoch: Any, samples: npt.NDArray[np.int64]
+) -> list[Any]:
+    """A batch as the arrays of all fields. BatchError where its images differ from the first
+    sample's in size.
+    """
+    batch = reader.read(samples, int(epoch))
+    images, size = batch["images"], fields[0].spec.shape[-3:]
+    if not batch["view_mask"].any():  # no image tells its size
+        batch["images"] = np.zeros((*images.shape[:-3], *size), images.dtype)
+    elif images.shape[-3:] != size:
+        raise BatchError(
+            f"Sample {samples[0]} has images of (H, W, C) = {images.shape[-3:]}, "
+            f"sample 0 of {tuple(size)}. Expected one size: build with "
+            f'image_size={tuple(size[:2])} and mode="RGB".',
+            f"row {samples[0]}",
+        )
+    return [array for field in fields for array in field.flatten(batch)]
 
 
 class Field(NamedTuple):
@@ -112,12 +127,12 @@ class Field(NamedTuple):
     is_per_view: bool  # its row splits are the batch's offsets
 
     @property
-    def kinds(self) -> list[Any]:
-        """The types of the arrays that `flatten` gives."""
+    def dtypes(self) -> list[Any]:
+        """Those of the arrays that `flatten` gives."""
         return [self.spec.dtype, tf.int64] if self.is_ragged else [self.spec.dtype]
 
     def flatten(self, batch: dict[str, Any]) -> list[Any]:
-        """Its part of a batch as arrays of these kinds."""
+        """The field of a batch as arrays of these `dtypes`."""
         values = batch[self.name]
         if not self.is_ragged:
             return [as_array(values, self.spec)]
@@ -127,7 +142,7 @@ class Field(NamedTuple):
         return [as_array(list(itertools.chain(*values)), self.spec), splits]
 
     def unflatten(self, tensors: Iterator[Any]) -> Any:
-        """The tensor out of those of `flatten`."""
+        """The tensor, made of those that `flatten` gave."""
         values = tf.ensure_shape(next(tensors), self.spec.shape)
         if not self.is_ragged:
             return values
@@ -143,29 +158,36 @@ def as_array(values: Any, spec: Any) -> npt.NDArray[Any]:
 
 
 def find_fields(reader: BatchReader, batch_size: int | None) -> list[Field]:
-    """What a batch holds, images first, as its first sample tells."""
+    """The fields of a batch, images first, as the first sample has them.
+
+    `batch_size` is None where the last batch may be shorter.
+    """
     batch = reader[[0]]
-    offsets = batch.pop("offsets", None)
-    views = reader.common_views
+    is_ragged = batch.pop("offsets", None) is not None
+    leading = [None] if is_ragged else [batch_size, reader.fixed_num_views]
+    has_image = batch["view_mask"].any()
     fields = []
     for name, values in batch.items():
-        if name in PER_VIEW:
-            shape = [None] if offsets is not None else [batch_size, views]
-            if name == "images":
-                shape += values.shape[-3:] if batch["view_mask"].any() else [None] * 3
-            spec = tf.TensorSpec(shape, values.dtype)
-            fields.append(Field(name, spec, offsets is not None, True))
+        if name in VIEW_FIELDS:
+            size = values.shape[-3:] if has_image else [None] * 3
+            shape = [*leading, *size] if name == "images" else leading
+            fields.append(Field(name, tf.TensorSpec(shape, values.dtype), is_ragged, True))
         elif isinstance(values, np.ndarray):
             fields.append(Field(name, tf.TensorSpec((batch_size,), values.dtype), False, False))
         else:
-            is_list = isinstance(values[0], list)
-            flat = itertools.chain(*values) if is_list else values
-            if not all(isinstance(value, str) for value in flat):
-                raise BatchError(
-                    f"Column {name!r} is no number, string or list of strings. "
-                    "Expected columns= without it.",
-                    name,
-                )
-            spec = tf.TensorSpec([None if is_list else batch_size], tf.string)
-            fields.append(Field(name, spec, is_list, False))
+            fields.append(find_text_field(name, values, batch_size))
     return fields
+
+
+def find_text_field(name: str, values: list[Any], batch_size: int | None) -> Field:
+    """The field of a column of strings, or of lists of them; BatchError at any other column."""
+    is_list = isinstance(values[0], list)
+    strings = itertools.chain(*values) if is_list else values
+    if not all(isinstance(value, str) for value in strings):
+        raise BatchError(
+            f"Column {name!r} is no number, string or list of strings. "
+            "Expected columns= without it.",
+            name,
+        )
+    spec = tf.TensorSpec([None if is_list else batch_size], tf.string)
+    return Field(name, spec, is_list, False)

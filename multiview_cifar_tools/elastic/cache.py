@@ -1,13 +1,13 @@
 """Parquet shards as Arrow tables, which are mapped from a local folder of limited size.
 
-    SHA256.arrow      a shard as an Arrow IPC stream, and behind it the XXH3 of that
-    .SHA256.parquet   a shard on its way, .SHA256.arrow what is made of it
+    SHA256.arrow      a shard as an Arrow IPC stream, followed by the XXH3 of the stream
+    .SHA256.parquet   a shard that is being fetched, .SHA256.arrow the stream that is being written
     .locks            one file for several shards, so that each is fetched once
 
-Any row of a mapped table is read at once, and all processes of a node share the memory and the
-work; but it takes a disk to write it. Small local shards are therefore read to memory, unless a
-folder is named. Who maps a file holds a shared lock on it, which goes when the last table of it
-does; only files without one are removed to make room.
+Any row of a mapped table is read directly, and all processes of a node share the memory and the
+work; but the shard must be written to disk first. Small local shards are therefore read to memory,
+unless a folder is named. A process that maps a file holds a shared lock on it until its last table
+of that file is gone; only files without a lock are removed to make room.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import xxhash
 from fsspec.implementations.local import LocalFileSystem
 
 from multiview_cifar import FileSource, OptionError, Options, file_system
-from multiview_cifar_tools.elastic.index import ATTEMPTS, not_read, tried
+from multiview_cifar_tools.elastic.index import ATTEMPTS, read_error, retry_remote
 from multiview_cifar_tools.errors import ElasticError
 from multiview_cifar_tools.shards.manifest import ShardFile
 from multiview_cifar_tools.shards.writer import parse_size
@@ -37,16 +37,17 @@ from multiview_cifar_tools.shards.writer import parse_size
 logger = logging.getLogger(__name__)
 
 DIGEST_BYTES = 16
-IN_MEMORY = 64_000_000  # bytes of a local shard: some twenty may be open in a process
+MAX_BYTES_IN_MEMORY = 64_000_000  # bytes of a local shard: some twenty may be open in a process
 
 
 class ShardCache:
-    """The folder.
+    """The folder of mapped shards.
 
     Args:
-        folder: Made where it is not there; several processes may share it. None: one in the cache
-            of `datasets`, for shards that are remote, or larger than IN_MEMORY.
-        limit: The most bytes of shards in it, such as "50GB". What is being fetched comes on top.
+        folder: Created where it does not exist; several processes may share it. None: one in the
+            cache of `datasets`, for shards that are remote, or larger than MAX_BYTES_IN_MEMORY.
+        limit: The maximum bytes of shards in it, such as "50GB". Shards that are being fetched are
+            not counted.
 
     Raises:
         OptionError: `limit` is no size.
@@ -55,7 +56,7 @@ class ShardCache:
     def __init__(self, folder: str | os.PathLike[str] | None, limit: str | int) -> None:
         default = os.path.join(datasets.config.HF_DATASETS_CACHE, "multiview_shards")
         self.folder = os.path.abspath(os.path.expanduser(folder or default))
-        self.in_memory = 0 if folder else IN_MEMORY
+        self.max_bytes_in_memory = 0 if folder else MAX_BYTES_IN_MEMORY
         try:
             self.limit = parse_size(limit)
         except OptionError:
@@ -65,20 +66,20 @@ class ShardCache:
             ) from None
 
     def open(self, shard: ShardFile, options: Options) -> pa.Table:
-        """A shard's rows, fetched first where it is not here; see the top of this module.
+        """A shard's rows, which is fetched first if necessary; see the top of this module.
 
-        ElasticError where it cannot be fetched, is not what the index says, or has no room.
+        ElasticError where it cannot be fetched, differs from the index, or there is no room for it.
         """
-        local = _local_path(shard, options)
-        if local and shard.num_bytes <= self.in_memory:
-            return pa.concat_tables(_row_groups(local, shard))
+        local = _find_local_path(shard, options)
+        if local and shard.num_bytes <= self.max_bytes_in_memory:
+            return pa.concat_tables(_read_row_groups(local, shard))
         path = os.path.join(self.folder, f"{shard.sha256}.arrow")
         try:
             for _ in range(ATTEMPTS):
                 if (table := _map(path)) is not None:
                     return table
                 os.makedirs(os.path.join(self.folder, ".locks"), exist_ok=True)
-                with _locked(os.path.join(self.folder, ".locks", shard.sha256[:2])):
+                with _lock(os.path.join(self.folder, ".locks", shard.sha256[:2])):
                     if not os.path.exists(path):
                         self._fetch(shard, local, options, path)
         except OSError as error:
@@ -98,8 +99,8 @@ class ShardCache:
         stem = os.path.join(self.folder, f".{shard.sha256}")
         try:
             source = local or _download(shard, options, f"{stem}.parquet")
-            _write(_row_groups(source, shard), f"{stem}.arrow")
-            with _locked(os.path.join(self.folder, ".locks", "room")):
+            _write_stream(_read_row_groups(source, shard), f"{stem}.arrow")
+            with _lock(os.path.join(self.folder, ".locks", "room")):
                 self._make_room(os.path.getsize(f"{stem}.arrow"))
                 os.replace(f"{stem}.arrow", path)
         finally:
@@ -108,17 +109,17 @@ class ShardCache:
                     os.unlink(f"{stem}.{ending}")
 
     def _make_room(self, size: int) -> None:
-        """Remove what was not used for longest, until so many bytes fit."""
+        """Remove the files that were not used for longest, until `size` bytes fit."""
         for _ in range(2):
-            kept = self._kept()
-            excess = sum(held for _, held, _ in kept) + size - self.limit
-            for _, _, path in sorted(kept):
+            files = self._list_files()
+            excess = sum(num_bytes for _, num_bytes, _ in files) + size - self.limit
+            for _, _, path in sorted(files):
                 if excess <= 0:
                     return
                 excess -= _remove_unused(path)
             if excess <= 0:
                 return
-            gc.collect()  # tables that nobody holds, but each other
+            gc.collect()  # tables in reference cycles
         raise ElasticError(
             f"The shards in use take {self.limit + excess} bytes. Expected at most "
             f"cache_limit={self.limit}: raise it, make smaller shards, or take "
@@ -126,18 +127,18 @@ class ShardCache:
             "cache_limit",
         )
 
-    def _kept(self) -> list[tuple[int, int, str]]:
-        """When each shard was last opened, its bytes, and where it is."""
-        kept = []
+    def _list_files(self) -> list[tuple[int, int, str]]:
+        """(time it was last opened in ns, bytes, path) of each shard in the folder."""
+        files = []
         for entry in os.scandir(self.folder):
             if entry.name.endswith(".arrow") and entry.name[0] != ".":
                 with suppress(FileNotFoundError):  # found damaged meanwhile
-                    kept.append((entry.stat().st_mtime_ns, entry.stat().st_size, entry.path))
-        return kept
+                    files.append((entry.stat().st_mtime_ns, entry.stat().st_size, entry.path))
+        return files
 
 
 def _map(path: str) -> pa.Table | None:
-    """The table in a file of the folder; None where it is not there, or damaged, which is logged.
+    """The table in a file of the folder; None where there is none, or it is damaged: then log it.
 
     The mapping keeps a copy of the file's descriptor, and so the lock.
     """
@@ -163,7 +164,7 @@ def _map(path: str) -> pa.Table | None:
 
 
 def _remove_unused(path: str) -> int:
-    """Remove a file that nobody maps; the bytes that this frees."""
+    """Remove a file if nobody maps it; returns the bytes that this frees."""
     try:
         file = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -179,16 +180,15 @@ def _remove_unused(path: str) -> int:
 
 
 @contextmanager
-def _locked(path: str) -> Iterator[None]:
+def _lock(path: str) -> Iterator[None]:
     with open(path, "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _local_path(shard: ShardFile, options: Options) -> str:
-    """Where a shard is on this machine, if it has the size that it should; "" if it is elsewhere.
-
-    Its sha256 would take longer than all the rest.
+def _find_local_path(shard: ShardFile, options: Options) -> str:
+    """The local path of a shard, "" where it is remote. ElasticError where its size is wrong: to
+    compute its sha256 would take longer than all the rest.
     """
     try:
         fs, path = file_system(FileSource(shard.path, options=options))
@@ -196,7 +196,7 @@ def _local_path(shard: ShardFile, options: Options) -> str:
             return ""
         size = os.path.getsize(path)
     except Exception as error:  # those of fsspec and its stores have no common base
-        raise not_read(shard.path, error) from None
+        raise read_error(shard.path, error) from None
     if size != shard.num_bytes:
         raise ElasticError(
             f"{shard.path} has {size} bytes. Expected {shard.num_bytes}, as its "
@@ -207,7 +207,7 @@ def _local_path(shard: ShardFile, options: Options) -> str:
 
 
 def _download(shard: ShardFile, options: Options, path: str) -> str:
-    """Have the shard's Parquet file at `path`, whole."""
+    """Download the shard's Parquet file to `path`, and check its sha256."""
 
     def download() -> str:
         fs, remote = file_system(FileSource(shard.path, options=options))
@@ -219,12 +219,12 @@ def _download(shard: ShardFile, options: Options, path: str) -> str:
         return path
 
     try:
-        return tried(download)
+        return retry_remote(download)
     except Exception as error:
-        raise not_read(shard.path, error) from None
+        raise read_error(shard.path, error) from None
 
 
-def _row_groups(source: str, shard: ShardFile) -> Iterator[pa.Table]:
+def _read_row_groups(source: str, shard: ShardFile) -> Iterator[pa.Table]:
     """The rows of a Parquet file, one table a row group."""
     try:
         with pq.ParquetFile(source, memory_map=True) as parquet:
@@ -237,11 +237,11 @@ def _row_groups(source: str, shard: ShardFile) -> Iterator[pa.Table]:
             for group in range(parquet.num_row_groups):
                 yield parquet.read_row_group(group)
     except pa.ArrowException as error:
-        raise not_read(shard.path, error) from None
+        raise read_error(shard.path, error) from None
 
 
-def _write(tables: Iterator[pa.Table], path: str) -> None:
-    """Write tables as an Arrow stream, and its digest behind it."""
+def _write_stream(tables: Iterator[pa.Table], path: str) -> None:
+    """Write tables as an Arrow stream, followed by its digest."""
     first = next(tables)
     with pa.OSFile(path, "wb") as sink, pa.ipc.new_stream(sink, first.schema) as writer:
         for table in chain([first], tables):

@@ -36,7 +36,7 @@ from multiview_cifar_tools.shards.rows import features_from
 
 T = TypeVar("T")
 ATTEMPTS = 4  # at anything remote
-LASTING = (
+PERMANENT_ERRORS = (
     FileNotFoundError,
     PermissionError,
     ImportError,
@@ -44,8 +44,8 @@ LASTING = (
     huggingface_hub.errors.RepositoryNotFoundError,
     huggingface_hub.errors.RevisionNotFoundError,
 )
-READERS = 8  # footers at a time
-PUBLISHED = re.compile(r"data/(?P<split>\w+(\.\w+)*)-\d{5}(-of-\d{5})?(-\w+)?\.parquet")
+NUM_READERS = 8  # footers at a time
+SHARD_NAME = re.compile(r"data/(?P<split>\w+(\.\w+)*)-\d{5}(-of-\d{5})?(-\w+)?\.parquet")
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _read(root: FileSource, where: str) -> bytes:
         return bytes(fs.cat_file(path))
 
     try:
-        return tried(read)
+        return retry_remote(read)
     except FileNotFoundError:
         raise ElasticError(
             f"{root.path} holds no {MANIFEST}. Expected a folder, or its URL, that "
@@ -144,17 +144,17 @@ def _read(root: FileSource, where: str) -> bytes:
             root.path,
         ) from None
     except Exception as error:
-        raise not_read(where, error) from None
+        raise read_error(where, error) from None
 
 
 def _index_hub(repo_id: str, split: str, revision: str | None) -> ShardIndex:
     try:
-        commit, files = tried(lambda: _list_hub(repo_id, revision))
+        commit, files = retry_remote(lambda: _list_hub(repo_id, revision))
     except Exception as error:
-        raise not_read(
+        raise read_error(
             f"{repo_id}{revision and f' at {revision}' or ''} on the Hub", error
         ) from None
-    splits = {path: match["split"] for path in files if (match := PUBLISHED.fullmatch(path))}
+    splits = {path: match["split"] for path in files if (match := SHARD_NAME.fullmatch(path))}
     paths = sorted(path for path in splits if splits[path] == split)
     urls = [f"hf://datasets/{repo_id}@{commit}/{path}" for path in paths]
     for path in paths:
@@ -164,7 +164,7 @@ def _index_hub(repo_id: str, split: str, revision: str | None) -> ShardIndex:
                 "known. Expected shards that `publish` sent.",
                 path,
             )
-    with ThreadPoolExecutor(READERS) as pool:
+    with ThreadPoolExecutor(NUM_READERS) as pool:
         footers = [*pool.map(_read_footer, urls)]
     shards = [
         ShardFile(url, footer.num_rows, files[path].size, str(files[path].lfs.sha256))
@@ -196,9 +196,9 @@ def _read_footer(url: str) -> Any:
             return pq.read_metadata(file)
 
     try:
-        return tried(read)
+        return retry_remote(read)
     except Exception as error:
-        raise not_read(url, error) from None
+        raise read_error(url, error) from None
 
 
 def select_split(
@@ -214,12 +214,12 @@ def select_split(
     return shards
 
 
-def tried(call: Callable[[], T]) -> T:
+def retry_remote(call: Callable[[], T]) -> T:
     """What it returns, called again where the trouble may pass."""
-    return retried(lambda error: not isinstance(error, LASTING), call, attempts=ATTEMPTS)
+    return retried(lambda error: not isinstance(error, PERMANENT_ERRORS), call, attempts=ATTEMPTS)
 
 
-def not_read(where: str, error: Exception) -> ElasticError:
+def read_error(where: str, error: Exception) -> ElasticError:
     """What is raised where a place cannot be read, by whichever library."""
     found = " ".join(str(error).split())
     hint = (

@@ -1,14 +1,15 @@
-"""The order in which an epoch goes through all rows, on however many nodes.
+"""The order in which an epoch goes through all rows, on any number of nodes.
 
-It follows from the rows of each shard, `seed` and `epoch` alone:
+It depends on the rows of each shard, `seed` and `epoch` alone:
 
-    space      the shards one behind the other, shuffled by `seed`
-    lanes      the space cut into `lanes` runs of equal length, or one row longer
-    an epoch   the pieces of shards in each lane are shuffled, and its rows among `window` of them
-    order      a row of each lane in turn: position p is row p // lanes of lane p % lanes
+    space      all shards in a row, shuffled by `seed`
+    lanes      the space is divided into `lanes` runs of equal length, some of them one row longer
+    epoch      the parts of shards in each lane are shuffled, then its rows within a `window`
+    order      one row of each lane in turn: position p is row p // lanes of lane p % lanes
 
-A rank takes every `num_replicas`-th position. Where `lanes` is a multiple of that, it reads its own
-lanes alone; and as lanes are cut by `seed`, not by epoch, these are the same shards every epoch.
+A rank takes every `num_replicas`-th position. Where `lanes` is a multiple of `num_replicas`, a rank
+reads only its own lanes; and as `seed` alone, not the epoch, makes the lanes, it reads the same
+shards in every epoch.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy.typing as npt
 from multiview_cifar_tools.batches.columns import Integers
 from multiview_cifar_tools.errors import ElasticError
 
-LEAST_WINDOW = 4096  # rows: less would hardly mix shards of large images, which hold few rows
+MIN_WINDOW = 4096  # rows: fewer would hardly mix shards of large images, which hold few rows
 
 
 class Order:
@@ -32,9 +33,9 @@ class Order:
     Args:
         counts: The rows of each shard, (S,).
         seed: 0 or more.
-        lanes: How many.
-        window: Rows of a lane that are mixed with each other; a row moves at most that far. None:
-            those of a mean shard, and at least LEAST_WINDOW.
+        lanes: The number of lanes, 1 or more.
+        window: How many rows of a lane are mixed with each other; a row moves at most that far.
+            None: as many as a mean shard has, and at least MIN_WINDOW.
         shuffle: False gives the rows in the order of their numbers, without lanes.
 
     Raises:
@@ -53,13 +54,10 @@ class Order:
         if not self.num_rows:
             raise ElasticError("There are no rows. Expected one or more.")
         mean = self.num_rows // int(np.count_nonzero(counts))
-        self.window = max(mean, LEAST_WINDOW) if window is None else window
-        for name, value, least in (
-            ("seed", seed, 0),
-            ("lanes", lanes, 1),
-            ("window", self.window, 1),
-        ):
-            check_least(name, value, least)
+        self.window = max(mean, MIN_WINDOW) if window is None else window
+        check_minimum("seed", seed, 0)
+        check_minimum("lanes", lanes, 1)
+        check_minimum("window", self.window, 1)
         self.counts, self.seed, self.lanes, self.shuffle = counts, seed, lanes, shuffle
         self.starts = np.cumsum(counts) - counts  # the first row of each shard, (S,)
 
@@ -70,43 +68,44 @@ class Order:
     def rows(self, epoch: int, first: int = 0, step: int = 1, end: int | None = None) -> Integers:
         """The rows at positions `first`, `first + step`, ... before `end`, int64.
 
-        Only the lanes that hold such positions are looked at. It takes some 50 bytes a row of one
-        lane and 12 a position for a moment, and 8 a position that stay.
+        Only the lanes with such positions are computed. It needs some 50 bytes a row of one lane
+        and 12 a position while it runs; the result has 8 bytes a position.
         """
         positions = np.arange(first, self.num_rows if end is None else end, step)
         if not self.shuffle:
             return positions
         rows = np.empty(len(positions), np.int64)
-        every = self.lanes // math.gcd(self.lanes, step)  # one after which lanes come again
-        for turn in range(min(every, len(positions))):
-            own = positions[turn::every]
-            rows[turn::every] = self._lane(epoch, int(own[0]) % self.lanes)[own // self.lanes]
+        period = self.lanes // math.gcd(self.lanes, step)  # positions until the same lane again
+        for i in range(min(period, len(positions))):
+            in_lane = positions[i::period]
+            lane = self._lane(epoch, int(in_lane[0]) % self.lanes)
+            rows[i::period] = lane[in_lane // self.lanes]
         return rows
 
     @cached_property
     def _space(self) -> tuple[Integers, Integers]:
-        """The shards in the order of the space, and where each ends in it."""
-        shards = np.argsort(random(len(self.counts), 1, self.seed), kind="stable")
+        """The shards in the order of the space (S,), and where each ends in it (S,)."""
+        shards = np.argsort(random_numbers(len(self.counts), 1, self.seed), kind="stable")
         return shards, np.cumsum(self.counts[shards])
 
     def _lane(self, epoch: int, lane: int) -> Integers:
-        """The rows of a lane in the order of that epoch."""
-        begins, count = self._pieces(lane)
-        turns = np.argsort(random(len(count), 2, self.seed, epoch, lane), kind="stable")
-        begins, count = begins[turns], count[turns]
-        before = np.cumsum(count) - count
-        rows = np.repeat(begins - before, count) + np.arange(int(count.sum()))
-        keys = random(len(rows), 3, self.seed, epoch, lane) * self.window
+        """The rows of a lane in the order of that epoch, int64."""
+        first_rows, counts = self._lane_parts(lane)
+        order = np.argsort(random_numbers(len(counts), 2, self.seed, epoch, lane), kind="stable")
+        first_rows, counts = first_rows[order], counts[order]
+        before = np.cumsum(counts) - counts
+        rows = np.repeat(first_rows - before, counts) + np.arange(int(counts.sum()))
+        keys = random_numbers(len(rows), 3, self.seed, epoch, lane) * self.window
         if self.window < len(rows):
             keys += np.arange(len(rows))
         return rows[np.argsort(keys, kind="stable")]
 
-    def _pieces(self, lane: int) -> tuple[Integers, Integers]:
-        """Of each piece of a shard in a lane the first row, and how many there are."""
+    def _lane_parts(self, lane: int) -> tuple[Integers, Integers]:
+        """The first row, and the number of rows, of each part of a shard in a lane."""
         shards, ends = self._space
-        least, longer = divmod(self.num_rows, self.lanes)
-        begin = lane * least + min(lane, longer)
-        end = begin + least + (lane < longer)
+        length, num_longer = divmod(self.num_rows, self.lanes)
+        begin = lane * length + min(lane, num_longer)
+        end = begin + length + (lane < num_longer)
         inside = slice(np.searchsorted(ends, begin, "right"), np.searchsorted(ends, end) + 1)
         chosen = shards[inside]
         starts, ends = ends[inside] - self.counts[chosen], ends[inside]
@@ -114,17 +113,17 @@ class Order:
         return self.starts[chosen] + first - starts, last - first
 
 
-def random(count: int, *seeds: int) -> npt.NDArray[np.floating[Any]]:
-    """So many numbers in [0, 1) that follow from the seeds.
+def random_numbers(count: int, *seeds: int) -> npt.NDArray[np.floating[Any]]:
+    """`count` numbers in [0, 1), float64, that depend on the seeds alone.
 
-    Of all that NumPy draws, only raw bits are promised to be the same in every version:
+    NumPy promises only for raw bits that they are the same in every version:
     https://numpy.org/neps/nep-0019-rng-policy.html
     """
     bits = np.random.PCG64(seeds).random_raw(count)
     return (bits >> np.uint64(11)) * 2.0**-53
 
 
-def check_least(name: str, value: int, least: int) -> None:
-    """ElasticError where an option is less."""
-    if value < least:
-        raise ElasticError(f"{name}={value} is not right. Expected {least} or more.", name)
+def check_minimum(name: str, value: int, minimum: int) -> None:
+    """ElasticError where an option is below its minimum."""
+    if value < minimum:
+        raise ElasticError(f"{name}={value} is not right. Expected {minimum} or more.", name)

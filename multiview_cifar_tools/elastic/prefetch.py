@@ -1,4 +1,4 @@
-"""The shards that a pass through an epoch has open: those it is at, and some ahead of it."""
+"""The open shards of a pass through an epoch: those of its current batch, and some ahead of it."""
 
 from __future__ import annotations
 
@@ -16,80 +16,84 @@ from multiview_cifar_tools.elastic.index import ShardIndex
 from multiview_cifar_tools.elastic.order import Order
 from multiview_cifar_tools.errors import ElasticError
 
-AHEAD = 4  # shards that are fetched before they are needed, each in a thread
+MAX_SHARDS_AHEAD = 4  # shards that are fetched before they are needed, each in a thread
 
-Read = Callable[[Integers], Any]  # a batch, of rows of the table that it was made for
+ReadRows = Callable[[Integers], Any]  # from the numbers of rows of a table to their batch
 
 
 class ShardPrefetcher:
-    """Reads batches, one after the other.
+    """Reads batches in order, while threads fetch the shards of the next ones.
 
     Args:
-        rows: Of all batches, one behind the other.
-        batch_size: Of each but the last.
-        make_read: Makes what reads a table.
-        order, index, cache: Whose the rows are, and where they come from.
+        rows: The numbers of the rows of all batches, int64.
+        batch_size: The rows of each batch but the last.
+        make_reader: Makes the function that reads rows of a table.
+        order, index, cache: Which shards the rows are in, what these are, and where they are kept.
     """
 
     def __init__(
         self,
         rows: Integers,
         batch_size: int,
-        make_read: Callable[[pa.Table], Read],
+        make_reader: Callable[[pa.Table], ReadRows],
         order: Order,
         index: ShardIndex,
         cache: ShardCache,
     ) -> None:
-        self.order, self.index, self.cache, self.make_read = order, index, cache, make_read
+        self.order, self.index, self.cache, self.make_reader = order, index, cache, make_reader
         shards, batches = order.shards_of(rows), np.arange(len(rows)) // batch_size
-        # The first and the last batch that needs each shard, (S,): of several values for one place
-        # NumPy keeps the last.
+        # The first and the last batch that needs each shard, (S,): where one place gets several
+        # values, NumPy keeps the last.
         self._first, self._last = (np.full(len(index.shards), -1) for _ in range(2))
         self._first[shards[::-1]], self._last[shards] = batches[::-1], batches
         used = np.flatnonzero(self._last >= 0)
         self._waiting = deque(used[np.argsort(self._first[used], kind="stable")].tolist())
         self._fetched: dict[int, Future[pa.Table]] = {}
         self._tables: dict[int, pa.Table] = {}
-        self._offsets = np.zeros(len(index.shards), np.int64)  # from a row to that of the table
-        self._read: Read | None = None
-        self._pool = ThreadPoolExecutor(AHEAD)
+        # What to add to the number of a row to get its number in the table, (S,).
+        self._offsets = np.zeros(len(index.shards), np.int64)
+        self._read: ReadRows | None = None
+        self._pool = ThreadPoolExecutor(MAX_SHARDS_AHEAD)
 
     def close(self) -> None:
-        """Fetch no more."""
+        """Stop fetching."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def read(self, number: int, rows: Integers) -> Any:
-        """The batch of that number. ElasticError where a shard cannot be had."""
+        """The batch of that number; ElasticError where a shard cannot be fetched."""
         shards = self.order.shards_of(rows)
         wanted = {*shards.tolist()}
         if self._read is None or not wanted <= self._tables.keys():
-            self._turn_to(number, wanted)
+            self._open_shards(number, wanted)
         assert self._read is not None
         return self._read(rows + self._offsets[shards])
 
-    def _turn_to(self, number: int, wanted: set[int]) -> None:
-        """Open what is wanted, and whatever is there already; let go what is over."""
-        self._read = None  # which holds the tables
+    def _open_shards(self, number: int, wanted: set[int]) -> None:
+        """Open the wanted shards and all that are fetched already; close those no longer needed."""
+        self._read = None  # it holds the tables
         for shard in [shard for shard in self._tables if self._last[shard] < number]:
             del self._tables[shard]
         self._fetch(number)
         for shard in wanted - self._tables.keys():
-            self._tables[shard] = self._take(shard, number)
-        for shard in [shard for shard, future in self._fetched.items() if is_there(future)]:
+            self._tables[shard] = self._wait_for(shard, number)
+        for shard in [shard for shard, future in self._fetched.items() if is_ready(future)]:
             self._tables[shard] = self._fetched.pop(shard).result()
         self._fetch(number)
-        held = [*self._tables]
-        counts = self.order.counts[held]
-        self._offsets[held] = np.cumsum(counts) - counts - self.order.starts[held]
-        self._read = self.make_read(pa.concat_tables(self._tables.values()))
+        shards = [*self._tables]
+        counts = self.order.counts[shards]
+        self._offsets[shards] = np.cumsum(counts) - counts - self.order.starts[shards]
+        self._read = self.make_reader(pa.concat_tables(self._tables.values()))
 
     def _fetch(self, number: int) -> None:
-        """Begin to fetch what this batch needs, and some ahead of it."""
-        ahead = sum(self._first[shard] > number for shard in (*self._fetched, *self._tables))
-        while self._waiting and (self._first[self._waiting[0]] <= number or ahead < AHEAD):
-            shard = self._waiting.popleft()
-            ahead += int(self._first[shard] > number)
-            self._fetched[shard] = self._pool.submit(self._open, shard)
+        """Start to fetch the shards that this batch needs, and some ahead of it."""
+        num_ahead = sum(self._first[shard] > number for shard in (*self._fetched, *self._tables))
+        while self._waiting:
+            shard = self._waiting[0]
+            is_ahead = self._first[shard] > number
+            if is_ahead and num_ahead >= MAX_SHARDS_AHEAD:
+                return
+            num_ahead += int(is_ahead)
+            self._fetched[self._waiting.popleft()] = self._pool.submit(self._open, shard)
 
     def _open(self, shard: int) -> pa.Table:
         table = self.cache.open(self.index.shards[shard], self.index.options)
@@ -104,30 +108,30 @@ class ShardPrefetcher:
                 url,
             ) from None
 
-    def _take(self, shard: int, number: int) -> pa.Table:
-        """A shard that this batch needs."""
+    def _wait_for(self, shard: int, number: int) -> pa.Table:
+        """The table of a shard that this batch needs."""
         if shard in self._fetched:
             try:
                 return self._fetched.pop(shard).result()
             except ElasticError as error:
                 if error.path != "cache_limit":
                     raise
-                self._give_up_ahead(number)
+                self._drop_later_shards(number)
         return self._open(shard)
 
-    def _give_up_ahead(self, number: int) -> None:
-        """Let go what only later batches need: it may hold the room. They fetch it themselves."""
+    def _drop_later_shards(self, number: int) -> None:
+        """Close what only later batches need, as it may fill the cache; they fetch it again."""
         wait(self._fetched.values())
         self._fetched = {
             shard: future
             for shard, future in self._fetched.items()
-            if self._first[shard] <= number and is_there(future)
+            if self._first[shard] <= number and is_ready(future)
         }
         self._tables = {
             shard: table for shard, table in self._tables.items() if self._first[shard] <= number
         }
 
 
-def is_there(future: Future[Any]) -> bool:
-    """Whether it has its result."""
+def is_ready(future: Future[Any]) -> bool:
+    """Whether it has a result, and no error."""
     return future.done() and future.exception() is None

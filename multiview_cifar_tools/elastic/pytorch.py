@@ -15,12 +15,11 @@ The worker processes of a rank take its batches in turn, so that their order is 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any, Unpack
 
 from multiview_cifar_tools.batches.columns import Integers
-from multiview_cifar_tools.batches.pytorch import ToTensors
-from multiview_cifar_tools.elastic.sampler import BatchOptions, ElasticBatches
+from multiview_cifar_tools.batches.pytorch import TensorOptions, split_options, to_tensors
+from multiview_cifar_tools.elastic.sampler import ElasticBatches, ElasticOptions
 from multiview_cifar_tools.errors import ElasticError
 
 try:
@@ -29,14 +28,17 @@ except ImportError as error:
     raise ImportError('PyTorch is missing: pip install "multiview-cifar[torch]"') from error
 
 
+class TorchElasticOptions(ElasticOptions, TensorOptions, total=False):
+    """The keywords of `TorchElastic`."""
+
+
 class TorchElastic(ElasticBatches, torch.utils.data.IterableDataset[Any]):
     """The samples of Parquet shards as batches of tensors, for a loader with `batch_size=None`.
 
     Args:
         source, batch_size: As for `ElasticTables`.
-        contiguous, dtype, mean, std: As for `ToTensors`.
-        options: As for `ElasticBatches`. `num_replicas` and `rank` are by default those of
-            `torch.distributed`, where that is initialised.
+        options: See `TensorOptions` and `ElasticOptions`. `num_replicas` and `rank` are by default
+            those of `torch.distributed`, where that is initialised.
 
     Raises:
         ElasticError, OptionError, BatchError: As `ElasticBatches` does.
@@ -47,28 +49,23 @@ class TorchElastic(ElasticBatches, torch.utils.data.IterableDataset[Any]):
         self,
         source: str | os.PathLike[str],
         batch_size: int,
-        *,
-        contiguous: bool = False,
-        dtype: torch.dtype | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        **options: Unpack[BatchOptions],
+        **options: Unpack[TorchElasticOptions],
     ) -> None:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             options.setdefault("num_replicas", torch.distributed.get_world_size())
             options.setdefault("rank", torch.distributed.get_rank())
-        self.to_tensors = ToTensors(contiguous, dtype, mean, std)
-        super().__init__(source, batch_size, **options)
+        self.tensor_options, elastic_options = split_options(options)
+        super().__init__(source, batch_size, **elastic_options)
         # Seen by worker processes, which may outlive an epoch (`persistent_workers`); the third
         # number is whether they have begun.
         place = torch.zeros(3, dtype=torch.int64)
-        self._place = place.share_memory_()  # type: ignore[no-untyped-call]
+        self._position = place.share_memory_()  # type: ignore[no-untyped-call]
 
     def state_dict(self, batches: int | None = None) -> dict[str, Any]:
         """As of `ElasticSampler`; ElasticError where worker processes iterate copies of this and
         `batches` is not given.
         """
-        if batches is None and self._place[2] and torch.utils.data.get_worker_info() is None:
+        if batches is None and self._position[2] and torch.utils.data.get_worker_info() is None:
             raise ElasticError(
                 "Worker processes hand out the batches, which are not counted here. "
                 "Expected their number, state_dict(batches=n), or the state_dict of "
@@ -77,18 +74,18 @@ class TorchElastic(ElasticBatches, torch.utils.data.IterableDataset[Any]):
             )
         return super().state_dict(batches)
 
-    def _begin(self) -> Integers:
-        rows = super()._begin()
-        self._place[2] = torch.utils.data.get_worker_info() is not None
+    def _start_pass(self) -> Integers:
+        rows = super()._start_pass()
+        self._position[2] = torch.utils.data.get_worker_info() is not None
         return rows
 
-    def _go_to(self, epoch: int, begin: int, batches: int = 0) -> None:
-        super()._go_to(epoch, begin, batches)
-        self._place[2] = 0
+    def _seek(self, epoch: int, begin: int, batches: int = 0) -> None:
+        super()._seek(epoch, begin, batches)
+        self._position[2] = 0
 
-    def _finish(self, batch: dict[str, Any]) -> dict[str, Any]:
-        return dict(self.to_tensors(batch))
+    def _convert(self, batch: dict[str, Any]) -> dict[str, Any]:
+        return dict(to_tensors(batch, self.tensor_options))
 
-    def _worker(self) -> tuple[int, int]:
+    def _worker_info(self) -> tuple[int, int]:
         info = torch.utils.data.get_worker_info()
         return (0, 1) if info is None else (info.id, info.num_workers)

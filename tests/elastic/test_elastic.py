@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from conftest import REPOSITORY
 from elastic_shards import FEATURES, rows_in, together, write_shards
 from imports import frameworks_loaded_by
-from multiview_cifar_tools.elastic.order import Order, random
+from multiview_cifar_tools.elastic.order import Order, random_numbers
 from multiview_cifar_tools.elastic.sampler import (
     ElasticBatches,
     ElasticSampler,
     ElasticTables,
-    share,
+    select_worker_rows,
 )
 from multiview_cifar_tools.errors import BatchError
 
@@ -109,7 +109,7 @@ def test_len_and_the_last_step(order, share, drop_last):
 @given(st.integers(0, 100), st.integers(1, 7), st.integers(1, 5))
 def test_workers_in_turn_hand_out_the_batches_of_their_rank(rows, batch_size, workers):
     every = np.arange(rows)
-    parts = [share(every, batch_size, worker, workers) for worker in range(workers)]
+    parts = [select_worker_rows(every, batch_size, worker, workers) for worker in range(workers)]
     batches = [
         [part[i : i + batch_size] for i in range(0, len(part), batch_size)] for part in parts
     ]
@@ -125,7 +125,7 @@ def test_seeds_and_epochs_give_other_orders():
 
 def test_the_order_is_that_of_every_machine():
     """States outlive installations: what NumPy draws must not change."""
-    drawn = (random(3, 1, 2) * 2**53).astype(np.int64)
+    drawn = (random_numbers(3, 1, 2) * 2**53).astype(np.int64)
     assert drawn.tolist() == [4038964544837015, 3881039917090675, 3783015845253219]
     rows = Order(np.array([5, 7]), 3, lanes=2, window=3).rows(4)
     assert rows.tolist() == [0, 6, 1, 7, 2, 8, 5, 10, 4, 9, 3, 11]

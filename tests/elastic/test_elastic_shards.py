@@ -217,7 +217,9 @@ def test_small_local_shards_are_read_to_memory_unless_a_folder_is_named(
     assert read(opened(shards, cache_dir=None)) == rows
     assert not (tmp_path / "cache").exists()
     monkeypatch.setattr(
-        shard_cache, "IN_MEMORY", (shards / "train-00004-of-00006.parquet").stat().st_size - 1
+        shard_cache,
+        "MAX_BYTES_IN_MEMORY",
+        (shards / "train-00004-of-00006.parquet").stat().st_size - 1,
     )
     assert read(opened(shards, cache_dir=None)) == rows
     assert len([*(tmp_path / "cache" / "multiview_shards").glob("*.arrow")]) == 1

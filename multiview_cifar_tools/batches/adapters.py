@@ -1,0 +1,49 @@
+"""What the adapters to PyTorch, TensorFlow and JAX share, and the elastic readers with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict
+
+import datasets
+import numpy as np
+import pyarrow as pa
+
+from multiview_cifar_tools.batches.columns import OnError
+from multiview_cifar_tools.batches.reader import Augment, BatchReader, Draws, Ragged
+
+
+class ReaderOptions(TypedDict, total=False):
+    """The keywords that an adapter hands to its `BatchReader`, which documents them.
+
+    Only the default of `columns` is another one: ("label",).
+    """
+
+    column: str
+    columns: Sequence[str] | None
+    ragged: Ragged
+    num_views: int | None
+    augment: Augment | None
+    draws: Draws
+    seed: int
+    on_error: OnError
+    num_threads: int | None
+
+
+def make_reader(dataset: datasets.Dataset, options: Mapping[str, Any]) -> BatchReader:
+    """The reader of an adapter; BatchError where the options do not fit the dataset."""
+    return BatchReader(dataset, **{"columns": ("label",), **options})
+
+
+def table_dataset(table: pa.Table, features: datasets.Features) -> datasets.Dataset:
+    """A dataset of an Arrow table with these features."""
+    info = datasets.DatasetInfo(features=features)
+    # To compute a fingerprint would take longer than to read a batch.
+    return datasets.Dataset(table, info, fingerprint="table")
+
+
+def map_arrays(convert: Callable[[Any], Any], values: Any) -> Any:
+    """Convert an array, or each array of a list (`ragged="list"`); lists of anything else stay."""
+    if isinstance(values, list) and values and isinstance(values[0], np.ndarray):
+        return [convert(array) for array in values]
+    return convert(values) if isinstance(values, np.ndarray) else values

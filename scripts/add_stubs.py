@@ -14,7 +14,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
-class StubsHook(BuildHookInterface):
+class StubsHook(BuildHookInterface[Any]):
     """Adds the script a second time, as `multiview_cifar-stubs`."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

@@ -153,6 +153,15 @@ def test_what_commands_with_the_hub_print(hub, shown_photos, tmp_path):
     assert len([*shown_photos.rglob("*.png")]) == 23
 
 
+def test_every_name_that_is_shown_is_public():
+    for text in (README, *(page.read_text("utf-8") for page in REPOSITORY.glob("docs/*.md"))):
+        imports = re.findall(r"from (multiview_cifar\S*) import ([\w, ]+)", text)
+        names = {(module, name) for module, line in imports for name in line.split(", ")}
+        names |= {*re.findall(r"\b(multiview_cifar(?:_tools)?)\.(?!py\b|json\b)(\w+)", text)}
+        for module, name in names:
+            assert name in dir(sys.modules[module]), (module, name)
+
+
 def test_every_verb_is_shown():
     """With its output, or with a picture of what it makes."""
     commands = re.findall(r"^multiview-cifar (\w+)", README, re.M)

@@ -18,31 +18,38 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[objec
     Columns of numbers stand to the right. In a pipe a row is one line, however long, and columns
     are two blanks apart.
     """
-    terminal = sys.stdout.isatty()
+    rows = [list(row) for row in rows]
+    if not rows:
+        return
+    if sys.stdout.isatty():
+        rich.console.Console().print(_make_table(title, header, rows, in_terminal=True), "")
+        return
+    text = io.StringIO()
+    table = _make_table(title, header, rows, in_terminal=False)
+    rich.console.Console(file=text, width=1 << 16).print(table)
+    print("\n".join(line.rstrip() for line in text.getvalue().splitlines()), end="\n\n")
+
+
+def _make_table(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[object]], in_terminal: bool
+) -> rich.table.Table:
+    """The table, with a frame and a bold header in a terminal."""
     table = rich.table.Table(
         title=title,
         title_justify="left",
         title_style="bold",
-        header_style="bold" * terminal,
-        box=rich.box.ROUNDED if terminal else None,
-        padding=(0, 2 - terminal, 0, 0 + terminal),
+        header_style="bold" if in_terminal else "",
+        box=rich.box.ROUNDED if in_terminal else None,
+        padding=(0, 1) if in_terminal else (0, 2, 0, 0),
     )
-    rows = [list(row) for row in rows]
-    if not rows:
-        return
     for i, name in enumerate(header):
         numbers = all(isinstance(row[i], (int, float)) for row in rows)
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(rich.text.Text(escape_unprintable(str(cell))) for cell in row))
-    if terminal:
-        rich.console.Console().print(table, "")
-        return
-    text = io.StringIO()
-    rich.console.Console(file=text, width=1 << 16).print(table)
-    print("\n".join(line.rstrip() for line in text.getvalue().splitlines()), end="\n\n")
+    return table
 
 
 def escape_unprintable(text: str) -> str:
-    r"""The text with what is no visible character as an escape: a file may be called "\x1b[31m"."""
+    r"""The text with each invisible character as an escape: a file may be called "\x1b[31m"."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -26,7 +26,7 @@ class QuarantineError(MultiviewError):
 
 
 class EngineError(MultiviewError):
-    """There is no cluster, a node is not fit, or a process ended; `.path` says which."""
+    """There is no cluster, a node is not fit, or a process ended; `.path` is what failed."""
 
 
 class FormatError(MultiviewError):
@@ -40,7 +40,7 @@ class ExportError(MultiviewError):
 
 
 class ElasticError(MultiviewError):
-    """An epoch cannot be read or gone on with; `.path` is the shard, place or option concerned."""
+    """An epoch cannot be read or resumed; `.path` is the shard, place or option concerned."""
 
 
 class PublishError(MultiviewError):

@@ -54,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="the picture, a PNG (default: that of the page, as .png)",
     )
+    add_size_arguments(parser)
+    parser.add_argument("--cache-dir", metavar="DIR", help="where downloads go")
+    add_dataset_options(parser)
+
+
+def add_size_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add how much the page and the picture hold."""
     parser.add_argument(
         "--samples-per-class",
         metavar="N",
@@ -76,8 +83,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of larger images that the page also holds at full size, the first "
         "samples of each class (default: %(default)s)",
     )
-    parser.add_argument("--cache-dir", metavar="DIR", help="where downloads go")
-    add_dataset_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ import datasets
 import numpy as np
 import pytest
 from datasets.distributed import split_dataset_by_node
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -25,6 +25,7 @@ import write_dataset_infos as infos
 from cifar_files import file_of, pixels_of
 from conftest import BUILT, HAS_SCRIPTS, REPOSITORY, STREAMED, loader
 from multiview_cifar import CIFAR
+from sampling import examples
 
 NAMES = ["cifar10", "cifar100"]
 TEN = "airplane automobile bird cat deer dog frog horse ship truck".split()
@@ -230,7 +231,7 @@ LABEL_LISTS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(25)
 @given(LABEL_LISTS, st.integers(1, 5), st.integers(0, 3))
 def test_grouping(labels, k, seed):
     """Nothing twice, one class a sample, all that fits is used, what is left over is counted."""

@@ -14,7 +14,7 @@ import datasets
 import numpy as np
 import pandas
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import multiview_cifar
@@ -27,6 +27,7 @@ from multiview_cifar_tools.formats.base import MODULES, format_module
 from multiview_cifar_tools.formats.image_names import image_extension
 from multiview_cifar_tools.loading import load, open_source
 from multiview_cifar_tools.shards.writer import row_sizes, write_shard
+from sampling import examples
 
 SHARDED = [name for name in MODULES if name != "folder"]
 MODES = [
@@ -518,9 +519,7 @@ def test_a_disk_that_is_full(format, tmp_path):
 
 # --- whatever rows there are ----------------------------------------------------------------------
 
-few = settings(
-    max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
+few = examples(6)
 words = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\"), min_size=1, max_size=6
 )

@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import itertools
 import json
-import os
 import random
 import re
 import signal
@@ -12,18 +11,18 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 import multiview_cifar
 from array_rows import rows_with, with_columns
+from commands import ENVIRONMENT, MODULE
 from exports import PLAIN, contents, digests, rows_object
 from multiview_cifar_tools.exporting import Shards, export
 from multiview_cifar_tools.loading import load, open_source
 from multiview_cifar_tools.shards.state import JOURNAL, ResumableExport
+from sampling import EXHAUSTIVE, sampled
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(multiview_cifar.__file__).parent)}
 FORMATS = ["folder", "webdataset", "numpy"]  # by samples, by files and by folders
 
 
@@ -60,7 +59,7 @@ from multiview_cifar_tools.formats.base import format_module
 from multiview_cifar_tools.shards.state import JOURNAL
 from multiview_cifar_tools.loading import open_source
 
-source, folder, format, size = sys.argv[1:]
+source, folder, format, size, stride = sys.argv[1:]
 STEPS = ("rename", "replace", "fsync", "sync", "unlink", "mkdir", "rmdir")
 
 def count(function, left):
@@ -90,33 +89,34 @@ def run(name, step):
 format_module(format)  # so that no child has to import it
 rows = open_source(source, streaming=True)
 assert run("whole", -1) == 0  # in a child too: whoever forks had better have no threads
-step = 1
+step, steps = 1, []
 while run(f"out{step}", step) == signal.SIGKILL:
     out = f"{folder}/out{step}"
     if not os.path.exists(out) or os.path.exists(f"{out}/{JOURNAL}"):
         status = run(f"out{step}", -1)
         assert status == 0, (step, status)
     assert not os.path.exists(f"{folder}/out{step}.partial"), step
-    step += 1
-print(step - 1)
+    steps.append(step)
+    step += int(stride)
+print(*steps)
 """
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_killed_at_each_step(format, photos, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", CRASH, photos, tmp_path, format, "300"],
+        [sys.executable, "-c", CRASH, photos, tmp_path, format, "300", "1" if EXHAUSTIVE else "4"],
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    steps = int(done.stdout.split()[-1])
-    assert steps > 25
+    steps = [*map(int, done.stdout.split())]
+    assert steps[-1] > 25
     whole = digests(tmp_path / "whole")
     assert any("metadata.parquet" in path or "train-00002-of-" in path for path in whole)
-    for step in range(1, steps + 1):
+    for step in steps:
         assert digests(tmp_path / f"out{step}") == whole, step
 
 
@@ -147,8 +147,11 @@ def stop(arguments, sign, seconds, printed):
     return printed.read_text()
 
 
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.serial
+@pytest.mark.parametrize(
+    ("format", "sign"),
+    sampled(itertools.product(FORMATS, (signal.SIGKILL, signal.SIGINT)), 3),
+)
 def test_stopped_at_some_moment(format, sign, make_tree, tmp_path):
     photos = make_tree(
         *(
@@ -162,9 +165,7 @@ def test_stopped_at_some_moment(format, sign, make_tree, tmp_path):
     size = {"folder": "3KB", "webdataset": "600", "numpy": "2KB"}[format]
     export(open_source(photos, streaming=True), whole, format=format, max_shard_size=size)
     arguments = [
-        sys.executable,
-        "-m",
-        "multiview_cifar_tools",
+        *MODULE,
         "export",
         str(photos),
         str(out),

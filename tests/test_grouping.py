@@ -7,7 +7,7 @@ import io
 
 import datasets
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -17,6 +17,7 @@ from multiview_cifar_tools import grouping
 from multiview_cifar_tools.cli.main import main
 from multiview_cifar_tools.grouping import group, group_rows
 from multiview_cifar_tools.loading import load
+from sampling import examples
 
 PETS = datasets.Features(
     {
@@ -327,9 +328,7 @@ def test_labels_of_other_names_in_another_split(fails):
 
 # --- whatever rows there are ----------------------------------------------------------------------
 
-few = settings(
-    max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
+few = examples(15)
 keys = st.lists(
     st.tuples(st.integers(0, 5), st.integers(0, 9)), min_size=1, max_size=25, unique=True
 )

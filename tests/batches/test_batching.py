@@ -7,7 +7,7 @@ import zlib
 import datasets
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -15,6 +15,7 @@ import multiview_cifar
 from multiview_cifar import flat_png
 from multiview_cifar_tools.batches.reader import BatchError, BatchReader
 from pictures import FEATURES, expected, make_rows, picture, png
+from sampling import examples
 
 
 def check(reader, ds, samples):
@@ -217,7 +218,7 @@ def test_a_whole_set_that_is_no_array(fails, tmp_path):
 # --- what only looks flat -------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=150)
+@examples(50)
 @given(st.data())
 def test_a_changed_file_never_gives_wrong_pixels(data):
     size = data.draw(st.sampled_from([(5, 4), (1, 3), (150, 150)]))

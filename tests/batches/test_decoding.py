@@ -4,13 +4,14 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from multiview_cifar_tools.batches import decode as decoding
 from multiview_cifar_tools.batches.decode import decode_image
 from pictures import exif, picture, with_chunk
+from sampling import examples
 
 
 def encode(image, kind, **options):
@@ -90,7 +91,7 @@ def test_a_jpeg_is_decoded_in_place():
     assert not small.any()
 
 
-@settings(deadline=None, max_examples=300)
+@examples(100)
 @given(st.sampled_from(sorted(PLAIN)), st.data())
 def test_a_damaged_file_gives_what_pillow_gives(name, data):
     bad = bytearray(PLAIN[name])

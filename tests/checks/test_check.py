@@ -16,7 +16,7 @@ import imagehash
 import numpy as np
 import PIL.Image
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
@@ -26,6 +26,7 @@ from multiview_cifar import LayoutError, OptionError
 from multiview_cifar_tools.checks import duplicates
 from multiview_cifar_tools.checks import images as inspection
 from multiview_cifar_tools.checks.folder import check
+from sampling import examples
 
 ETH80 = REPOSITORY.parent / "shared" / "data" / "eth80"
 MASKS = {"images": "{label}/{sample}/{view}", "masks": "{label}/{sample}/maps/{view}-map"}
@@ -365,7 +366,7 @@ def test_the_perceptual_hash_is_that_of_imagehash():
     assert differing.max() <= 2 and differing.mean() < 1
 
 
-@settings(deadline=None, max_examples=50)
+@examples(20)
 @given(st.integers(0, 2**32), st.integers(0, 300), st.integers(0, 200), st.integers(1, 63))
 def test_all_close_hashes_are_found(seed, n, m, spread):
     rng = np.random.default_rng(seed)

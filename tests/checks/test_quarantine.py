@@ -12,14 +12,14 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from commands import ENVIRONMENT
 from multiview_cifar_tools.checks.folder import check
 from multiview_cifar_tools.checks.quarantine import MANIFEST, quarantine, restore
 from multiview_cifar_tools.errors import QuarantineError
-from sampling import sampled
+from sampling import examples, sampled
 
 GOOD = [f"{c}/{s}/{v}.png" for c in ("cat", "dog") for s in range(3) for v in "abc"]
 
@@ -272,7 +272,7 @@ def test_a_copy_that_is_whole_in_both_places(bad_tree, tmp_path):
     assert not (tmp_path / "aside").exists()
 
 
-@settings(deadline=None, max_examples=60)
+@examples(20)
 @given(
     st.lists(
         st.tuples(

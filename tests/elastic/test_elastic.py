@@ -9,12 +9,11 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import REPOSITORY
 from elastic_shards import FEATURES, rows_in, together, write_shards
-from imports import frameworks_loaded_by
 from multiview_cifar_tools.elastic.order import Order, random_numbers
 from multiview_cifar_tools.elastic.sampler import (
     ElasticBatches,
@@ -23,8 +22,9 @@ from multiview_cifar_tools.elastic.sampler import (
     select_worker_rows,
 )
 from multiview_cifar_tools.errors import BatchError
+from sampling import examples
 
-some = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
+some = examples(40)
 
 counts_of = st.lists(st.integers(0, 40), min_size=1, max_size=8).filter(sum)
 orders = st.builds(
@@ -316,11 +316,6 @@ def test_options_of_batches(opened, fails):
         opened(columns=("weight",))
     with fails("OptionError", "cache_limit='much' is not right", path="cache_limit"):
         opened(cache_limit="much")
-
-
-def test_pytorch_is_not_needed():
-    assert frameworks_loaded_by("multiview_cifar_tools.elastic", REPOSITORY) == []
-    assert frameworks_loaded_by("multiview_cifar_tools.elastic.pytorch", REPOSITORY) == ["torch"]
 
 
 # --- the README -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from array_rows import (
@@ -34,6 +34,7 @@ from array_rows import (
     write,
 )
 from multiview_cifar import row_features
+from sampling import examples
 
 ALL_MODES = pytest.mark.parametrize(("module", "pixels"), MODES, ids=name_of)
 ALL = pytest.mark.parametrize("module", [HDF5, NUMPY, CIFAR], ids=name_of)
@@ -75,7 +76,7 @@ def any_rows(draw):
     return rows
 
 
-@settings(max_examples=30, deadline=None)
+@examples(12)
 @given(rows=any_rows())
 @ALL_MODES
 def test_any_rows_there_and_back(module, pixels, rows):

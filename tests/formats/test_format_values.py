@@ -9,7 +9,7 @@ import datasets
 import pyarrow as pa
 import pytest
 from datasets import Value
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import multiview_cifar
@@ -17,6 +17,7 @@ from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.values import from_json, to_json
 from multiview_cifar_tools.shards.rows import check_row, features_from
 from multiview_cifar_tools.shards.schema import features_json
+from sampling import examples
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NAN, INFINITY = float("nan"), float("inf")
@@ -209,7 +210,7 @@ anything = st.recursive(
 
 
 @given(anything, st.data())
-@settings(deadline=None)
+@examples(30)
 def test_any_value(kind, data):
     feature, values = kind
     features, value = datasets.Features({"more": feature}), data.draw(values)

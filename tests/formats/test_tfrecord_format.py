@@ -10,7 +10,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from array_rows import (
@@ -30,6 +30,7 @@ from array_rows import (
 )
 from multiview_cifar import row_features
 from multiview_cifar_tools.formats import tfrecords
+from sampling import examples
 
 ANIMALS = row_features(["images"], ["cat", "dog"], None)
 
@@ -87,7 +88,7 @@ def any_rows(draw):
     return rows
 
 
-@settings(deadline=None)
+@examples(30)
 @given(rows=any_rows(), pixels=st.booleans())
 def test_any_rows(rows, pixels, tmp_path_factory):
     folder = tmp_path_factory.mktemp("any")

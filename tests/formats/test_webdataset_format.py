@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import webdataset
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from webdataset.tariterators import group_by_keys, tar_file_expander
@@ -39,6 +39,7 @@ from array_rows import (
 )
 from multiview_cifar import row_features
 from multiview_cifar_tools.formats import webdataset_tars
+from sampling import examples
 
 CASES = ROWS | {
     "JPEG and TIFF": (PLAIN, [*rows_with([2], kind="jpeg"), *rows_with([1, 3], kind="tiff")[1:]]),
@@ -140,7 +141,7 @@ def any_rows(draw):
 
 @pytest.mark.parametrize("columns", [["images"], ["images", "masks"]])
 @pytest.mark.parametrize("view_labels", [None, ["masks", "0"]])
-@settings(max_examples=150, deadline=None)
+@examples(40)
 @given(rows=any_rows())
 def test_any_names(columns, view_labels, rows, tmp_path_factory):
     """Whatever they are called, rows come back, and `webdataset` sees each sample by itself."""

@@ -107,8 +107,8 @@ def is_below(pid, ancestor):
     return pid == ancestor
 
 
-def one_busy_worker(title="ray::make_shard", seconds=60):
-    """The PID of one that makes a shard, once there is one."""
+def one_busy_worker(title="ray::make_shard", seconds=300):
+    """The PID of one that makes a shard, once there is one: minutes on a machine that is full."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := busy_workers(title):

@@ -4,13 +4,14 @@ import json
 
 import datasets
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import multiview_cifar
 from multiview_cifar_tools.planning.report import plan
 from multiview_cifar_tools.planning.suggest_layout import suggest_layouts
 from plans import WHOLE, within
+from sampling import examples
 
 FLAT = [f"{c}/{s}_{v}.png" for c in ("cat", "dog") for s in "12" for v in ("left", "right")]
 
@@ -235,7 +236,7 @@ trees = st.lists(st.lists(names, min_size=1, max_size=5).map("/".join), max_size
 
 
 @given(trees)
-@settings(max_examples=200, deadline=None)
+@examples(60)
 def test_candidates_hold_what_they_say(stems):
     """Of any images, each candidate takes as many as it says, by the layout's own rules."""
     paths = [f"{stem}.png" for stem in stems]

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import s3_server
@@ -34,10 +34,9 @@ from multiview_cifar_tools.planning.table import (
 )
 from multiview_cifar_tools.shards.build import begun_with
 from plans import WHOLE, within
+from sampling import examples
 
-some = settings(
-    max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
+some = examples(25)
 
 
 class Backwards:

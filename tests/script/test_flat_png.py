@@ -5,12 +5,13 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from multiview_cifar import flat_png
 from pictures import BANDS, picture
+from sampling import examples
 
 
 def chunks(data):
@@ -25,7 +26,7 @@ def chunks(data):
     return found
 
 
-@settings(deadline=None, max_examples=60)
+@examples(25)
 @given(st.sampled_from(sorted(BANDS)), st.integers(1, 90), st.integers(1, 90), st.integers(0, 9))
 def test_any_decoder_gets_the_pixels(mode, width, height, seed):
     image = picture(mode, (width, height), seed)

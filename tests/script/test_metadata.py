@@ -16,11 +16,12 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import multiview_cifar
 from conftest import REPOSITORY
+from sampling import examples
 
 TREE = ["cat/1/a.png", "cat/1/b.png", "cat/2/a.png", "dog/1/a.png"]
 MASKS = {"images": "{label}/{sample}/{view}", "masks": "{label}/{sample}/m/{view}"}
@@ -587,7 +588,7 @@ def tables(draw, columns):
     return [{"sample_id": path[:5], "view": path[6], **draw(cells)} for path in views]
 
 
-@settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@examples(8)
 @pytest.mark.parametrize(
     ("write", "kind", "columns"),
     [

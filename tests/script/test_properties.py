@@ -7,16 +7,15 @@ import tempfile
 from pathlib import Path
 
 import datasets
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 import multiview_cifar
 from conftest import colour_of
+from sampling import examples
 
-few = settings(
-    max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
+few = examples(8)
 
 # Names that are no split words, no droppings and not hidden; any text that a file system takes.
 text = st.text(

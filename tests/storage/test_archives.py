@@ -12,12 +12,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 import multiview_cifar
 from archives import PATHS, everything, files_of, write_archive
+from sampling import examples
 
 KINDS = ["zip", "tar", "tar.gz", "tgz", "tar.zst"]
 
@@ -99,9 +100,7 @@ def test_two_processes(build, make_tree, pack, kind):
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.zst", "zip"])
 @given(seed=st.integers(0, 1 << 32))
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(8)
 def test_members_in_any_order(kind, seed, quick, make_tree, tmp_path):
     """The views of a sample may stand far apart, and after those of later samples."""
     tree = make_tree(*PATHS)
@@ -414,9 +413,7 @@ def test_a_wrong_checksum_of_a_zip_member(load, tmp_path, fails):
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.zst"])
 @given(place=st.floats(0, 1, exclude_max=True), change=st.integers(0, 255))
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(20)
 def test_any_damage_is_said_or_harmless(kind, place, change, quick, make_tree, tmp_path):
     """Zero cuts the archive off there, any other change is put on the byte."""
     tree = make_tree("cat/1/a.png", "cat/1/b.png", "dog/1/a.png")

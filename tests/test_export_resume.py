@@ -176,7 +176,7 @@ def test_stopped_at_some_moment(format, sign, make_tree, tmp_path):
         size,
     ]
     chance, rows = random.Random(f"{format} {sign}"), 0
-    for _ in range(3):
+    for _ in range(3 if EXHAUSTIVE else 2):
         stderr = stop(arguments, sign, chance.random() / 10, tmp_path / "stderr")
         if out.exists():  # it was done before
             break

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import html
+import json
+from typing import Any
 
 # Nothing but what stands in the page itself may be loaded: the browser holds us to it.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -47,3 +49,13 @@ def html_page(title: str, body: str, style: str = "", script: str = "") -> str:
 def data_url(data: bytes, mime: str) -> str:
     """The URL that is a file itself (RFC 2397)."""
     return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+
+
+def page_json(value: Any) -> bytes:
+    r"""JSON that may stand in a <script>: no "<" is in it, so nothing ends it."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c").encode()
+
+
+def json_element(name: str, data: bytes) -> bytes:
+    """The element of the page that holds JSON, which the script reads when it needs it."""
+    return b'<script type="application/json" id="%s">%s</script>\n' % (name.encode(), data)

@@ -7,7 +7,6 @@ It is the contact sheet of `multiview-cifar preview`, and the picture in a datas
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -15,27 +14,25 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import datasets
-import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
-import PIL.ImageOps
 
-from multiview_cifar import to_mode
 from multiview_cifar_tools.console import escape_unprintable
-from multiview_cifar_tools.shards.rows import Row
+from multiview_cifar_tools.previews.images import enlarge, shrink
+from multiview_cifar_tools.shards.rows import Row, name_view_labels
 
 THUMBNAIL = 96  # pixels: three times CIFAR's
 MAX_CLASSES, MAX_ROWS, MAX_VIEWS = 40, 120, 8  # in a picture
 MARGIN, GAP, LINE = 16, 6, 16  # pixels: around a class, between views, of a line of small text
-TEXT, QUIET, FRAME, BAD = "#1c1e21", "#5a6068", "#c4c8ce", "#a0a6ad"
+TEXT, QUIET_TEXT, FRAME, UNREADABLE = "#1c1e21", "#5a6068", "#c4c8ce", "#a0a6ad"
 # Pillow's own font is the same everywhere, but has little more than ASCII.
 FONTS = ("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "arial.ttf")
 Font = PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont
 
 
 class ClassSamples(NamedTuple):
-    """The first samples of a class, and how many it has."""
+    """The rows of a class's first samples, and how many samples it has."""
 
     rows: list[Row]
     total: int
@@ -51,32 +48,35 @@ class SamplesByClass:
     """
 
     def __init__(self, features: Mapping[str, Any], samples_per_class: int) -> None:
-        self.features, self.names = features, features["label"].names
-        shown = min(max(1, len(self.names)), MAX_CLASSES)
-        self.most = min(samples_per_class, MAX_ROWS // shown)
+        self.features, self.class_names = features, features["label"].names
+        num_classes = min(max(1, len(self.class_names)), MAX_CLASSES)
+        self.max_rows = min(samples_per_class, MAX_ROWS // num_classes)
         self.by_label: dict[int, ClassSamples] = {}
 
     def add(self, label: int, read: Callable[[], Row]) -> None:
         """Count a sample, and read its row where it is one of the first."""
         rows, total = self.by_label.get(label, ClassSamples([], 0))
-        if len(rows) < self.most and 0 <= label < MAX_CLASSES:
+        if len(rows) < self.max_rows and 0 <= label < MAX_CLASSES:
             rows.append(read())
         self.by_label[label] = ClassSamples(rows, total + 1)
 
-    def shown(self) -> list[tuple[str, ClassSamples]]:
-        """The classes of which there is something to show, by name, in their order."""
-        groups = sorted(self.by_label.items())
-        return [(self.names[label], group) for label, group in groups if group.rows]
+    def named_classes(self) -> list[tuple[str, ClassSamples]]:
+        """The classes of which there is something to show, with their names, in their order."""
+        return [
+            (self.class_names[label], samples)
+            for label, samples in sorted(self.by_label.items())
+            if samples.rows
+        ]
 
-    def left_out(self) -> str:
-        """What is not in the picture, or ""."""
-        shown = self.shown()
-        samples = sum(group.total for group in self.by_label.values())
-        kept = sum(len(group.rows) for _, group in shown)
-        text = f"{kept:,} of {samples:,} samples" if kept < samples else ""
-        classes = sum(label >= 0 for label in self.by_label)
-        if len(shown) < classes:
-            text += f", {len(shown):,} of {classes:,} classes"
+    def describe_omissions(self) -> str:
+        """How much of all samples and classes the picture shows; "" where it shows all."""
+        classes = self.named_classes()
+        total = sum(samples.total for samples in self.by_label.values())
+        shown = sum(len(samples.rows) for _, samples in classes)
+        text = f"{shown:,} of {total:,} samples" if shown < total else ""
+        num_classes = sum(label >= 0 for label in self.by_label)
+        if len(classes) < num_classes:
+            text += f", {len(classes):,} of {num_classes:,} classes"
         return text
 
 
@@ -103,11 +103,11 @@ def contact_sheet(
     Returns:
         A picture of mode "RGB".
     """
-    groups = SamplesByClass(next(iter(splits.values())).features, samples_per_class)
+    by_class = SamplesByClass(next(iter(splits.values())).features, samples_per_class)
     for rows in splits.values():
         for label, read in labelled_rows(rows):
-            groups.add(label, read)
-    return draw_sheet(groups, thumbnail, counts)
+            by_class.add(label, read)
+    return draw_sheet(by_class, thumbnail, counts)
 
 
 def labelled_rows(rows: Any) -> Iterator[tuple[int, Callable[[], Row]]]:
@@ -119,10 +119,10 @@ def labelled_rows(rows: Any) -> Iterator[tuple[int, Callable[[], Row]]]:
             yield label, lambda i=i: arrow[i].to_pylist()[0]  # type: ignore[misc]
     else:
         for row in rows.decode(False):
-            yield label_of(row), lambda row=row: row  # type: ignore[misc]
+            yield row_label(row), lambda row=row: row  # type: ignore[misc]
 
 
-def label_of(row: Row) -> int:
+def row_label(row: Row) -> int:
     """The label of a row, -1 for none."""
     return -1 if row["label"] is None else int(row["label"])
 
@@ -130,32 +130,31 @@ def label_of(row: Row) -> int:
 def name_views(row: Row, features: Mapping[str, Any]) -> list[str]:
     """What to call the views of a row: "view", or "view_label/view"; "" for one that pads it."""
     names = [name or "" for name in row.get("view_names") or [""] * len(row["images"])]
-    if "view_labels" in row:
-        kind = features["view_labels"].feature
-        names = [
-            "" if label is None else f"{kind.int2str(label)}/{name}"
-            for label, name in zip(row["view_labels"], names, strict=True)
-        ]
-    return names
+    labels = name_view_labels(row, features)
+    if labels is None:
+        return names
+    pairs = zip(labels, names, strict=True)
+    return ["" if label is None else f"{label}/{name}" for label, name in pairs]
 
 
 # --- the picture ----------------------------------------------------------------------------------
 
 
-def draw_sheet(groups: SamplesByClass, thumbnail: int, counts: bool = True) -> PIL.Image.Image:
+def draw_sheet(by_class: SamplesByClass, thumbnail: int, counts: bool = True) -> PIL.Image.Image:
     """The picture of these samples: a block a class, in columns that make it about 4:3."""
-    shown = groups.shown()
-    most = max((len(row["images"]) for _, group in shown for row in group.rows), default=1)
-    width = max(min(most, MAX_VIEWS) * (thumbnail + GAP) - GAP, 2 * THUMBNAIL)
+    classes = by_class.named_classes()
+    views = max((len(row["images"]) for _, samples in classes for row in samples.rows), default=1)
+    block_width = max(min(views, MAX_VIEWS) * (thumbnail + GAP) - GAP, 2 * THUMBNAIL)
     blocks = [
-        draw_class(name, group, groups.features, width, thumbnail, counts) for name, group in shown
+        draw_class(name, samples, by_class.features, block_width, thumbnail, counts)
+        for name, samples in classes
     ]
-    places, size = place_blocks([block.height for block in blocks], width)
-    left_out = groups.left_out() if counts else ""
-    sheet = PIL.Image.new("RGB", (size[0], size[1] + (LINE + MARGIN) * bool(left_out)), "white")
+    places, (width, height) = place_blocks([block.height for block in blocks], block_width)
+    note = by_class.describe_omissions() if counts else ""
+    sheet = PIL.Image.new("RGB", (width, height + (LINE + MARGIN) * bool(note)), "white")
     for block, place in zip(blocks, places, strict=True):
         sheet.paste(block, place)
-    write(sheet, (MARGIN, size[1]), left_out, sheet.width - 2 * MARGIN, QUIET)
+    write_line(sheet, (MARGIN, height), note, sheet.width - 2 * MARGIN, QUIET_TEXT)
     return sheet
 
 
@@ -175,7 +174,7 @@ def place_blocks(heights: list[int], width: int) -> tuple[list[tuple[int, int]],
 
 def draw_class(
     name: str,
-    group: ClassSamples,
+    samples: ClassSamples,
     features: Mapping[str, Any],
     width: int,
     thumbnail: int,
@@ -183,13 +182,13 @@ def draw_class(
 ) -> PIL.Image.Image:
     """A class's heading, and below it a row a sample."""
     step = 2 * LINE + thumbnail + 2 * GAP
-    block = PIL.Image.new("RGB", (width, 2 * LINE + step * len(group.rows)), "white")
-    end = write(block, (0, 0), name, width - 100 * counts, TEXT, 16) + GAP
+    block = PIL.Image.new("RGB", (width, 2 * LINE + step * len(samples.rows)), "white")
+    end = write_line(block, (0, 0), name, width - 100 * counts, TEXT, 16) + GAP
     if counts:
-        kept = f"{len(group.rows)} of " * (len(group.rows) < group.total)
-        counted = f"{kept}{group.total:,} sample" + "s" * (group.total != 1)
-        write(block, (end, 4), counted, width - end, QUIET)
-    for i, row in enumerate(group.rows):
+        shown = f"{len(samples.rows)} of " * (len(samples.rows) < samples.total)
+        text = f"{shown}{samples.total:,} sample" + "s" * (samples.total != 1)
+        write_line(block, (end, 4), text, width - end, QUIET_TEXT)
+    for i, row in enumerate(samples.rows):
         draw_sample(block, 2 * LINE - GAP + i * step, row, features, thumbnail)
     return block
 
@@ -199,12 +198,12 @@ def draw_sample(
 ) -> None:
     """A sample's name, its views side by side, and their names below them."""
     views, names = row["images"], name_views(row, features)
-    few = f"  ({MAX_VIEWS} of {len(views)} views)" * (len(views) > MAX_VIEWS)
-    write(block, (0, top), row["sample_id"] + few, block.width, QUIET)
+    omission = f"  ({MAX_VIEWS} of {len(views)} views)" * (len(views) > MAX_VIEWS)
+    write_line(block, (0, top), row["sample_id"] + omission, block.width, QUIET_TEXT)
     for i, view in enumerate(views[:MAX_VIEWS]):
         left = i * (thumbnail + GAP)
         block.paste(draw_view(view, thumbnail), (left, top + LINE))
-        write(block, (left, top + LINE + thumbnail + 1), names[i], thumbnail, QUIET)
+        write_line(block, (left, top + LINE + thumbnail + 1), names[i], thumbnail, QUIET_TEXT)
 
 
 def draw_view(view: dict[str, Any] | None, side: int) -> PIL.Image.Image:
@@ -216,20 +215,20 @@ def draw_view(view: dict[str, Any] | None, side: int) -> PIL.Image.Image:
     try:
         image = enlarge(shrink(view["bytes"], side), side)
     except Exception:  # Pillow raises nearly anything on bad files
-        square.paste(BAD, (0, 0, side, side))
-        write(square, (GAP, side // 2 - LINE // 2), "unreadable", side - GAP, "white")
+        square.paste(UNREADABLE, (0, 0, side, side))
+        write_line(square, (GAP, side // 2 - LINE // 2), "unreadable", side - GAP, "white")
         return square
     place = ((side - image.width) // 2, (side - image.height) // 2)
     square.paste(image, place, image if image.mode == "RGBA" else None)
     return square
 
 
-def write(
+def write_line(
     sheet: PIL.Image.Image, at: tuple[int, int], text: str, width: int, colour: str, size: int = 12
 ) -> int:
-    """Write one line, cut with an ellipsis where it is wider than `width`; where it ends."""
+    """Write a line, cut with an ellipsis where it is wider than `width`; where it ends."""
     text = escape_unprintable(text)
-    font = font_for(text, size)
+    font = choose_font(text, size)
     if font.getlength(text) > width:
         while text and font.getlength(text + "...") > width:
             text = text[:-1]
@@ -238,66 +237,25 @@ def write(
     return at[0] + int(font.getlength(text))
 
 
-def font_for(text: str, size: int) -> Font:
+def choose_font(text: str, size: int) -> Font:
     """The first font with all letters of a text; Pillow's own, with boxes for them, if none has."""
-    for font in fonts(size):
-        if not any(bytes(font.getmask(letter)) == no_letter(font) for letter in set(text)):
+    for font in load_fonts(size):
+        if not any(bytes(font.getmask(letter)) == missing_glyph(font) for letter in set(text)):
             return font
-    return fonts(size)[0]
+    return load_fonts(size)[0]
 
 
 @cache
-def fonts(size: int) -> list[Font]:
+def load_fonts(size: int) -> list[Font]:
     """Pillow's own font, and those of FONTS that this machine has."""
-    found: list[Font] = [PIL.ImageFont.load_default(size)]
+    loaded: list[Font] = [PIL.ImageFont.load_default(size)]
     for name in FONTS:
         with suppress(OSError):
-            found.append(PIL.ImageFont.truetype(name, size))
-    return found
+            loaded.append(PIL.ImageFont.truetype(name, size))
+    return loaded
 
 
 @cache
-def no_letter(font: Font) -> bytes:
-    """What a font draws for a letter that it lacks: U+FFFF is none in any."""
+def missing_glyph(font: Font) -> bytes:
+    """What a font draws for a letter that it does not have: no font has U+FFFF."""
     return bytes(font.getmask("\uffff"))
-
-
-# --- images made small ----------------------------------------------------------------------------
-
-
-def shrink(data: bytes, side: int) -> PIL.Image.Image:
-    """An image upright, fitted into a square of `side` pixels, of mode "L", "RGB" or "RGBA".
-
-    Raises what Pillow raises on bad files, which is nearly anything.
-    """
-    with PIL.Image.open(io.BytesIO(data)) as file:
-        image: PIL.Image.Image = file
-        if image.mode not in ("L", "RGB") or image.has_transparency_data:
-            image = for_screens(image)
-        # With no gap a JPEG is decoded at the least fraction of its size that is large enough.
-        image.thumbnail((side, side), reducing_gap=1.0)
-        image.load()
-        return PIL.ImageOps.exif_transpose(image)
-
-
-def for_screens(image: PIL.Image.Image) -> PIL.Image.Image:
-    """The image in the mode "L", "RGB" or "RGBA", whichever holds what is to be seen.
-
-    16 bits are scaled to 8; what has no fixed range (32 bits, floats) from its least to its most.
-    """
-    if image.has_transparency_data:
-        return image.convert("RGBA")
-    if image.mode in ("I", "F"):
-        pixels = np.nan_to_num(np.asarray(image, np.float64), posinf=0, neginf=0)
-        low, span = pixels.min(), np.ptp(pixels) or 1
-        scaled = ((pixels - low) * (255 / span)).astype(np.uint8)
-        return PIL.Image.fromarray(scaled)
-    is_grey = image.mode in ("1", "L") or image.mode.startswith("I;16")
-    shown: PIL.Image.Image = to_mode(image, "L" if is_grey else "RGB")
-    return shown
-
-
-def enlarge(image: PIL.Image.Image, side: int) -> PIL.Image.Image:
-    """The image as many whole times as large as fits into a square of `side` pixels."""
-    times = max(1, side // max(image.size))
-    return image.resize((image.width * times, image.height * times), PIL.Image.Resampling.NEAREST)

@@ -14,6 +14,7 @@ from typing import Any
 
 import datasets
 import huggingface_hub
+import PIL.Image
 import yaml
 
 from multiview_cifar import iter_examples, root_of
@@ -25,8 +26,8 @@ from multiview_cifar_tools.previews.sheet import (
     MAX_CLASSES,
     THUMBNAIL,
     SamplesByClass,
+    contact_sheet,
     draw_sheet,
-    labelled_rows,
 )
 from multiview_cifar_tools.shards.rows import Row
 from multiview_cifar_tools.shards.schema import features_json
@@ -226,11 +227,7 @@ def _image_table(splits: Iterable[SplitStats]) -> list[str]:
 
 def draw_dataset_picture(splits: Mapping[str, datasets.Dataset]) -> bytes:
     """A PNG of the views of one sample of each class; it changes only where one of these does."""
-    samples = SamplesByClass(next(iter(splits.values())).features, samples_per_class=1)
-    for rows in splits.values():
-        for label, read in labelled_rows(rows):
-            samples.add(label, read)
-    return _draw_png(samples)
+    return _png_bytes(contact_sheet(splits, samples_per_class=1, counts=False))
 
 
 def draw_plan_picture(plan: RowPlan) -> bytes:
@@ -241,7 +238,7 @@ def draw_plan_picture(plan: RowPlan) -> bytes:
         for label in labels:
             if label < MAX_CLASSES and (row := _first_row(plan, split, label)) is not None:
                 samples.add(label, lambda row=row: row)  # type: ignore[misc]
-    return _draw_png(samples)
+    return _png_bytes(draw_sheet(samples, THUMBNAIL, counts=False))
 
 
 def _first_row(plan: RowPlan, split: str, label: int) -> Row | None:
@@ -254,8 +251,7 @@ def _first_row(plan: RowPlan, split: str, label: int) -> Row | None:
     return None
 
 
-def _draw_png(samples: SamplesByClass) -> bytes:
-    """A PNG of samples, which does not say how many there are."""
+def _png_bytes(picture: PIL.Image.Image) -> bytes:
     buffer = io.BytesIO()
-    draw_sheet(samples, THUMBNAIL, counts=False).save(buffer, "png")
+    picture.save(buffer, "png")
     return buffer.getvalue()

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import multiview_cifar
+from multiview_cifar_tools.previews.images import shrink, to_screen_mode
 from multiview_cifar_tools.previews.sheet import (
     GAP,
     LINE,
@@ -16,8 +17,6 @@ from multiview_cifar_tools.previews.sheet import (
     MAX_VIEWS,
     THUMBNAIL,
     contact_sheet,
-    for_screens,
-    shrink,
 )
 
 FIRST = (MARGIN, MARGIN + 2 * LINE - GAP + LINE)  # left and top of the first view
@@ -153,19 +152,19 @@ MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB"
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_can_be_shown(mode):
     image = Image.new(mode, (5, 4))
-    shown = for_screens(image)
+    shown = to_screen_mode(image)
     assert shown.mode in ("L", "RGB", "RGBA")
     assert shown.size == (5, 4)
 
 
 def test_depths_are_scaled():
     values = np.array([[0, 300], [600, 1200]])
-    assert np.asarray(for_screens(Image.fromarray(values.astype(np.int32)))).tolist() == [
+    assert np.asarray(to_screen_mode(Image.fromarray(values.astype(np.int32)))).tolist() == [
         [0, 63],
         [127, 255],
     ]
     broken = np.array([[np.nan, 1], [2, np.inf]], np.float32)
-    assert for_screens(Image.fromarray(broken)).getextrema() == (0, 255)
+    assert to_screen_mode(Image.fromarray(broken)).getextrema() == (0, 255)
     sixteen = Image.fromarray(np.array([[0, 256], [0x8000, 0xFFFF]], np.uint16))
     assert np.asarray(shrink(encoded(sixteen), 96)).tolist() == [[0, 1], [128, 255]]
 

@@ -14,7 +14,8 @@ from playwright.sync_api import sync_playwright
 
 import multiview_cifar
 from multiview_cifar_tools.cli.main import main
-from multiview_cifar_tools.previews.page import FullSize, preview
+from multiview_cifar_tools.previews.page import preview
+from multiview_cifar_tools.previews.samples import FullSizeBudget
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -500,10 +501,10 @@ def test_which_samples_are_at_full_size():
     """The first ones of all classes before the second ones, whatever order rows come in."""
     rows = [(rank, label) for label in range(4) for rank in range(25)]
     for order in (rows, rows[::-1], sorted(rows)):
-        share = FullSize(10)
+        share = FullSizeBudget(10)
         for row in order:
             share.add(*row, 1)
-        kept = [row for row in rows if share.wants(*row)]
+        kept = [row for row in rows if share.fits(*row)]
         assert sorted(kept) == [
             *((rank, label) for rank in (0, 1) for label in range(4)),
             (2, 0),

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there, whatever happens while they are written."""
+"""Files and folders that appear complete or not at all, whatever happens while they are written."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+MAX_SINGLE_SYNCS = 100  # one by one, small files by the ten thousand would take minutes
+
 
 @contextmanager
-def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A name beside `path`, for a file or folder that takes its place once all is written.
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A path beside `path`, for a file or folder that is renamed to it at the end of the context.
 
-    Broken off by an error or Ctrl-C, what was written goes, and what stood at `path` stays.
+    After an error or Ctrl-C the new file or folder is removed, and what stood at `path` stays.
     """
     target = Path(path)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
@@ -27,13 +29,10 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-MANY = 100  # files
-
-
-def sync(*paths: str) -> None:
-    """Have files and folders on disk."""
-    if len(paths) > MANY:
-        os.sync()  # small files by the ten thousand would take minutes, one by one
+def sync_to_disk(*paths: str) -> None:
+    """Wait until files and folders are on disk."""
+    if len(paths) > MAX_SINGLE_SYNCS:
+        os.sync()
         return
     for path in paths:
         file = os.open(path, os.O_RDONLY)
@@ -43,7 +42,7 @@ def sync(*paths: str) -> None:
             os.close(file)
 
 
-def remove(path: str) -> None:
+def remove_path(path: str) -> None:
     """Remove a file or folder, if it is there."""
     if os.path.isdir(path):
         shutil.rmtree(path)

@@ -6,12 +6,12 @@ import hashlib
 import os
 
 
-def text_digest(*parts: str) -> str:
-    """A short text that changes with these."""
+def hash_text(*parts: str) -> str:
+    """A digest of 32 hexadecimal digits, of these texts in this order."""
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 
-def files_of(path: str) -> list[str]:
+def list_files(path: str) -> list[str]:
     """The file itself, or all files in a folder, in the order of their names."""
     if not os.path.isdir(path):
         return [path]
@@ -20,8 +20,13 @@ def files_of(path: str) -> list[str]:
     )
 
 
-def digest(path: str, files: list[str]) -> str:
-    """The sha256 of a file, or of a folder's list of them."""
+def file_digest(path: str, files: list[str]) -> str:
+    """The SHA-256 of a file, or of a folder: of the list of its files' digests and names.
+
+    Args:
+        path: The file or folder.
+        files: Those of `list_files`.
+    """
     sums = {}
     for file in files:
         with open(file, "rb") as stream:

@@ -28,7 +28,7 @@ import pyarrow as pa
 
 from multiview_cifar import OptionError, natural_key, row_features
 from multiview_cifar_tools.batches.columns import Integers
-from multiview_cifar_tools.digests import text_digest
+from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.formats.builder import make_datasets, read_column
@@ -102,7 +102,7 @@ def group(
         features, {split: [split] for split in rows}, partial(_iterate, rows), []
     )
     is_built = isinstance(next(iter(in_splits(given).values())), datasets.Dataset)
-    key = text_digest(*(own.fingerprint for own in rows.values()))
+    key = hash_text(*(own.fingerprint for own in rows.values()))
     splits = make_datasets(reading, key, streaming=not is_built)
     return splits if isinstance(given, dict) else next(iter(splits.values()))
 
@@ -140,7 +140,7 @@ def group_rows(
     features = row_features(["images"], class_names, None)
     grouped = {}
     for split, ds in splits.items():
-        key = text_digest(rows_of(ds).fingerprint, *columns, sample_order)
+        key = hash_text(rows_of(ds).fingerprint, *columns, sample_order)
         pictures = Pictures(split, ds, columns, class_names)
         if isinstance(ds, datasets.Dataset):
             samples = find_samples(pictures, sample_order)

@@ -37,7 +37,7 @@ from multiview_cifar import (
     remote_version,
 )
 from multiview_cifar_tools.batches.columns import image_columns
-from multiview_cifar_tools.digests import text_digest
+from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.base import ENDINGS, MODULES, FormatReader, format_module
 from multiview_cifar_tools.formats.builder import make_datasets
@@ -242,7 +242,7 @@ def _format_in(folder: str, depth: int = 2) -> str | None:
 
 
 def _identity(builder: Any, split: str) -> str:
-    return text_digest(str(builder.config_id), str(builder.hash), split)
+    return hash_text(str(builder.config_id), str(builder.hash), split)
 
 
 def build_rows(builder: MultiviewCifar, num_proc: int | None) -> dict[str, SplitRows]:
@@ -292,7 +292,7 @@ def open_dataset(
     else:
         splits, identity = _from_hub(place, streaming, cache_dir, num_proc)
     return {
-        split: rows_of(data, identity and text_digest(identity, split))
+        split: rows_of(data, identity and hash_text(identity, split))
         for split, data in in_splits(splits).items()
     }
 
@@ -433,7 +433,7 @@ def read_files(
     manifest = read_manifest(place, MODULES)
     reading: FormatReader = read(place, manifest, **options)
     stamps = [_stamp(path, options.get("storage_options")) for path in reading.files]
-    fingerprint = text_digest(name, repr(sorted(options.items())), *stamps)
+    fingerprint = hash_text(name, repr(sorted(options.items())), *stamps)
     return reading, fingerprint, manifest.num_rows if manifest else {}
 
 
@@ -453,7 +453,7 @@ def reading_rows(
         split: SplitRows(
             reading.features,
             counts.get(split),
-            text_digest(fingerprint, split),
+            hash_text(fingerprint, split),
             partial(_shard_rows, reading, shards),
         )
         for split, shards in reading.shards.items()

@@ -1,4 +1,4 @@
-"""Requests to stores and to the Hub, sent again where the trouble may pass."""
+"""Requests to stores and to the Hub, sent again after errors that may pass."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ import tenacity
 
 T = TypeVar("T")
 ATTEMPTS = 6
-LONGEST_WAIT = 30.0  # seconds between two of them
+MAX_WAIT = 30.0  # seconds between two attempts
 
 
-def retried(
+def retry(
     may_pass: Callable[[BaseException], bool],
     call: Callable[..., T],
     *args: Any,
     attempts: int = ATTEMPTS,
     **kwargs: Any,
 ) -> T:
-    """What the call returns, called again after errors that `may_pass`, longer and longer after.
+    """Call, and call again after errors that may pass, with longer and longer waits between.
 
     Args:
-        may_pass: Says of an error whether it may be gone the next time.
+        may_pass: Whether an error may be gone the next time.
         call: The request.
         *args: Of the call.
-        attempts: How often it is called at most.
+        attempts: The most calls.
         **kwargs: Of the call.
+
+    Returns:
+        What the call returns.
 
     Raises:
         Exception: The last error of the call, or the first one that does not pass.
@@ -35,5 +38,5 @@ def retried(
         retry=tenacity.retry_if_exception(may_pass),
         reraise=True,
         stop=tenacity.stop_after_attempt(attempts),
-        wait=tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT),
+        wait=tenacity.wait_random_exponential(multiplier=0.5, max=MAX_WAIT),
     )(call, *args, **kwargs)

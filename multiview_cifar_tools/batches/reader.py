@@ -34,7 +34,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from multiview_cifar_tools.atomic_write import whole
+from multiview_cifar_tools.atomic_write import atomic_write
 from multiview_cifar_tools.batches.augment import Seeds
 from multiview_cifar_tools.batches.columns import (
     ImageColumn,
@@ -206,7 +206,7 @@ class BatchReader:
                 f"ragged={self.ragged!r} with {len(self)} samples cannot be one array."
                 ' Expected samples, and ragged="pad" or "error".'
             )
-        with nullcontext() if memmap is None else whole(memmap) as partial:
+        with nullcontext() if memmap is None else atomic_write(memmap) as partial:
             arrays = self._read_all(partial)
         if memmap is not None:
             arrays["images"] = np.load(memmap, mmap_mode="r")

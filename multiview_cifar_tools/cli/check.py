@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 
 from multiview_cifar import OptionError, join_first
-from multiview_cifar_tools.atomic_write import whole
+from multiview_cifar_tools.atomic_write import atomic_write
 from multiview_cifar_tools.checks.findings import KINDS, Finding
 from multiview_cifar_tools.checks.folder import MAX_PIXELS, check
 from multiview_cifar_tools.checks.quarantine import check_place, quarantine, restore
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     check_destinations(args)
     report = check(args.data_dir, args.num_proc, args.max_pixels, **dataset_options(args))
     if args.report:
-        with whole(args.report) as partial:
+        with atomic_write(args.report) as partial:
             partial.write_text(report.to_html(), encoding="utf-8")
     moved = []
     if args.quarantine:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from multiview_cifar import OptionError
-from multiview_cifar_tools.atomic_write import whole
+from multiview_cifar_tools.atomic_write import atomic_write
 from multiview_cifar_tools.cli.arguments import (
     add_dataset_options,
     add_source_argument,
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
     title = os.path.basename(os.path.abspath(args.source)) if is_folder else args.source
     for file in (args.output, sheet):
         file.parent.mkdir(parents=True, exist_ok=True)
-    with whole(sheet) as partial:
+    with atomic_write(sheet) as partial:
         result = preview(
             splits,
             args.output,

@@ -22,10 +22,10 @@ from huggingface_hub.hf_api import RepoFile
 
 from multiview_cifar import FileSource, MultiviewError, Options, file_system
 from multiview_cifar_tools.batches.columns import Integers
-from multiview_cifar_tools.digests import text_digest
+from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.errors import ElasticError
 from multiview_cifar_tools.loading import detect_source
-from multiview_cifar_tools.retry import retried
+from multiview_cifar_tools.retry import retry
 from multiview_cifar_tools.shards.manifest import (
     MANIFEST,
     ManifestError,
@@ -70,7 +70,7 @@ class ShardIndex:
     @property
     def fingerprint(self) -> str:
         """Text that changes with the rows, wherever they are."""
-        return text_digest(*(f"{shard.sha256} {shard.num_rows}" for shard in self.shards))
+        return hash_text(*(f"{shard.sha256} {shard.num_rows}" for shard in self.shards))
 
 
 def read_index(
@@ -216,7 +216,7 @@ def select_split(
 
 def retry_remote(call: Callable[[], T]) -> T:
     """What it returns, called again where the trouble may pass."""
-    return retried(lambda error: not isinstance(error, PERMANENT_ERRORS), call, attempts=ATTEMPTS)
+    return retry(lambda error: not isinstance(error, PERMANENT_ERRORS), call, attempts=ATTEMPTS)
 
 
 def read_error(where: str, error: Exception) -> ElasticError:

@@ -33,7 +33,7 @@ import pyarrow as pa
 from multiview_cifar_tools.batches.adapters import ReaderOptions, make_reader, table_dataset
 from multiview_cifar_tools.batches.columns import Integers
 from multiview_cifar_tools.batches.reader import iter_batches
-from multiview_cifar_tools.digests import text_digest
+from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.elastic.cache import ShardCache
 from multiview_cifar_tools.elastic.index import read_index
 from multiview_cifar_tools.elastic.order import Order, check_minimum
@@ -91,7 +91,7 @@ class ElasticSampler:
         self.order = Order(counts, seed, lanes, window, shuffle)
         self.batch_size, self.drop_last = batch_size, drop_last
         self.num_replicas, self.rank = num_replicas, rank
-        self.fingerprint = text_digest(*map(str, counts))
+        self.fingerprint = hash_text(*map(str, counts))
         # The epoch, and the position in its order where a pass begins.
         self._position: MutableSequence[Any] = [0, 0]
         self._num_batches = 0  # that this process gave in this pass

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from multiview_cifar import skip_reencoding, writer_batch_size
 from multiview_cifar_tools import formats
 from multiview_cifar_tools.batches.columns import image_columns
-from multiview_cifar_tools.digests import text_digest
+from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.shards.rows import Row, row_bytes
@@ -90,7 +90,7 @@ class ReadingBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[misc]
     def __init__(self, reading: FormatReader, key: str, cache_dir: str | None) -> None:
         self.reading = reading
         super().__init__(
-            cache_dir=cache_dir, dataset_name="multiview_rows", hash=text_digest(key, code_digest())
+            cache_dir=cache_dir, dataset_name="multiview_rows", hash=hash_text(key, code_digest())
         )
 
     def _info(self) -> datasets.DatasetInfo:
@@ -135,4 +135,4 @@ def code_digest() -> str:
     """
     folder = Path(formats.__file__).parent
     code = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py"))]
-    return text_digest(datasets.__version__.partition(".")[0], *code)
+    return hash_text(datasets.__version__.partition(".")[0], *code)

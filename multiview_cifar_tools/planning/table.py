@@ -83,7 +83,7 @@ from multiview_cifar import (
     split_of,
     split_rows,
 )
-from multiview_cifar_tools.digests import text_digest
+from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.engines.base import Engine
 from multiview_cifar_tools.options import CONFIG_NAMES, make_config, option_defaults
 
@@ -170,7 +170,7 @@ def plan_builder(builder: MultiviewCifar) -> RowPlan:
         builder.info.features,
         [*roots],
         ignored,
-        text_digest(str(builder.config_id), str(builder.hash)),
+        hash_text(str(builder.config_id), str(builder.hash)),
         replace(builder.config),
     )  # without the plan that it keeps
 
@@ -439,7 +439,7 @@ def check_source(plan: RowPlan, engine: Engine) -> None:
             found = [(at, tree.fingerprint) for at, (_, tree) in enumerate(places) if tree]
             for listed in engine.run(list_folders, _calls(root, places)):
                 found += listed
-            if text_digest(*(version for _, version in sorted(found))) != root.version:
+            if hash_text(*(version for _, version in sorted(found))) != root.version:
                 raise source_changed_error(root)
 
 
@@ -579,7 +579,7 @@ def join_parts(
     }
     features = row_features(["images"], class_names, view_labels)
     if root.kind == "remote":
-        root = root._replace(version=text_digest(*(part.fingerprint for part in parts)))
+        root = root._replace(version=hash_text(*(part.fingerprint for part in parts)))
     return RowPlan(
         tables, features, [root], dict(tree.ignored), _fingerprint(parts, config), config, layout
     )
@@ -598,7 +598,7 @@ def _fingerprint(parts: Iterable[Part], config: MultiviewCifarConfig) -> str:
     with open(multiview_cifar.__file__, encoding="utf-8") as file:
         code = file.read()
     options = repr(replace(config, storage_options=None))
-    return text_digest(datasets.__version__, code, options, *(part.fingerprint for part in parts))
+    return hash_text(datasets.__version__, code, options, *(part.fingerprint for part in parts))
 
 
 def numbered(part: Part, split: str, label: int, view_labels: Sequence[str] | None) -> pa.Table:

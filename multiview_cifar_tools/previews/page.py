@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import PIL.Image
 
-from multiview_cifar_tools.atomic_write import whole
+from multiview_cifar_tools.atomic_write import atomic_write
 from multiview_cifar_tools.errors import PreviewError
 from multiview_cifar_tools.loading import rows_of
 from multiview_cifar_tools.previews.html import html_page, json_element, page_json
@@ -118,7 +118,7 @@ def preview(
     features = next(iter(sources.values())).features
     by_class, budget = SamplesByClass(features, samples_per_class), FullSizeBudget(full_size * 1e6)
     folder = os.path.dirname(os.path.abspath(file))  # which has room for the page
-    with whole(file) as partial_file, tempfile.TemporaryFile(dir=folder) as spool:
+    with atomic_write(file) as partial_file, tempfile.TemporaryFile(dir=folder) as spool:
         samples = list(read_samples(sources, by_class, budget, thumbnail, spool))
         samples.sort(key=partial(page_order, splits=[*sources]))
         names, sheet = features["label"].names, draw_sheet(by_class, thumbnail)

@@ -23,7 +23,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 
 from multiview_cifar_tools.errors import PublishError
-from multiview_cifar_tools.retry import ATTEMPTS, retried
+from multiview_cifar_tools.retry import ATTEMPTS, retry
 from multiview_cifar_tools.shards.schema import PublishedShard, read_shard
 
 CARD = "README.md"  # the dataset card
@@ -248,7 +248,7 @@ class Repository:
     def _request(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call a function, again while its error may pass; PublishError where it does not pass."""
         try:
-            return retried(may_pass, call, *args, **kwargs)
+            return retry(may_pass, call, *args, **kwargs)
         except (RepositoryNotFoundError, RevisionNotFoundError):
             raise
         except LocalTokenNotFoundError:

@@ -27,7 +27,7 @@ import datasets
 
 from multiview_cifar import ImageError, MultiviewError, is_url, root_of
 from multiview_cifar_tools import __version__
-from multiview_cifar_tools.digests import text_digest
+from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.engines.base import Engine
 from multiview_cifar_tools.engines.nodes import code_digest
 from multiview_cifar_tools.errors import OutputError
@@ -289,7 +289,7 @@ def begun_with(plan: RowPlan, most: int) -> dict[str, Any]:
         if each.name != "storage_options"
     }
     stamped = all("stamp" in table.column_names for table in plan.splits.values())
-    what = text_digest(repr(options), json.dumps(features_json(plan.features)))
+    what = hash_text(repr(options), json.dumps(features_json(plan.features)))
     return {
         "plan": what if stamped else plan.fingerprint,
         "max_shard_size": most,

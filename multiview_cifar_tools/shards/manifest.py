@@ -20,7 +20,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from multiview_cifar_tools.digests import digest, files_of
+from multiview_cifar_tools.digests import file_digest, list_files
 from multiview_cifar_tools.errors import FormatError
 
 MANIFEST = "multiview_cifar.json"
@@ -152,7 +152,7 @@ def check_digests(folder: str, manifest: Manifest | None) -> None:
     for shards in manifest.splits.values() if manifest else ():
         for shard in shards:
             path = os.path.join(folder, shard.path)
-            if (found := digest(path, files_of(path))) != shard.sha256:
+            if (found := file_digest(path, list_files(path))) != shard.sha256:
                 raise FormatError(
                     f"{path} has the sha256 {found}. Expected {shard.sha256}, as "
                     f"{MANIFEST} says: it is damaged, so copy or export it again.",

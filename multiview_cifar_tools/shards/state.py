@@ -21,8 +21,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
-from multiview_cifar_tools.atomic_write import remove, sync
-from multiview_cifar_tools.digests import digest, files_of
+from multiview_cifar_tools.atomic_write import remove_path, sync_to_disk
+from multiview_cifar_tools.digests import file_digest, list_files
 from multiview_cifar_tools.errors import ExportError
 
 JOURNAL = ".journal.jsonl"
@@ -96,12 +96,12 @@ class ResumableExport:
             self._check_finished()
             known = {JOURNAL, *(shard.path for shard in self.finished)}
             for name in set(os.listdir(self.folder)) - known:
-                remove(os.path.join(self.folder, name))
+                remove_path(os.path.join(self.folder, name))
 
     def _check_finished(self) -> None:
         for shard in self.finished:
             path = os.path.join(self.folder, shard.path)
-            size = sum(map(os.path.getsize, files_of(path)))
+            size = sum(map(os.path.getsize, list_files(path)))
             if size != shard.num_bytes:
                 raise ExportError(
                     f"{path} has {size} bytes. Expected {shard.num_bytes}, as when it"
@@ -122,13 +122,13 @@ class ResumableExport:
         """Remove what was being written when an export broke off."""
         for name in os.listdir(self.folder):
             if name.startswith(".") and name != JOURNAL:
-                remove(os.path.join(self.folder, name))
+                remove_path(os.path.join(self.folder, name))
 
     def finish_shard(self, name: str, split: str, num_rows: int, last: str, notes: Any) -> None:
         """Give a shard that was written to its `shard_path` its name, and note it."""
         path = os.path.join(self.folder, name)
         os.rename(self.shard_path(name), path)
-        files = files_of(path)
+        files = list_files(path)
         with ThreadPoolExecutor(1) as pool:  # the disk writes while this thread computes
             synced = pool.submit(sync, path, *files)
             shard = Finished(
@@ -136,7 +136,7 @@ class ResumableExport:
                 name,
                 num_rows,
                 sum(map(os.path.getsize, files)),
-                digest(path, files),
+                file_digest(path, files),
                 last,
                 notes,
             )
@@ -159,16 +159,16 @@ class ResumableExport:
         partial = os.path.join(self.folder, f".{name}")
         with open(partial, "w", encoding="utf-8") as file:
             file.write(text)
-        sync(partial)
+        sync_to_disk(partial)
         os.replace(partial, os.path.join(self.folder, name))
 
     def conclude(self) -> None:
         """The folder becomes what was to be made; an empty folder may be there already."""
         if self.folder != self.root:
-            sync(self.folder)
+            sync_to_disk(self.folder)
             os.rename(self.folder, self.root)
             self.folder = self.root
-            sync(os.path.dirname(self.root))
+            sync_to_disk(os.path.dirname(self.root))
         os.unlink(os.path.join(self.root, JOURNAL))
 
     def said(self) -> str:

@@ -19,9 +19,9 @@ from typing import Any, Protocol
 import fsspec
 
 from multiview_cifar import MultiviewError, is_url
-from multiview_cifar_tools.atomic_write import remove, sync
+from multiview_cifar_tools.atomic_write import remove_path, sync_to_disk
 from multiview_cifar_tools.errors import OutputError
-from multiview_cifar_tools.retry import retried
+from multiview_cifar_tools.retry import retry
 
 # Stores in which a file appears when its upload is complete, and not before.
 WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2"}
@@ -97,9 +97,9 @@ class FsspecStore:
         with self.wrap_store_errors("be written"):
             if self.is_local:
                 os.makedirs(os.path.dirname(to), exist_ok=True)
-                sync(path)
+                sync_to_disk(path)
                 os.replace(path, to)
-                sync(os.path.dirname(to))
+                sync_to_disk(os.path.dirname(to))
             else:
                 self._retry(self._upload, path, to)
 
@@ -163,7 +163,7 @@ class FsspecStore:
     def remove_work(self) -> None:
         """Remove the folder WORK, and with it a local place that holds nothing else."""
         if self.is_local:
-            remove(os.path.join(self.place, WORK))
+            remove_path(os.path.join(self.place, WORK))
             with suppress(OSError):  # there are files in it
                 os.rmdir(self.place)
         else:
@@ -172,7 +172,7 @@ class FsspecStore:
     def _retry(self, call: Any, *args: Any, **kwargs: Any) -> Any:
         if self.is_local:
             return call(*args, **kwargs)
-        return retried(_may_pass, call, *args, **kwargs)
+        return retry(_may_pass, call, *args, **kwargs)
 
     @contextmanager
     def wrap_store_errors(self, what: str) -> Iterator[None]:

@@ -29,7 +29,7 @@ def publish(tree, cache, options, arguments):
     from multiview_cifar_tools import retry as retries
     from multiview_cifar_tools.publishing import publish as module
 
-    retries.LONGEST_WAIT = 0.05
+    retries.MAX_WAIT = 0.05
     arguments = {"repo_id": "me/photos", "max_shard_size": SMALL, **arguments}
     splits = multiview_cifar.load_dataset(data_dir=tree, cache_dir=cache, **options)
     printed = io.StringIO()
@@ -592,7 +592,7 @@ def test_a_hub_that_is_gone(hub, photos, tmp_path):
         sys.executable,
         "-c",
         (
-            "import multiview_cifar_tools.retry as r; r.LONGEST_WAIT = 0.05\n"
+            "import multiview_cifar_tools.retry as r; r.MAX_WAIT = 0.05\n"
             "import sys; from multiview_cifar_tools.cli.main import main\n"
             "sys.exit(main(sys.argv[1:]))"
         ),

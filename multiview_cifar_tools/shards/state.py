@@ -130,7 +130,7 @@ class ResumableExport:
         os.rename(self.shard_path(name), path)
         files = list_files(path)
         with ThreadPoolExecutor(1) as pool:  # the disk writes while this thread computes
-            synced = pool.submit(sync, path, *files)
+            synced = pool.submit(sync_to_disk, path, *files)
             shard = Finished(
                 split,
                 name,

@@ -31,6 +31,7 @@ import hub_server  # noqa: E402
 import multiview_cifar  # noqa: E402
 import s3_server  # noqa: E402
 import sampling  # noqa: E402
+from browser import browser  # noqa: E402, F401 - a fixture
 from cifar_files import make_folder  # noqa: E402, F401 - a fixture
 
 REPOSITORY = Path(__file__).parents[1]
@@ -57,6 +58,7 @@ def pytest_collection_modifyitems(config, items):
         few = [item for item in items if item.path.parent.name in SAME_ON_ALL_DATASETS]
         kept = sampling.without(kept, sampling.all_but_a_few(few, 4))
     if not sampling.EXHAUSTIVE:
+        kept = [item for item in kept if not item.get_closest_marker("exhaustive")]
         kept = sampling.without(kept, sampling.repeated_routes(kept, ROUTES))
     config.hook.pytest_deselected(items=sampling.without(items, kept))
     # JAX, which TensorFlow imports too, warns at every later fork.

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
+from browser import needs_browser
 from commands import ENVIRONMENT, MODULE
 from conftest import REPOSITORY
 from multiview_cifar import LayoutError, OptionError
@@ -605,26 +606,11 @@ def test_data_frames_in_a_notebook(make_tree):
 # --- the page -------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = (
-        shutil.which("chromium")
-        or shutil.which("chromium-browser")
-        or shutil.which("google-chrome")
-    )
-    if not chromium:
-        pytest.skip("no Chromium here")
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 NASTY = "<script>alert(1)<|script>"  # a class; "/" cannot be in a name
 NASTY_VIEW = "a&\"'<img src=x onerror=alert(2)>.png"
 
 
+@needs_browser
 def test_names_are_text_in_the_page(pictures, run, tmp_path, browser):
     tree = pictures(*(f"{split}/{NASTY}/{s}/a.png" for split in ("train", "test") for s in "123"))
     copy(tree, f"train/{NASTY}/1/a.png", f"test/{NASTY}/2/{NASTY_VIEW}")

@@ -294,6 +294,7 @@ def test_a_node_is_lost(slow, cluster, same):
     same()
 
 
+@pytest.mark.exhaustive
 def test_a_node_is_slow(slow, cluster, same):
     with running(*slow, *on(cluster)):
         ray_cluster.pause(ray_cluster.one_busy_worker(), seconds=3)
@@ -366,7 +367,7 @@ def store(s3_address, tmp_path):
     return options, stored
 
 
-@pytest.mark.parametrize("engine", ["local", "ray"])
+@pytest.mark.parametrize("engine", sampled(["ray", "local"], 1))
 def test_output_on_s3_that_fails_for_a_while(engine, store, photos, clean, cluster, s3_address):
     options, stored = store
     s3_address.fail(503, times=2, where="data/train-00001")

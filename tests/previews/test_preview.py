@@ -2,27 +2,19 @@
 
 import base64
 import json
-import os
 import re
-import shutil
 
 import datasets
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 import multiview_cifar
+from browser import needs_browser
 from multiview_cifar_tools.cli.main import main
 from multiview_cifar_tools.previews.page import preview
 from multiview_cifar_tools.previews.samples import FullSizeBudget
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-needs_browser = pytest.mark.skipif(
-    BROWSER is None and "CI" not in os.environ,
-    reason="no browser for this test: apt-get install chromium",
-)
 EVIL = "</script><script>alert(1)</script>"
 NAMES = [
     "<script>alert(1)",
@@ -32,16 +24,6 @@ NAMES = [
     "猫 é\u2028",
     "__proto__",
 ]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if BROWSER is None:
-        pytest.fail("no browser: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

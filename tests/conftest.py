@@ -46,7 +46,14 @@ def pytest_unconfigure():
     shutil.rmtree(HOME, ignore_errors=True)
 
 
-LATE = ("test_jax_batches", "test_tf_batches", "test_tfrecord_format", "test_usual_loaders")
+LATE = (
+    "test_cluster",
+    "test_export_formats",
+    "test_jax_batches",
+    "test_tf_batches",
+    "test_tfrecord_format",
+    "test_usual_loaders",
+)
 # What goes by other paths under another `datasets`: of the rest a few tests show that it works.
 SAME_ON_ALL_DATASETS = "batches checks elastic engines formats planning previews scripts".split()
 
@@ -61,7 +68,8 @@ def pytest_collection_modifyitems(config, items):
         kept = [item for item in kept if not item.get_closest_marker("exhaustive")]
         kept = sampling.without(kept, sampling.repeated_routes(kept, ROUTES))
     config.hook.pytest_deselected(items=sampling.without(items, kept))
-    # JAX, which TensorFlow imports too, warns at every later fork.
+    # Once JAX is imported, which TensorFlow does too, it warns at every later fork; and Ray leaves
+    # threads. Processes take modules in this order.
     items[:] = sorted(kept, key=lambda item: item.path.stem in LATE)
 
 

@@ -13,11 +13,11 @@ from multiview_cifar import IMAGE_EXTENSIONS, Plan
 from multiview_cifar_tools.checks.images import ImageProblem
 from multiview_cifar_tools.formats.image_names import EXTENSIONS
 
-UNEQUAL = 2  # times the samples of the smallest class, from which the largest is worth a note
-BAD = ("unreadable", "truncated", "zero-byte", "bomb")  # what a quarantine moves
+MIN_IMBALANCE = 2  # times the samples of the smallest class, from which the largest is worth a note
+UNDECODABLE = ("unreadable", "truncated", "zero-byte", "bomb")  # what a quarantine moves
 
 
-class Kind(NamedTuple):
+class FindingKind(NamedTuple):
     """A kind of finding: its title, "error", "warning" or "note", and the way out."""
 
     title: str
@@ -45,8 +45,8 @@ class Finding(NamedTuple):
         return KINDS[self.kind].severity
 
 
-_MOVE = "Replace or remove it; --quarantine DIR moves it aside."
-_ASPECTS = {
+_QUARANTINE_REMEDY = "Replace or remove it; --quarantine DIR moves it aside."
+ASPECT_REMEDIES = {
     "mode": 'Convert the files, or build with mode="RGB".',
     "size": "Resize the files, or build with image_size=(height, width).",
     "orientation": "Write the files turned, as not every program obeys EXIF; a build with "
@@ -54,61 +54,65 @@ _ASPECTS = {
     "animation": "Keep one frame: of an animation only the first one is used.",
 }
 KINDS = {
-    "unreadable": Kind("unreadable files", "error", _MOVE),
-    "truncated": Kind("truncated files", "error", _MOVE),
-    "zero-byte": Kind("files of no bytes", "error", _MOVE),
-    "bomb": Kind(
-        "images too large to be decoded", "error", f"{_MOVE} If it is meant so, raise --max-pixels."
+    "unreadable": FindingKind("unreadable files", "error", _QUARANTINE_REMEDY),
+    "truncated": FindingKind("truncated files", "error", _QUARANTINE_REMEDY),
+    "zero-byte": FindingKind("files of no bytes", "error", _QUARANTINE_REMEDY),
+    "bomb": FindingKind(
+        "images too large to be decoded",
+        "error",
+        f"{_QUARANTINE_REMEDY} If it is meant so, raise --max-pixels.",
     ),
-    "leakage": Kind("same pixels in several splits", "error", "Keep the sample in one split only."),
-    "contradiction": Kind(
+    "leakage": FindingKind(
+        "same pixels in several splits", "error", "Keep the sample in one split only."
+    ),
+    "contradiction": FindingKind(
         "same pixels in several classes",
         "error",
         "Decide for one class, and remove the other sample.",
     ),
-    "extension": Kind("contents that are not what the extension says", "warning", ""),
+    "extension": FindingKind("contents that are not what the extension says", "warning", ""),
     **{
-        f"{aspect}-in-sample": Kind(f"{aspect} differs within a sample", "warning", remedy)
-        for aspect, remedy in _ASPECTS.items()
+        f"{aspect}-in-sample": FindingKind(f"{aspect} differs within a sample", "warning", remedy)
+        for aspect, remedy in ASPECT_REMEDIES.items()
     },
     **{
-        aspect: Kind(f"{aspect} differs from the usual one", "warning", remedy)
-        for aspect, remedy in _ASPECTS.items()
+        aspect: FindingKind(f"{aspect} differs from the usual one", "warning", remedy)
+        for aspect, remedy in ASPECT_REMEDIES.items()
     },
-    "duplicate-view": Kind(
+    "duplicate-view": FindingKind(
         "same pixels twice in a sample",
         "warning",
         "Replace one of them by a view of its own, or remove it.",
     ),
-    "duplicate": Kind(
+    "duplicate": FindingKind(
         "same pixels in several samples",
         "warning",
         "Remove one of the samples, or the views that they share.",
     ),
-    "empty-sample": Kind(
+    "empty-sample": FindingKind(
         "sample folders without images",
         "warning",
         'Remove the folder, or build with on_error="skip_sample".',
     ),
-    "absent-class": Kind(
+    "absent-class": FindingKind(
         "classes without a sample in a split", "warning", "Add samples, or divide the samples anew."
     ),
-    "suspect": Kind(
+    "suspect": FindingKind(
         "look-alikes in several splits",
         "note",
         "Look at both: if they show the same, keep them in one split.",
     ),
     **{
-        f"{aspect}-varies": Kind(f"no usual {aspect}", "note", remedy)
-        for aspect, remedy in _ASPECTS.items()
+        f"{aspect}-varies": FindingKind(f"no usual {aspect}", "note", remedy)
+        for aspect, remedy in ASPECT_REMEDIES.items()
     },
-    "animated": Kind("animations", "note", _ASPECTS["animation"]),
-    "views": Kind(
+    "animated": FindingKind("animations", "note", ASPECT_REMEDIES["animation"]),
+    "views": FindingKind(
         "samples with an unusual number of views",
         "note",
         "Add or remove views, or build with num_views=N; batches are padded.",
     ),
-    "imbalance": Kind(
+    "imbalance": FindingKind(
         "classes of unequal size",
         "note",
         "Weigh the classes in training, or even out the numbers of samples.",
@@ -116,7 +120,7 @@ KINDS = {
 }
 
 
-class Images:
+class ImageIndex:
     """Every planned image, by its number.
 
     Attributes:
@@ -165,37 +169,37 @@ class Images:
         }
 
 
-def from_trouble(images: Images, first: int, trouble: ImageProblem) -> Finding:
+def problem_finding(images: ImageIndex, first: int, problem: ImageProblem) -> Finding:
     """The finding about an image by itself; `first` is the number of its chunk's first image."""
-    image = first + trouble.image
-    if trouble.kind != "extension":
-        return images.finding(trouble.kind, trouble.found, image)
-    right = EXTENSIONS.get(trouble.found, f".{trouble.found.lower()}")
+    image = first + problem.image
+    if problem.kind != "extension":
+        return images.finding(problem.kind, problem.found, image)
+    extension = EXTENSIONS.get(problem.found, f".{problem.found.lower()}")
     stem = images.paths[image].rpartition("/")[2].rpartition(".")[0]
-    remedy = f"Rename it to {stem}{right}."
-    if right not in IMAGE_EXTENSIONS:
+    remedy = f"Rename it to {stem}{extension}."
+    if extension not in IMAGE_EXTENSIONS:
         remedy = "Convert it to PNG, say."
-    return images.finding("extension", f"holds {trouble.found}", image, remedy=remedy)
+    return images.finding("extension", f"holds {problem.found}", image, remedy=remedy)
 
 
-def differences(images: Images, facts: npt.NDArray[Any]) -> Iterator[Finding]:
+def find_differences(images: ImageIndex, facts: npt.NDArray[Any]) -> Iterator[Finding]:
     """Modes, sizes, EXIF orientations and animation: what differs within a sample, and what from
     the usual, which is what more than half of the images of a column are.
     """
     for number, column in enumerate(images.columns):
         rows = np.flatnonzero((images.column == number) & facts["good"])
-        for aspect in _ASPECTS:
-            names, codes = _values(facts[rows], aspect)
+        for aspect in ASPECT_REMEDIES:
+            names, codes = _aspect_values(facts[rows], aspect)
             if len(names) > 1:
-                yield from _across(images, rows, aspect, names, codes, column)
-                yield from _within(images, rows, aspect, names, codes)
+                yield from _compare_with_usual(images, rows, aspect, names, codes, column)
+                yield from _compare_within_samples(images, rows, aspect, names, codes)
         animated = rows[facts["animated"][rows]].tolist()
         if animated:
             found = f"{len(animated):,} of {len(rows):,} images in `{column}` have several frames"
             yield images.finding("animated", found, *animated)
 
 
-def _values(facts: npt.NDArray[Any], aspect: str) -> tuple[list[str], npt.NDArray[np.intp]]:
+def _aspect_values(facts: npt.NDArray[Any], aspect: str) -> tuple[list[str], npt.NDArray[np.intp]]:
     """The values of an aspect in words, and (n,) which of them each image has."""
     if aspect == "size":
         sizes = facts["width"].astype(np.uint64) << 32 | facts["height"]
@@ -210,8 +214,8 @@ def _values(facts: npt.NDArray[Any], aspect: str) -> tuple[list[str], npt.NDArra
     return ["animated" if value else "still" for value in values], codes
 
 
-def _across(
-    images: Images,
+def _compare_with_usual(
+    images: ImageIndex,
     rows: npt.NDArray[np.intp],
     aspect: str,
     names: list[str],
@@ -228,8 +232,8 @@ def _across(
         yield images.finding(aspect, f"is {names[codes[at]]}; {share}", int(rows[at]))
 
 
-def _within(
-    images: Images,
+def _compare_within_samples(
+    images: ImageIndex,
     rows: npt.NDArray[np.intp],
     aspect: str,
     names: list[str],
@@ -246,7 +250,7 @@ def _within(
         yield images.finding(f"{aspect}-in-sample", found, *rows[own].tolist())
 
 
-def view_numbers(images: Images) -> Iterator[Finding]:
+def find_unusual_view_counts(images: ImageIndex) -> Iterator[Finding]:
     """Samples that have not as many views as most have, by image column."""
     for number, column in enumerate(images.columns):
         own = images.owner[images.column == number]
@@ -263,14 +267,14 @@ def view_numbers(images: Images) -> Iterator[Finding]:
             yield Finding("views", found, (images.samples[sample],))
 
 
-def class_sizes(class_counts: Mapping[str, Mapping[str, int]]) -> Iterator[Finding]:
+def find_class_imbalance(class_counts: Mapping[str, Mapping[str, int]]) -> Iterator[Finding]:
     """Classes that a split lacks, and splits whose classes differ much in size."""
     for split, counts in class_counts.items():
         there = {name: n for name, n in counts.items() if n}
         for name in counts.keys() - there.keys():
             yield Finding("absent-class", f"{split} has no sample of {name}")
         largest, smallest = max(there, key=there.__getitem__), min(there, key=there.__getitem__)
-        if there[largest] >= UNEQUAL * there[smallest]:
+        if there[largest] >= MIN_IMBALANCE * there[smallest]:
             ratio = there[largest] / there[smallest]
             yield Finding(
                 "imbalance",

@@ -22,18 +22,18 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
-from multiview_cifar import OptionError, Plan, plan_rows, scan_folder
-from multiview_cifar_tools.checks.duplicates import look_alikes, same_pixels
+from multiview_cifar import MultiviewCifarConfig, OptionError, Plan, plan_rows, scan_folder
+from multiview_cifar_tools.checks.duplicates import find_look_alikes, find_same_pixels
 from multiview_cifar_tools.checks.findings import (
     KINDS,
     Finding,
-    Images,
-    class_sizes,
-    differences,
-    from_trouble,
-    view_numbers,
+    ImageIndex,
+    find_class_imbalance,
+    find_differences,
+    find_unusual_view_counts,
+    problem_finding,
 )
-from multiview_cifar_tools.checks.images import FACTS, inspect_all, set_up_pillow
+from multiview_cifar_tools.checks.images import FACTS, configure_pillow, inspect_images
 from multiview_cifar_tools.checks.report import CheckReport
 from multiview_cifar_tools.engines.workers import start_workers
 from multiview_cifar_tools.errors import CheckError
@@ -42,8 +42,8 @@ from multiview_cifar_tools.planning.report import silence_log
 
 MAX_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB, at 3 bytes a pixel
 # With these a folder can be checked whose build would fail.
-LENIENT = {"on_missing_view": "null", "on_error": "skip_sample", "drop_metadata": True}
-EMPTY = "sample folders without images"  # in the plan's words
+LENIENT_OPTIONS = {"on_missing_view": "null", "on_error": "skip_sample", "drop_metadata": True}
+EMPTY_FOLDERS = "sample folders without images"  # in the plan's words
 
 
 def check(
@@ -69,45 +69,70 @@ def check(
     for name, number in {"num_proc": num_proc, "max_pixels": max_pixels}.items():
         if number is not None and (type(number) is not int or number < 1):
             raise OptionError(f"{name}={number!r} is not right. Expected an int >= 1.", name)
-    config = make_config(data_dir, {**LENIENT, **options})
+    config = make_config(data_dir, {**LENIENT_OPTIONS, **options})
     folder = str(config.data_dir)
     layout = config.layout if isinstance(config.layout, dict) else ["images"]
-    with start_workers(num_proc, set_up_pillow, max_pixels) as workers:  # up once it is planned
-        plan = _plan(config)
-        images = Images(plan, layout)
-        facts, findings = look(workers, folder, images)
+    with start_workers(num_proc, configure_pillow, max_pixels) as workers:  # up once it is planned
+        plan = plan_folder(config)
+        images = ImageIndex(plan, layout)
+        facts, findings = inspect_folder(workers, folder, images)
     findings += [
         Finding("empty-sample", "no image in it", paths=(path,))
-        for path in plan.ignored.get(EMPTY, [])
+        for path in plan.ignored.get(EMPTY_FOLDERS, [])
     ]
-    class_counts = images.class_counts()
-    findings += differences(images, facts)
-    findings += same_pixels(images, facts)
-    findings += look_alikes(images, facts, {f.samples for f in findings if f.kind == "leakage"})
-    findings += view_numbers(images)
-    findings += class_sizes(class_counts)
+    findings += compare_images(images, facts)
     order = {kind: i for i, kind in enumerate(KINDS)}
     findings.sort(key=lambda finding: order[finding.kind])
     return CheckReport(
         folder,
         len(images.paths),
         len(images.samples),
-        class_counts,
+        images.class_counts(),
         plan.ignored,
         int(facts["plain"].sum()),
         findings,
     )
 
 
-def _plan(config: Any) -> Plan:
+def plan_folder(config: MultiviewCifarConfig) -> Plan:
+    """The plan of a folder, made without a word in the log: the report says what it ignores."""
     with silence_log():
-        return plan_rows(scan_folder(config.data_dir, stats=False), config)
+        return plan_rows(scan_folder(str(config.data_dir), stats=False), config)
 
 
-def look(workers: Any, folder: str, images: Images) -> tuple[npt.NDArray[Any], list[Finding]]:
-    """Open every image, with a progress bar: (N,) FACTS, and what is wrong with single ones.
+def compare_images(images: ImageIndex, facts: npt.NDArray[Any]) -> list[Finding]:
+    """What is found by comparing images, samples and classes with each other.
 
-    CheckError where a worker process ended.
+    Args:
+        images: All images.
+        facts: (N,) FACTS of them.
+    """
+    same_pixels = [*find_same_pixels(images, facts)]
+    leaks = {finding.samples for finding in same_pixels if finding.kind == "leakage"}
+    return [
+        *find_differences(images, facts),
+        *same_pixels,
+        *find_look_alikes(images, facts, leaks),
+        *find_unusual_view_counts(images),
+        *find_class_imbalance(images.class_counts()),
+    ]
+
+
+def inspect_folder(
+    workers: Any, folder: str, images: ImageIndex
+) -> tuple[npt.NDArray[Any], list[Finding]]:
+    """Open every image, under a progress bar.
+
+    Args:
+        workers: Those of `start_workers`, in which Pillow is configured.
+        folder: That the images are in.
+        images: All of them.
+
+    Returns:
+        (N,) FACTS of the images, and what is wrong with single ones.
+
+    Raises:
+        CheckError: A worker process ended.
     """
     import loky
 
@@ -115,9 +140,9 @@ def look(workers: Any, folder: str, images: Images) -> tuple[npt.NDArray[Any], l
     compare = (images.column == 0) & (len(images.splits) > 1)
     with datasets.utils.tqdm(total=len(facts), unit=" images", desc="Checking") as bar:
         try:
-            for chunk, troubles in inspect_all(workers, folder, images.paths, compare):
+            for chunk, problems in inspect_images(workers, folder, images.paths, compare):
                 facts[done : done + len(chunk)] = chunk
-                findings += [from_trouble(images, done, trouble) for trouble in troubles]
+                findings += [problem_finding(images, done, problem) for problem in problems]
                 done += len(chunk)
                 bar.update(len(chunk))
         except loky.BrokenProcessPool:

@@ -24,8 +24,8 @@ import PIL.Image
 import PIL.ImageOps
 
 CHUNK_BYTES, CHUNK_IMAGES = 4 << 20, 256  # what a worker is given at a time: a part of a second
-AT_ONCE = 1 << 17  # pixels that are decoded before they are looked at: short loops keep code cached
-IN_MEMORY = 16 << 20  # bytes of a file that is read at once, which is a fifth faster
+BATCH_PIXELS = 1 << 17  # are decoded before they are looked at: short loops keep code cached
+MAX_READ_BYTES = 16 << 20  # bytes of a file that is read at once, which is a fifth faster
 
 # Of one image. All but `good` is 0 where it is not good; the last three only where it was asked
 # for. (The pixels' digest of 16 bytes: among 1e9 images a collision has a chance of 1e-21.)
@@ -47,12 +47,12 @@ FACTS = np.dtype(
 # The perceptual hash of `imagehash.phash`: of a 32x32 grey picture's discrete cosine transform the
 # 8x8 lowest frequencies, each above their median or not. Here for many pictures in one product of
 # matrices, and grey after the resizing: some 10 instead of 165 us an image.
-LUMA = np.array([0.299, 0.587, 0.114], "f4")  # ITU-R BT.601, as Pillow
-SIDE, LOW = 32, 8
-ANGLES = np.pi / (2 * SIDE) * np.outer(np.arange(LOW), 2 * np.arange(SIDE) + 1)
+GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], "f4")  # ITU-R BT.601, as Pillow
+HASH_SIDE, HASH_WAVES = 32, 8
+ANGLES = np.pi / (2 * HASH_SIDE) * np.outer(np.arange(HASH_WAVES), 2 * np.arange(HASH_SIDE) + 1)
 COSINES = np.cos(ANGLES).astype("f4")
-# A wave of one grey level has 2 * (SIDE / 2) ** 2 here. Weaker ones are noise on one colour.
-PLAIN = 2 * (SIDE / 2) ** 2
+# A wave of one grey level has 2 * (HASH_SIDE / 2) ** 2 here. Weaker ones are noise on one colour.
+MIN_CONTRAST = 2 * (HASH_SIDE / 2) ** 2
 
 
 class ImageProblem(NamedTuple):
@@ -63,7 +63,7 @@ class ImageProblem(NamedTuple):
     found: str
 
 
-def inspect_all(
+def inspect_images(
     workers: Any, root: str, paths: Sequence[str], compare: npt.NDArray[np.bool_]
 ) -> Iterator[tuple[npt.NDArray[Any], list[ImageProblem]]]:
     """Open every image, in order, a chunk at a time.
@@ -75,14 +75,14 @@ def inspect_all(
         compare: (N,) bool, of which images a perceptual hash is wanted.
 
     Yields:
-        Facts of the chunk, (n,) FACTS, and its troubles.
+        Facts of the chunk, (n,) FACTS, and its problems.
 
     Raises:
         loky.BrokenProcessPool: A worker was killed, or crashed.
     """
     size = _chunk_size(root, paths)
     chunks = [slice(at, at + size) for at in range(0, len(paths), size)]
-    pending = deque(workers.submit(inspect, root, paths[c], compare[c]) for c in chunks)
+    pending = deque(workers.submit(inspect_chunk, root, paths[c], compare[c]) for c in chunks)
     while pending:
         yield pending.popleft().result()
 
@@ -97,7 +97,7 @@ def _chunk_size(root: str, paths: Sequence[str]) -> int:
     return int(min(CHUNK_IMAGES, CHUNK_BYTES * len(sizes) // sum(sizes) + 1))
 
 
-def set_up_pillow(max_pixels: int) -> None:
+def configure_pillow(max_pixels: int) -> None:
     """Let Pillow itself refuse larger images, wherever it meets one, and say nothing else."""
     PIL.Image.init()
     PIL.Image.MAX_IMAGE_PIXELS = max_pixels
@@ -105,67 +105,67 @@ def set_up_pillow(max_pixels: int) -> None:
     warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
 
 
-def inspect(
+def inspect_chunk(
     root: str, paths: Sequence[str], compare: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[Any], list[ImageProblem]]:
-    """Open these images: their facts, (n,) FACTS, and their troubles."""
+    """Open these images: their facts, (n,) FACTS, and their problems."""
     facts = np.zeros(len(paths), FACTS)
-    troubles: list[ImageProblem] = []
-    for images in _opened(root, paths, troubles):
+    problems: list[ImageProblem] = []
+    for images in _open_batches(root, paths, problems):
         pictures = {}
         for i, image in images.items():
             try:
-                facts[i], seen, pixels = facts_of(image)
+                facts[i], normalized, pixels = read_facts(image)
             except Exception as error:
-                troubles.append(ImageProblem(i, *what_is_wrong(error)))
+                problems.append(ImageProblem(i, *classify_error(error)))
                 continue
             if compare[i]:
-                is_small = (seen.mode, seen.size) == ("RGB", (SIDE, SIDE))
-                pictures[i] = pixels if is_small else small(seen)
+                is_small = (normalized.mode, normalized.size) == ("RGB", (HASH_SIDE, HASH_SIDE))
+                pictures[i] = pixels if is_small else small_pixels(normalized)
         facts["plain"][[*pictures]], facts["phash"][[*pictures]], facts["waves"][[*pictures]] = (
             perceptual_hashes([*pictures.values()])
         )
-    return facts, troubles
+    return facts, problems
 
 
-def _opened(
-    root: str, paths: Sequence[str], troubles: list[ImageProblem]
+def _open_batches(
+    root: str, paths: Sequence[str], problems: list[ImageProblem]
 ) -> Iterator[dict[int, Any]]:
-    """The images by their numbers, some AT_ONCE pixels at a time; what cannot be opened joins
-    `troubles`.
+    """The images by their numbers, some BATCH_PIXELS pixels at a time; what cannot be opened joins
+    `problems`.
     """
     images, pixels = {}, 0
     for i, path in enumerate(paths):
         try:
             images[i] = image = open_image(f"{root}/{path}")
         except Exception as error:  # Pillow raises SyntaxError, struct.error and more on bad files
-            troubles.append(ImageProblem(i, *what_is_wrong(error)))
+            problems.append(ImageProblem(i, *classify_error(error)))
             continue
         # A camera's JPEG that holds a preview is an MPO to Pillow.
         if (kind := image.format.replace("MPO", "JPEG")) != expected_format(path):
-            troubles.append(ImageProblem(i, "extension", kind))
+            problems.append(ImageProblem(i, "extension", kind))
         pixels += image.width * image.height
-        if pixels >= AT_ONCE:
+        if pixels >= BATCH_PIXELS:
             yield images
             images, pixels = {}, 0
     yield images
 
 
-def facts_of(image: Any) -> tuple[tuple[Any, ...], Any, bytes]:
-    """The facts of an image, but for its perceptual hash; the image as it is seen, its pixels."""
+def read_facts(image: Any) -> tuple[tuple[Any, ...], Any, bytes]:
+    """The facts of an image, but for its perceptual hash; the normalized image, its pixels."""
     animated = image.format != "MPO" and getattr(image, "is_animated", False)
     # An image without any information has no EXIF, nor XMP, to look for.
     orientation = image.getexif().get(PIL.ExifTags.Base.Orientation, 1) if image.info else 1
     orientation = orientation if orientation in range(2, 9) else 1
-    seen = as_seen(image, orientation)
-    pixels = seen.tobytes()
-    digest = hashlib.blake2b(f"{seen.mode} {seen.size} ".encode(), digest_size=16)
+    normalized = normalize_image(image, orientation)
+    pixels = normalized.tobytes()
+    digest = hashlib.blake2b(f"{normalized.mode} {normalized.size} ".encode(), digest_size=16)
     digest.update(pixels)
     return (
         (
             True,
             image.mode.encode(),
-            *seen.size,
+            *normalized.size,
             orientation,
             animated,
             digest.digest(),
@@ -173,7 +173,7 @@ def facts_of(image: Any) -> tuple[tuple[Any, ...], Any, bytes]:
             0,
             0,
         ),
-        seen,
+        normalized,
         pixels,
     )
 
@@ -192,7 +192,7 @@ def open_image(path: str) -> Any:
             raise NotAFileError("is a pipe, socket or device")
         if not found.st_size:
             raise EOFError
-        if found.st_size <= IN_MEMORY:
+        if found.st_size <= MAX_READ_BYTES:
             return _load(io.BytesIO(os.read(file, found.st_size)))
         with open(file, "rb", closefd=False) as stream:
             return _load(stream)
@@ -206,8 +206,8 @@ def _load(stream: Any) -> Any:
     return image
 
 
-def what_is_wrong(error: Exception) -> tuple[str, str]:
-    """The kind of a trouble, and what was found in words."""
+def classify_error(error: Exception) -> tuple[str, str]:
+    """The kind of a problem, and what was found in words."""
     if isinstance(error, EOFError) and not error.args:
         return "zero-byte", "0 bytes"
     if isinstance(error, (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError)):
@@ -235,7 +235,7 @@ def expected_format(path: str) -> str:
     return _format_of(path[path.rfind(".") :].lower())
 
 
-def as_seen(image: Any, orientation: int) -> Any:
+def normalize_image(image: Any, orientation: int) -> Any:
     """The image as `datasets` shows it, turned as EXIF says; colours instead of a palette."""
     if orientation != 1:
         image = PIL.ImageOps.exif_transpose(image)
@@ -245,28 +245,28 @@ def as_seen(image: Any, orientation: int) -> Any:
     return image
 
 
-def small(image: Any) -> bytes:
-    """SIDE x SIDE RGB pixels; of a mode without RGB, zeros."""
+def small_pixels(image: Any) -> bytes:
+    """HASH_SIDE x HASH_SIDE RGB pixels; of a mode without RGB, zeros."""
     try:
         colours = image.convert("RGB")
     except ValueError:  # "LAB"
-        return bytes(SIDE * SIDE * 3)
-    return bytes(colours.resize((SIDE, SIDE), PIL.Image.Resampling.LANCZOS).tobytes())
+        return bytes(HASH_SIDE * HASH_SIDE * 3)
+    return bytes(colours.resize((HASH_SIDE, HASH_SIDE), PIL.Image.Resampling.LANCZOS).tobytes())
 
 
 def perceptual_hashes(
     pictures: Sequence[bytes],
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint64], npt.NDArray[np.int8]]:
-    """Of n pictures of SIDE x SIDE RGB pixels: (n,) whether it is plain, (n,) the hash, its first
-    bit highest, and (n, 64) its waves.
+    """Of n pictures of HASH_SIDE x HASH_SIDE RGB pixels: (n,) whether it is plain, (n,) the hash,
+    its first bit highest, and (n, 64) its waves.
     """
-    colours = np.frombuffer(b"".join(pictures), np.uint8).reshape(-1, SIDE, 3)
-    grey = colours.astype("f4") @ LUMA
-    rows = (grey @ COSINES.T).reshape(-1, SIDE, LOW)
-    waves = (COSINES @ rows).reshape(-1, LOW * LOW)
+    colours = np.frombuffer(b"".join(pictures), np.uint8).reshape(-1, HASH_SIDE, 3)
+    grey = colours.astype("f4") @ GREY_WEIGHTS
+    rows = (grey @ COSINES.T).reshape(-1, HASH_SIDE, HASH_WAVES)
+    waves = (COSINES @ rows).reshape(-1, HASH_WAVES * HASH_WAVES)
     bits = waves > np.median(waves, axis=1, keepdims=True)
     hashes = np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
     waves[:, 0] = 0  # brightness
     largest = np.abs(waves).max(axis=1, keepdims=True)
     scaled = np.rint(waves * (127 / np.maximum(largest, 1))).astype(np.int8)
-    return largest[:, 0] < PLAIN, hashes, scaled
+    return largest[:, 0] < MIN_CONTRAST, hashes, scaled

@@ -1,11 +1,11 @@
-"""Files moved aside, and put back: a folder of them, and manifest.jsonl that says whence they came.
+"""Bad files are moved aside to a folder, whose manifest.jsonl says where they were; and put back.
 
     DIR/manifest.jsonl          {"data_dir": "/data/photos"}
                                 {"path": "cat/0001/view_0.png", "why": "0 bytes"} ...
     DIR/cat/0001/view_0.png     the file itself
 
-The manifest names every file, and is on the disk, before the first one moves. So wherever a move is
-cut off, `restore` finds each file in its old place, or in DIR, or whole in both.
+The manifest is on the disk before the first file moves. So `restore` finds each file, wherever a
+move was cut off: in its old place, or in DIR, or complete in both.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import os
 import shutil
 from collections.abc import Mapping
 
+from multiview_cifar_tools.atomic_write import sync
 from multiview_cifar_tools.errors import QuarantineError
 
 MANIFEST = "manifest.jsonl"
-PART = ".part"  # ends the name of a file that is not yet copied whole
+PARTIAL_SUFFIX = ".part"  # of a file that is not completely written
 
 
-def check_place(folder: str | os.PathLike[str], data_dir: str) -> str:
+def check_quarantine_dir(folder: str | os.PathLike[str], data_dir: str) -> str:
     """The absolute path of a quarantine for data_dir; QuarantineError where it can be none."""
     root, data = os.path.realpath(folder), os.path.realpath(data_dir)
     if os.path.commonpath([root, data]) == data:
@@ -53,7 +54,7 @@ def check_place(folder: str | os.PathLike[str], data_dir: str) -> str:
 
 def _is_unused(root: str) -> bool:
     """Whether a folder is empty, but for the beginning of a manifest: nothing was moved yet."""
-    return os.listdir(root) in ([], [MANIFEST + PART])
+    return os.listdir(root) in ([], [MANIFEST + PARTIAL_SUFFIX])
 
 
 def quarantine(
@@ -73,7 +74,7 @@ def quarantine(
         QuarantineError: `folder` can be no quarantine, or holds such a file already.
         OSError: A file may not be moved, the disk is full, say. What was moved can be put back.
     """
-    root, home = check_place(folder, data_dir), os.path.realpath(data_dir)
+    root, home = check_quarantine_dir(folder, data_dir), os.path.realpath(data_dir)
     there = {path: why for path, why in files.items() if os.path.lexists(f"{home}/{path}")}
     if not there:
         return []
@@ -114,29 +115,33 @@ def restore(folder: str | os.PathLike[str]) -> list[str]:
             f"folder: put it there, or change data_dir in {MANIFEST}.",
             home,
         )
-    back, taken = [], {}
-    for path, why in files.items():
-        here, there = f"{root}/{path}", f"{home}/{path}"
-        if not os.path.lexists(here):  # was never moved, or is back since a restore cut off
-            continue
-        if not os.path.lexists(there):
-            _move(here, there)
-        elif _same(here, there):  # copied to another disk, and cut off before it was removed here
-            os.remove(here)
-        else:
-            taken[path] = why
-            continue
-        back.append(there)
-    if taken:
-        _write_manifest(root, home, taken)
+    # Those that are not there were never moved, or are back since a restore that was cut off.
+    waiting = [path for path in files if os.path.lexists(f"{root}/{path}")]
+    blocked = {
+        path: files[path] for path in waiting if not _put_back(f"{root}/{path}", f"{home}/{path}")
+    }
+    restored = [f"{home}/{path}" for path in waiting if path not in blocked]
+    if blocked:
+        _write_manifest(root, home, blocked)
         raise QuarantineError(
-            f"{len(back)} files were put back, but {len(taken)} not, as others stand in their "
-            f"places, such as {home}/{next(iter(taken))}. Expected none there: move them away, and "
-            "restore again.",
-            next(iter(taken)),
+            f"{len(restored)} files were put back, but {len(blocked)} not, as others stand in "
+            f"their places, such as {home}/{next(iter(blocked))}. Expected none there: move them "
+            "away, and restore again.",
+            next(iter(blocked)),
         )
-    _remove(root, files)
-    return back
+    _remove_folder(root, files)
+    return restored
+
+
+def _put_back(here: str, there: str) -> bool:
+    """Move a file to where it was; False where another file stands there."""
+    if not os.path.lexists(there):
+        _move(here, there)
+    elif _have_same_bytes(here, there):  # a copy to another disk, cut off before the removal
+        os.remove(here)
+    else:
+        return False
+    return True
 
 
 def read_manifest(root: str) -> tuple[str, dict[str, str]]:
@@ -171,15 +176,15 @@ def read_manifest(root: str) -> tuple[str, dict[str, str]]:
 
 
 def _write_manifest(root: str, home: str, files: Mapping[str, str]) -> None:
-    """Whole and on the disk, or not at all."""
+    """Write the manifest to the disk, completely or not at all."""
     path = os.path.join(root, MANIFEST)
-    with open(path + PART, "w", encoding="utf-8") as file:
+    with open(path + PARTIAL_SUFFIX, "w", encoding="utf-8") as file:
         for line in [{"data_dir": home}, *({"path": p, "why": why} for p, why in files.items())]:
             file.write(json.dumps(line) + "\n")
         file.flush()
         os.fsync(file.fileno())
-    os.replace(path + PART, path)
-    _flush_folder(root)
+    os.replace(path + PARTIAL_SUFFIX, path)
+    sync(root)
 
 
 def _move(source: str, target: str) -> None:
@@ -191,24 +196,15 @@ def _move(source: str, target: str) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-    shutil.copy2(source, target + PART, follow_symlinks=False)
-    if not os.path.islink(target + PART):
-        with open(target + PART, "rb") as file:
-            os.fsync(file.fileno())
-    os.rename(target + PART, target)
-    _flush_folder(os.path.dirname(target))
+    shutil.copy2(source, target + PARTIAL_SUFFIX, follow_symlinks=False)
+    if not os.path.islink(target + PARTIAL_SUFFIX):
+        sync(target + PARTIAL_SUFFIX)
+    os.rename(target + PARTIAL_SUFFIX, target)
+    sync(os.path.dirname(target))
     os.remove(source)
 
 
-def _flush_folder(folder: str) -> None:
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def _same(here: str, there: str) -> bool:
+def _have_same_bytes(here: str, there: str) -> bool:
     if os.path.islink(here) or os.path.islink(there):
         return (
             os.path.islink(here)
@@ -218,11 +214,11 @@ def _same(here: str, there: str) -> bool:
     return filecmp.cmp(here, there, shallow=False)
 
 
-def _remove(root: str, files: Mapping[str, str]) -> None:
+def _remove_folder(root: str, files: Mapping[str, str]) -> None:
     """The folders that held the files, where nothing else is in them, and last the manifest."""
     for path in files:
-        if os.path.lexists(f"{root}/{path}{PART}"):  # of a copy that was cut off
-            os.remove(f"{root}/{path}{PART}")
+        if os.path.lexists(f"{root}/{path}{PARTIAL_SUFFIX}"):  # of a copy that was cut off
+            os.remove(f"{root}/{path}{PARTIAL_SUFFIX}")
     for folder, _, _ in os.walk(root, topdown=False):
         if not os.listdir(folder):
             os.rmdir(folder)

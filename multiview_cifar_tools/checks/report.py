@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from multiview_cifar import join_first
-from multiview_cifar_tools.checks.findings import BAD, KINDS, Finding
+from multiview_cifar_tools.checks.findings import KINDS, UNDECODABLE, Finding
 from multiview_cifar_tools.console import escape_unprintable
 from multiview_cifar_tools.previews.html import data_url, html_page
 
@@ -33,9 +33,10 @@ COLUMNS = (
     "found",
     "remedy",
 )
-WITH_PICTURES = ("leakage", "contradiction", "duplicate-view", "duplicate", "suspect")
-MOST_ROWS, MOST_PICTURES = 500, 50  # of a kind in the page: rows, and rows with pictures
-THUMBNAIL, MOST_IN_ROW = 96, 8  # pixels; pictures
+DUPLICATE_KINDS = ("leakage", "contradiction", "duplicate-view", "duplicate")
+PICTURE_KINDS = (*DUPLICATE_KINDS, "suspect")
+MAX_ROWS, MAX_PICTURES = 500, 50  # of a kind in the page: rows, and rows with pictures
+THUMBNAIL, MAX_IN_ROW = 96, 8  # pixels; pictures
 STYLE = """\
 .error { color: light-dark(#b3261e, #ff8a80); } .warning { color: light-dark(#8a5300, #ffc078); }
 .note { color: var(--quiet); } a { color: var(--accent); } td { min-width: 6rem; }
@@ -85,7 +86,7 @@ class CheckReport:
         """The files that cannot be decoded, and why: what a quarantine moves."""
         return {
             finding.paths[0]: finding.found
-            for kind in BAD
+            for kind in UNDECODABLE
             for finding in self.by_kind.get(kind, [])
         }
 
@@ -96,12 +97,14 @@ class CheckReport:
         """
         import pandas
 
-        return pandas.DataFrame([_row(f) for f in self.findings], columns=[*COLUMNS], dtype=str)
+        return pandas.DataFrame(
+            [_frame_row(f) for f in self.findings], columns=[*COLUMNS], dtype=str
+        )
 
     @property
     def duplicates(self) -> pandas.DataFrame:
         """Those of `problems` with the same pixels: in a sample, several samples or splits."""
-        return self.problems[self.problems["kind"].isin(WITH_PICTURES[:-1])]
+        return self.problems[self.problems["kind"].isin(DUPLICATE_KINDS)]
 
     @property
     def leakage(self) -> pandas.DataFrame:
@@ -126,7 +129,7 @@ class CheckReport:
             "counts": {kind: len(findings) for kind, findings in self.by_kind.items()},
             "problems": [
                 {
-                    **dict(zip(COLUMNS, _row(finding), strict=True)),
+                    **dict(zip(COLUMNS, _frame_row(finding), strict=True)),
                     "samples": finding.samples,
                     "paths": finding.paths,
                 }
@@ -140,14 +143,14 @@ class CheckReport:
 
     def to_html(self) -> str:
         """A page of its own, with pictures of what is the same or alike."""
-        return html_page(f"Check of {self.data_dir}", "\n".join(_body(self)), STYLE)
+        return html_page(f"Check of {self.data_dir}", "\n".join(_page_body(self)), STYLE)
 
     def _repr_html_(self) -> str:
         table: str = self.problems.to_html(max_rows=20, index=False)  # which escapes
-        return f"<p>{html.escape(' '.join(overview(self)))}</p>{table}"
+        return f"<p>{html.escape(' '.join(summarize(self)))}</p>{table}"
 
 
-def _row(finding: Finding) -> tuple[str, ...]:
+def _frame_row(finding: Finding) -> tuple[str, ...]:
     samples = [tuple(sample.split("/", 1)) for sample in finding.samples[:2]]
     (split, sample), (other_split, other_sample) = [*samples, ("", ""), ("", "")][:2]
     # The second path of a pair is the other sample's, also where each has several.
@@ -166,7 +169,7 @@ def _row(finding: Finding) -> tuple[str, ...]:
     )
 
 
-def overview(report: CheckReport) -> list[str]:
+def summarize(report: CheckReport) -> list[str]:
     """Lines that say what was checked, and what was not."""
     lines = [
         f"Checked {report.num_images:,} images of {report.num_samples:,} samples in "
@@ -192,79 +195,79 @@ def overview(report: CheckReport) -> list[str]:
 # --- a page ---------------------------------------------------------------------------------------
 
 
-def _body(report: CheckReport) -> Iterable[str]:
+def _page_body(report: CheckReport) -> Iterable[str]:
     yield f"<h1>Check of {html.escape(os.path.basename(report.data_dir))}</h1>"
-    yield from (f"<p>{html.escape(line)}</p>" for line in overview(report))
-    yield _summary(report)
+    yield from (f"<p>{html.escape(line)}</p>" for line in summarize(report))
+    yield _kind_table(report)
     for kind, findings in report.by_kind.items():
         of = KINDS[kind]
         yield f'<h2 id="{kind}">{of.title}: {len(findings):,} '
         yield f'<span class="{of.severity}">{of.severity}{"s" * (len(findings) > 1)}</span></h2>'
         if of.remedy:
             yield f"<p>{html.escape(of.remedy)}</p>"
-        yield from _table(
+        yield from _html_table(
             ["sample", "file", "found", *["remedy"] * (not of.remedy)],
-            _rows(report.data_dir, kind, findings),
+            _finding_rows(report.data_dir, kind, findings),
         )
-        if len(findings) > MOST_ROWS:
-            yield f'<p class="quiet">The first {MOST_ROWS:,}; --json lists all.</p>'
-        elif kind in WITH_PICTURES and len(findings) > MOST_PICTURES:
-            yield f'<p class="quiet">Pictures of the first {MOST_PICTURES:,}.</p>'
+        if len(findings) > MAX_ROWS:
+            yield f'<p class="quiet">The first {MAX_ROWS:,}; --json lists all.</p>'
+        elif kind in PICTURE_KINDS and len(findings) > MAX_PICTURES:
+            yield f'<p class="quiet">Pictures of the first {MAX_PICTURES:,}.</p>'
     yield "<h2>samples</h2>"
     rows = [
         [html.escape(name), *(f"{counts[name]:,}" for counts in report.class_counts.values())]
         for name in next(iter(report.class_counts.values()))
     ]
-    yield from _table(["class", *map(html.escape, report.class_counts)], rows)
+    yield from _html_table(["class", *map(html.escape, report.class_counts)], rows)
 
 
-def _summary(report: CheckReport) -> str:
+def _kind_table(report: CheckReport) -> str:
     rows = [
         [
             f'<a href="#{kind}">{KINDS[kind].title}</a>',
-            _mark(KINDS[kind].severity),
+            _severity_span(KINDS[kind].severity),
             f"{len(findings):,}",
         ]
         for kind, findings in report.by_kind.items()
     ]
-    return "\n".join(_table(["kind", "severity", "times"], rows)) if rows else ""
+    return "\n".join(_html_table(["kind", "severity", "times"], rows)) if rows else ""
 
 
-def _mark(severity: str) -> str:
+def _severity_span(severity: str) -> str:
     return f'<span class="{severity}">{severity}</span>'
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
+def _html_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
     yield f'<div class="wide"><table><tr>{"".join(f"<th>{name}</th>" for name in header)}</tr>'
     yield from (f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     yield "</table></div>"
 
 
-def _rows(data_dir: str, kind: str, findings: Sequence[Finding]) -> Iterable[list[str]]:
-    for number, finding in enumerate(findings[:MOST_ROWS]):
-        pictures = kind in WITH_PICTURES and number < MOST_PICTURES
-        files = [_file(data_dir, path, pictures) for path in finding.paths[:MOST_IN_ROW]]
-        if len(finding.paths) > MOST_IN_ROW:
-            files.append(f"and {len(finding.paths) - MOST_IN_ROW:,} more")
-        samples = [html.escape(sample) for sample in finding.samples[:MOST_IN_ROW]]
-        if len(finding.samples) > MOST_IN_ROW:
-            samples.append(f"and {len(finding.samples) - MOST_IN_ROW:,} more")
+def _finding_rows(data_dir: str, kind: str, findings: Sequence[Finding]) -> Iterable[list[str]]:
+    for number, finding in enumerate(findings[:MAX_ROWS]):
+        pictures = kind in PICTURE_KINDS and number < MAX_PICTURES
+        files = [_file_cell(data_dir, path, pictures) for path in finding.paths[:MAX_IN_ROW]]
+        if len(finding.paths) > MAX_IN_ROW:
+            files.append(f"and {len(finding.paths) - MAX_IN_ROW:,} more")
+        samples = [html.escape(sample) for sample in finding.samples[:MAX_IN_ROW]]
+        if len(finding.samples) > MAX_IN_ROW:
+            samples.append(f"and {len(finding.samples) - MAX_IN_ROW:,} more")
         cells = ["<br>".join(samples), ("" if pictures else "<br>").join(files)]
         special = [html.escape(finding.remedy)] if finding.special_remedy else []
         yield [*cells, html.escape(finding.found), *special]
 
 
-def _file(data_dir: str, path: str, picture: bool) -> str:
+def _file_cell(data_dir: str, path: str, picture: bool) -> str:
     name = html.escape(path)
     if not picture:
         return name
     return (
-        f'<figure><img src="{_thumbnail(f"{data_dir}/{path}")}" alt="">'
+        f'<figure><img src="{_thumbnail_url(f"{data_dir}/{path}")}" alt="">'
         f"<figcaption>{name}</figcaption></figure>"
     )
 
 
-def _thumbnail(path: str) -> str:
+def _thumbnail_url(path: str) -> str:
     """A data URL of a small PNG; of a file that is gone since it was checked, one of no bytes."""
     import PIL.Image
     import PIL.ImageOps

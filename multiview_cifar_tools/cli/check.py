@@ -11,8 +11,8 @@ from multiview_cifar import OptionError, join_first
 from multiview_cifar_tools.atomic_write import atomic_write
 from multiview_cifar_tools.checks.findings import KINDS, Finding
 from multiview_cifar_tools.checks.folder import MAX_PIXELS, check
-from multiview_cifar_tools.checks.quarantine import check_place, quarantine, restore
-from multiview_cifar_tools.checks.report import CheckReport, overview
+from multiview_cifar_tools.checks.quarantine import check_quarantine_dir, quarantine, restore
+from multiview_cifar_tools.checks.report import CheckReport, summarize
 from multiview_cifar_tools.cli.arguments import add_dataset_options, dataset_options
 from multiview_cifar_tools.console import escape_unprintable, print_table
 
@@ -95,7 +95,7 @@ def restore_files(folder: str) -> int:
 def check_destinations(args: argparse.Namespace) -> None:
     """Before any image is opened: QuarantineError or OptionError where a file cannot be written."""
     if args.quarantine:
-        check_place(args.quarantine, args.data_dir)
+        check_quarantine_dir(args.quarantine, args.data_dir)
     if args.report and not os.path.isdir(os.path.dirname(os.path.abspath(args.report))):
         raise OptionError(
             f"There is no folder for the report {args.report}. Expected an existing "
@@ -117,7 +117,7 @@ def print_files(args: argparse.Namespace, moved: list[str]) -> None:
 
 def print_report(report: CheckReport) -> None:
     """Print how often each kind of finding was found, its first ones, and what to do."""
-    print(*overview(report), "", sep="\n")
+    print(*summarize(report), "", sep="\n")
     rows = [
         (kind, KINDS[kind].severity, len(findings), KINDS[kind].title)
         for kind, findings in report.by_kind.items()

@@ -361,7 +361,9 @@ def test_few_false_suspects_among_the_shapes(tmp_path):
 def test_the_perceptual_hash_is_that_of_imagehash():
     """But for a bit or two: imagehash rounds to grey levels before it resizes."""
     images = [picture(seed, size) for seed in range(20) for size in ((32, 32), (97, 61))]
-    _, hashes, _ = inspection.perceptual_hashes([inspection.small(image) for image in images])
+    _, hashes, _ = inspection.perceptual_hashes(
+        [inspection.small_pixels(image) for image in images]
+    )
     theirs = np.array([int(str(imagehash.phash(image)), 16) for image in images], np.uint64)
     differing = np.bitwise_count(hashes ^ theirs)
     assert differing.max() <= 2 and differing.mean() < 1
@@ -377,10 +379,10 @@ def test_all_close_hashes_are_found(seed, n, m, spread):
     right = right ^ np.bitwise_or.reduce(np.uint64(1) << flips, axis=1)
     found = {
         pair
-        for i, j in duplicates._close(left, right)
+        for i, j in duplicates._find_close_hashes(left, right)
         for pair in zip(i.tolist(), j.tolist(), strict=True)
     }
-    close = np.bitwise_count(left[:, None] ^ right) <= duplicates.BITS
+    close = np.bitwise_count(left[:, None] ^ right) <= duplicates.MAX_DIFFERENT_BITS
     assert found == {*map(tuple, np.argwhere(close).tolist())}
 
 

@@ -17,7 +17,7 @@ import os
 import shutil
 from collections.abc import Mapping
 
-from multiview_cifar_tools.atomic_write import sync
+from multiview_cifar_tools.atomic_write import sync_to_disk
 from multiview_cifar_tools.errors import QuarantineError
 
 MANIFEST = "manifest.jsonl"
@@ -184,7 +184,7 @@ def _write_manifest(root: str, home: str, files: Mapping[str, str]) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(path + PARTIAL_SUFFIX, path)
-    sync(root)
+    sync_to_disk(root)
 
 
 def _move(source: str, target: str) -> None:
@@ -198,9 +198,9 @@ def _move(source: str, target: str) -> None:
             raise
     shutil.copy2(source, target + PARTIAL_SUFFIX, follow_symlinks=False)
     if not os.path.islink(target + PARTIAL_SUFFIX):
-        sync(target + PARTIAL_SUFFIX)
+        sync_to_disk(target + PARTIAL_SUFFIX)
     os.rename(target + PARTIAL_SUFFIX, target)
-    sync(os.path.dirname(target))
+    sync_to_disk(os.path.dirname(target))
     os.remove(source)
 
 

@@ -22,9 +22,9 @@ def run_tests(session: nox.Session, **env: str) -> None:
     """
     two = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder")
     for which, how in (("not serial", two), ("serial", ())):
-        session.run(
-            "python", "-m", "pytest", "--durations=15", "-m", which, *how, *session.posargs, env=env
-        )
+        command = ("python", "-m", "pytest", "--durations=15", "-m", which, *how, *session.posargs)
+        # Of tests that are chosen, one of the two may find none: pytest's code 5.
+        session.run(*command, env=env, success_codes=[0, 5] if session.posargs else [0])
 
 
 @nox.session(name="tests-pinned")

@@ -1,21 +1,19 @@
 """The README: its code runs, its tables and its card say what the code says."""
 
 import ast
-import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 from dataclasses import fields
-from pathlib import Path
 
 import datasets
 import pytest
 import yaml
 
 import multiview_cifar
-from conftest import HAS_SCRIPTS, REPOSITORY
+from conftest import HAS_SCRIPTS, HOME, REPOSITORY
 from exports import run_command
 from multiview_cifar_tools.cli.main import VERBS
 
@@ -129,18 +127,10 @@ def as_shown(printed, folder):
 
 
 @pytest.mark.parametrize("command", LOCAL)
-def test_what_a_command_prints(command, shown_photos, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "multiview_cifar_tools", *shlex.split(command)[1:]],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(Path(multiview_cifar.__file__).parent),
-            "HF_HOME": f"{tmp_path}/.cache/huggingface",
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert as_shown(done.stdout, tmp_path) == SHOWN[command].strip(), done.stderr
+def test_what_a_command_prints(command, shown_photos, run, tmp_path):
+    done = run(*shlex.split(command)[1:])
+    printed = done.stdout.replace(HOME, f"{tmp_path}/.cache/huggingface")
+    assert as_shown(printed, tmp_path) == SHOWN[command].strip(), done.stderr
 
 
 def test_what_commands_with_the_hub_print(hub, shown_photos, tmp_path):

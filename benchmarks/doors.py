@@ -29,7 +29,7 @@ import datasets
 import numpy as np
 import PIL.Image
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests")]
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests/helpers")]
 import multiview_cifar  # noqa: E402 - after the path
 import s3_server  # noqa: E402
 from build import (  # noqa: E402

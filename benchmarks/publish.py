@@ -3,10 +3,10 @@
     python benchmarks/publish.py                # some two minutes
     python benchmarks/publish.py -n 9
 
-The Hub is that of the tests (tests/hub_server.py), in another process than its client; it hashes
-what it is sent, too. The limit is the same work apart: build, SHA-256 of the shards, and their
-bytes sent to a server that reads them and forgets them. All from the page cache, a fresh client
-process each, in rounds that take turns. Trees and shards stand in a temporary folder (2 GB).
+The Hub is that of the tests (tests/helpers/hub_server.py), in another process than its client; it
+hashes what it is sent, too. The limit is the same work apart: build, SHA-256 of the shards, and
+their bytes sent to a server that reads them and forgets them. All from the page cache, a fresh
+client process each, in rounds that take turns. Trees and shards stand in a temporary folder (2 GB).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests")]
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests/helpers")]
 import hub_server  # noqa: E402 - after the path
 from build import Tree, judge, make_tree, print_machine  # noqa: E402
 

@@ -17,7 +17,7 @@ import datasets
 
 import multiview_cifar
 from multiview_cifar import CIFAR, CIFAR_VIEWS
-from multiview_cifar_tools.shards.schema import as_sequences
+from multiview_cifar_tools.shards.schema import lists_to_sequences
 
 CIFAR_IMAGES = {"train": 50_000, "test": 10_000}  # and of every class equally many
 
@@ -62,7 +62,7 @@ def cifar_info(name: str) -> dict[str, Any]:
 
 def _read_info(folder: str) -> dict[str, Any]:
     with open(f"{folder}/{datasets.config.DATASET_INFO_FILENAME}", encoding="utf-8") as file:
-        return dict(as_sequences(json.load(file)))
+        return dict(lists_to_sequences(json.load(file)))
 
 
 def main() -> None:

@@ -1,9 +1,8 @@
-"""Parquet shards of a dataset: the same rows give the same bytes, and each says what it holds.
+"""What stands in a Parquet shard beside its rows: their features, and a digest of each row.
 
-A shard's key-value metadata has, besides the features that `datasets` reads, a digest of every row
-(`DIGESTS`), so that a published dataset can be compared with a local one by reading footers and the
-column `sample_id` alone. Features are written as `datasets` 3.6 knows them, and so every later
-version: as `Sequence`, never `List`.
+Both are in the key-value metadata. By the digests (`DIGESTS`) a published dataset is compared with
+a local one, of which only footers and the column `sample_id` are read. Features are written as
+`datasets` 3.6 knows them, and so does every later version: as `Sequence`, never `List`.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ DIGESTS = b"multiview_cifar.digests"  # DIGEST_BYTES a row, one behind the other
 DIGEST_BYTES = 16
 
 
-def as_sequences(info: Any) -> Any:
-    """Features as JSON, lists under the name that every version reads: 3.x knows no `List`."""
+def lists_to_sequences(info: Any) -> Any:
+    """Features as JSON, with `Sequence` in place of `List`, which 3.x does not know."""
     if isinstance(info, list):
-        return [as_sequences(value) for value in info]
+        return [lists_to_sequences(value) for value in info]
     if not isinstance(info, dict):
         return info
-    parts = {key: as_sequences(value) for key, value in info.items()}
+    parts = {key: lists_to_sequences(value) for key, value in info.items()}
     if info.get("_type") != "List":
         return parts
     inner = parts["feature"]
@@ -40,13 +39,13 @@ def as_sequences(info: Any) -> Any:
 
 
 def features_json(features: datasets.Features) -> dict[str, Any]:
-    """Features as they stand in a shard; equal features give equal ones in every version."""
-    return normal_features(json.loads(json.dumps(features.to_dict())))
+    """Features as JSON, as they stand in a shard: the same from every version of `datasets`."""
+    return normalize_features(json.loads(json.dumps(features.to_dict())))
 
 
-def normal_features(info: dict[str, Any]) -> dict[str, Any]:
+def normalize_features(info: dict[str, Any]) -> dict[str, Any]:
     """The same features in one form, whichever version of `datasets` wrote them as JSON."""
-    return dict(_without_defaults(as_sequences(info)))
+    return dict(_without_defaults(lists_to_sequences(info)))
 
 
 def _without_defaults(info: Any) -> Any:
@@ -54,19 +53,19 @@ def _without_defaults(info: Any) -> Any:
         return [_without_defaults(value) for value in info]
     if not isinstance(info, dict):
         return info
-    left_out = {"id": None, "length": -1, "mode": None, "decode": True}
-    kept = {k: v for k, v in info.items() if k not in left_out or v != left_out[k]}
+    defaults = {"id": None, "length": -1, "mode": None, "decode": True}
+    kept = {k: v for k, v in info.items() if k not in defaults or v != defaults[k]}
     return {key: _without_defaults(value) for key, value in kept.items()}
 
 
 def digest_rows(table: pa.Table, features: datasets.Features) -> list[str]:
-    """Of each row a digest, in hexadecimal: its label's name, its view names and labels, its bytes.
+    """A digest of each row, in hexadecimal: of its images' bytes, and of all other columns.
 
-    Not the label's number: a class more moves all numbers behind it.
+    Labels are digested by their names: with one more class, the numbers behind it change.
     """
     images = image_columns(features)
     names = {name: label_names(features[name]) for name in sorted(features) if name not in images}
-    return [_digest_row(row, images, names) for row in _rows(table)]
+    return [_digest_row(row, images, names) for row in _iter_rows(table)]
 
 
 def _digest_row(row: dict[str, Any], images: list[str], names: dict[str, list[str] | None]) -> str:
@@ -80,13 +79,18 @@ def _digest_row(row: dict[str, Any], images: list[str], names: dict[str, list[st
     return hashlib.blake2b(b"".join(parts), digest_size=DIGEST_BYTES).hexdigest()
 
 
-def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+def _iter_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
     for batch in table.to_batches(max_chunksize=16):  # few at a time: images become Python objects
         yield from batch.to_pylist()
 
 
 class PublishedShard(NamedTuple):
-    """What a shard says of itself."""
+    """What a shard says of itself.
+
+    Attributes:
+        features: Of its rows, as `features_json` gives them.
+        sample_ids, digests: Of each row.
+    """
 
     features: dict[str, Any]
     sample_ids: list[str]
@@ -94,9 +98,9 @@ class PublishedShard(NamedTuple):
 
 
 def read_shard(file: Any) -> PublishedShard:
-    """Read a Parquet file's footer and its column `sample_id`, from a path or an open file.
+    """Read the footer and the column `sample_id` of a Parquet file, given by path or open.
 
-    What another tool wrote has no digests, and what is no Parquet or says no features has none.
+    A file of another tool has no digests; one that is no Parquet, or says no features, has neither.
     """
     try:
         parquet = pq.ParquetFile(file)
@@ -107,7 +111,7 @@ def read_shard(file: Any) -> PublishedShard:
     text, size = metadata.get(DIGESTS, b"").decode(), 2 * DIGEST_BYTES
     ids = parquet.read(columns=["sample_id"])["sample_id"].to_pylist() if text else []
     return PublishedShard(
-        normal_features(features),
+        normalize_features(features),
         list(ids),
         [text[at : at + size] for at in range(0, len(text), size)],
     )

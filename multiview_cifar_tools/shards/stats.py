@@ -1,4 +1,4 @@
-"""What a dataset card says of a split: rows, views, sizes, kinds of images."""
+"""What a dataset card says of a split, counted: rows, labels, views, sizes and modes of images."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from multiview_cifar_tools.batches.decode import PNG_SIGNATURE
 from multiview_cifar_tools.shards.writer import row_sizes
 
 PNG_MODES = {bytes([8, kind]): mode for mode, kind in FLAT_MODES.items()}  # bit depth, colour type
-
-
 # https://huggingface.co/docs/hub/datasets-cards, "size_categories"
 SIZE_CATEGORIES = {
     1_000: "n<1K",
@@ -28,7 +26,6 @@ SIZE_CATEGORIES = {
     10_000_000: "1M<n<10M",
     100_000_000: "10M<n<100M",
 }
-
 
 ImageKind = tuple[int, int, str]  # width, height and mode of an image
 
@@ -41,7 +38,7 @@ class SplitStats:
         num_rows: Samples.
         num_bytes: Of all their images.
         labels: How many samples have each label.
-        views: How many samples have so many views, missing ones counted.
+        views: How many samples have each number of views, missing ones counted.
         kinds: How many of `images` are of each kind.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import datasets
 import numpy as np
@@ -64,6 +64,20 @@ class PublishInput(Protocol):
 # --- a built dataset ------------------------------------------------------------------------------
 
 
+class PublishPlan(NamedTuple):
+    """What is to be done about the shards of a split, some of which are published.
+
+    Attributes:
+        shards: To be written.
+        unchanged: The names of published shards that stay.
+        lines: What changes, for the user.
+    """
+
+    shards: list[ShardRows]
+    unchanged: list[str]
+    lines: list[str]
+
+
 class DatasetInput:
     """A PublishInput of rows that are built.
 
@@ -105,24 +119,20 @@ class DatasetInput:
         Returns:
             The names of the shards that stay as they are.
         """
-        self.shards, unchanged, changes = [], set[str](), list[str]()
+        plans = []
         for split in self.splits:
-            own = {
-                name: shard for name, shard in published.items() if split_of_shard(name) == split
-            }
-            changes += self._compare_split(split, own, unchanged)
+            own = {name: each for name, each in published.items() if split_of_shard(name) == split}
+            plans.append(self._compare_split(split, own))
+        self.shards = [shard for plan in plans for shard in plan.shards]
+        lines = [line for plan in plans for line in plan.lines]
         gone = [name for name in published if split_of_shard(name) not in self.splits]
-        changes += [f"{name}: its split is gone" for name in gone]
-        print("\n".join(changes or ["no sample is new, changed or gone"]))
-        return unchanged
+        lines += [f"{name}: its split is gone" for name in gone]
+        print("\n".join(lines or ["no sample is new, changed or gone"]))
+        return {name for plan in plans for name in plan.unchanged}
 
-    def _compare_split(
-        self, split: str, published: Mapping[str, PublishedShard], unchanged: set[str]
-    ) -> list[str]:
-        """Add the shards of a split that are to be written, and the names of those that stay; what
-        changes, a line each.
-        """
-        ds, changes = self.splits[split], []
+    def _compare_split(self, split: str, published: Mapping[str, PublishedShard]) -> PublishPlan:
+        """Compare the rows of a split with those that its published shards hold."""
+        ds, plan = self.splits[split], PublishPlan([], [], [])
         digests = digest_rows(ds.data.table, ds.features)
         row_of = {sample_id: row for row, sample_id in enumerate(ds["sample_id"][:])}
         for name, shard in published.items():
@@ -131,21 +141,20 @@ class DatasetInput:
             pairs = zip(rows, shard.digests, strict=True)
             changed = sum(row >= 0 and digests[row] != digest for row, digest in pairs)
             if not gone and not changed:
-                unchanged.add(name)
+                plan.unchanged.append(name)
                 continue
-            changes.append(f"{name}: {changed} samples changed, {gone} gone: written anew")
+            plan.lines.append(f"{name}: {changed} samples changed, {gone} gone: written anew")
             if gone < len(rows):
                 left = np.array([row for row in rows if row >= 0], np.int64)
-                self.shards.append(ShardRows(name, split, left))
+                plan.shards.append(ShardRows(name, split, left))
         if row_of:
-            first_number = max(map(shard_number, published), default=-1) + 1
-            rows_left = np.array(sorted(row_of.values()))
-            new = divide_into_shards(
-                split, rows_left, self.sizes[split], self.max_bytes, first_number
-            )
-            self.shards += new
-            changes.append(f"{len(row_of)} new samples in {', '.join(s.name for s in new)}")
-        return changes
+            number = max(map(shard_number, published), default=-1) + 1
+            new_rows = np.array(sorted(row_of.values()))
+            new = divide_into_shards(split, new_rows, self.sizes[split], self.max_bytes, number)
+            plan.shards.extend(new)
+            names = ", ".join(shard.name for shard in new)
+            plan.lines.append(f"{len(new_rows)} new samples in {names}")
+        return plan
 
     def write_shards(self, open_store: Callable[[str], ShardStore]) -> list[ShardResult]:
         """As a PublishInput; OSError where the disk is full."""

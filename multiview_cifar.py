@@ -16,51 +16,45 @@ and `datasets`, and Pillow only where an image has to be opened.
     multiview_cifar.load_dataset(data_dir="photos")                                     # 3.6 to 5.x
 
 The folder may also be an archive of it (.zip, .tar, .tar.gz, .tar.zst), or either at a URL that
-fsspec reads. Besides there are an embedded example, "shapes", and "cifar10" and "cifar100", whose
-official files are downloaded and turned multi-view: a sample is several images of one class.
+fsspec reads; and there are "cifar10" and "cifar100", whose official files are downloaded and turned
+multi-view. For these this file asks the package multiview_cifar_tools. By itself it reads local
+folders, and an embedded example, "shapes", where data/shapes.zip lies beside it.
 
 From top to bottom: the options, the builder, `load_dataset`; then plain functions in the order in
-which they are called: list the folder, match its names to the layout, plan the rows, join their
-metadata, read images; then archives and remote folders; last the CIFARs.
+which they are called: list the files, match their names to the layout, plan the rows, join their
+metadata, read images.
 """
 
 from __future__ import annotations
 
 import bisect
 import gc
-import gzip
 import hashlib
 import inspect
 import io
 import itertools
 import json
 import logging
-import marshal
 import os
 import re
-import struct
-import tarfile
-import tempfile
-import time
 import zipfile
 import zlib
-from collections import defaultdict, deque
+from array import array
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import datasets
-import fsspec
+
+if TYPE_CHECKING:
+    from multiview_cifar_tools.storage.source import FileSource
+
+    Source = str | FileSource  # the path of a local folder, or what else holds the files
 
 logger = logging.getLogger(__name__)
-
-# Up to fsspec 2025 a forked process waits for ever for the thread of its parent that does the
-# requests (https://filesystem-spec.readthedocs.io/en/latest/async.html, "Limitations").
-os.register_at_fork(after_in_child=fsspec.asyn.reset_lock)
 
 # What Pillow reads on every platform without a plugin of its own.
 IMAGE_EXTENSIONS = frozenset(
@@ -79,8 +73,8 @@ SPLIT_WORDS = {
     for word in words.split()
 }
 
-FLAT_MODES = {"L": 0, "RGB": 2, "RGBA": 6}  # and their colour type in a PNG's header
 
+FLAT_MODES = ("L", "RGB", "RGBA")  # of images that can be flat PNGs
 FIELDS = ("split", "label", "sample", "view", "view_label")
 OWN_COLUMNS = {"label", "sample_id", "view_names", "view_labels"}  # beside images
 METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -100,106 +94,23 @@ CHOICES: dict[str, tuple[str | None, ...]] = {  # of every option that takes one
 # Record batches of 1 to 2 MiB were the fastest to write. `datasets` counts rows instead of bytes:
 # its 100 rows a batch would be 400 MB where a sample is 40 photographs.
 BATCH_BYTES = 3 << 19
+FILES_A_SHARD = 128  # of a streamed remote folder, at least: so many are read ahead
 # Shards of a streamed split. 960 divides by 1 to 6, 8, 10, 12, 15, 16, 20, 24, 32, 64 ...: nodes
 # and workers get whole shards, so that none reads a row which another one yields.
 MAX_SHARDS = 960
 
-SHAPES = (
-    "capsule",
-    "cone",
-    "cube",
-    "cylinder",
-    "octahedron",
-    "prism",
-    "pyramid",
-    "sphere",
-    "tetrahedron",
-    "torus",
-)
+SHAPES = "capsule cone cube cylinder octahedron prism pyramid sphere tetrahedron torus".split()
 SHAPES_ARCHIVE = "data/shapes.zip"
-
-ARCHIVES = {
-    ".zip": "zip",
-    ".tar": "tar",
-    ".tar.gz": "tar.gz",
-    ".tgz": "tar.gz",
-    ".tar.zst": "tar.zst",
-}
-# What an archive may hold. Deflate packs at most 1,032 times; a set of images never comes near it.
-MAX_FILES, MAX_IMAGE_BYTES = 10_000_000, 1 << 30
-MAX_RATIO, FREE_BYTES = 100, 1 << 28  # unpacked bytes a packed one, beyond so many
-SPOOL_BYTES = 1 << 26  # of files that stand too early in a tar: in memory, beyond that on disk
-# Remote files read at a time, and ahead. A store answers one request in 20 to 100 ms.
-READERS, READ_AHEAD, READ_AHEAD_BYTES = 32, 128, 1 << 26
-FIRST_WAIT, LAST_WAIT = 0.2, 0.8  # seconds to the next attempt at a remote file, doubled each time
-
-
-class Cifar(NamedTuple):
-    """An official archive, the binary version: files of records, which are label bytes and then
-    1,024 bytes each of red, green and blue, row by row (https://www.cs.toronto.edu/~kriz/cifar.html).
-    """
-
-    url: str
-    size: int
-    sha256: str
-    folder: str
-    files: dict[str, list[str]]  # of each split, without their ".bin"
-    record: int  # bytes, of which the last 3,072 are the image
-    classes: dict[bytes, str]  # by their label bytes, in the official order
-
-
-CIFAR_VIEWS = 4  # in a sample, unless num_views says otherwise
-CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck".split()
-CIFAR100 = {  # the classes of each superclass; officially, both are numbered in alphabetical order
-    "aquatic_mammals": "beaver dolphin otter seal whale",
-    "fish": "aquarium_fish flatfish ray shark trout",
-    "flowers": "orchid poppy rose sunflower tulip",
-    "food_containers": "bottle bowl can cup plate",
-    "fruit_and_vegetables": "apple mushroom orange pear sweet_pepper",
-    "household_electrical_devices": "clock keyboard lamp telephone television",
-    "household_furniture": "bed chair couch table wardrobe",
-    "insects": "bee beetle butterfly caterpillar cockroach",
-    "large_carnivores": "bear leopard lion tiger wolf",
-    "large_man-made_outdoor_things": "bridge castle house road skyscraper",
-    "large_natural_outdoor_scenes": "cloud forest mountain plain sea",
-    "large_omnivores_and_herbivores": "camel cattle chimpanzee elephant kangaroo",
-    "medium_mammals": "fox porcupine possum raccoon skunk",
-    "non-insect_invertebrates": "crab lobster snail spider worm",
-    "people": "baby boy girl man woman",
-    "reptiles": "crocodile dinosaur lizard snake turtle",
-    "small_mammals": "hamster mouse rabbit shrew squirrel",
-    "trees": "maple_tree oak_tree palm_tree pine_tree willow_tree",
-    "vehicles_1": "bicycle bus motorcycle pickup_truck train",
-    "vehicles_2": "lawn_mower rocket streetcar tank tractor",
-}
-COARSE = {name: i for i, names in enumerate(CIFAR100.values()) for name in names.split()}
-CIFAR = {
-    "cifar10": Cifar(
-        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-        170_052_171,
-        "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
-        "cifar-10-batches-bin",
-        {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]},
-        3073,
-        {bytes([i]): name for i, name in enumerate(CIFAR10)},
-    ),
-    "cifar100": Cifar(
-        "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
-        168_513_733,
-        "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
-        "cifar-100-binary",
-        {"train": ["train"], "test": ["test"]},
-        3074,
-        {bytes([COARSE[name], i]): name for i, name in enumerate(sorted(COARSE))},
-    ),
-}
-# Options that mean nothing where there is no folder.
-REFUSED = dict.fromkeys(
-    CIFAR,
+CIFARS = ("cifar10", "cifar100")
+ARCHIVES = ".zip .tar .tar.gz .tgz .tar.zst"
+UNSUPPORTED_OPTIONS = dict.fromkeys(  # which mean nothing where there is no folder
+    CIFARS,
     "layout split_ratios view_names on_missing_view view_sampling "
     "verify on_error drop_metadata on_missing_metadata".split(),
 )
-REFUSED["shapes"] = "data_dir layout split_ratios drop_metadata on_missing_metadata".split()
+UNSUPPORTED_OPTIONS["shapes"] = (
+    "data_dir layout split_ratios drop_metadata on_missing_metadata".split()
+)
 
 
 class MultiviewError(ValueError):
@@ -300,123 +211,60 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
     def create_config_id(
         self, config_kwargs: dict[str, Any], custom_features: datasets.Features | None = None
     ) -> str:
-        """Name the cache folder by the options and a fingerprint of the tree.
+        """Name the cache folder by the options; the builder adds a fingerprint of the files.
 
         `datasets` sets options on a copy of the config, past `__init__`: this is the first place
-        that sees all of them, so they are checked here (OptionError), and the folder is listed
-        (LayoutError).
+        that sees all of them, so they are checked here (OptionError).
         """
         check_options(self)
-        self._tree: FileListing | None = None
-        self._plan: Plan | None = None
-        options = {
-            f.name: getattr(self, f.name)
-            for f in fields(self)
-            if f.name not in ("name", "version", "description", "storage_options")
-        }
-        if self.name == "default":
-            self._tree = find_files(self)
-        elif self.data_dir:
-            self._tree = scan_folder(existing_folder(self.data_dir, CIFAR[self.name]))
-        if self._tree:
-            self.data_dir: str | None = self.data_dir and self._tree.root
-            options["data_dir"], options["data_files"] = self._tree.root, None
-            options["tree"] = self._tree.fingerprint
-        elif options == {f.name: f.default for f in fields(self) if f.name in options}:
+        apart = ("name", "version", "description", "storage_options", "data_dir", "data_files")
+        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
+        defaults = {f.name: f.default for f in fields(self) if f.name in options}
+        if options == defaults and self.name != "default" and not self.data_dir:
             return str(super().create_config_id({}, custom_features))
         # As pairs, since the order of a dict is the order of labels or columns.
         pairs = {k: list(v.items()) if isinstance(v, Mapping) else v for k, v in options.items()}
-        key = hashlib.blake2b(json.dumps(pairs).encode(), digest_size=12).hexdigest()
+        key = hashlib.blake2b(json.dumps(pairs).encode(), digest_size=6).hexdigest()
         return str(super().create_config_id({"key": key}, custom_features))
-
-    @property
-    def plan(self) -> Plan:
-        """All rows of `data_dir`, made when first asked for: an open cache needs none of it."""
-        if self._tree is not None:
-            list_archives(self._tree, self.layout is None)
-            self._plan, self._tree = plan_rows(self._tree, self), None
-        assert self._plan is not None  # but in worker processes, which are given their rows
-        return self._plan
-
-    @property
-    def is_remote_archive(self) -> bool:
-        """Whether the names can be had only by a download, or by streaming a whole tar."""
-        roots = self._tree.roots if self._tree else []
-        return any(root.kind in ARCHIVES.values() and is_url(root.path) for root in roots)
-
-    def download(self, dl_manager: Any) -> None:
-        """Have the remote archives here, each once for an ETag, unless they are to be streamed."""
-        if self._tree and self.is_remote_archive and not dl_manager.is_streaming:
-            dl_manager.download_config.storage_options.update(self.storage_options or {})
-            self._tree.roots = [
-                download_archive(root, dl_manager) if is_url(root.path) else root
-                for root in self._tree.roots
-            ]
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A worker process gets its share of the rows; the whole plan need not travel with it.
-        return {k: v for k, v in self.__dict__.items() if k not in ("_tree", "_plan")}
 
 
 def check_options(config: MultiviewCifarConfig) -> None:
     """Raise OptionError, with the right values, at the first option whose value is wrong."""
-    names, views, ratios = config.class_names, config.view_names, config.split_ratios
-    size, refused = config.image_size, REFUSED.get(config.name, ())
+    unsupported = UNSUPPORTED_OPTIONS.get(config.name, ())
+    values = {f.name: getattr(config, f.name) for f in fields(config)}
+    defaults = {f.name: f.default for f in fields(config)}
     rules = [
-        (option, getattr(config, option) in right, f"one of {', '.join(map(repr, right))}")
+        (option, values[option] in right, f"one of {', '.join(map(repr, right))}")
         for option, right in CHOICES.items()
-    ] + [
+    ]
+    rules.append(
         (
             "data_files",
-            config.data_files is None or not (config.data_dir or refused),
+            config.data_files is None or not (config.data_dir or unsupported),
             "none beside data_dir, or with a config that needs no files",
-        ),
-        (
-            "storage_options",
-            config.storage_options is None or isinstance(config.storage_options, Mapping),
-            'a dict, such as {"anon": True}',
-        ),
-        ("num_views", config.num_views is None or _is_count(config.num_views, 1), "an int >= 1"),
-        ("seed", _is_count(config.seed, 0), "an int >= 0"),
-        (
-            "class_names",
-            names is None or _are_names(names),
-            'a list of different folder names, or a dict such as {"n01": "cat", "n02": "dog"}',
-        ),
-        (
-            "view_names",
-            views is None or (_are_names(views) and not isinstance(views, Mapping)),
-            'a list of different names, such as ["front", "left"]',
-        ),
-        (
-            "split_ratios",
-            ratios is None or _are_ratios(ratios),
-            'shares above 0 that add up to 1, such as {"train": 0.8, "test": 0.2}',
-        ),
-        ("drop_metadata", isinstance(config.drop_metadata, bool), "True or False"),
-        (
-            "image_size",
-            size is None
-            or (
-                isinstance(size, (list, tuple))
-                and len(size) == 2
-                and all(_is_count(n, 1) for n in size)
-            ),
-            "(height, width) in pixels, such as (32, 32)",
-        ),
-        ("resize", config.resize is None or size, "image_size=(height, width) with it"),
-        *(
-            (f.name, getattr(config, f.name) == f.default, f'none for the config "{config.name}"')
-            for f in fields(config)
-            if f.name in refused
-        ),
+        )
+    )
+    rules += [
+        (option, values[option] is defaults[option] is None or is_right(values[option]), expected)
+        for option, (is_right, expected) in OPTION_TESTS.items()
     ]
-    for option, good, expected in rules:
-        if not good:
-            found = getattr(config, option)
-            raise OptionError(f"{option}={found!r} is not right. Expected {expected}.", option)
+    is_resized = config.resize is None or config.image_size is not None
+    rules.append(("resize", is_resized, "image_size=(height, width) with it"))
+    rules += [
+        (option, values[option] == defaults[option], f'none for the config "{config.name}"')
+        for option in values
+        if option in unsupported
+    ]
+    for option, is_right, expected in rules:
+        if not is_right:
+            raise OptionError(
+                f"{option}={values[option]!r} is not right. Expected {expected}.", option
+            )
     if config.layout is not None:
         parse_layout(config.layout)
+    if config.encoding == "flat_png":
+        with wrap_tool_errors('encoding="flat_png"'):
+            from multiview_cifar_tools import flat_png  # noqa: F401  (`convert` needs it)
 
 
 def _is_count(number: Any, least: int) -> bool:
@@ -447,27 +295,29 @@ def _is_split(name: Any) -> bool:
     return isinstance(name, str) and bool(re.fullmatch(r"\w+(\.\w+)*", name)) and name != "all"
 
 
-def existing_folder(data_dir: str | None, cifar: Cifar | None = None) -> str:
-    """The absolute path of data_dir; OptionError without one, LayoutError where it leads to no
-    folder, and for a CIFAR to no archive either.
-    """
-    if not data_dir:
-        raise OptionError(
-            'data_dir is missing. Pass data_dir="...", the folder that holds '
-            'class/sample/view.png, or name a config that needs none: "shapes", '
-            '"cifar10" or "cifar100".',
-            "data_dir",
-        )
-    path = os.path.abspath(os.path.expanduser(data_dir))
-    if not (os.path.exists(path) if cifar else os.path.isdir(path)):
-        raise _no_such_folder(data_dir, path, _expected(cifar) if cifar else "a local folder")
-    return path
+def _is_size(size: Any) -> bool:
+    return isinstance(size, (list, tuple)) and len(size) == 2 and all(_is_count(n, 1) for n in size)
 
 
-def _no_such_folder(data_dir: str, path: str, expected: str) -> LayoutError:
-    found = "is a file" if os.path.exists(path) else "does not exist"
-    found = "is a URL" if is_url(str(data_dir)) else f"{found} (looked at {path})"
-    return LayoutError(f"{str(data_dir)!r} {found}. Expected {expected}.", path)
+OPTION_TESTS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "storage_options": (lambda it: isinstance(it, Mapping), 'a dict, such as {"anon": True}'),
+    "num_views": (partial(_is_count, least=1), "an int >= 1"),
+    "seed": (partial(_is_count, least=0), "an int >= 0"),
+    "class_names": (
+        _are_names,
+        'a list of different folder names, or a dict such as {"n01": "cat", "n02": "dog"}',
+    ),
+    "view_names": (
+        lambda it: _are_names(it) and not isinstance(it, Mapping),
+        'a list of different names, such as ["front", "left"]',
+    ),
+    "split_ratios": (
+        _are_ratios,
+        'shares above 0 that add up to 1, such as {"train": 0.8, "test": 0.2}',
+    ),
+    "drop_metadata": (lambda it: isinstance(it, bool), "True or False"),
+    "image_size": (_is_size, "(height, width) in pixels, such as (32, 32)"),
+}
 
 
 # --- the builder ----------------------------------------------------------------------------------
@@ -521,25 +371,63 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
             beside = os.path.exists(os.path.join(here, SHAPES_ARCHIVE))
             base_path = here if beside else os.path.join(here, "multiview_cifar_tools")
         if kwargs.get("data_files") is not None:
-            kwargs["data_files"] = parse_data_files(kwargs["data_files"])
+            kwargs["data_files"] = resolve_data_files(kwargs["data_files"])
+        self._listing: FileListing | None = None
+        self._plan: Plan | None = None
         super().__init__(cache_dir=cache_dir, hash=hash, base_path=base_path, **kwargs)
         # There was no cache to take them from, and no download is needed to know them.
-        if self.info.features is None and not self.config.is_remote_archive:
-            self.info.features = self.config.plan.features
+        if self.info.features is None and not self._needs_download:
+            self.info.features = self.plan.features
 
     def _create_builder_config(self, *args: Any, **options: Any) -> Any:
-        # `datasets` keeps these to itself, but the config lists a remote folder.
+        # `datasets` keeps storage options to itself, but remote files are listed with them.
         storage = self.storage_options or None
-        return super()._create_builder_config(*args, storage_options=storage, **options)
+        config, config_id = super()._create_builder_config(
+            *args, storage_options=storage, **options
+        )
+        if listing := list_source(config):
+            config.data_dir = config.data_dir and listing.data_dir
+            files = f"{listing.data_dir}\0{listing.fingerprint}".encode(errors="surrogateescape")
+            config_id += "-" + hashlib.blake2b(files, digest_size=12).hexdigest()
+        self._listing = listing
+        return config, config_id
+
+    @property
+    def plan(self) -> Plan:
+        """All rows of `data_dir`, made when first asked for: an open cache needs none of it."""
+        if self._plan is None:
+            if self._listing is None:
+                raise OptionError("The rows of this config are planned when it is built.", "name")
+            list_archives(self._listing, self.config.layout is None)
+            self._plan, self._listing = plan_rows(self._listing, self.config), None
+        return self._plan
+
+    @property
+    def _needs_download(self) -> bool:
+        """Whether the names can be had only by a download, or by streaming a whole tar."""
+        archives = self._listing.archives if self._listing else []
+        return any(archive.is_remote_archive for archive in archives)
+
+    def _download(self, dl_manager: Any) -> None:
+        """Have the remote archives here, each once for an ETag."""
+        if self._listing:
+            with wrap_tool_errors(self._listing.data_dir):
+                from multiview_cifar_tools.storage.remote import download_archive
+
+                archives = self._listing.archives
+                self._listing.sources = [download_archive(each, dl_manager) for each in archives]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker process gets its share of the rows; the whole plan need not travel with it.
+        return {**super().__getstate__(), "_listing": None, "_plan": None}
 
     def _info(self) -> datasets.DatasetInfo:
         features = None  # a folder's are known once all its names are read: see __init__
-        if (name := self.config.name) != "default":
-            folders = list(CIFAR[name].classes.values()) if name in CIFAR else SHAPES
-            class_names, _ = assign_labels(folders, self.config.class_names)
+        if self.config.name in CIFARS:
+            features = cifar_features(self.config)
+        elif self.config.name == "shapes":
+            class_names, _ = assign_labels(SHAPES, self.config.class_names)
             features = row_features(["images"], class_names, None)
-            if name == "cifar100":
-                features["coarse_label"] = datasets.ClassLabel(names=list(CIFAR100))
         return datasets.DatasetInfo(
             description="One row a sample: its views, a sequence of images, and its label.",
             features=features,
@@ -561,38 +449,40 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
             )
         else:
             whole = dl_manager
-        if cifar := CIFAR.get(self.config.name):
-            path = self.config.data_dir or download_cifar(cifar, whole)
-            plan = plan_cifar(read_cifar(path, cifar), cifar, self.config)
-            plan = plan._replace(roots=[FileSource(path)])
+        if self.config.name in CIFARS:
+            with import_cifar(self.config) as cifar:
+                path = self.config.data_dir or cifar.download(self.config.name, whole)
+                files = cifar.read_files(path, self.config.name)
+            plan = plan_cifar(files, self.config)._replace(sources=[path])
         elif self.config.name == "shapes":
-            plan = plan_rows(find_shapes(whole), self.config)
+            plan = plan_rows(extract_shapes(whole), self.config)
         else:
-            self.config.download(dl_manager)
-            plan = self.config.plan
+            if self._needs_download and not streaming:
+                self._download(dl_manager)
+            plan = self.plan
             self.info.features = plan.features
         self._writer_batch_size: int = self._writer_batch_size or plan.writer_batch_size
         return [
             datasets.SplitGenerator(
-                name, {"chunks": make_shards(samples, root, streaming), "root": root}
+                name, {"chunks": make_shards(samples, source, streaming), "source": source}
             )
             for name, samples in plan.splits.items()
-            for root in [root_of(name, plan.roots)]
+            for source in [source_of(name, plan.sources)]
         ]
 
     def _generate_examples(
-        self, chunks: list[list[Sample]], root: FileSource
+        self, chunks: list[list[Sample]], source: Source
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        for example in iter_examples(itertools.chain.from_iterable(chunks), root, self.config):
+        for example in iter_examples(itertools.chain.from_iterable(chunks), source, self.config):
             yield example["sample_id"], example
 
     def _prepare_split(self, split_generator: Any, *args: Any, **kwargs: Any) -> None:
         super()._prepare_split(split_generator, *args, **kwargs)
-        check_unchanged(split_generator.gen_kwargs["root"])
+        check_unchanged(split_generator.gen_kwargs["source"])
         if not split_generator.split_info.num_examples:  # `datasets` cannot open such a split
             raise ImageError(
-                f"The split {split_generator.name!r} has no row left. Expected one or "
-                "more: see the log for what on_error skipped.",
+                f"The split {split_generator.name!r} has no row left. Expected one or more: see "
+                "the log for what on_error skipped.",
                 split_generator.name,
             )
 
@@ -630,13 +520,14 @@ def skip_reencoding(info: datasets.DatasetInfo) -> Iterator[None]:
         info.features = features
 
 
-def make_shards(samples: list[Sample], root: FileSource, streaming: bool) -> list[list[Sample]]:
+def make_shards(samples: list[Sample], source: Source, streaming: bool) -> list[list[Sample]]:
     """The shards of a split: runs of nearly equal length, in order."""
     n = min(len(samples), MAX_SHARDS)
-    if streaming and root.is_one_pass:
-        n = 1  # each further one would pass through the whole archive again
-    elif streaming and root.kind == "remote":  # enough files in each that reading ahead has some
-        n = min(n, 1 + sum(len(sample.view_names) for sample in samples) // READ_AHEAD)
+    if streaming and not isinstance(source, str):
+        if source.is_one_pass:
+            n = 1  # each further one would pass through the whole archive again
+        elif not source.is_archive:  # enough files in each that reading ahead has some
+            n = min(n, 1 + sum(len(sample.view_names) for sample in samples) // FILES_A_SHARD)
     edges = [i * len(samples) // n for i in range(n + 1)]
     return [samples[a:b] for a, b in itertools.pairwise(edges)]
 
@@ -702,35 +593,172 @@ def load_dataset(
     return builder.as_dataset(split=split, in_memory=keep_in_memory)
 
 
-# --- the folder: what stands in it ----------------------------------------------------------------
+# --- the files: where they are, and what there is -------------------------------------------------
+
+
+File = tuple[str, int, int]  # name, bytes, and a number that changes with it; 0 in an archive
 
 
 @dataclass
 class FileListing:
-    """What stands in a folder, from the top down; and what is passed over, by reason.
+    """The files of each folder, from the top down; and what is passed over, by reason."""
 
-    A listing is `marshal`ed (path, subfolders, [(name, size, mtime, ctime), ...]): to keep Python
-    objects instead made listing 80,000 files a fifth slower.
-    """
-
-    root: str
-    roots: list[FileSource] = field(default_factory=list)  # where the files are read from
-    listings: list[bytes] = field(default_factory=list)
+    data_dir: str
+    sources: list[Source] = field(default_factory=list)  # where the files are read from
+    folders: list[tuple[str, list[File]]] = field(default_factory=list)
     ignored: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     hidden: list[str] = field(default_factory=list)  # never taken, and never worth a warning
     fingerprint: str = ""
 
     @property
-    def is_by_split(self) -> bool:
-        """Whether each top folder is the archive of a split."""
-        return any(root.prefix for root in self.roots)
+    def archives(self) -> list[FileSource]:
+        """Those of the sources that are archives."""
+        return [each for each in self.sources if not isinstance(each, str) and each.is_archive]
 
     @property
-    def others(self) -> str:
+    def is_by_split(self) -> bool:
+        """Whether each top folder is the archive of a split."""
+        return any(source.prefix for source in self.archives)
+
+    @property
+    def ignored_summary(self) -> str:
         """The first of what is passed over, for errors."""
         return join_first(itertools.chain.from_iterable(self.ignored.values())) or "nothing"
 
 
+def list_source(config: MultiviewCifarConfig) -> FileListing | None:
+    """The files of a config; of archives only where they are, until `list_archives`. None where a
+    config needs none.
+
+    OptionError where they are not given, LayoutError where they are not there.
+    """
+    if config.name in CIFARS and config.data_dir:
+        with import_cifar(config) as cifar:
+            expected = cifar.expected(config.name)
+        return scan_folder(existing_path(config.data_dir, expected, os.path.exists))
+    if config.name != "default":
+        return None
+    if config.data_files is None:
+        place = os.fspath(config.data_dir or existing_path(None)).removeprefix("file://")
+        if not is_url(place):
+            path = existing_path(
+                place, f"a folder, or an archive of one ({ARCHIVES})", os.path.exists
+            )
+            if os.path.isdir(path):
+                return scan_folder(path)
+        places = {"": place}
+    else:
+        places = {f"{split}/": place for split, (place,) in config.data_files.items()}
+    return find_files(places, config.storage_options or {})
+
+
+def find_files(places: Mapping[str, str], options: Mapping[str, Any]) -> FileListing:
+    """A remote folder, listed; or archives, which `list_archives` lists, by the folder of their
+    split.
+    """
+    with wrap_tool_errors(" and ".join(places.values())):
+        from multiview_cifar_tools.storage import listing
+
+        sources = [
+            listing.find_source(place, options, IMAGE_EXTENSIONS, prefix)
+            for prefix, place in places.items()
+        ]
+    if not sources[0].is_archive:
+        return scan_remote(sources[0])
+    place = join_first(source.path for source in sources)
+    versions = [(source.path, source.prefix, source.version) for source in sources]
+    return FileListing(place, [*sources], fingerprint=json.dumps(versions))
+
+
+def existing_path(
+    data_dir: str | None,
+    expected: str = "a local folder",
+    exists: Callable[[str], bool] = os.path.isdir,
+) -> str:
+    """The absolute path of data_dir; OptionError without one, LayoutError where it does not exist
+    as what is expected.
+    """
+    if not data_dir:
+        raise OptionError(
+            'data_dir is missing. Pass data_dir="...", the folder that holds '
+            'class/sample/view.png, or name a config that needs none: "shapes", '
+            '"cifar10" or "cifar100".',
+            "data_dir",
+        )
+    path = os.path.abspath(os.path.expanduser(data_dir))
+    if not exists(path):
+        found = "is a file" if os.path.exists(path) else "does not exist"
+        found = "is a URL" if is_url(str(data_dir)) else f"{found} (looked at {path})"
+        raise LayoutError(f"{str(data_dir)!r} {found}. Expected {expected}.", path)
+    return path
+
+
+def is_url(place: str) -> bool:
+    """Whether it is for fsspec."""
+    return "://" in place
+
+
+def resolve_data_files(data_files: Any) -> Any:
+    """`data_files` with whole paths, as `datasets` takes it past its own search for patterns.
+
+    OptionError where it is not one archive a split.
+    """
+    with wrap_tool_errors("data_files"):
+        from multiview_cifar_tools.storage import listing
+
+        places = listing.parse_data_files(data_files)
+    lists = {
+        split: datasets.data_files.DataFilesList([place], [()]) for split, place in places.items()
+    }
+    return datasets.data_files.DataFilesDict(lists)
+
+
+@contextmanager
+def wrap_tool_errors(what: str) -> Iterator[None]:
+    """Errors of the package, which knows no classes of this file, as errors of this file; an
+    ArchiveError where it is not installed, as `what` needs it.
+    """
+    try:
+        yield
+    except MultiviewError:
+        raise
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "multiview_cifar_tools":
+            raise
+        raise ArchiveError(
+            f"{what} needs the package multiview_cifar_tools, which is not installed: by itself "
+            f'this script reads local folders, and "shapes" where {SHAPES_ARCHIVE} lies beside it. '
+            "Expected the package: pip install multiview-cifar.",
+            what,
+        ) from None
+    except ValueError as error:
+        kinds = {kind.__name__: kind for kind in (ArchiveError, LayoutError, OptionError)}
+        if (kind := kinds.get(getattr(error, "kind", ""))) is None:
+            raise
+        raise kind(str(error), getattr(error, "path", "")) from None
+
+
+def source_of(split: str, sources: Sequence[Source]) -> Source:
+    """Where the files of a split are: there is one source, or one a split."""
+    prefixes = ("", f"{split}/")
+    return next(each for each in sources if isinstance(each, str) or each.prefix in prefixes)
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Without the search for cycles: among some hundred thousand strings and tuples there are none,
+    and a full search takes 50 ms and more at 20,000 files.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@no_garbage_collection()
 def scan_folder(data_dir: str, stats: bool = True, start: str = "") -> FileListing:
     """List a folder and all below it: a stat for every file, none is opened.
 
@@ -741,56 +769,59 @@ def scan_folder(data_dir: str, stats: bool = True, start: str = "") -> FileListi
     `start` in it on, only that part.
     """
     if os.path.isfile(data_dir):
-        return FileListing(data_dir, fingerprint=local_version(data_dir))
-    tree, digest = FileListing(data_dir, [FileSource(data_dir)]), hashlib.blake2b(digest_size=16)
-    pending = [start]
+        stat = os.stat(data_dir)
+        times = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+        return FileListing(data_dir, fingerprint=times)
+    listing, pending = FileListing(data_dir, [data_dir]), [start]
+    digest = hashlib.blake2b(digest_size=16)
     while pending:
         path = pending.pop()
-        subfolders = list_folder(tree, path, stats)
-        digest.update(tree.listings[-1])
         prefix = path and f"{path}/"
+        subfolders = list_folder(listing, path, stats)
+        files = listing.folders[-1][1]
+        names = [path, *(name for name, _, _ in files), "", ""]  # none holds a zero byte
+        digest.update("\0".join(names).encode(errors="surrogatepass"))
+        digest.update(array("q", [version for _, _, version in files]).tobytes())
         pending += [prefix + name for name in reversed(subfolders)]
-    tree.fingerprint = digest.hexdigest()
-    return tree
+    listing.fingerprint = digest.hexdigest()
+    return listing
 
 
-def list_folder(tree: FileListing, path: str, stats: bool = True) -> list[str]:
-    """Add the listing of one folder to the tree, see `scan_folder`; the names of its subfolders."""
+def list_folder(listing: FileListing, path: str, stats: bool = True) -> list[str]:
+    """Add one folder to the listing, see `scan_folder`; the names of its subfolders, sorted."""
     prefix, files, subfolders = path and f"{path}/", [], []
     try:
-        with os.scandir(f"{tree.root}/{prefix}") as entries:
+        with os.scandir(f"{listing.data_dir}/{prefix}") as entries:
             for entry in entries:
                 name = entry.name
                 if is_hidden(name):
-                    tree.hidden.append(prefix + name)
+                    listing.hidden.append(prefix + name)
                     continue
                 try:
                     is_folder = entry.is_dir()
                 except OSError:  # a link to itself
                     is_folder = True
                 if not is_folder and not stats:
-                    files.append((name, 0, 0, 0))
+                    files.append((name, 0, 0))
                 elif not is_folder:  # a link to nothing is a file, one that cannot be read
                     stat = entry.stat() if entry.is_file() else os.lstat(entry)
-                    files.append((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
-                elif entry.is_symlink() and _leads_up(tree.root, prefix + name):
-                    tree.ignored["links to a folder above themselves"].append(prefix + name)
+                    times = stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+                    files.append((name, stat.st_size, hash(times)))  # the same in every process
+                elif entry.is_symlink() and is_upward_link(listing.data_dir, prefix + name):
+                    listing.ignored["links to a folder above themselves"].append(prefix + name)
                 else:
                     subfolders.append(name)
     except OSError as error:
         raise LayoutError(
-            f"The folder {path or tree.root} cannot be listed: {error.strerror}. "
+            f"The folder {path or listing.data_dir} cannot be listed: {error.strerror}. "
             "Expected the right to read it: grant it, or move the folder away.",
             path,
         ) from None
-    files.sort()
-    subfolders.sort()
-    # Version 2 of the format writes equal values as equal bytes (later ones: references).
-    tree.listings.append(marshal.dumps((path, subfolders[::-1], files), 2))
-    return subfolders
+    listing.folders.append((path, sorted(files)))
+    return sorted(subfolders)
 
 
-def _leads_up(data_dir: str, link: str) -> bool:
+def is_upward_link(data_dir: str, link: str) -> bool:
     """Whether a link leads to itself, to a folder on the way to it, or to one above data_dir."""
     target = os.path.realpath(f"{data_dir}/{link}")
     parts = link.split("/")
@@ -798,30 +829,97 @@ def _leads_up(data_dir: str, link: str) -> bool:
     return os.path.islink(target) or any(f"{f}/".startswith(f"{target}/") for f in way)
 
 
+def scan_remote(source: FileSource, start: str = "") -> FileListing:
+    """List a remote folder in one go, as `scan_folder` does a local one.
+
+    The fingerprint covers path, size and ETag (or time) of each file. ArchiveError where it cannot
+    be listed. From the folder `start` in it on, only that part.
+    """
+    with wrap_tool_errors(source.path):
+        from multiview_cifar_tools.storage.listing import list_files
+
+        found = list_files([source], is_hidden, False, start)
+    return FileListing(source.path, [*found.sources], *found[1:], found.sources[0].version)
+
+
+def check_unchanged(source: Source) -> None:
+    """ArchiveError where a remote folder is no longer what was listed."""
+    if not isinstance(source, str):
+        with wrap_tool_errors(source.path):
+            from multiview_cifar_tools.storage import remote
+
+            remote.check_unchanged(source)
+
+
+def list_archives(listing: FileListing, pass_over_top: bool) -> None:
+    """List the archives of a listing, as `scan_folder` does a folder: nothing is unpacked.
+
+    Where `pass_over_top`, a folder around everything that is called as its archive is left out:
+    `zip -r photos.zip photos` is read as photos. ArchiveError where one is damaged or refused.
+    """
+    if archives := listing.archives:
+        with wrap_tool_errors(listing.data_dir):
+            from multiview_cifar_tools.storage.listing import list_files
+
+            found = list_files(archives, is_hidden, pass_over_top)
+        listing.sources, listing.folders, listing.ignored, listing.hidden = (
+            [*found.sources],
+            *found[1:],
+        )
+
+
+def extract_shapes(dl_manager: Any) -> FileListing:
+    """The embedded example, extracted and listed; LayoutError where its archive is not there.
+
+    `datasets` finds what it extracted of a local archive by the archive's path alone. So what is
+    left of another version, or was extracted in part, is extracted anew.
+    """
+    try:
+        archive = str(dl_manager.download(SHAPES_ARCHIVE))
+        with zipfile.ZipFile(archive) as opened:
+            checksums = {file.filename: file.CRC for file in opened.infolist()}
+        listing = scan_folder(str(dl_manager.extract(archive)))
+        paths = list_images(listing)[1]
+        if checksums != {p: zlib.crc32(read_file(listing.data_dir, p)) for p, _, _ in paths}:
+            dl_manager.download_config.force_extract = True
+            listing = scan_folder(str(dl_manager.extract(archive)))
+    except (OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise LayoutError(
+            f"The example {SHAPES_ARCHIVE} cannot be read ({error}). Expected it beside "
+            "multiview_cifar.py: take the whole repository instead of the script alone, or pip "
+            "install it.",
+            SHAPES_ARCHIVE,
+        ) from None
+    return listing
+
+
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name is never taken."""
     return name[0] == "." or name in SYSTEM_NAMES
 
 
-def read_listings(tree: FileListing) -> tuple[list[str], list[tuple[str, int]]]:
-    """All folders, and (path, bytes) of all images; other files go to `tree.ignored`."""
+ListedImage = tuple[str, int, int]  # path, bytes, and a number that changes with the file
+
+
+def list_images(listing: FileListing) -> tuple[list[str], list[ListedImage]]:
+    """All folders, and all images; other files go to `listing.ignored`."""
     folders, images = [], []
-    for folder, _, files in map(marshal.loads, tree.listings):
+    for folder, files in listing.folders:
         folders.append(folder)
         prefix = folder and f"{folder}/"
-        for name, size, *_ in files:
+        for name, size, version in files:
             if _is_image(name):
-                images.append((prefix + name, size))
+                images.append((prefix + name, size, version))
             else:
-                tree.ignored[NO_IMAGES].append(prefix + name)
-    paths = [*folders, *(path for path, _ in images)]
+                listing.ignored[NO_IMAGES].append(prefix + name)
+    paths = [*folders, *(path for path, _, _ in images)]
     try:
         "".join(paths).encode()
     except UnicodeEncodeError:
         path = next(p for p in paths if p.encode(errors="ignore").decode() != p)
         raise LayoutError(
-            f"The name {path!a} is not UTF-8. Expected text, as names become "
-            "text in the rows: rename it.",
+            f"The name {path!a} is not UTF-8. Expected text, as names become text in the rows: "
+            "rename it.",
             path,
         ) from None
     return folders, images
@@ -913,7 +1011,7 @@ def _regex(template: str) -> re.Pattern[str]:
     )
 
 
-def detect_layout(images: Sequence[tuple[str, int]], tree: FileListing) -> str:
+def detect_layout(images: Sequence[ListedImage], listing: FileListing) -> str:
     """`[split/]label/sample/view`; LayoutError where there are no images, or all stand too deep.
 
     The top folders are splits only if every one is a split word, or each the archive of a split:
@@ -921,17 +1019,18 @@ def detect_layout(images: Sequence[tuple[str, int]], tree: FileListing) -> str:
     """
     if not images:
         raise LayoutError(
-            f"{tree.root} holds no images (found: {tree.others}). Expected "
+            f"{listing.data_dir} holds no images (found: {listing.ignored_summary}). Expected "
             f"class/sample/view.png; supported: {SUPPORTED}.",
-            tree.root,
+            listing.data_dir,
         )
-    tops = list(dict.fromkeys(path.partition("/")[0] for path, _ in images if "/" in path))
+    tops = list(dict.fromkeys(path.partition("/")[0] for path, _, _ in images if "/" in path))
     splits = [top for top in tops if top.lower() in SPLIT_WORDS]
-    has_splits = tree.is_by_split or (bool(tops) and splits == tops)
+    has_splits = listing.is_by_split or (bool(tops) and splits == tops)
     layout = "{split}/" * has_splits + "{label}/{sample}/{view}"
-    if all(path.count("/") > layout.count("/") for path, _ in images):
+    if all(path.count("/") > layout.count("/") for path, _, _ in images):
         mixed = splits and not has_splits
-        around = len(tops) == 1 and not has_splits and tree.roots[0].kind in ARCHIVES.values()
+        is_packed = any(not isinstance(source, str) for source in listing.sources)
+        around = len(tops) == 1 and not has_splits and is_packed
         hint = (
             f" Of {join_first(tops)} only {join_first(splits)} would be a split." if mixed else ""
         )
@@ -959,18 +1058,18 @@ Samples = dict[SampleKey, dict[str, dict[str, str]]]
 
 
 def match_images(
-    images: Sequence[tuple[str, int]], tree: FileListing, templates: Mapping[str, Template]
-) -> tuple[Samples, dict[SampleKey, int]]:
-    """Gather each sample's files, and their bytes; what fits nowhere goes to `tree.ignored`.
+    images: Sequence[ListedImage], listing: FileListing, templates: Mapping[str, Template]
+) -> tuple[Samples, dict[SampleKey, tuple[int, int]]]:
+    """Gather each sample's files, their bytes and a version; what fits nowhere goes to `ignored`.
 
     LayoutError where an image stands above the layout, or two mean the same view.
     """
     samples: Samples = defaultdict(lambda: {column: {} for column in templates})
-    nbytes: dict[SampleKey, int] = defaultdict(int)
-    for path, size in images:
+    totals: dict[SampleKey, tuple[int, int]] = {}
+    for path, size, version in images:
         column, fields = _best_fit(path, templates)
         if not fields:
-            tree.ignored[_why_not(path, [*templates.values()])].append(path)
+            listing.ignored[_why_not(path, [*templates.values()])].append(path)
             continue
         key = fields.get("split", "train"), fields["label"], fields["sample"]
         view = fields.get("view", "0")
@@ -983,8 +1082,9 @@ def match_images(
                 "Expected one file a view: remove or rename one.",
                 path,
             )
-        nbytes[key] += size
-    return samples, nbytes
+        nbytes, before = totals.get(key, (0, 0))
+        totals[key] = nbytes + size, hash((before, version)) if version else 0
+    return samples, totals
 
 
 def _best_fit(path: str, templates: Mapping[str, Template]) -> tuple[str, dict[str, str]]:
@@ -1024,7 +1124,7 @@ def _why_not(path: str, templates: Sequence[Template]) -> str:
 
 def check_folders(
     folders: Sequence[str],
-    tree: FileListing,
+    listing: FileListing,
     templates: Iterable[Template],
     samples: Samples,
     skip: bool,
@@ -1042,7 +1142,7 @@ def check_folders(
     if not (dead := [folder for folder in folders if folder not in alive]):
         return
     below = defaultdict(list)
-    for path in itertools.chain(folders, *tree.ignored.values()):
+    for path in itertools.chain(folders, *listing.ignored.values()):
         below[path.rpartition("/")[0]].append(path.rpartition("/")[2])
     for folder in dead:
         if any(t.sample and t.sample.fullmatch(folder) for t in templates):
@@ -1054,9 +1154,9 @@ def check_folders(
                     '"skip_sample", or say with layout="..." what the folders mean.',
                     folder,
                 )
-            tree.ignored["sample folders without images"].append(folder)
+            listing.ignored["sample folders without images"].append(folder)
         elif folder not in below:
-            tree.ignored["empty folders"].append(folder)
+            listing.ignored["empty folders"].append(folder)
 
 
 # --- the plan: which rows to make -----------------------------------------------------------------
@@ -1073,78 +1173,65 @@ class Sample(NamedTuple):
     metadata: Mapping[str, Any] = {}  # a value for each further column
     view_metadata: Mapping[str, list[Any]] = {}  # or a value a view
     nbytes: int = 0  # of its images, where they are resized of their pixels
+    version: int = 0  # changes with its files; 0 in archives, which have a version as a whole
 
 
 class Plan(NamedTuple):
-    """All rows to be made of a tree, in order; and what is not taken, by reason."""
+    """All rows to be made of a listing, in order; and what is not taken, by reason."""
 
     splits: dict[str, list[Sample]]
     features: datasets.Features
     ignored: dict[str, list[str]]
     writer_batch_size: int
-    roots: Sequence[FileSource] = ()
-
-
-@contextmanager
-def no_garbage_collection() -> Iterator[None]:
-    """Without the search for cycles: among some hundred thousand strings and tuples there are none,
-    and a full search takes 50 ms and more at 20,000 files.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
+    sources: Sequence[Source] = ()
 
 
 @no_garbage_collection()
-def plan_rows(tree: FileListing, config: MultiviewCifarConfig) -> Plan:
+def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
     """Turn names into rows: splits, labels, samples and views, in their final order.
 
     LayoutError where a name does not fit the layout or an option.
     """
-    folders, images = read_listings(tree)
-    templates = parse_layout(resolve_layout(tree, images, config.layout))
-    samples, nbytes = match_images(images, tree, templates)
+    folders, images = list_images(listing)
+    templates = parse_layout(resolve_layout(listing, images, config.layout))
+    samples, totals = match_images(images, listing, templates)
     if not samples:
-        raise no_samples(tree, config)
-    check_folders(folders, tree, templates.values(), samples, config.on_error == "skip_sample")
+        raise no_samples(listing, config)
+    check_folders(folders, listing, templates.values(), samples, config.on_error == "skip_sample")
     fields = templates["images"].fields
     view_labels = number_views(all_views(samples, fields, config), fields, config)
     labels = sorted({label for _, label, _ in samples}, key=natural_key)
     class_names, numbers = assign_labels(labels, config.class_names)
-    rows, lacking = make_rows(samples, nbytes, numbers, view_labels, config)
-    check_incomplete(lacking, len(samples), tree, config)
+    rows, incomplete = make_rows(samples, totals, numbers, view_labels, config)
+    check_incomplete(incomplete, len(samples), listing, config)
     features = row_features(list(templates), class_names, view_labels)
-    if not config.drop_metadata and (files := find_metadata(tree, templates, samples)):
-        metadata = read_metadata(files, tree.roots, samples, fields, features)
-        rows = join_metadata(rows, metadata, samples, view_labels, tree, config)
+    if not config.drop_metadata and (files := find_metadata(listing, templates, samples)):
+        metadata = read_metadata(files, listing.sources, samples, fields, features)
+        rows = join_metadata(rows, metadata, samples, view_labels, listing, config)
         features.update(metadata.features)
-    splits = split_rows(rows, len(rows), "split" in fields, tree.is_by_split, config)
-    log_plan(tree, splits, class_names)
+    splits = split_rows(rows, len(rows), "split" in fields, listing.is_by_split, config)
+    log_plan(listing, splits, class_names)
     batch = writer_batch_size([sample.nbytes for sample in rows.values()])
-    return Plan(splits, features, dict(tree.ignored), batch, tree.roots)
+    return Plan(splits, features, dict(listing.ignored), batch, listing.sources)
 
 
-def no_samples(tree: FileListing, config: MultiviewCifarConfig) -> LayoutError:
+def no_samples(listing: FileListing, config: MultiviewCifarConfig) -> LayoutError:
     """The error of a tree in which no image fits the layout."""
     return LayoutError(
-        f"No image in {tree.root} fits layout={config.layout!r} (found: "
-        f"{tree.others}). Expected paths that fit it from end to end, extension "
+        f"No image in {listing.data_dir} fits layout={config.layout!r} (found: "
+        f"{listing.ignored_summary}). Expected paths that fit it from end to end, extension "
         "left out.",
-        tree.root,
+        listing.data_dir,
     )
 
 
 def resolve_layout(
-    tree: FileListing, images: Sequence[tuple[str, int]], layout: str | Mapping[str, str] | None
+    listing: FileListing, images: Sequence[ListedImage], layout: str | Mapping[str, str] | None
 ) -> str | Mapping[str, str]:
-    """The layout of the whole tree, in which the archive of a split stands as a split folder."""
+    """The layout of the whole listing, in which the archive of a split stands as a split folder."""
     if layout is None:
-        return detect_layout(images, tree)
-    if not tree.is_by_split:
+        return detect_layout(images, listing)
+    if not listing.is_by_split:
         return layout
     if any("split" in template.fields for template in parse_layout(layout).values()):
         raise OptionError(
@@ -1157,10 +1244,10 @@ def resolve_layout(
 
 
 def log_plan(
-    tree: FileListing, splits: Mapping[str, Sequence[Sample]], names: Sequence[str]
+    listing: FileListing, splits: Mapping[str, Sequence[Sample]], names: Sequence[str]
 ) -> None:
     """Warn of what is not taken, and of classes that a split lacks."""
-    for reason, paths in tree.ignored.items():
+    for reason, paths in listing.ignored.items():
         logger.warning("Ignored %d %s: %s", len(paths), reason, join_first(paths))
     for split, samples in splits.items():
         if absent := set(range(len(names))) - {sample.label for sample in samples}:
@@ -1217,21 +1304,21 @@ def assign_labels(
 
 def make_rows(
     samples: Samples,
-    nbytes: Mapping[SampleKey, int],
+    totals: Mapping[SampleKey, tuple[int, int]],
     numbers: Mapping[str, int],
     view_labels: list[str] | None,
     config: MultiviewCifarConfig,
 ) -> tuple[dict[SampleKey, Sample], dict[SampleKey, str]]:
     """The rows in natural order; and what those that are left out lack."""
     rows: dict[SampleKey, Sample] = {}
-    lacking: dict[SampleKey, str] = {}
+    incomplete: dict[SampleKey, str] = {}
     for key in sorted(samples, key=row_order):
-        sample, lack = make_sample(key, samples[key], nbytes[key], numbers, view_labels, config)
+        sample, lack = make_sample(key, samples[key], totals[key], numbers, view_labels, config)
         if not lack or (config.on_missing_view == "null" and any(map(any, sample.paths))):
             rows[key] = sample
         else:
-            lacking[key] = lack
-    return rows, lacking
+            incomplete[key] = lack
+    return rows, incomplete
 
 
 def row_order(key: SampleKey) -> tuple[Any, ...]:
@@ -1240,34 +1327,34 @@ def row_order(key: SampleKey) -> tuple[Any, ...]:
 
 
 def check_incomplete(
-    lacking: Mapping[SampleKey, str],
+    incomplete: Mapping[SampleKey, str],
     num_samples: int,
-    tree: FileListing,
+    listing: FileListing,
     config: MultiviewCifarConfig,
 ) -> None:
     """LayoutError at samples that lack a view, or as `on_missing_view` says they are ignored."""
-    said = [f"{'/'.join(key)} {lack}" for key, lack in lacking.items()]
-    if lacking and config.on_missing_view == "raise":
+    said = [f"{'/'.join(key)} {lack}" for key, lack in incomplete.items()]
+    if incomplete and config.on_missing_view == "raise":
         raise LayoutError(
-            f"{len(lacking)} of {num_samples} samples lack a view: {join_first(said, 3)}."
+            f"{len(incomplete)} of {num_samples} samples lack a view: {join_first(said, 3)}."
             " Expected all to have the same: add the files, or pass "
             'on_missing_view="skip_sample" or "null".',
-            "/".join(next(iter(lacking))),
+            "/".join(next(iter(incomplete))),
         )
-    if lacking:
-        tree.ignored["samples that lack a view"] += said
+    if incomplete:
+        listing.ignored["samples that lack a view"] += said
 
 
 def make_sample(
     key: SampleKey,
     columns: Mapping[str, Mapping[str, str]],
-    nbytes: int,
+    total: tuple[int, int],
     numbers: Mapping[str, int],
     view_labels: list[str] | None,
     config: MultiviewCifarConfig,
 ) -> tuple[Sample, str]:
     """The row to be of one sample, and what it lacks, "" where it is whole."""
-    sample_id = f"{key[1]}/{key[2]}"
+    sample_id, (nbytes, version) = f"{key[1]}/{key[2]}", total
     views: list[Any] = list(
         config.view_names
         or sorted(
@@ -1293,7 +1380,7 @@ def make_sample(
     if config.image_size:
         nbytes = k * config.image_size[0] * config.image_size[1] * 3
     return Sample(
-        sample_id, numbers[key[1]], (*views, *blank), numbered, paths, nbytes=nbytes
+        sample_id, numbers[key[1]], (*views, *blank), numbered, paths, {}, {}, nbytes, version
     ), lack
 
 
@@ -1419,7 +1506,7 @@ class Metadata(NamedTuple):
     features: datasets.Features
     values: dict[MetadataKey, dict[str, Any]]
 
-    def said(self, key: MetadataKey) -> str:
+    def format_key(self, key: MetadataKey) -> str:
         """A key for errors: without the split where the files do not tell it."""
         return "/".join(filter(None, key if "split" in self.keys else key[1:]))
 
@@ -1432,13 +1519,13 @@ def metadata_error(paths: Sequence[str], found: str, expected: str) -> LayoutErr
 
 
 def find_metadata(
-    tree: FileListing, templates: Mapping[str, Template], samples: Samples
+    listing: FileListing, templates: Mapping[str, Template], samples: Samples
 ) -> dict[str, str]:
-    """The metadata file of each split folder, or of "", the whole tree; no longer in `ignored`.
+    """The metadata file of each split folder, or of "", all of them; no longer in `ignored`.
 
     LayoutError where two may be about the same sample.
     """
-    folders, others = {""}, tree.ignored.pop(NO_IMAGES, [])
+    folders, others = {""}, listing.ignored.pop(NO_IMAGES, [])
     if all(template.text.startswith("{split}/") for template in templates.values()):
         folders.update(split for split, _, _ in samples)
     found = [
@@ -1454,13 +1541,13 @@ def find_metadata(
             "one file at the top, or one in each split folder: merge them",
         )
     if rest := [path for path in others if path not in found]:
-        tree.ignored[NO_IMAGES] = rest
+        listing.ignored[NO_IMAGES] = rest
     return files
 
 
 def read_metadata(
     files: Mapping[str, str],
-    roots: Sequence[FileSource],
+    sources: Sequence[Source],
     samples: Samples,
     fields: frozenset[str],
     taken: Iterable[str],
@@ -1471,7 +1558,7 @@ def read_metadata(
     import pyarrow as pa
 
     paths, folders = [*files.values()], {split for split, _, _ in samples}
-    table = concatenate([read_table(path, roots, split) for split, path in files.items()], paths)
+    table = concatenate([read_table(path, sources, split) for split, path in files.items()], paths)
     keys = key_columns(table.column_names, fields, paths)
     own = {part.name: part.type for part in table.schema if part.name not in keys}
     if bad := OWN_COLUMNS.union(taken, [""]).intersection(own):
@@ -1489,14 +1576,14 @@ def read_metadata(
         if key in metadata.values:
             raise metadata_error(
                 paths,
-                f"has {metadata.said(key)} twice",
+                f"has {metadata.format_key(key)} twice",
                 'each once: remove one, or add a column "view" where the rows are of views',
             )
         metadata.values[key] = row
     return metadata
 
 
-def read_table(path: str, roots: Sequence[FileSource], split: str) -> Any:
+def read_table(path: str, sources: Sequence[Source], split: str) -> Any:
     """The pyarrow.Table of a metadata file, in types of `plain_type`, with a column `split` where
     the file is a split's; LayoutError where it is damaged.
     """
@@ -1504,7 +1591,7 @@ def read_table(path: str, roots: Sequence[FileSource], split: str) -> Any:
 
     kind = path.rpartition(".")[2]
     try:
-        with open_files(root_of(split, roots), [path]) as read:
+        with open_files(source_of(split, sources), [path]) as read:
             table = parse_table(read(path), kind)
         names = table.column_names
         if len(set(names)) < len(names):
@@ -1650,7 +1737,7 @@ def join_metadata(
     metadata: Metadata,
     samples: Samples,
     view_labels: Sequence[str] | None,
-    tree: FileListing,
+    listing: FileListing,
     config: MultiviewCifarConfig,
 ) -> dict[SampleKey, Sample]:
     """The rows with their metadata; where either lacks the other, as `on_missing_metadata` says.
@@ -1667,7 +1754,7 @@ def join_metadata(
         key: [(*key, view) for view in (view_keys(sample, view_labels) if by_view else [""])]
         for key, sample in rows.items()
     }
-    check_metadata(metadata, [*itertools.chain(*keys.values())], there, tree, config)
+    check_metadata(metadata, [*itertools.chain(*keys.values())], there, listing, config)
     joined, blank = {}, dict.fromkeys(metadata.features)
     for key, sample in rows.items():
         found = [metadata.values.get(own, blank) for own in keys[key]]
@@ -1693,17 +1780,21 @@ def check_metadata(
     metadata: Metadata,
     wanted: Sequence[MetadataKey],
     there: set[MetadataKey],
-    tree: FileListing,
+    listing: FileListing,
     config: MultiviewCifarConfig,
 ) -> None:
     """LayoutError where samples or views lack metadata, or metadata lack them; under "null" these
-    go to `tree.ignored`.
+    go to `listing.ignored`.
     """
     what, known = "view" if "view" in metadata.keys else "sample", there.union(wanted)
-    lacking = [metadata.said(key) for key in wanted if key in there and key not in metadata.values]
-    strays = [metadata.said(key) for key in metadata.values if key not in known]
-    if config.on_missing_metadata == "raise" and (lacking or strays):
-        found = [f"no row for {len(lacking)} {what}s ({join_first(lacking)})"] * bool(lacking)
+    incomplete = [
+        metadata.format_key(key) for key in wanted if key in there and key not in metadata.values
+    ]
+    strays = [metadata.format_key(key) for key in metadata.values if key not in known]
+    if config.on_missing_metadata == "raise" and (incomplete or strays):
+        found = [f"no row for {len(incomplete)} {what}s ({join_first(incomplete)})"] * bool(
+            incomplete
+        )
         found += [f"{len(strays)} rows for no {what} ({join_first(strays)})"] * bool(strays)
         raise metadata_error(
             metadata.paths,
@@ -1712,14 +1803,14 @@ def check_metadata(
             "what is missing, other rows are ignored)",
         )
     if strays:
-        tree.ignored[f"rows of metadata for no {what}"] += strays
+        listing.ignored[f"rows of metadata for no {what}"] += strays
 
 
 # --- the images: read, checked, converted ---------------------------------------------------------
 
 
 def iter_examples(
-    samples: Iterable[Sample], source: FileSource, config: MultiviewCifarConfig
+    samples: Iterable[Sample], source: Source, config: MultiviewCifarConfig
 ) -> Iterator[dict[str, Any]]:
     """The rows of samples, in their order, without those that `on_error` skips.
 
@@ -1729,17 +1820,11 @@ def iter_examples(
     columns = list(config.layout) if isinstance(config.layout, Mapping) else ["images"]
     samples = list(samples)
     paths = (path for sample in samples for own in sample.paths for path in own if path is not None)
-    if cifar := CIFAR.get(config.name):
-        opened: Any = nullcontext(partial(cifar_image, read_cifar(source.path, cifar), cifar))
-    else:
-        opened = open_files(source, paths)
+    opened = open_cifar(source, config) if config.name in CIFARS else open_files(source, paths)
     with opened as read:
         for sample in samples:
-            if (example := read_example(sample, columns, read, config)) is None:
-                continue
-            if config.name == "cifar100":
-                example["coarse_label"] = COARSE[sample.sample_id.partition("/")[0]]
-            yield example
+            if (example := read_example(sample, columns, read, config)) is not None:
+                yield example
 
 
 def read_example(
@@ -1882,6 +1967,8 @@ def convert(data: Any, path: str, is_image: bool, config: MultiviewCifarConfig) 
             method = PIL.Image.Resampling.BICUBIC if is_image else PIL.Image.Resampling.NEAREST
             image = resize(image, (config.image_size[1], config.image_size[0]), method)
         if encoding == "flat_png":
+            from multiview_cifar_tools.flat_png import flat_png
+
             return flat_png(image)
         buffer = io.BytesIO()
         image.save(buffer, encoding, **({} if encoding == "png" else {"quality": 95}))
@@ -1894,43 +1981,6 @@ def convert(data: Any, path: str, is_image: bool, config: MultiviewCifarConfig) 
     return buffer.getvalue()
 
 
-def flat_png(image: Any) -> bytes:
-    """A PNG whose pixels stand uncompressed, row by row, at offsets that its size alone gives.
-
-    Takes a `PIL.Image.Image` of mode "L", "RGB" or "RGBA"; KeyError for any other. The deflate data
-    are stored blocks (RFC 1951, 3.2.4): one for all rows where it can hold them (65,535 bytes),
-    else one a row, so that a row's pixels always stand equally far from the next one's. Each row
-    begins with filter byte 0 (PNG, 9.2). Any decoder reads it.
-    """
-    (width, height), kind = image.size, FLAT_MODES[image.mode]
-    step = 1 + width * len(image.mode)
-    if step < 1 << 16:  # Pillow pads a row with a zero, which is the next one's filter byte
-        data = b"\0" + image.tobytes("raw", image.mode, step)[:-1]
-        size = step if step * height >= 1 << 16 else step * height
-    else:  # wider than a block: a good PNG still, but not a flat one
-        pixels, row, size = image.tobytes(), step - 1, 0xFFFF
-        data = b"".join(b"\0" + pixels[at : at + row] for at in range(0, len(pixels), row))
-    blocks = [data[at : at + size] for at in range(0, len(data), size)]
-    stored = [struct.pack("<BHH", 0, len(b), len(b) ^ 0xFFFF) + b for b in blocks[:-1]]
-    last = struct.pack("<BHH", 1, len(blocks[-1]), len(blocks[-1]) ^ 0xFFFF) + blocks[-1]
-    body = b"".join([b"x\1", *stored, last, struct.pack(">I", zlib.adler32(data))])
-    return _png_head(width, height, kind) + _png_chunk(b"IDAT", body) + PNG_END
-
-
-def _png_chunk(name: bytes, data: bytes) -> bytes:
-    checksum = zlib.crc32(data, zlib.crc32(name))
-    return b"".join([struct.pack(">I", len(data)), name, data, struct.pack(">I", checksum)])
-
-
-PNG_END = _png_chunk(b"IEND", b"")
-
-
-@lru_cache(maxsize=64)
-def _png_head(width: int, height: int, kind: int) -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + _png_chunk(b"IHDR", header)
-
-
 def to_mode(image: Any, mode: str) -> Any:
     """Convert to "RGB" or "L". 16 bits a pixel are scaled to 8: Pillow alone clips at 255."""
     if image.mode.startswith("I;16"):
@@ -1938,896 +1988,90 @@ def to_mode(image: Any, mode: str) -> Any:
     return image.convert(mode)
 
 
-# --- archives and remote folders: where files are read from --------------------------------------
-
-
-class Options(dict[str, Any]):
-    """Storage options that can be a part of a key."""
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(repr(self))
-
-
-class FileSource(NamedTuple):
-    """A folder, an archive, or the URL of one.
-
-    A path in the tree is `prefix` and the file's name, without `top`.
-    """
-
-    path: str
-    kind: str = "folder"  # or "remote", a folder behind a URL; or one of ARCHIVES
-    version: str = ""  # changes with the files; "" for a folder
-    prefix: str = ""  # the split folder in which they count as standing, such as "train/"
-    top: str = ""  # the folder around everything in an archive, such as "photos/"
-    options: Options = Options()  # of the file system
-    local: str = ""  # where a remote archive was downloaded to
-
-    @property
-    def file(self) -> str:
-        """The path or URL that is opened."""
-        return self.local or self.path
-
-    @property
-    def is_one_pass(self) -> bool:
-        """Whether it can only be read from its beginning to its end."""
-        return self.kind.startswith("tar.") or (self.kind == "tar" and is_url(self.file))
-
-    @property
-    def archive(self) -> FileSource:
-        """The file alone, whatever is made of its names: a key for what is kept of it."""
-        return self._replace(prefix="", top="")
-
-    def name(self, path: str) -> str:
-        """What a path in the tree is called there."""
-        return self.top + path[len(self.prefix) :] if self.top or self.prefix else path
-
-
-def find_shapes(dl_manager: Any) -> FileListing:
-    """The embedded example, listed; LayoutError where it is not there."""
-    try:
-        path = str(dl_manager.download(SHAPES_ARCHIVE))
-        tree = FileListing(path, [FileSource(path, "zip", local_version(path))])
-        list_archives(tree, False)
-    except (OSError, ArchiveError) as error:
-        raise LayoutError(
-            f"The example {SHAPES_ARCHIVE} cannot be read ({error}). Expected it "
-            "beside multiview_cifar.py: take the whole repository instead of the "
-            "script alone, or pip install it.",
-            SHAPES_ARCHIVE,
-        ) from None
-    return tree
-
-
-def is_url(place: str) -> bool:
-    """Whether it is for fsspec."""
-    return "://" in place
-
-
-def archive_kind(place: str) -> str:
-    """Which of ARCHIVES it is called, or ""."""
-    path = place.partition("?")[0].lower() if is_url(place) else place.lower()
-    return next((kind for ending, kind in ARCHIVES.items() if path.endswith(ending)), "")
-
-
-def root_of(split: str, roots: Sequence[FileSource]) -> FileSource:
-    """Where the files of a split are: there is one root, or one a split."""
-    return next(root for root in roots if root.prefix in ("", f"{split}/"))
-
-
-def parse_data_files(data_files: Any) -> Any:
-    """`data_files` with whole paths, as `datasets` takes it past its own search for patterns.
-
-    OptionError where it is not one archive a split.
-    """
-    splits = data_files if isinstance(data_files, Mapping) else {"train": data_files}
-    paths: dict[str, str] = {}
-    for split, given in splits.items():
-        names = [
-            os.fspath(name)
-            for name in ([given] if isinstance(given, (str, os.PathLike)) else given)
-        ]
-        if len(names) != 1 or not archive_kind(names[0]):
-            raise OptionError(
-                f"data_files={data_files!r} is not right. Expected one archive "
-                f'({" ".join(ARCHIVES)}) a split, such as {{"train": '
-                '"train.zip", "test": "test.zip"}; pass a folder as data_dir.',
-                "data_files",
-            )
-        local = os.path.abspath(os.path.expanduser(names[0]))
-        paths[str(split)] = names[0] if is_url(names[0]) else local
-    lists = {
-        split: datasets.data_files.DataFilesList([path], [()]) for split, path in paths.items()
-    }
-    return datasets.data_files.DataFilesDict(lists)
-
-
-def find_files(config: MultiviewCifarConfig) -> FileListing:
-    """The folder of a config, listed; or its archives, which `list_archives` lists.
-
-    OptionError where there is none, LayoutError where it leads nowhere.
-    """
-    options = Options(config.storage_options or {})
-    if config.data_files is None:
-        root = find_root(config.data_dir, options)
-        if root.kind == "folder":
-            return scan_folder(root.path)
-        return (
-            scan_remote(root)
-            if root.kind == "remote"
-            else FileListing(root.path, [root], fingerprint=root.version)
-        )
-    roots = [find_root(path, options, f"{split}/") for split, (path,) in config.data_files.items()]
-    return FileListing(
-        join_first(root.path for root in roots),
-        roots,
-        fingerprint=json.dumps([(root.path, root.prefix, root.version) for root in roots]),
-    )
-
-
-def find_root(
-    data_dir: str | os.PathLike[str] | None, options: Options, prefix: str = ""
-) -> FileSource:
-    """What stands at a path or URL; OptionError without one, LayoutError where it leads nowhere."""
-    place = os.fspath(data_dir or existing_folder(None)).removeprefix("file://")
-    kind = archive_kind(place)
-    if is_url(place):
-        root = FileSource(place.rstrip("/"), kind or "remote", "", prefix, "", options)
-        return root._replace(version=remote_version(root)) if kind else root
-    path = os.path.abspath(os.path.expanduser(place))
-    if os.path.isdir(path) and not prefix:
-        return FileSource(path)
-    if not os.path.isfile(path) or not kind:
-        raise _no_such_folder(place, path, f"a folder, or an archive of one ({' '.join(ARCHIVES)})")
-    return FileSource(path, kind, local_version(path), prefix)
-
-
-def local_version(path: str) -> str:
-    """Size, mtime and ctime of a file."""
-    stat = os.stat(path)
-    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
-
-
-def file_version(info: Mapping[str, Any]) -> str:
-    """What changes with a remote file: its ETag or digest, else its time, as its store calls it."""
-    keys = (
-        "ETag",
-        "etag",
-        "blob_id",
-        "md5Hash",
-        "Content-MD5",
-        "LastModified",
-        "Last-Modified",
-        "last_modified",
-        "updated",
-        "mtime",
-        "created",
-    )
-    return f"{info.get('size')} {next((info[key] for key in keys if info.get(key)), '')}"
-
-
-def remote_version(root: FileSource) -> str:
-    """Size and ETag of a remote archive, or its time; ArchiveError where it cannot be had."""
-    with wrap_source_errors(root):
-        fs, path = file_system(root)
-        fs.invalidate_cache()  # of listings: what is there now counts
-        return file_version(fs.info(path))
-
-
-def file_system(root: FileSource) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path in it.
-
-    Its options may stand under the protocol's name, as `datasets` has them.
-    """
-    protocols = fsspec.available_protocols()
-    protocol = fsspec.utils.get_protocol(root.path)
-    own = root.options.get(protocol) or {
-        name: value for name, value in root.options.items() if name not in protocols
-    }
-    if protocol in ("s3", "s3a"):  # s3fs keeps 10 connections, which our readers would wait for
-        own = {"config_kwargs": {"max_pool_connections": READERS}, **own}
-    fs, path = fsspec.core.url_to_fs(root.path, **own)
-    return fs, path
-
-
 @contextmanager
-def wrap_source_errors(root: FileSource) -> Iterator[None]:
-    """Errors of any library as one ArchiveError."""
-    try:
-        yield
-    except MultiviewError:
-        raise
-    except Exception as error:  # those of fsspec, its stores, tarfile and zlib have no common base
-        expected = f"a whole {root.kind} archive" if root.kind != "remote" else "a remote folder"
-        if isinstance(error, ImportError):
-            expected += ", and the package that reads it: pip install it"
-        elif is_url(root.path):
-            expected += (
-                ", and the right to read it: check the address, pass the key in "
-                "storage_options={...} where it needs one, or try again later"
-            )
-        else:
-            expected += ": make or download it anew"
-        said = " ".join(str(error).split())
-        raise ArchiveError(
-            f"{root.path} cannot be read ({type(error).__name__}: {said}). Expected {expected}.",
-            root.path,
-        ) from None
-
-
-def list_remote(
-    root: FileSource, folder: str = "", deep: bool = True
-) -> dict[str, Mapping[str, Any]]:
-    """What a store says of all files below a folder of a remote one, by path and in order; if not
-    `deep`, of the files and folders that stand right in it.
-    """
-    with wrap_source_errors(root):
-        fs, path = file_system(root)
-        fs.invalidate_cache()
-        place = f"{path}/{folder}".rstrip("/")
-        if deep:
-            found = fs.find(place, detail=True)
-        else:
-            try:
-                found = {info["name"]: info for info in fs.ls(place, detail=True)}
-            except FileNotFoundError:  # as `find` says of nothing
-                found = {}
-    # Web pages of stores make a folder by an empty file of its name.
-    found.pop(f"{path}/" if deep else f"{place}/", None)
-    return {name[len(path) :].lstrip("/"): info for name, info in sorted(found.items())}
-
-
-def scan_remote(root: FileSource, start: str = "") -> FileListing:
-    """List a remote folder in one go, as `scan_folder` does a local one.
-
-    The fingerprint covers path, size and ETag (or time) of each file. ArchiveError where it cannot
-    be listed. From the folder `start` in it on, only that part.
-    """
-    infos = list_remote(root, start)
-    if not start and (not infos or "" in infos):
-        what = "is a file" if infos else "is empty, or does not exist"
-        raise ArchiveError(
-            f"{root.path} {what}. Expected a folder that holds class/sample/"
-            f"view.png, or an archive of one ({' '.join(ARCHIVES)}).",
-            root.path,
-        )
-    tree = FileListing(root.path)
-    tree.fingerprint = add_infos(tree, root, infos, start)
-    tree.roots = [root._replace(version=tree.fingerprint)]
-    return tree
-
-
-def add_infos(
-    tree: FileListing, root: FileSource, infos: Mapping[str, Mapping[str, Any]], start: str
-) -> str:
-    """Put remote files into the tree, with a number that follows their `file_version` as time; the
-    fingerprint of all of them.
-    """
-    stamps = {name: file_version(info) for name, info in infos.items()}
-    times = {
-        name: hashlib.blake2b(stamp.encode(), digest_size=7).digest()
-        for name, stamp in stamps.items()
-    }
-    add_names(
-        tree,
-        root,
-        {name: info.get("size") or 0 for name, info in infos.items()},
-        start,
-        {name: int.from_bytes(time, "big") for name, time in times.items()},
-    )
-    lines = "\n".join(f"{name} {stamp}" for name, stamp in stamps.items())
-    return hashlib.blake2b(lines.encode(errors="surrogateescape"), digest_size=16).hexdigest()
-
-
-def check_unchanged(root: FileSource) -> None:
-    """ArchiveError where a remote folder is no longer what was listed."""
-    if root.kind == "remote" and scan_remote(root).fingerprint != root.version:
-        raise source_changed_error(root)
-
-
-def source_changed_error(root: FileSource) -> ArchiveError:
-    """That a remote folder is no longer what was listed."""
-    return ArchiveError(
-        f"{root.path} changed while it was read. Expected it to stay as it is: build it again.",
-        root.path,
-    )
-
-
-def download_archive(root: FileSource, dl_manager: Any) -> FileSource:
-    """The archive, had by the download manager of `datasets`, which keeps one file an ETag."""
-    with wrap_source_errors(root):
-        fs, path = file_system(root)
-        info, how = fs.info(path), dl_manager.download_config
-        # By itself it would give the first file of that URL for ever, or ask an old listing.
-        how.use_etag = bool(info.get("ETag") or info.get("etag"))
-        how.force_download = how.force_download or not how.use_etag
-        type(fs).clear_instance_cache()
-        return root._replace(local=str(dl_manager.download(root.path)))
-
-
-def list_archives(tree: FileListing, pass_over_top: bool) -> None:
-    """List the archives of a tree, as `scan_folder` does a folder: nothing is unpacked.
-
-    Where `pass_over_top`, a folder around everything that is called as its archive is left out:
-    `zip -r photos.zip photos` is read as photos. ArchiveError where one is damaged or refused.
-    """
-    archives = [root for root in tree.roots if root.kind in ARCHIVES.values()]
-    if archives:
-        tree.listings, tree.roots = [], []
-    for root in archives:
-        with wrap_source_errors(root):
-            names = list_members(root)
-        top = os.path.basename(root.path).partition(".")[0] + "/"
-        if pass_over_top and all(name.startswith(top) for name in names if _is_image(name)):
-            root = root._replace(top=top)
-        add_names(tree, root, names)
-        tree.roots.append(root)
-
-
-def add_names(
-    tree: FileListing,
-    root: FileSource,
-    names: Mapping[str, int],
-    start: str = "",
-    times: Mapping[str, int] = MappingProxyType({}),
-) -> None:
-    """Put files, name to bytes, into the tree; a name with a "/" at its end is a folder. All stand
-    in the folder `start`.
-    """
-    folders: dict[str, list[tuple[str, int, int, int]]] = {} if start else {"": []}
-    for name, size in names.items():
-        if not name.startswith(root.top):
-            tree.ignored["files beside the folder around the others"].append(name)
-            continue
-        path = root.prefix + name[len(root.top) :]
-        if any(map(is_hidden, filter(None, path.split("/")))):
-            tree.hidden.append(path)
-            continue
-        folder, _, file = path.rpartition("/")
-        if file:
-            folders.setdefault(folder, []).append((file, size, times.get(name, 0), 0))
-        while folder and len(folder) >= len(start):
-            folders.setdefault(folder, [])
-            folder = folder.rpartition("/")[0]
-    for folder, files in sorted(folders.items()):
-        tree.listings.append(marshal.dumps((folder, [], sorted(files)), 2))
-
-
-def list_members(root: FileSource) -> dict[str, int]:
-    """The bytes of each member of an archive by its name, all checked."""
-    if root.kind == "zip":
-        infos = open_zip(root.archive, os.getpid()).infolist()
-        found = ((zip_name(info), info.file_size, 0) for info in infos if _is_plain(root, info))
-        return {name: size for name, size, _ in check_members(root, found)}
-    if root.is_one_pass:
-        with open_stream(root) as file:
-            walked = check_members(root, walk_tar(root, Forward(file)))
-            return {name: size for name, size, _ in walked}
-    return {name: size for name, (_, size) in index_tar(root.archive).items()}
-
-
-def check_members(
-    root: FileSource, members: Iterable[tuple[str, int, int]]
-) -> Iterator[tuple[str, int, int]]:
-    """Pass members on, without a "./" before them; ArchiveError where a name leads out of the
-    archive or stands in it twice, and where there is more in it than a set of images can have.
-    """
-    packed, unpacked, seen = _packed_size(root), 0, set()
-    for name, size, offset in members:
-        name = name.removeprefix("./")
-        if name.startswith("/") or ".." in name.split("/"):
-            raise archive_error(
-                root, f"has the member {name!r}, which leads out of it", "names below its top"
-            )
-        if name in seen and not name.endswith("/"):
-            raise archive_error(root, f"has the member {name!r} twice", "each once")
-        if name:
-            seen.add(name)
-            yield name, size, offset
-        unpacked += size
-        if (
-            unpacked > max(FREE_BYTES, MAX_RATIO * packed)
-            or len(seen) > MAX_FILES
-            or (size > MAX_IMAGE_BYTES and _is_image(name))
-        ):
-            raise archive_error(
-                root,
-                f"would be {len(seen):,} files and {unpacked:,} bytes up to "
-                f"{name!r}, of {packed:,} bytes packed",
-                f"at most {MAX_RATIO} times its size, {MAX_FILES:,} files, and "
-                f"{MAX_IMAGE_BYTES:,} bytes an image. If you trust it, unpack it and",
-            )
-
-
-def archive_error(root: FileSource, found: str, expected: str) -> ArchiveError:
-    """The error of an archive that is not taken."""
-    return ArchiveError(
-        f"{root.path} {found}. Expected {expected}: pack it anew, or pass a folder as data_dir.",
-        root.path,
-    )
-
-
-def _packed_size(root: FileSource) -> int:
-    if not is_url(root.file):
-        return os.path.getsize(root.file)
-    fs, path = file_system(root)
-    return int(fs.info(path).get("size") or 1 << 40)  # a server need not say
-
-
-def _check_link(root: FileSource, name: str, target: str) -> None:
-    """ArchiveError at a link that leads out of the archive, or that would be an image."""
-    way = os.path.normpath(os.path.join(os.path.dirname(name), target))
-    if way.startswith(("/", "..")) or _is_image(name):
-        raise archive_error(
-            root,
-            f"has the member {name!r}, which is a link to {target!r} or no plain file",
-            "files (tar and zip store them, if they follow links: tar "
-            "--dereference --hard-dereference)",
-        )
-
-
-@contextmanager
-def read_folder(root: FileSource, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
-    """A function from a path below root to the file's bytes, for any order."""
-
-    def read(path: str) -> bytes:
-        # Small files by the ten thousand: `io.FileIO` took a quarter to a half longer, and `open`
-        # is patched by `datasets` in this module.
-        file = os.open(f"{root.path}/{path}", os.O_RDONLY)
-        try:
-            data = os.read(file, 1 << 16)
-            while more := os.read(file, 1 << 24):  # once: nothing more, where the file is small
-                data += more
-        finally:
-            os.close(file)
-        return data
-
-    yield read
-
-
-# zip: by its directory, which stands at its end
-
-
-@lru_cache(maxsize=4)
-def open_zip(root: FileSource, process: int) -> zipfile.ZipFile:
-    """The archive, opened once in a `process`: its directory may be long, and a fork would share
-    the place in the file.
-    """
-    if not is_url(root.file):
-        return zipfile.ZipFile(root.file)
-    fs, path = file_system(root)
-    return zipfile.ZipFile(fs.open(path, "rb"))
-
-
-def zip_name(info: zipfile.ZipInfo) -> str:
-    """A member's name. Many tools write UTF-8 without the flag for it (APPNOTE 4.4.4, bit 11)."""
-    if info.flag_bits & 0x800 or info.filename.isascii():
-        return info.filename
-    try:
-        return info.filename.encode("cp437").decode()
-    except UnicodeError:
-        return info.filename
-
-
-def _is_plain(root: FileSource, info: zipfile.ZipInfo) -> bool:
-    """Whether it is no link; ArchiveError where it may not stand there, or needs a password."""
-    if info.flag_bits & 1:
-        raise archive_error(
-            root,
-            f"has the member {info.filename!r}, which needs a password",
-            "an archive without one",
-        )
-    if info.external_attr >> 28 != 0xA:  # S_IFLNK
-        return True
-    archive = open_zip(root.archive, os.getpid())
-    _check_link(root, zip_name(info), archive.open(info).read(4096).decode(errors="replace"))
-    return False
-
-
-@contextmanager
-def read_zip(root: FileSource, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
-    """A function from the name of a member to its bytes."""
-    archive = open_zip(root.archive, os.getpid())
-    infos = _zip_infos(root.archive, os.getpid())
-
-    def read(name: str) -> bytes:
-        try:
-            return archive.read(infos[name])
-        except Exception as error:  # BadZipFile, zlib.error, EOFError and those of stores
-            raise OSError(f"{error}, in {root.path} at byte {infos[name].header_offset}") from None
-
-    yield read
-
-
-@lru_cache(maxsize=4)
-def _zip_infos(root: FileSource, process: int) -> dict[str, zipfile.ZipInfo]:
-    infos = open_zip(root, process).infolist()
-    return {zip_name(info).removeprefix("./"): info for info in infos}
-
-
-# tar: by the offsets of its members, or where it is packed or remote in one pass
-
-
-class Forward:
-    """A stream as a file that goes forward, and back by a block: all that tarfile needs."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream, self._buffer, self._start, self._at = stream, b"", 0, 0
-
-    def tell(self) -> int:
-        """The place of the next byte."""
-        return self._at
-
-    def seek(self, at: int) -> int:
-        """Go to a place."""
-        self._at = at
-        return at
-
-    def read(self, size: int) -> bytes:
-        """So many bytes, or fewer at the end."""
-        end = self._at + size
-        while (have := self._start + len(self._buffer)) < end:
-            more = self._stream.read(max(1 << 18, end - max(have, self._at)))
-            if not more:
-                break
-            keep = max(0, min(self._at, have) - tarfile.BLOCKSIZE - self._start)
-            self._buffer, self._start = self._buffer[keep:] + more, self._start + keep
-        data = self._buffer[self._at - self._start : end - self._start]
-        self._at += len(data)
-        return data
-
-
-class QuickTarInfo(tarfile.TarInfo):
-    """A header of a tar, of which the most usual kind is read in a third of the time."""
-
-    @classmethod
-    def frombuf(cls, buf: Any, encoding: str, errors: str) -> Any:
-        """Of a plain file, a folder or pax records: name, size and type (POSIX.1-1988, ustar)."""
-        kind, stored = buf[156:157], buf[148:156]
-        try:
-            size, checksum = (int(n.rstrip(b" \0"), 8) for n in (buf[124:136], stored))
-        except ValueError:
-            size, checksum = 0, -1
-        # The sum of the header's bytes, its checksum taken as blanks: so is Adler-32, from 1 on.
-        checksum += sum(stored) - 8 * ord(" ") + 1
-        if (
-            checksum % 65521 != zlib.adler32(buf) & 0xFFFF
-            or len(buf) < tarfile.BLOCKSIZE
-            or kind not in (b"0", b"5", b"x")
-            or buf[345]
-        ):  # or its name has a second part
-            return super().frombuf(buf, encoding, errors)
-        info = cls(buf[:100].partition(b"\0")[0].decode(encoding, errors).rstrip("/"))
-        info.size, info.type, info.chksum = size, kind, checksum
-        return info
-
-
-@contextmanager
-def open_stream(root: FileSource) -> Iterator[Any]:
-    """The bytes of a tar, unpacked as they are read."""
-    if is_url(root.file):
-        fs, path = file_system(root)
-        opened = fs.open(path, "rb")
-    else:
-        opened = io.FileIO(root.file)  # `open` is patched by `datasets` in this module
-    with opened as file:
-        if root.kind == "tar.gz":
-            yield gzip.GzipFile(fileobj=file)
-        elif root.kind == "tar.zst":
-            import zstandard
-
-            yield zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-        else:
-            yield file
-
-
-def walk_tar(root: FileSource, file: Any) -> Iterator[tuple[str, int, int]]:
-    """(name, bytes, offset) of each member; ArchiveError where the tar is cut off or damaged, which
-    tarfile takes for its end.
-    """
-    name = "its beginning"
-    with tarfile.open(fileobj=file, mode="r:", tarinfo=QuickTarInfo) as archive:
-        try:
-            while (member := archive.next()) is not None:
-                archive.members.clear()  # type: ignore[attr-defined]  # else it keeps them all
-                name = member.name
-                if member.isdir():
-                    yield f"{name}/", 0, -1
-                elif member.isreg() and not member.issparse():
-                    yield name, member.size, member.offset_data
-                else:
-                    _check_link(root, name, member.linkname)
-                    yield name, 0, -1
-        except tarfile.TarError as error:
-            raise _cut_off(root, archive.offset, name, str(error)) from None
-        file.seek(archive.offset)
-        end, rest = file.read(tarfile.BLOCKSIZE), 0
-        if len(end) < tarfile.BLOCKSIZE or any(end):
-            raise _cut_off(root, archive.offset, name, "no end-of-archive mark")
-        while more := file.read(1 << 16):  # up to the end, where gzip's checksum stands
-            rest += len(more)
-            if any(more) or rest > FREE_BYTES:
-                raise _cut_off(root, archive.offset, name, "more data behind the end mark")
-
-
-def _cut_off(root: FileSource, offset: int, name: str, why: str) -> ArchiveError:
-    return ArchiveError(
-        f"{root.path} is damaged or cut off at byte {offset}, after {name}: {why}. "
-        f"Expected a whole {root.kind} archive: make or download it anew.",
-        root.path,
-    )
-
-
-@lru_cache(maxsize=4)
-def index_tar(root: FileSource) -> dict[str, tuple[int, int]]:
-    """(offset, bytes) of each member of a plain, local tar. Worker processes that are forked have
-    it from the process that planned.
-    """
-    with io.BufferedReader(io.FileIO(root.file)) as file:
-        members = check_members(root, walk_tar(root, file))
-        return {name: (offset, size) for name, size, offset in members}
-
-
-@contextmanager
-def read_tar(root: FileSource, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
-    """A function from the name of a member to its bytes, for any order."""
-    index, file = index_tar(root.archive), os.open(root.file, os.O_RDONLY)
-
-    def read(name: str) -> bytes:
-        offset, size = index[name]
-        if len(data := os.pread(file, size, offset)) < size:
-            raise OSError(f"{root.path} was cut off in mid-read, at byte {offset}")
-        return data
-
-    try:
-        yield read
-    finally:
-        os.close(file)
-
-
-@contextmanager
-def read_one_pass(root: FileSource, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
-    """A function from the name of a member to its bytes, for the order of `wanted`.
-
-    What stands in the tar before its turn waits in a spool: SPOOL_BYTES in memory, more on disk.
-    """
-    awaited, places = set(wanted), dict[str, tuple[int, int]]()
-    with open_stream(root) as stream, tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
-        file = Forward(stream)
-        members = check_members(root, walk_tar(root, file))
-
-        def read(name: str) -> bytes:
-            awaited.discard(name)
-            if name in places:
-                offset, size = places.pop(name)
-                spool.seek(offset)
-                data = spool.read(size)
-                if not places:
-                    spool.seek(0)
-                    spool.truncate()
-                return data
-            with wrap_source_errors(root):
-                for found, size, offset in members:
-                    if found == name or found in awaited:
-                        file.seek(offset)
-                        data = file.read(size)
-                        if found == name:
-                            return data
-                        places[found] = spool.seek(0, io.SEEK_END), len(data)
-                        spool.write(data)
-            raise FileNotFoundError(name)
-
-        yield read
-
-
-# a remote folder: many requests at a time
-
-
-@contextmanager
-def read_remote(root: FileSource, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
-    """A function from the name of a file to its bytes, which are fetched ahead in the order of
-    `wanted`: READERS at a time, READ_AHEAD at most, and fewer where files are large.
-    """
-    fs, base = file_system(root)
-    ahead: deque[tuple[str, Any]] = deque()
-    names, largest = iter(wanted), 0
-
-    def fetch(name: str, wait: float = FIRST_WAIT) -> bytes:
-        try:
-            # From byte 0: else s3fs asks for the size first, a request more for each file.
-            return bytes(fs.cat_file(f"{base}/{name}", start=0))
-        except (FileNotFoundError, PermissionError):
-            raise
-        except Exception as error:  # each store has its own
-            if wait > LAST_WAIT:
-                raise OSError(f"{type(error).__name__}: {error}, again and again") from None
-        time.sleep(wait)
-        return fetch(name, 2 * wait)
-
-    def read(name: str) -> bytes:
-        nonlocal largest
-        most = max(2, min(READ_AHEAD, READ_AHEAD_BYTES // max(largest, 1)))
-        ahead.extend((n, pool.submit(fetch, n)) for n in itertools.islice(names, most - len(ahead)))
-        found, future = ahead.popleft()
-        while found != name:  # what a skipped sample did not ask for
-            found, future = ahead.popleft()
-        data: bytes = future.result()
-        largest = max(largest, len(data))
-        return data
-
-    pool = ThreadPoolExecutor(READERS)
-    try:
-        yield read
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def open_files(root: FileSource, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
-    """A function from a path in the tree to the file's bytes, called in the order of `wanted`.
+def open_files(source: Source, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
+    """A function from a path in the listing to the file's bytes, called in the order of `wanted`.
 
     It raises OSError where a file cannot be read, ArchiveError where an archive cannot.
     """
-    readers = {"folder": read_folder, "remote": read_remote, "zip": read_zip, "tar": read_tar}
-    reader = read_one_pass if root.is_one_pass else readers[root.kind]
-    with reader(root, map(root.name, wanted)) as read:
-        yield (lambda path: read(root.name(path))) if root.top or root.prefix else read
+    if isinstance(source, str):
+        yield partial(read_file, source)
+        return
+    with wrap_tool_errors(source.path):
+        from multiview_cifar_tools.storage import reading
+
+        with reading.open_files(source, wanted) as read:
+            yield read
 
 
-# --- the CIFARs: download, check, group -----------------------------------------------------------
-
-
-def _expected(cifar: Cifar) -> str:
-    names = ", ".join(f"{name}.bin" for name in itertools.chain(*cifar.files.values()))
-    return f"{os.path.basename(cifar.url)}, or the folder {cifar.folder} in it, with {names}"
-
-
-def download_cifar(cifar: Cifar, dl_manager: Any) -> str:
-    """The path of the archive; ArchiveError where it cannot be had as it officially is."""
-    hint = f'try again, or pass data_dir="...", {_expected(cifar)}'
+def read_file(folder: str, path: str) -> bytes:
+    """The bytes of a local file."""
+    # Small files by the ten thousand: `io.FileIO` took a quarter to a half longer, and `open` is
+    # patched by `datasets` in this module.
+    file = os.open(f"{folder}/{path}", os.O_RDONLY)
     try:
-        path = str(dl_manager.download(cifar.url))
-    except Exception as error:  # those of fsspec and aiohttp have no base of their own
-        raise ArchiveError(
-            f"{cifar.url} cannot be downloaded ({type(error).__name__}: {error}). "
-            f"Expected a network, and the package aiohttp: {hint}.",
-            cifar.url,
-        ) from None
-    with open(path, "rb") as file:
-        size, sha256 = os.path.getsize(path), hashlib.file_digest(file, "sha256").hexdigest()
-    if (size, sha256) != (cifar.size, cifar.sha256):
-        os.remove(path)  # `datasets` would take it for the archive for ever
-        raise ArchiveError(
-            f"{cifar.url} gave {size} bytes with the sha256 {sha256}. Expected "
-            f"{cifar.size} bytes with {cifar.sha256}; they were removed: {hint}.",
-            cifar.url,
-        )
-    return path
+        data = os.read(file, 1 << 16)
+        while more := os.read(file, 1 << 24):  # once: nothing more, where the file is small
+            data += more
+    finally:
+        os.close(file)
+    return data
 
 
-def read_cifar(root: str, cifar: Cifar) -> dict[str, bytes]:
-    """The bytes of each file by its name, read once in a process while it does not change."""
-    paths = [root, *(f"{root}/{name}.bin" for name in itertools.chain(*cifar.files.values()))]
-    return _read_cifar(root, cifar.folder, tuple(map(local_version, filter(os.path.exists, paths))))
+# --- the CIFARs: as the package reads them --------------------------------------------------------
 
 
-@lru_cache(maxsize=1)
-def _read_cifar(root: str, folder: str, version: tuple[str, ...]) -> dict[str, bytes]:
-    """The bytes of each file by its name; ArchiveError where one is not there, or not whole.
+@contextmanager
+def import_cifar(config: MultiviewCifarConfig) -> Iterator[Any]:
+    """The package's module, while whose errors become errors of this file."""
+    with wrap_tool_errors(f"The config {config.name!r}"):
+        from multiview_cifar_tools import cifar
 
-    An archive given as data_dir may hold a part of the images; damage shows in gzip's checksum.
+        yield cifar
+
+
+def cifar_features(config: MultiviewCifarConfig) -> datasets.Features:
+    """The features of a CIFAR's rows."""
+    with import_cifar(config) as cifar:
+        class_names, _ = assign_labels(cifar.class_names(config.name), config.class_names)
+        features = row_features(["images"], class_names, None)
+        for column, names in cifar.coarse_names(config.name).items():
+            features[column] = datasets.ClassLabel(names=names)
+    return features
+
+
+def plan_cifar(files: Mapping[str, bytes], config: MultiviewCifarConfig) -> Plan:
+    """The rows of a CIFAR's files: `num_views` different images of one class and split are a
+    sample, in the order of `stable_random(seed, view)`. What is left over is logged.
+
+    OptionError where a class has fewer, ArchiveError where a label means no class.
     """
-    cifar = next(cifar for cifar in CIFAR.values() if cifar.folder == folder)
-    names = list(itertools.chain(*cifar.files.values()))
-    try:
-        if os.path.isdir(root):
-            with read_folder(FileSource(root), ()) as read:
-                there = [name for name in names if os.path.exists(f"{root}/{name}.bin")]
-                files = {name: read(f"{name}.bin") for name in there}
-        else:
-            files = _read_members(root, {f"{cifar.folder}/{name}.bin": name for name in names})
-    except Exception as error:  # tarfile, gzip and zlib have their own, and EOFError
-        raise ArchiveError(
-            f"{root} cannot be read ({type(error).__name__}: {error}). Expected "
-            f"{_expected(cifar)}: download it again.",
-            root,
-        ) from None
-    if absent := [f"{name}.bin" for name in names if name not in files]:
-        raise ArchiveError(
-            f"{root} lacks {join_first(absent)}. Expected {_expected(cifar)}, of the "
-            "binary version, not of the one for Python or Matlab.",
-            root,
-        )
-    for name, data in files.items():
-        n, rest = divmod(len(data), cifar.record)
-        if rest or not n:
-            raise ArchiveError(
-                f"{name}.bin in {root} has {len(data)} bytes, {n} records and {rest}"
-                f" bytes. Expected whole records of {cifar.record} bytes: it is cut "
-                "off, so take it anew.",
-                f"{name}.bin",
-            )
-    return files
-
-
-def _read_members(root: str, names: Mapping[str, str]) -> dict[str, bytes]:
-    """Only these members, into memory: whatever else there is, nothing is unpacked."""
-    files = {}
-    with gzip.GzipFile(root) as file:
-        with tarfile.open(fileobj=file, mode="r|") as archive:
-            for member in archive:
-                if member.name in names and (content := archive.extractfile(member)):
-                    files[names[member.name]] = content.read()
-        while file.read(1 << 20):  # up to the end, where gzip's checksum stands
-            pass
-    return files
-
-
-def read_classes(name: str, data: bytes, cifar: Cifar) -> list[str]:
-    """The class of each record of a file; ArchiveError where its label bytes mean none."""
-    starts = range(0, len(data), cifar.record)
-    labels = [data[at : at + cifar.record - 3072] for at in starts]
-    if wrong := [i for i, label in enumerate(labels) if label not in cifar.classes]:
-        raise ArchiveError(
-            f"Record {wrong[0]} of {name}.bin begins with {[*labels[wrong[0]]]}, "
-            "which labels no class. Expected one of "
-            f"{join_first([[*label] for label in cifar.classes], 10)}: the file is "
-            "damaged, so take it anew.",
-            f"{name}.bin",
-        )
-    return [cifar.classes[label] for label in labels]
-
-
-def plan_cifar(files: Mapping[str, bytes], cifar: Cifar, config: MultiviewCifarConfig) -> Plan:
-    """Group the images: `num_views` different ones of one class and split are a sample.
-
-    The view "data_batch_1-00042" is record 42 (the first is 0) of data_batch_1.bin. The views of a
-    class and split are ordered by `stable_random(seed, view)`; the first `num_views` of them are
-    the sample "airplane/0000", the next ones "airplane/0001", and so on. What is left over is
-    logged.
-    """
-    splits: dict[str, list[Sample]] = defaultdict(list)
-    class_names, numbers = assign_labels([*cifar.classes.values()], config.class_names)
-    k, (height, width) = config.num_views or CIFAR_VIEWS, config.image_size or (32, 32)
+    with import_cifar(config) as cifar:
+        k, order = config.num_views or cifar.VIEWS, partial(stable_random, config.seed)
+        groups = cifar.group_views(files, config.name, k, order)
+        class_names, numbers = assign_labels(cifar.class_names(config.name), config.class_names)
+    height, width = config.image_size or (32, 32)
     nbytes = k * height * width * 3
-    for split, names in cifar.files.items():
-        views: dict[str, list[str]] = {label: [] for label in cifar.classes.values()}
-        for name in names:
-            for i, label in enumerate(read_classes(name, files[name], cifar)):
-                views[label].append(f"{name}-{i:05}")
-        for label, own in views.items():
-            if 0 < len(own) < k:
-                raise OptionError(
-                    f"num_views={k} is more than the {len(own)} images of class "
-                    f"{label!r} in the split {split!r}. Expected no more than a "
-                    "class has: pass a smaller one.",
-                    "num_views",
-                )
-            own.sort(key=lambda view: stable_random(config.seed, view))
-            for n in range(len(own) // k):
-                group = tuple(own[n * k : n * k + k])
-                splits[split].append(
-                    Sample(f"{label}/{n:04}", numbers[label], group, (), (group,), nbytes=nbytes)
-                )
-        if left := [f"{len(own) % k} of {label}" for label, own in views.items() if len(own) % k]:
-            logger.warning(
-                "Ignored images of the split %r that fill no sample of %d views: %s",
-                split,
-                k,
-                ", ".join(left),
+    splits = {
+        split: [
+            Sample(
+                f"{label}/{n:04}", numbers[label], views, (), (views,), group.columns, {}, nbytes
             )
+            for label, group in classes.items()
+            for n, views in enumerate(group.samples)
+        ]
+        for split, classes in groups.items()
+    }
+    for split, classes in groups.items():
+        if left := [f"{g.num_left} of {label}" for label, g in classes.items() if g.num_left]:
+            text = "Ignored images of the split %r that fill no sample of %d views: %s"
+            logger.warning(text, split, k, ", ".join(left))
     log_plan(FileListing(""), splits, class_names)
-    features = row_features(["images"], class_names, None)
-    return Plan(splits, features, {}, writer_batch_size([nbytes]))
+    return Plan(splits, cifar_features(config), {}, writer_batch_size([nbytes]))
 
 
-def cifar_image(files: Mapping[str, bytes], cifar: Cifar, view: str) -> Any:
-    """The `PIL.Image.Image` of a view such as "data_batch_1-00042"."""
-    import PIL.Image
-
-    name, _, number = view.rpartition("-")
-    end = (int(number) + 1) * cifar.record
-    planes = [
-        PIL.Image.frombytes("L", (32, 32), files[name][at : at + 1024])
-        for at in range(end - 3072, end, 1024)
-    ]
-    return PIL.Image.merge("RGB", planes)
+@contextmanager
+def open_cifar(path: Source, config: MultiviewCifarConfig) -> Iterator[Callable[[str], Any]]:
+    """A function from a view of a CIFAR to its `PIL.Image.Image`."""
+    with import_cifar(config) as cifar:
+        yield partial(cifar.read_image, cifar.read_files(path, config.name), config.name)

@@ -29,11 +29,11 @@ import pyarrow.parquet as pq
 
 sys.path[:0] = [str(Path(__file__).parents[1])]
 from build import Tree, judge, noise_png, ratio, report, run_parts, take_turns  # noqa: E402
-from multiview_cifar import flat_png  # noqa: E402 - after the path
 from multiview_cifar_tools.batches.reader import BatchReader  # noqa: E402
 from multiview_cifar_tools.elastic.order import Order  # noqa: E402
 from multiview_cifar_tools.elastic.sampler import ElasticBatches, ElasticTables  # noqa: E402
 from multiview_cifar_tools.exporting import export  # noqa: E402
+from multiview_cifar_tools.flat_png import flat_png  # noqa: E402
 from multiview_cifar_tools.loading import SplitRows  # noqa: E402
 
 BATCH = 64

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import marshal
 import multiprocessing
 import os
 import statistics
@@ -26,7 +25,7 @@ from typing import Any, NamedTuple
 
 sys.path[:0] = [str(Path(__file__).parents[1])]
 from build import judge, peak_memory, run_parts  # noqa: E402 - after the path
-from multiview_cifar import MultiviewCifarConfig, Root, Tree  # noqa: E402
+from multiview_cifar import FileListing, MultiviewCifarConfig  # noqa: E402
 from multiview_cifar_tools.planning.table import Part, RowPlan, join_parts, plan_part, plan_source  # noqa: E402
 
 SAMPLES, VIEWS = 250, 4  # of a class, of a sample
@@ -74,19 +73,16 @@ def measure(task: tuple[Callable[..., Any], tuple[Any, ...]]) -> tuple[Any, floa
 
 def plan_synthetic(at: int, samples: int, names: str, config: MultiviewCifarConfig) -> Part:
     """The part of a class folder, listed as `scan_folder` would."""
-    label, tree = f"class_{at:05}", Tree("/photos", [Root("/photos")])
+    label, tree = f"class_{at:05}", FileListing("/photos", ["/photos"])
     stems = [
         f"{i:05}" if names == "short" else hashlib.md5(b"%d" % i).hexdigest()
         for i in range(samples)
     ]
-    tree.listings = [marshal.dumps((label, stems[::-1], []), 2)]
+    tree.folders.append((label, []))
     for stem in stems:
-        views = [(f"view_{view}.png", 2400, 10**18, 10**18) for view in range(VIEWS)]
-        tree.listings.append(marshal.dumps((f"{label}/{stem}", [], views), 2))
-    digest = hashlib.blake2b(digest_size=16)
-    for listing in tree.listings:
-        digest.update(listing)
-    tree.fingerprint = digest.hexdigest()
+        views = [(f"view_{view}.png", 2400, 10**18) for view in range(VIEWS)]
+        tree.folders.append((f"{label}/{stem}", views))
+    tree.fingerprint = hashlib.blake2b(repr(tree.folders).encode()).hexdigest()
     return plan_part(at, tree, LAYOUT, config)
 
 
@@ -97,7 +93,7 @@ def plan_classes(num: int, classes: int, samples: int, names: str) -> Figures:
     calls = ((at, samples, names, config) for at in range(classes))
     began = clocks()
     parts = sorted(engine.run(plan_synthetic, calls), key=lambda part: part.at)
-    plan = join_parts(Root("/photos"), parts, LAYOUT, config)
+    plan = join_parts("/photos", parts, LAYOUT, config)
     assert len(plan.splits["train"]) == classes * samples
     return figures(plan, began, engine)
 

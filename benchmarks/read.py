@@ -43,6 +43,8 @@ import numpy as np
 import PIL.Image
 import torch
 
+from multiview_cifar_tools.flat_png import flat_png
+
 sys.path[:0] = [str(Path(__file__).parents[1])]  # measure this checkout, not an installed package
 import multiview_cifar  # noqa: E402 - after the path
 from build import Tree, judge, machine, make_tree, noise_png  # noqa: E402
@@ -181,7 +183,7 @@ def part_writer(results: Results) -> None:
     image = PIL.Image.open(BytesIO(noise_png(0, 32, 6))).convert("RGB")
     runs, pillow = (
         statistics.median(timeit.repeat(run, number=200, repeat=51)) / 200 * 1e6
-        for run in (lambda: multiview_cifar.flat_png(image), image.tobytes)
+        for run in (lambda: flat_png(image), image.tobytes)
     )
     print("\nwriter: one 32x32 RGB image as flat PNG, median of 51 x 200")
     results.judge("flat_png", runs, 10, "us")

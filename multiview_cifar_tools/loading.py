@@ -28,13 +28,9 @@ import fsspec
 import multiview_cifar
 from multiview_cifar import (
     METADATA_FILES,
-    FileSource,
     MultiviewCifar,
     OptionError,
-    Options,
-    archive_kind,
     is_url,
-    remote_version,
 )
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.digests import hash_text
@@ -44,6 +40,7 @@ from multiview_cifar_tools.formats.builder import make_datasets
 from multiview_cifar_tools.options import CONFIG_NAMES
 from multiview_cifar_tools.shards.manifest import MANIFEST, check_digests, read_manifest
 from multiview_cifar_tools.shards.rows import Row
+from multiview_cifar_tools.storage.source import FileSource, Options, archive_kind, remote_version
 
 SAVED = ("dataset_dict.json", "state.json")  # which `save_to_disk` writes
 BATCH_ROWS = 16  # few at a time: images become Python objects
@@ -439,8 +436,7 @@ def read_files(
 
 def _stamp(path: str, storage_options: Mapping[str, Any] | None) -> str:
     if is_url(path):
-        root = FileSource(path, options=Options(storage_options or {}))
-        return f"{path} {remote_version(root)}"
+        return f"{path} {remote_version(FileSource(path, options=Options(storage_options or {})))}"
     stat = os.stat(path)
     return f"{os.path.abspath(path)} {stat.st_size} {stat.st_mtime_ns}"
 

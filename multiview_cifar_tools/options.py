@@ -17,7 +17,7 @@ from multiview_cifar import (
     MultiviewCifarConfig,
     OptionError,
     check_options,
-    existing_folder,
+    existing_path,
     is_url,
 )
 
@@ -63,7 +63,7 @@ def make_config(
                 f"There is no option {name!r}. Expected one of {', '.join(known)}.", name
             )
     place = os.fspath(data_dir)
-    folder = place if or_url and is_url(place) else existing_folder(place)
+    folder = place if or_url and is_url(place) else existing_path(place)
     config = MultiviewCifarConfig(name="default", data_dir=folder, **options)
     check_options(config)
     return config

@@ -16,7 +16,7 @@ from typing import Any
 import datasets
 
 import multiview_cifar
-from multiview_cifar import CIFAR, CIFAR_VIEWS
+from multiview_cifar_tools.cifar import CIFAR, VIEWS
 from multiview_cifar_tools.shards.schema import lists_to_sequences
 
 CIFAR_IMAGES = {"train": 50_000, "test": 10_000}  # and of every class equally many
@@ -47,7 +47,7 @@ def cifar_info(name: str) -> dict[str, Any]:
     splits = {
         split: {
             "name": split,
-            "num_examples": images // len(cifar.classes) // CIFAR_VIEWS * len(cifar.classes),
+            "num_examples": images // len(cifar.classes) // VIEWS * len(cifar.classes),
             "dataset_name": builder.dataset_name,
         }
         for split, images in CIFAR_IMAGES.items()

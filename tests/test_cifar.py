@@ -24,7 +24,8 @@ import multiview_cifar
 import write_dataset_infos as infos
 from cifar_files import file_of, pixels_of
 from conftest import BUILT, HAS_SCRIPTS, REPOSITORY, STREAMED, loader
-from multiview_cifar import CIFAR
+from multiview_cifar_tools.cifar import CIFAR
+from multiview_cifar_tools.flat_png import flat_png
 from sampling import examples
 
 NAMES = ["cifar10", "cifar100"]
@@ -220,7 +221,7 @@ def grouped(labels, **options):
     handler.emit = lambda record: heard.append(record.getMessage())
     multiview_cifar.logger.addHandler(handler)
     try:
-        plan = multiview_cifar.plan_cifar(records(stems, labels), CIFAR["cifar10"], config)
+        plan = multiview_cifar.plan_cifar(records(stems, labels), config)
     finally:
         multiview_cifar.logger.removeHandler(handler)
     return plan.splits, heard
@@ -323,7 +324,7 @@ def test_flat_png(load, make_folder, stored):
     ds = load(make_folder("cifar10"), name="cifar10", encoding="flat_png")
     check_rows(ds, "cifar10")
     for row, views in zip(ds, stored(ds), strict=True):
-        assert views == [multiview_cifar.flat_png(image) for image in row["images"]]
+        assert views == [flat_png(image) for image in row["images"]]
 
 
 def test_conversions(load, make_folder):
@@ -553,6 +554,7 @@ def load_served(request, served, make_archive, monkeypatch, tmp_path):
     how, mode = request.param.split("-")
     path = tmp_path / "multiview_cifar.py"
     code = (REPOSITORY / "multiview_cifar.py").read_text()
+    path.write_text(f"{code}\nPLACE = {str(tmp_path)!r}\n")  # a module of its own, with its infos
     for name in NAMES:
         archive = make_archive(name)
         data = archive.read_bytes()
@@ -563,8 +565,6 @@ def load_served(request, served, make_archive, monkeypatch, tmp_path):
             "sha256": hashlib.sha256(data).hexdigest(),
         }
         monkeypatch.setitem(CIFAR, name, CIFAR[name]._replace(**official))
-        code += f"\nCIFAR[{name!r}] = CIFAR[{name!r}]._replace(**{official!r})\n"
-    path.write_text(code)
     shutil.copy(REPOSITORY / "dataset_infos.json", tmp_path)
 
     def load(name, **options):
@@ -666,7 +666,7 @@ def test_infos_of_a_plan_of_the_official_size(name):
         for stem in stems
     }
     config = multiview_cifar.MultiviewCifarConfig(name=name)
-    plan = multiview_cifar.plan_cifar(files, CIFAR[name], config)
+    plan = multiview_cifar.plan_cifar(files, config)
     recorded = RECORDED[name]["splits"]
     assert {split: len(samples) for split, samples in plan.splits.items()} == {
         split: info["num_examples"] for split, info in recorded.items()

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import PIL.Image
 import PIL.ImageOps
 
-from multiview_cifar import FLAT_MODES, flat_png
+from multiview_cifar_tools.flat_png import FLAT_MODES, flat_png
 
 try:
     import simplejpeg
@@ -149,7 +149,7 @@ TAIL = 12  # IEND; before it stand two checksums of 4 bytes
 
 
 def read_flat_layout(data: bytes) -> FlatLayout | None:
-    """The layout of a flat PNG as `multiview_cifar.flat_png` writes it; None for any other file.
+    """The layout of a flat PNG as `flat_png` writes it; None for any other file.
 
     Source: PNG (ISO/IEC 15948) 11.2.2, IHDR.
     """

@@ -28,11 +28,12 @@ import pyarrow.parquet as pq
 import xxhash
 from fsspec.implementations.local import LocalFileSystem
 
-from multiview_cifar import FileSource, OptionError, Options, file_system
+from multiview_cifar import OptionError
 from multiview_cifar_tools.elastic.index import ATTEMPTS, read_error, retry_remote
 from multiview_cifar_tools.errors import ElasticError
 from multiview_cifar_tools.shards.manifest import ShardFile
 from multiview_cifar_tools.shards.writer import parse_size
+from multiview_cifar_tools.storage.source import Options, file_system
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +192,7 @@ def _find_local_path(shard: ShardFile, options: Options) -> str:
     compute its sha256 would take longer than all the rest.
     """
     try:
-        fs, path = file_system(FileSource(shard.path, options=options))
+        fs, path = file_system(shard.path, options)
         if not isinstance(fs, LocalFileSystem):
             return ""
         size = os.path.getsize(path)
@@ -210,7 +211,7 @@ def _download(shard: ShardFile, options: Options, path: str) -> str:
     """Download the shard's Parquet file to `path`, and check its sha256."""
 
     def download() -> str:
-        fs, remote = file_system(FileSource(shard.path, options=options))
+        fs, remote = file_system(shard.path, options)
         fs.get_file(remote, path)
         with open(path, "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from huggingface_hub.hf_api import RepoFile
 
-from multiview_cifar import FileSource, MultiviewError, Options, file_system
+from multiview_cifar import MultiviewError
 from multiview_cifar_tools.batches.columns import Integers
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.errors import ElasticError
@@ -33,6 +33,7 @@ from multiview_cifar_tools.shards.manifest import (
     parse_manifest,
 )
 from multiview_cifar_tools.shards.rows import features_from
+from multiview_cifar_tools.storage.source import FileSource, Options, file_system
 
 T = TypeVar("T")
 ATTEMPTS = 4  # at anything remote
@@ -131,7 +132,7 @@ def _index_folder(root: FileSource, split: str) -> ShardIndex:
 
 def _read(root: FileSource, where: str) -> bytes:
     def read() -> bytes:
-        fs, path = file_system(root._replace(path=where))
+        fs, path = file_system(where, root.options)
         return bytes(fs.cat_file(path))
 
     try:
@@ -191,7 +192,7 @@ def _list_hub(repo_id: str, revision: str | None) -> tuple[str, dict[str, Any]]:
 
 def _read_footer(url: str) -> Any:
     def read() -> Any:
-        fs, path = file_system(FileSource(url))
+        fs, path = file_system(url)
         with fs.open(path, "rb", block_size=1 << 16) as file:  # the footer is all that is wanted
             return pq.read_metadata(file)
 

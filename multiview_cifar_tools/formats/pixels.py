@@ -15,10 +15,10 @@ import numpy.typing as npt
 import PIL.Image
 import PIL.ImageOps
 
-from multiview_cifar import flat_png
 from multiview_cifar_tools.batches.columns import Mask
 from multiview_cifar_tools.batches.decode import PNG_SIGNATURE, decode_image
 from multiview_cifar_tools.errors import ExportError, FormatError
+from multiview_cifar_tools.flat_png import flat_png
 from multiview_cifar_tools.shards.rows import Row
 
 Pixels = npt.NDArray[np.uint8 | np.uint16]
@@ -160,7 +160,7 @@ def array_mode(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
 
 def encode(pixels: Pixels) -> bytes:
     """A PNG of these pixels (H, W, C): of uint8 (C is 1, 3 or 4) flat, see
-    `multiview_cifar.flat_png`; of uint16 (C is 1) in grey.
+    `flat_png`; of uint16 (C is 1) in grey.
 
     FormatError where the array is of another shape or dtype.
     """

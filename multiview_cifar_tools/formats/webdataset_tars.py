@@ -30,7 +30,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache, partial
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import datasets
 import numpy as np
@@ -53,10 +53,8 @@ from multiview_cifar_tools.formats.shard_files import (
 from multiview_cifar_tools.formats.tar_files import (
     END,
     EXTENSIONS,
-    Member,
-    open_tar,
-    read_members,
-    remote,
+    fresh_file_system,
+    open_reader,
     tar_member,
     unreadable,
 )
@@ -70,6 +68,7 @@ from multiview_cifar_tools.shards.rows import (
     name_view_labels,
 )
 from multiview_cifar_tools.shards.schema import features_json
+from multiview_cifar_tools.storage.tar import TarReader
 
 logger = logging.getLogger(__name__)
 
@@ -183,7 +182,7 @@ def _escape(pattern: re.Pattern[str], name: str) -> str:
 # --- reading --------------------------------------------------------------------------------------
 
 
-Opener = Callable[[str], AbstractContextManager[IO[bytes]]]
+Opener = Callable[[str], AbstractContextManager[TarReader]]
 
 
 def read(
@@ -206,7 +205,7 @@ def read(
         FormatError: There is none, or one is not right.
         OptionError: class_names are given where the tar says its own.
     """
-    opener = partial(open_tar, storage_options=storage_options)
+    opener = partial(open_reader, storage_options=storage_options)
     if manifest is not None:
         need_no(class_names, path)
         features, shards = features_from(manifest.features), named_shards(path, manifest)
@@ -278,7 +277,7 @@ def _glob(pattern: str, storage_options: dict[str, Any] | None) -> list[str]:
         found = glob.glob(pattern)
     else:
         try:
-            fs, inner = remote(pattern, storage_options)
+            fs, inner = fresh_file_system(pattern, storage_options)
             found = [fs.unstrip_protocol(each) for each in fs.glob(inner)]
         except Exception as error:  # those of fsspec and its stores have no common base
             raise unreadable(pattern, error) from None
@@ -289,17 +288,26 @@ def _glob(pattern: str, storage_options: dict[str, Any] | None) -> list[str]:
 
 def _said_features(opener: Opener, path: str) -> datasets.Features | None:
     """The features that a tar says; None where it is somebody else's."""
-    with opener(path) as file:
-        first = next(read_members(path, file, FEATURES.__eq__), None)
-    if first is None or first.data is None:
-        return None
+    with opener(path) as reader:
+        first = next(iter(reader), None)
+        if first is None or first.name != FEATURES or first.kind != "file":
+            return None
+        data = reader.read()
     try:
-        return features_from(parse_object(first.data))
+        return features_from(parse_object(data))
     except FormatError as error:
         raise FormatError(f"{path}, {FEATURES}: {error}", path) from None
 
 
 # samples
+
+
+class Member(NamedTuple):
+    """A file in a tar."""
+
+    name: str
+    offset: int  # of its header, in bytes from the tar's beginning, unpacked
+    data: bytes | None  # None: not asked for, or it is a link and the like
 
 
 class Sample(NamedTuple):
@@ -334,7 +342,7 @@ class Sample(NamedTuple):
 
 
 def read_samples(
-    path: str, file: IO[bytes], wanted: Callable[[str], bool] = lambda name: True
+    path: str, reader: TarReader, wanted: Callable[[str], bool] = lambda name: True
 ) -> Iterator[Sample]:
     """The samples of a tar, as `webdataset` groups them; contents of members of `wanted` names
     alone. What belongs to none is logged.
@@ -344,10 +352,13 @@ def read_samples(
     seen: set[str] = set()
     ignored: list[str] = []
     sample = Sample(path, "", {})
-    for member in read_members(path, file, wanted):
-        key, field = _split(member.name)
-        if not key or member.data is None and wanted(member.name):
-            ignored.append(member.name)
+    for name, kind, _, offset, _, _ in reader:
+        if kind == "folder":
+            continue
+        (key, field), is_wanted = _split(name), wanted(name)
+        member = Member(name, offset, reader.read() if kind == "file" and is_wanted else None)
+        if not key or member.data is None and is_wanted:
+            ignored.append(name)
         elif key == sample.key:
             if field in sample.members:
                 raise sample._replace(members={field: member}).wrong(
@@ -394,8 +405,8 @@ def read_rows(
     """The rows of a tar; FormatError where it is damaged."""
     path, count = shard.path, 0
     make = _own_row if is_own else _foreign_row
-    with opener(path) as file:
-        for sample in read_samples(path, file):
+    with opener(path) as reader:
+        for sample in read_samples(path, reader):
             row = make(sample, features)
             check_row(row, features, f"{path}, the sample {sample.key!r}", path)
             yield row
@@ -547,8 +558,8 @@ def find_labels(opener: Opener, paths: Sequence[str]) -> list[str]:
     """
     places: dict[int | str, str] = {}
     for path in paths:
-        with opener(path) as file:
-            for sample in read_samples(path, file, _says_label):
+        with opener(path) as reader:
+            for sample in read_samples(path, reader, _says_label):
                 places.setdefault(_label(sample), f"{path}, the sample {sample.key!r}")
     numbers = [label for label in places if isinstance(label, int)]
     names = [label for label in places if isinstance(label, str)]

@@ -24,9 +24,9 @@ from multiview_cifar import (
     MultiviewCifarConfig,
     Plan,
     Sample,
+    list_images,
     natural_key,
     plan_rows,
-    read_listings,
     scan_folder,
     view_keys,
 )
@@ -222,7 +222,7 @@ def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
     rows, problem, ignored = _plan_leniently(tree, config)
     if tree.hidden:
         ignored[HIDDEN_REASON] = tree.hidden
-    report = PlanReport(tree.root, options, problem, rows, ignored)
+    report = PlanReport(tree.data_dir, options, problem, rows, ignored)
     if not rows or report.num_left_out > report.num_images:
         report.candidates = suggest_layouts(_image_paths(tree))
     return report
@@ -249,7 +249,7 @@ def _plan_leniently(
 def _image_paths(tree: FileListing) -> list[str]:
     """The paths of all images; none where a name is no text, which is the problem then."""
     try:
-        return [path for path, _ in read_listings(replace(tree, ignored=defaultdict(list)))[1]]
+        return [path for path, *_ in list_images(replace(tree, ignored=defaultdict(list)))[1]]
     except LayoutError:
         return []
 

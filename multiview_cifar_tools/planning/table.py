@@ -3,7 +3,7 @@
     plan = plan_source("photos", engine)
     table = plan.splits["train"]            # a row a sample: 50 to 150 bytes a file
     samples = samples_of(rows_between(table, 0, 1000))
-    rows = iter_examples(samples, root_of("train", plan.roots), plan.config)
+    rows = iter_examples(samples, source_of("train", plan.sources), plan.config)
 
 A split's table has the columns
 
@@ -12,7 +12,7 @@ A split's table has the columns
     view_names     list of strings, None where a view is missing
     view_labels    list of int32, where the layout has them
     nbytes         int64, of the row's images: of their files, or of their pixels where resized
-    stamp          int64, changes when a file of the row does; where it is planned in parts alone
+    version        int64, changes when a file of the row does; 0 where they stand in an archive
     paths          struct, for each image column a list of strings
     metadata       struct, for each column of metadata its value, where there are any
     view_metadata  struct, for each column of metadata of views a list, where there are any
@@ -27,9 +27,7 @@ metadata, several image columns, configs) is planned by the builder, in one proc
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import marshal
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,30 +40,27 @@ import pyarrow as pa
 
 import multiview_cifar
 from multiview_cifar import (
+    IMAGE_EXTENSIONS,
     METADATA_FILES,
     NO_IMAGES,
     SPLIT_WORDS,
     FileListing,
-    FileSource,
     MultiviewCifar,
     MultiviewCifarConfig,
     MultiviewError,
-    Options,
     Sample,
     SampleKey,
     Template,
-    add_infos,
     all_views,
     assign_labels,
     check_folders,
     check_incomplete,
     check_unchanged,
     detect_layout,
-    find_root,
     is_hidden,
     is_url,
     list_folder,
-    list_remote,
+    list_images,
     log_plan,
     make_rows,
     match_images,
@@ -74,18 +69,21 @@ from multiview_cifar import (
     no_samples,
     number_views,
     parse_template,
-    read_listings,
     row_features,
     row_order,
     scan_folder,
     scan_remote,
-    source_changed_error,
     split_of,
     split_rows,
+    wrap_tool_errors,
 )
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.engines.base import Engine
 from multiview_cifar_tools.options import CONFIG_NAMES, make_config, option_defaults
+from multiview_cifar_tools.storage.listing import Listing, add_files, find_source
+from multiview_cifar_tools.storage.remote import file_versions as file_infos
+from multiview_cifar_tools.storage.remote import list_infos, source_changed_error
+from multiview_cifar_tools.storage.source import FileSource
 
 SIDE_BY_SIDE = 8  # folders of a store; what it says of a file takes 1.3 kB while it is listed
 CALLS = 64  # at least, that list the folders of a store, where there are so many
@@ -104,7 +102,7 @@ class RowPlan:
     Args:
         splits: The table of each split, see above, in the order of the splits.
         features: Of the rows.
-        roots: Where the files are, see `multiview_cifar.root_of`.
+        sources: Where the files are, see `multiview_cifar.source_of`.
         ignored: The paths that are passed over, by reason.
         fingerprint: Text that changes when the files, the options or the script do.
         config: What `iter_examples` needs besides samples and a root; small, and it can be pickled.
@@ -113,7 +111,7 @@ class RowPlan:
 
     splits: dict[str, pa.Table]
     features: datasets.Features
-    roots: Sequence[FileSource]
+    sources: Sequence[str | FileSource]
     ignored: dict[str, list[str]]
     fingerprint: str
     config: MultiviewCifarConfig
@@ -158,21 +156,21 @@ def plan_builder(builder: MultiviewCifar) -> RowPlan:
     """
     manager = datasets.StreamingDownloadManager(base_path=builder.base_path)
     splits: dict[str, pa.Table] = {}
-    roots: dict[FileSource, None] = {}
+    roots: dict[str | FileSource, None] = {}
     columns = image_columns_of(builder.config)
     for split in builder._split_generators(manager):
         samples = [*itertools.chain.from_iterable(split.gen_kwargs["chunks"])]
         splits[split.name] = table_of(samples, columns, builder.info.features)
-        roots[split.gen_kwargs["root"]] = None
-    ignored = builder.config.plan.ignored if builder.config.name == "default" else {}
+        roots[split.gen_kwargs["source"]] = None
+    ignored = builder.plan.ignored if builder.config.name == "default" else {}
     return RowPlan(
         splits,
         builder.info.features,
         [*roots],
         ignored,
         hash_text(str(builder.config_id), str(builder.hash)),
-        replace(builder.config),
-    )  # without the plan that it keeps
+        builder.config,
+    )
 
 
 # --- rows as columns ------------------------------------------------------------------------------
@@ -184,6 +182,7 @@ COLUMNS = {
     "view_names": TEXTS,
     "view_labels": pa.large_list(pa.int32()),
     "nbytes": pa.int64(),
+    "version": pa.int64(),
 }
 
 
@@ -223,6 +222,7 @@ def samples_of(table: pa.Table) -> list[Sample]:
             row.get("metadata", {}),
             row.get("view_metadata", {}),
             row["nbytes"],
+            row["version"],
         )
         for row in table.to_pylist()
     ]
@@ -272,7 +272,7 @@ class Part:
     step: int = LIST
     error: MultiviewError | None = None
     fingerprint: str = ""
-    shown: list[tuple[str, int]] = field(default_factory=list)
+    shown: list[tuple[str, int, int]] = field(default_factory=list)
     ignored: dict[str, list[str]] = field(default_factory=dict)
     num_samples: int = 0
     views: set[str] = field(default_factory=set)
@@ -291,7 +291,7 @@ Folder = tuple[int, str]  # its place among the parts, and its path in the tree
 
 
 def plan_folders(
-    root: FileSource, folders: Sequence[Folder], layout: str, config: MultiviewCifarConfig
+    root: str | FileSource, folders: Sequence[Folder], layout: str, config: MultiviewCifarConfig
 ) -> list[Part]:
     """List folders of a tree, and all below them, and plan each: see `plan_part`."""
     return [
@@ -302,7 +302,7 @@ def plan_folders(
     ]
 
 
-def list_folders(root: FileSource, folders: Sequence[Folder]) -> list[tuple[int, str]]:
+def list_folders(root: str | FileSource, folders: Sequence[Folder]) -> list[tuple[int, str]]:
     """List folders of a tree, and all below them; the fingerprint of each, "" where that fails."""
     return [
         (at, "" if isinstance(tree, MultiviewError) else tree.fingerprint)
@@ -311,20 +311,20 @@ def list_folders(root: FileSource, folders: Sequence[Folder]) -> list[tuple[int,
 
 
 def scan_parts(
-    root: FileSource, folders: Sequence[Folder]
+    root: str | FileSource, folders: Sequence[Folder]
 ) -> Iterator[tuple[int, FileListing | MultiviewError]]:
     """The listing of each folder, or why there is none; those of a store at the same time."""
 
     def scan(folder: Folder) -> tuple[int, FileListing | MultiviewError]:
         at, path = folder
         try:
-            return at, scan_remote(root, path) if root.kind == "remote" else scan_folder(
-                root.path, start=path
+            return at, scan_remote(root, path) if not isinstance(root, str) else scan_folder(
+                root, start=path
             )
         except MultiviewError as error:
             return at, error
 
-    if root.kind == "folder":
+    if isinstance(root, str):
         yield from map(scan, folders)
         return
     with ThreadPoolExecutor(len(folders)) as pool:
@@ -355,11 +355,11 @@ def plan_part(
 def _fill(
     part: Part, tree: FileListing, template: Template, config: MultiviewCifarConfig, is_whole: bool
 ) -> None:
-    folders, images = read_listings(tree)
+    folders, images = list_images(tree)
     if images:
         part.shown = [images[0], min(images, key=lambda image: image[0].count("/"))]
     part.step = MATCH
-    samples, nbytes = match_images(images, tree, {"images": template})
+    samples, totals = match_images(images, tree, {"images": template})
     part.num_samples, part.step = len(samples), CHECK
     if is_whole:
         check_folders(folders, tree, [template], samples, config.on_error == "skip_sample")
@@ -368,7 +368,7 @@ def _fill(
         keys = part.views.union(config.view_names or ())
         part.view_labels = [*{key.partition("/")[0] for key in keys}]
     numbers = {label: 0 for _, label, _ in samples}
-    rows, part.lacking = make_rows(samples, nbytes, numbers, part.view_labels or None, config)
+    rows, part.lacking = make_rows(samples, totals, numbers, part.view_labels or None, config)
     _take_rows(part, rows, tree, config)
 
 
@@ -382,21 +382,8 @@ def _take_rows(
         firsts.setdefault((split, key[0]), (key, sample))
         splits[split].append(sample)
     part.firsts = dict(firsts.values())
-    stamps = file_stamps(tree)
     for split, own in splits.items():
-        # Of a sample's files; Python hashes numbers alike in every process.
-        stamp = [hash(tuple(map(stamps.get, filter(None, sample.paths[0])))) for sample in own]
-        table = table_of(own, ["images"], {})
-        part.tables[split] = table.append_column("stamp", pa.array(stamp, pa.int64()))
-
-
-def file_stamps(tree: FileListing) -> dict[str, int]:
-    """Of each file a number that changes with its size, mtime or ctime."""
-    return {
-        f"{folder}/{name}": hash((size, mtime, ctime))
-        for folder, _, files in map(marshal.loads, tree.listings)
-        for name, size, mtime, ctime in files
-    }
+        part.tables[split] = table_of(own, ["images"], {})
 
 
 # --- the parts together ---------------------------------------------------------------------------
@@ -409,8 +396,11 @@ def plan_tree(
     if not options.keys() <= option_defaults().keys():  # the builder knows what these mean
         return None
     config = make_config(data_dir, options, or_url=True)
-    root = find_root(config.data_dir, Options(config.storage_options or {}))
-    if root.kind not in ("folder", "remote"):
+    root: str | FileSource = str(config.data_dir)
+    if not os.path.isdir(str(root)):
+        with wrap_tool_errors(str(root)):
+            root = find_source(str(root), config.storage_options or {}, IMAGE_EXTENSIONS)
+    if not isinstance(root, str) and root.is_archive:
         return None
     for layout in _layouts(root, config):
         if not isinstance(layout, str) or not layout.startswith(STARTS):
@@ -418,7 +408,9 @@ def plan_tree(
         places = outline(root, layout.startswith("{split}/"))
         if not config.drop_metadata and any(map(_has_metadata, places)):
             return None
-        if len(places) == 1 and root.kind == "remote":  # empty, or not there: the builder says it
+        if len(places) == 1 and not isinstance(
+            root, str
+        ):  # empty, or not there: the builder says it
             return None
         parts = plan_places(root, places, layout, config, engine)
         raise_first(parts, LIST)
@@ -431,19 +423,20 @@ def plan_tree(
 
 def check_source(plan: RowPlan, engine: Engine) -> None:
     """ArchiveError where a remote source is no longer what was planned."""
-    for root in plan.roots:
+    for root in plan.sources:
         if not plan.layout:
             check_unchanged(root)
-        elif root.kind == "remote":
+        elif not isinstance(root, str):
             places = outline(root, plan.layout.startswith("{split}/"))
             found = [(at, tree.fingerprint) for at, (_, tree) in enumerate(places) if tree]
             for listed in engine.run(list_folders, _calls(root, places)):
                 found += listed
             if hash_text(*(version for _, version in sorted(found))) != root.version:
-                raise source_changed_error(root)
+                with wrap_tool_errors(root.path):
+                    raise source_changed_error(root)
 
 
-def _layouts(root: FileSource, config: MultiviewCifarConfig) -> list[Any]:
+def _layouts(root: str | FileSource, config: MultiviewCifarConfig) -> list[Any]:
     """The layout; or the two between which all listings decide, the likelier one first."""
     if config.layout:
         return [config.layout]
@@ -457,7 +450,7 @@ Place = tuple[
 ]  # a folder; and its listing, where it stands above the classes
 
 
-def outline(root: FileSource, by_split: bool) -> list[Place]:
+def outline(root: str | FileSource, by_split: bool) -> list[Place]:
     """The folders that are parts, in the order of their names; LayoutError or ArchiveError at one
     above the classes that may not be listed.
     """
@@ -473,27 +466,31 @@ def outline(root: FileSource, by_split: bool) -> list[Place]:
     return places
 
 
-def _list_alone(root: FileSource, folder: str) -> tuple[FileListing, list[str]]:
-    tree = FileListing(root.path, [root])
-    if root.kind == "folder":
+def _list_alone(root: str | FileSource, folder: str) -> tuple[FileListing, list[str]]:
+    tree = FileListing(root if isinstance(root, str) else root.path, [root])
+    if isinstance(root, str):
         names = list_folder(tree, folder)
     else:
-        infos = list_remote(root, folder, deep=False)
+        with wrap_tool_errors(root.path):
+            infos = list_infos(root, folder, deep=False)
         below = [path for path, info in infos.items() if info["type"] == "directory"]
-        add_infos(tree, root, {path: infos[path] for path in infos.keys() - below}, folder)
+        files = file_infos({path: infos[path] for path in infos.keys() - below})
+        found_files = Listing([], [], tree.ignored, tree.hidden)
+        add_files(found_files, root, files, is_hidden, folder)
+        tree.folders += found_files.folders
         found = (path.rstrip("/").rpartition("/")[2] for path in below)
         names = [name for name in found if not is_hidden(name)]
-    tree.fingerprint = hashlib.blake2b(b"".join(tree.listings), digest_size=16).hexdigest()
+    tree.fingerprint = hash_text(repr(tree.folders))
     return tree, names
 
 
 def _has_metadata(place: Place) -> bool:
-    listings = place[1].listings if place[1] else []
-    return any(name in METADATA_FILES for data in listings for name, *_ in marshal.loads(data)[2])
+    folders = place[1].folders if place[1] else []
+    return any(name in METADATA_FILES for _, files in folders for name, _, _ in files)
 
 
 def plan_places(
-    root: FileSource,
+    root: str | FileSource,
     places: Sequence[Place],
     layout: str,
     config: MultiviewCifarConfig,
@@ -511,12 +508,14 @@ def plan_places(
     return sorted(parts, key=lambda part: part.at)
 
 
-def _calls(root: FileSource, places: Sequence[Place]) -> Iterator[tuple[FileSource, list[Folder]]]:
+def _calls(
+    root: str | FileSource, places: Sequence[Place]
+) -> Iterator[tuple[str | FileSource, list[Folder]]]:
     """Which folders one call lists: one of a disk; of a store, which takes its time to answer,
     several side by side, but few where there are few, as each may be large.
     """
     folders = [(at, folder) for at, (folder, tree) in enumerate(places) if not tree]
-    several = max(1, min(SIDE_BY_SIDE, len(folders) // CALLS)) if root.kind == "remote" else 1
+    several = max(1, min(SIDE_BY_SIDE, len(folders) // CALLS)) if not isinstance(root, str) else 1
     for at in range(0, len(folders), several):
         yield root, folders[at : at + several]
 
@@ -528,9 +527,9 @@ def raise_first(parts: Iterable[Part], step: int) -> None:
             raise part.error
 
 
-def tree_of(parts: Iterable[Part], root: FileSource, all_ignored: bool) -> FileListing:
+def tree_of(parts: Iterable[Part], root: str | FileSource, all_ignored: bool) -> FileListing:
     """The whole tree, without listings: what is passed over, folders only if `all_ignored`."""
-    tree = FileListing(root.path, [root])
+    tree = FileListing(root if isinstance(root, str) else root.path, [root])
     ignored: dict[str, list[str]] = {reason: [] for reason in FIRST_REASONS}
     for part in parts:
         for reason, paths in part.ignored.items():
@@ -541,7 +540,7 @@ def tree_of(parts: Iterable[Part], root: FileSource, all_ignored: bool) -> FileL
 
 
 def join_parts(
-    root: FileSource, parts: Sequence[Part], layout: str, config: MultiviewCifarConfig
+    root: str | FileSource, parts: Sequence[Part], layout: str, config: MultiviewCifarConfig
 ) -> RowPlan:
     """The rows of all parts; their tables are taken from them.
 
@@ -578,7 +577,7 @@ def join_parts(
         for split in splits
     }
     features = row_features(["images"], class_names, view_labels)
-    if root.kind == "remote":
+    if not isinstance(root, str):
         root = root._replace(version=hash_text(*(part.fingerprint for part in parts)))
     return RowPlan(
         tables, features, [root], dict(tree.ignored), _fingerprint(parts, config), config, layout

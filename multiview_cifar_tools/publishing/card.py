@@ -17,7 +17,7 @@ import huggingface_hub
 import PIL.Image
 import yaml
 
-from multiview_cifar import iter_examples, root_of
+from multiview_cifar import iter_examples, source_of
 from multiview_cifar_tools import __version__
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import PublishError
@@ -243,7 +243,7 @@ def draw_plan_picture(plan: RowPlan) -> bytes:
 
 def _first_row(plan: RowPlan, split: str, label: int) -> Row | None:
     """The first row of a class; None where `on_error` skips all of them."""
-    table, root = plan.splits[split], root_of(split, plan.roots)
+    table, root = plan.splits[split], source_of(split, plan.sources)
     for i in (table["label"].to_numpy() == label).nonzero()[0].tolist():
         samples = samples_of(rows_between(table, i, i + 1))
         for row in iter_examples(samples, root, plan.config):

@@ -25,7 +25,7 @@ from typing import Any
 
 import datasets
 
-from multiview_cifar import ImageError, MultiviewError, is_url, root_of
+from multiview_cifar import ImageError, MultiviewError, is_url, source_of
 from multiview_cifar_tools import __version__
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.engines.base import Engine
@@ -186,7 +186,7 @@ def plan_tasks(
         facts: As of ShardTask.
     """
     for split, table in plan.splits.items():
-        root = root_of(split, plan.roots)
+        root = source_of(split, plan.sources)
         for i, cut in enumerate(slice_by_bytes(table["nbytes"].to_numpy(), most)):
             name = f"data/{split}-{i:05d}.parquet"
             packed = pack_rows(table, cut.start, cut.stop)
@@ -288,7 +288,8 @@ def begun_with(plan: RowPlan, most: int) -> dict[str, Any]:
         for each in fields(plan.config)
         if each.name != "storage_options"
     }
-    stamped = all("stamp" in table.column_names for table in plan.splits.values())
+    has_versions = all(isinstance(each, str) or not each.is_archive for each in plan.sources)
+    stamped = has_versions and plan.config.name == "default"
     what = hash_text(repr(options), json.dumps(features_json(plan.features)))
     return {
         "plan": what if stamped else plan.fingerprint,

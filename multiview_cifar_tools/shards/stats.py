@@ -11,9 +11,9 @@ from typing import Any
 import datasets
 import PIL.Image
 
-from multiview_cifar import FLAT_MODES
 from multiview_cifar_tools.batches.columns import ImageColumn, index_rows
 from multiview_cifar_tools.batches.decode import PNG_SIGNATURE
+from multiview_cifar_tools.flat_png import FLAT_MODES
 from multiview_cifar_tools.shards.writer import row_sizes
 
 PNG_MODES = {bytes([8, kind]): mode for mode, kind in FLAT_MODES.items()}  # bit depth, colour type

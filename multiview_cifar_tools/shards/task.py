@@ -20,7 +20,7 @@ import datasets
 import pyarrow as pa
 
 import multiview_cifar
-from multiview_cifar import FileSource, MultiviewCifarConfig, iter_examples
+from multiview_cifar import MultiviewCifarConfig, iter_examples
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import OutputError
 from multiview_cifar_tools.planning.table import samples_of
@@ -28,6 +28,7 @@ from multiview_cifar_tools.shards.rows import row_bytes
 from multiview_cifar_tools.shards.stats import SplitStats
 from multiview_cifar_tools.shards.store import ShardStore
 from multiview_cifar_tools.shards.writer import ParquetWriter
+from multiview_cifar_tools.storage.source import FileSource
 
 STAGES = ("read", "write", "digest", "put")
 
@@ -40,7 +41,7 @@ class ShardTask(NamedTuple):
         split: Whose rows they are.
         key: Changes when the description of the rows does, or a file of which it has a stamp.
         rows: Of a `RowPlan`'s table.
-        root: Where their images are.
+        source: Where their images are.
         config, features: Of the plan.
         output: Where to put the file.
         facts: Whether `ShardResult.facts` are wanted, for which each image's header is read.
@@ -50,7 +51,7 @@ class ShardTask(NamedTuple):
     split: str
     key: str
     rows: pa.Table
-    root: FileSource
+    source: str | FileSource
     config: MultiviewCifarConfig
     features: datasets.Features
     output: ShardStore
@@ -120,7 +121,7 @@ def write_rows(task: ShardTask, path: str, clock: Clock) -> tuple[int, SplitStat
     images, facts, num_rows = image_columns(task.features), SplitStats() if task.facts else None, 0
     writer = ParquetWriter(path, task.features)
     try:
-        for row in iter_examples(samples_of(task.rows), task.root, task.config):
+        for row in iter_examples(samples_of(task.rows), task.source, task.config):
             clock.stop("read")
             writer.write(row)
             num_rows += 1

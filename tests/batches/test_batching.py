@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import multiview_cifar
-from multiview_cifar import flat_png
 from multiview_cifar_tools.batches.reader import BatchError, BatchReader
+from multiview_cifar_tools.flat_png import flat_png
 from pictures import FEATURES, expected, make_rows, picture, png
 from sampling import examples
 

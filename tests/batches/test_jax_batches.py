@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-import multiview_cifar
 from multiview_cifar_tools.batches.augment import RandomCropFlip
 from multiview_cifar_tools.batches.reader import BatchReader
+from multiview_cifar_tools.flat_png import flat_png
 from pictures import expected, make_rows, png
 
 
@@ -28,7 +28,7 @@ def numbers(batches):
     return [int(name[4:]) for batch in batches for name in batch["sample_id"]]
 
 
-@pytest.mark.parametrize("encode", [multiview_cifar.flat_png, png])
+@pytest.mark.parametrize("encode", [flat_png, png])
 def test_equal_samples(jax, JaxBatches, encode):
     ds = make_rows([2] * 7, encode)
     batches = JaxBatches(ds, 3, columns=["label", "sample_id"])

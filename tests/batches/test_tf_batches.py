@@ -4,9 +4,9 @@ import datasets
 import numpy as np
 import pytest
 
-import multiview_cifar
 from multiview_cifar_tools.batches.augment import RandomCropFlip
 from multiview_cifar_tools.batches.reader import BatchReader
+from multiview_cifar_tools.flat_png import flat_png
 from pictures import expected, make_rows, png
 
 
@@ -30,7 +30,7 @@ def numbers(batches):
     return [int(name[4:]) for batch in batches for name in batch["sample_id"].numpy()]
 
 
-@pytest.mark.parametrize("encode", [multiview_cifar.flat_png, png])
+@pytest.mark.parametrize("encode", [flat_png, png])
 def test_equal_samples(tf, to_tf_dataset, encode):
     ds = make_rows([2] * 7, encode)
     data = to_tf_dataset(ds, 3, columns=["label", "sample_id"])
@@ -56,7 +56,7 @@ def test_a_known_batch_size(tf, to_tf_dataset):
     assert len(data) == 2
 
 
-@pytest.mark.parametrize("encode", [multiview_cifar.flat_png, png])
+@pytest.mark.parametrize("encode", [flat_png, png])
 def test_ragged_samples(tf, to_tf_dataset, encode):
     ds = make_rows([2, [True, None, True], 1], encode)
     data = to_tf_dataset(ds, 3)

@@ -7,6 +7,7 @@ from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, Rando
 
 import multiview_cifar
 from multiview_cifar_tools.batches.pytorch import TorchBatches, TorchStream
+from multiview_cifar_tools.flat_png import flat_png
 from pictures import expected, make_rows, png
 
 
@@ -97,7 +98,7 @@ def test_samplers(rows):
     assert [len(batch["sample_id"]) for batch in DataLoader(data, batch_sampler=sampler)] == [5, 5]
 
 
-@pytest.mark.parametrize("encode", [multiview_cifar.flat_png, png])
+@pytest.mark.parametrize("encode", [flat_png, png])
 def test_ragged(encode):
     ds = make_rows([2, 1, 3], encode)
     (padded,) = DataLoader(TorchBatches(ds), batch_size=3)

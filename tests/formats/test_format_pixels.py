@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from multiview_cifar import flat_png
+from multiview_cifar_tools.flat_png import flat_png
 from multiview_cifar_tools.formats.pixels import Shapes, array_mode, decode_row, encode
 from pictures import chunk, exif, picture, with_chunk
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 import multiview_cifar
-from multiview_cifar import flat_png
+from multiview_cifar_tools.flat_png import flat_png
 
 BANDS = {"L": 1, "RGB": 3, "RGBA": 4}
 

@@ -1,6 +1,5 @@
 """Plans as columns: the rows, errors and ignored paths of the builder, whatever the route."""
 
-import marshal
 import os
 import pickle
 import shutil
@@ -19,7 +18,7 @@ from multiview_cifar import (
     MultiviewCifarConfig,
     MultiviewError,
     iter_examples,
-    root_of,
+    source_of,
 )
 from multiview_cifar_tools.loading import stream_rows
 from multiview_cifar_tools.planning.table import (
@@ -64,7 +63,7 @@ def outcome(make):
 
 
 def by_builder(folder, options):
-    plan = MultiviewCifar(data_dir=str(folder), **options).config.plan
+    plan = MultiviewCifar(data_dir=str(folder), **options).plan
     return [*plan.splits.items()], plan.features, plan.ignored
 
 
@@ -271,7 +270,7 @@ def test_a_store_in_parts_is_the_builder(store, paths, options):
     assert (plan if isinstance(plan, tuple) else planned(plan)) == expected
     if isinstance(plan, RowPlan):
         assert plan.layout
-        assert plan.roots[0].path == url
+        assert plan.sources[0].path == url
 
 
 @pytest.mark.parametrize("paths", [WHOLE, REGULAR])
@@ -316,7 +315,7 @@ def test_a_store_that_changes(store, s3_address, tmp_path, fails):
 
     def stamps():
         table = plan_source(url, Backwards(), **options).splits["train"]
-        return dict(zip(table["sample_id"].to_pylist(), table["stamp"].to_pylist(), strict=True))
+        return dict(zip(table["sample_id"].to_pylist(), table["version"].to_pylist(), strict=True))
 
     plan, before = plan_source(url, Backwards(), **options), stamps()
     check_source(plan, Backwards())
@@ -393,7 +392,7 @@ def check_rows(place, options, plan):
         found = [
             row
             for config, part in sent
-            for row in iter_examples(samples_of(part), root_of(split, plan.roots), config)
+            for row in iter_examples(samples_of(part), source_of(split, plan.sources), config)
         ]
         assert found == [*rows[split].iterate()]
         assert rows[split].features == plan.features
@@ -418,18 +417,18 @@ def test_rows_of_an_archive_a_split(make_tree, tmp_path):
         write_archive(tmp_path / f"{split}.zip", {p: (tree / p).read_bytes() for p in WHOLE})
         given[split] = str(tmp_path / f"{split}.zip")
     plan = plan_source(None, Backwards(), data_files=given)
-    assert len(plan.roots) == 2
+    assert len(plan.sources) == 2
     builder = MultiviewCifar(data_files=given)
-    assert planned(plan)[0] == [*builder.config.plan.splits.items()]
+    assert planned(plan)[0] == [*builder.plan.splits.items()]
     samples = samples_of(plan.splits["test"])
-    rows = iter_examples(samples, root_of("test", plan.roots), plan.config)
+    rows = iter_examples(samples, source_of("test", plan.sources), plan.config)
     assert [*rows] == [*stream_rows(builder)["test"].iterate()]
 
 
 def test_rows_of_shapes():
     plan = plan_source("shapes", Backwards())
     samples = samples_of(rows_between(plan.splits["test"], 4, 6))
-    rows = iter_examples(samples, root_of("test", plan.roots), plan.config)
+    rows = iter_examples(samples, source_of("test", plan.sources), plan.config)
     assert [*rows] == [*stream_rows(MultiviewCifar(config_name="shapes"))["test"].iterate(4)][:2]
 
 
@@ -440,7 +439,9 @@ def test_rows_of_a_cifar(make_folder, name):
     rows = stream_rows(MultiviewCifar(config_name=name, **options))["test"]
     samples = samples_of(plan.splits["test"])
     assert {sample.nbytes for sample in samples} == {3 * 32 * 32 * 3}
-    assert [*iter_examples(samples, root_of("test", plan.roots), plan.config)] == [*rows.iterate()]
+    assert [*iter_examples(samples, source_of("test", plan.sources), plan.config)] == [
+        *rows.iterate()
+    ]
 
 
 def test_skipped_samples(make_tree):
@@ -449,7 +450,7 @@ def test_skipped_samples(make_tree):
     options = {"on_error": "skip_sample"}
     plan = plan_source(tree, Backwards(), **options)
     check_rows(tree, options, plan)
-    rows = iter_examples(samples_of(plan.splits["train"]), plan.roots[0], plan.config)
+    rows = iter_examples(samples_of(plan.splits["train"]), plan.sources[0], plan.config)
     assert [row["sample_id"] for row in rows] == ["cat/2", "dog/1", "dog/2"]
 
 
@@ -458,7 +459,7 @@ def test_rows_are_made_without_another_look_at_the_tree(make_tree):
     plan = plan_source(tree, Backwards())
     shutil.rmtree(tree / "cat")
     samples = samples_of(rows_between(plan.splits["train"], 2, 4))
-    rows = [*iter_examples(samples, plan.roots[0], plan.config)]
+    rows = [*iter_examples(samples, plan.sources[0], plan.config)]
     assert [row["sample_id"] for row in rows] == ["dog/1", "dog/2"]
 
 
@@ -477,8 +478,9 @@ def test_bytes(make_tree):
 
 
 def test_a_file_takes_less_than_150_bytes():
-    tree, views = FileListing("/photos"), [(f"view_{view}.png", 2400, 0, 0) for view in range(4)]
-    tree.listings = [marshal.dumps((f"cat/{i:032x}", [], views), 2) for i in range(2500)]
+    tree, views = FileListing("/photos"), [(f"view_{view}.png", 2400, 0) for view in range(4)]
+    for i in range(2500):
+        tree.folders.append((f"cat/{i:032x}", views))
     part = plan_part(0, tree, "{label}/{sample}/{view}", MultiviewCifarConfig(data_dir="/photos"))
     assert part.error is None
     assert part.tables["train"].get_total_buffer_size() / 10_000 < 150

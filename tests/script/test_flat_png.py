@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from multiview_cifar import flat_png
+from multiview_cifar_tools.flat_png import flat_png
 from pictures import BANDS, picture
 from sampling import examples
 

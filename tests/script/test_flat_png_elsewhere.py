@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import multiview_cifar
+from multiview_cifar_tools.flat_png import flat_png
 from pictures import picture
 from processes import NEEDS_TF, in_child
 
@@ -39,7 +40,7 @@ def flat_file(image, folder):
         image_size=image.size[::-1],
     )
     ((view,),) = (row["images"] for row in ds.decode(False))
-    assert view["bytes"] == multiview_cifar.flat_png(image)
+    assert view["bytes"] == flat_png(image)
     return view["bytes"]
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 import multiview_cifar
 from archives import PATHS, everything, files_of, write_archive
+from multiview_cifar_tools.storage import members
 from sampling import examples
 
 KINDS = ["zip", "tar", "tar.gz", "tgz", "tar.zst"]
@@ -281,7 +282,7 @@ def test_an_image_of_gigabytes(load, tmp_path, fails):
 
 
 def test_too_many_files(quick, tmp_path, fails, monkeypatch):
-    monkeypatch.setattr(multiview_cifar, "MAX_FILES", 50)
+    monkeypatch.setattr(members, "MAX_FILES", 50)
     files = {f"cat/{i}/a.png": PNG for i in range(51)}
     with fails("ArchiveError", "51 files", "50 files"):
         quick(write_archive(tmp_path / "photos.tar", files))

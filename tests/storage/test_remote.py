@@ -351,8 +351,8 @@ def plan_in_parts(url):
     plan = plan_source(url, InProcessEngine())
     splits = {split: samples_of(table) for split, table in plan.splits.items()}
     assert plan.layout
-    assert splits == MultiviewCifar(data_dir=url).config.plan.splits
-    assert all("stamp" in table.column_names for table in plan.splits.values())
+    assert splits == MultiviewCifar(data_dir=url).plan.splits
+    assert all("version" in table.column_names for table in plan.splits.values())
     check_source(plan, InProcessEngine())
 
 

@@ -1,0 +1,153 @@
+"""What stands at a place: the files of archives and of remote folders, by folder."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from multiview_cifar_tools.storage.remote import list_remote
+from multiview_cifar_tools.storage.source import (
+    ARCHIVES,
+    FileSource,
+    Options,
+    StorageError,
+    archive_kind,
+    is_url,
+    local_version,
+    remote_version,
+    wrap_source_errors,
+)
+from multiview_cifar_tools.storage.tar import list_tar
+from multiview_cifar_tools.storage.zip import list_zip
+
+File = tuple[str, int, int]  # name, bytes, and a number that changes with it; 0 in an archive
+
+
+class Listing(NamedTuple):
+    """The files of each folder, from the top down; and what is passed over, by reason."""
+
+    sources: list[FileSource]
+    folders: list[tuple[str, list[File]]]
+    ignored: dict[str, list[str]]
+    hidden: list[str]
+
+
+# --- places ---------------------------------------------------------------------------------------
+
+
+def parse_data_files(data_files: Any) -> dict[str, str]:
+    """The path or URL of each split's archive; StorageError where it is not one archive a split."""
+    splits = data_files if isinstance(data_files, Mapping) else {"train": data_files}
+    places = {}
+    for split, given in splits.items():
+        several = [given] if isinstance(given, (str, os.PathLike)) else given
+        names = [os.fspath(name) for name in several]
+        if len(names) != 1 or not archive_kind(names[0]):
+            raise StorageError(
+                f"data_files={data_files!r} is not right. Expected one archive "
+                f'({" ".join(ARCHIVES)}) a split, such as {{"train": "train.zip", "test": '
+                '"test.zip"}; pass a folder as data_dir.',
+                "data_files",
+                "OptionError",
+            )
+        places[str(split)] = _absolute(names[0])
+    return places
+
+
+def find_source(
+    place: str, options: Mapping[str, Any], image_endings: frozenset[str], prefix: str = ""
+) -> FileSource:
+    """What stands at a URL, or at the path of an archive; StorageError where that is none, or
+    cannot be reached. A remote folder has no version until it is listed.
+    """
+    kind, path = archive_kind(place), _absolute(place)
+    if not is_url(place) and not (kind and os.path.isfile(path)):
+        found = "is a file" if os.path.exists(path) else "does not exist"
+        raise StorageError(
+            f"{place!r} {found} (looked at {path}). Expected a folder, or an archive of one "
+            f"({' '.join(ARCHIVES)}).",
+            path,
+            "LayoutError",
+        )
+    source = FileSource(path, kind or "remote", "", prefix, "", Options(options))
+    source = source._replace(image_endings=image_endings)
+    if not kind:
+        return source
+    return source._replace(version=remote_version(source) if is_url(path) else local_version(path))
+
+
+def _absolute(place: str) -> str:
+    return place.rstrip("/") if is_url(place) else os.path.abspath(os.path.expanduser(place))
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def list_files(
+    sources: list[FileSource],
+    is_hidden: Callable[[str], bool],
+    pass_over_top: bool,
+    start: str = "",
+) -> Listing:
+    """List archives or a remote folder; nothing is unpacked.
+
+    Args:
+        sources: Of which a remote folder is given its version.
+        is_hidden: Whether a file or folder of this name is never taken.
+        pass_over_top: Leave out a folder around everything that is called as its archive is:
+            `zip -r photos.zip photos` is read as photos.
+        start: Of a remote folder, list this folder in it alone.
+
+    StorageError where one is damaged or refused, or cannot be listed.
+    """
+    listing = Listing([], [], defaultdict(list), [])
+    for source in sources:
+        if not source.is_archive:
+            files, version = list_remote(source, start)
+            source = source._replace(version=version)
+        else:
+            files = {name: (size, 0) for name, size in list_members(source).items()}
+            top = os.path.basename(source.path).partition(".")[0] + "/"
+            if pass_over_top and all(
+                name.startswith(top) for name in files if source.is_image(name)
+            ):
+                source = source._replace(top=top)
+        listing.sources.append(source)
+        add_files(listing, source, files, is_hidden, start)
+    return listing
+
+
+def list_members(source: FileSource) -> dict[str, int]:
+    """The bytes of each member of an archive by its name, all checked."""
+    with wrap_source_errors(source):
+        return list_zip(source) if source.kind == "zip" else list_tar(source)
+
+
+def add_files(
+    listing: Listing,
+    source: FileSource,
+    files: Mapping[str, tuple[int, int]],
+    is_hidden: Callable[[str], bool],
+    start: str = "",
+) -> None:
+    """Put files, name to (bytes, version), into the listing; a name with a "/" at its end is a
+    folder. All stand in the folder `start`.
+    """
+    folders: dict[str, list[File]] = {} if start else {"": []}
+    for name, (size, version) in files.items():
+        if not name.startswith(source.top):
+            listing.ignored["files beside the folder around the others"].append(name)
+            continue
+        path = source.prefix + name[len(source.top) :]
+        if any(map(is_hidden, filter(None, path.split("/")))):
+            listing.hidden.append(path)
+            continue
+        folder, _, file = path.rpartition("/")
+        if file:
+            folders.setdefault(folder, []).append((file, size, version))
+        while folder and len(folder) >= len(start):
+            folders.setdefault(folder, [])
+            folder = folder.rpartition("/")[0]
+    listing.folders.extend((folder, sorted(own)) for folder, own in sorted(folders.items()))

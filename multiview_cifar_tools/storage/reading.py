@@ -1,0 +1,23 @@
+"""The bytes of the files of a source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from multiview_cifar_tools.storage.remote import read_remote
+from multiview_cifar_tools.storage.source import FileSource
+from multiview_cifar_tools.storage.tar import read_one_pass, read_tar
+from multiview_cifar_tools.storage.zip import read_zip
+
+
+@contextmanager
+def open_files(source: FileSource, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
+    """A function from a path in the listing to the file's bytes, called in the order of `wanted`.
+
+    It raises OSError where a file cannot be read, StorageError where an archive cannot.
+    """
+    readers = {"remote": read_remote, "zip": read_zip, "tar": read_tar}
+    reader = read_one_pass if source.is_one_pass else readers[source.kind]
+    with reader(source, map(source.name, wanted)) as read:
+        yield lambda path: read(source.name(path))

@@ -1,0 +1,62 @@
+"""The script alone, where the package is not installed: what it reads, and what it says."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from archives import files_of, write_archive
+from conftest import HAS_SCRIPTS
+
+CODE = """
+import json, sys
+sys.modules["multiview_cifar_tools"] = None  # as where it is not installed
+import datasets
+script, cache_dir, cases = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+for case in cases:
+    try:
+        rows = datasets.load_dataset(
+            script, split="train", trust_remote_code=True, cache_dir=cache_dir, **case
+        )
+        print(json.dumps([len(rows), rows[0]["sample_id"]]))
+    except ValueError as error:
+        print(json.dumps([type(error).__name__, str(error), error.path]))
+"""
+
+
+@pytest.mark.skipif(not HAS_SCRIPTS, reason="datasets 4 and later load no script")
+def test_a_lone_copy_reads_local_folders_and_says_what_else_needs(script, make_tree, tmp_path):
+    tree = make_tree("cat/1/a.png", "dog/1/a.png")
+    (tree / "metadata.csv").write_text("sample_id,weight\ncat/1,4\ndog/1,5\n")
+    archive = write_archive(tmp_path / "photos.zip", files_of(tree))
+    cases = [
+        {"data_dir": str(tree), "image_size": [8, 8]},
+        {"data_dir": str(archive)},
+        {"data_dir": "s3://bucket/photos"},
+        {"data_files": str(archive)},
+        {"name": "cifar10"},
+        {"data_dir": str(tmp_path / "nowhere")},
+    ]
+    command = [sys.executable, "-c", CODE, script, str(tmp_path / "cache"), json.dumps(cases)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows, *others, nowhere = map(json.loads, done.stdout.splitlines())
+    assert rows == [2, "cat/1"]
+    for kind, message, path in others:
+        assert kind == "ArchiveError"
+        for text in (path, "local folders", "shapes", "pip install multiview-cifar"):
+            assert text in message
+        assert len(message.splitlines()) == 1
+    assert nowhere[0] == "LayoutError"
+    assert "does not exist" in nowhere[1]
+
+
+def test_the_line_where_the_package_lacks_is_the_import_route_s_too(tmp_path):
+    code = (
+        "import sys; sys.modules['multiview_cifar_tools'] = None; import multiview_cifar\n"
+        "multiview_cifar.load_dataset('cifar100', cache_dir=sys.argv[1])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "pip install multiview-cifar" in done.stderr.splitlines()[-1]

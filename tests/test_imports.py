@@ -1,12 +1,14 @@
 """The public names, and what importing each module loads."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import multiview_cifar
 import multiview_cifar_tools
 from conftest import REPOSITORY
 from imports import frameworks_loaded_by
@@ -46,6 +48,14 @@ def test_no_public_name_is_called_as_a_module():
     """A module that is imported becomes an attribute of its package, in place of the function."""
     modules = {file.stem for file in PACKAGE.iterdir() if file.suffix in ("", ".py")}
     assert not modules & {*multiview_cifar_tools.__all__}
+
+
+def test_the_script_imports_the_package_only_where_it_is_asked_for_more():
+    """The loader of datasets 3 takes an import that begins a line for one that has to be there."""
+    text = Path(multiview_cifar.__file__).read_text(encoding="utf-8")
+    imports = re.findall(r"^( *)from multiview_cifar_tools(?:\.(\w+))?\S* import (\w+)", text, re.M)
+    assert all(indent for indent, _, _ in imports)
+    assert {package or name for _, package, name in imports} == {"cifar", "flat_png", "storage"}
 
 
 def test_a_name_that_is_not_there():

@@ -123,7 +123,7 @@ def as_shown(printed, folder):
     """With the folder, version and digests of the README."""
     printed = re.sub(r"http://127.0.0.1:\d+", "https://huggingface.co", printed)
     printed = printed.replace(str(folder), "/home/me").replace("List(", "Sequence(")
-    return re.sub("[0-9a-f]{24,}", "...", printed).strip()
+    return re.sub("[0-9a-f]{12,}", "...", printed).strip()
 
 
 @pytest.mark.parametrize("command", LOCAL)

@@ -107,15 +107,15 @@ def find_look_alikes(
         known_pairs: Pairs of samples that share an image, which are left out.
     """
     shared: Pairs = defaultdict(set)
-    good = facts["good"] & ~facts["plain"] & (images.column == 0)
+    comparable = facts["good"] & ~facts["plain"] & (images.column == 0)
     split = images.split[images.owner]
     # Each picture once a split: a copy is found by its pixels.
-    rows = [np.flatnonzero(good & (split == i)) for i in range(len(images.splits))]
+    rows = [np.flatnonzero(comparable & (split == i)) for i in range(len(images.splits))]
     rows = [own[np.unique(facts["digest"][own], return_index=True)[1]] for own in rows]
-    near = (
+    candidates = (
         _find_near_images(facts, left, right) for left, right in itertools.combinations(rows, 2)
     )
-    for i, j in itertools.chain.from_iterable(near):
+    for i, j in itertools.chain.from_iterable(candidates):
         for a, b in zip(i.tolist(), j.tolist(), strict=True):
             samples = int(images.owner[a]), int(images.owner[b])
             if (images.samples[samples[0]], images.samples[samples[1]]) not in known_pairs:
@@ -133,9 +133,9 @@ def _find_near_images(
     """The look-alikes among two lists of images, some of them several times."""
     for i, j in _find_close_hashes(facts["phash"][left], facts["phash"][right]):
         a, b = left[i], right[j]
-        alike = _cosines(facts["waves"][a], facts["waves"][b]) >= MIN_COSINE
-        alike &= facts["digest"][a] != facts["digest"][b]
-        yield a[alike], b[alike]
+        is_alike = _cosines(facts["waves"][a], facts["waves"][b]) >= MIN_COSINE
+        is_alike &= facts["digest"][a] != facts["digest"][b]
+        yield a[is_alike], b[is_alike]
 
 
 def _find_close_hashes(

@@ -147,11 +147,11 @@ class ImageIndex:
         self.paths: list[str] = []
         owner, column = [], []
         for number, (_, _, sample) in enumerate(rows):
-            for of, paths in enumerate(sample.paths):
-                there = [path for path in paths if path is not None]
-                self.paths += there
-                owner += [number] * len(there)
-                column += [of] * len(there)
+            for column_number, paths in enumerate(sample.paths):
+                present = [path for path in paths if path is not None]
+                self.paths += present
+                owner += [number] * len(present)
+                column += [column_number] * len(present)
         self.owner, self.column = np.array(owner, np.int32), np.array(column, np.uint8)
         self.views = np.bincount(self.owner[self.column == 0], minlength=len(rows))
 
@@ -270,14 +270,17 @@ def find_unusual_view_counts(images: ImageIndex) -> Iterator[Finding]:
 def find_class_imbalance(class_counts: Mapping[str, Mapping[str, int]]) -> Iterator[Finding]:
     """Classes that a split lacks, and splits whose classes differ much in size."""
     for split, counts in class_counts.items():
-        there = {name: n for name, n in counts.items() if n}
-        for name in counts.keys() - there.keys():
+        present = {name: n for name, n in counts.items() if n}
+        for name in counts.keys() - present.keys():
             yield Finding("absent-class", f"{split} has no sample of {name}")
-        largest, smallest = max(there, key=there.__getitem__), min(there, key=there.__getitem__)
-        if there[largest] >= MIN_IMBALANCE * there[smallest]:
-            ratio = there[largest] / there[smallest]
+        largest, smallest = (
+            max(present, key=present.__getitem__),
+            min(present, key=present.__getitem__),
+        )
+        if present[largest] >= MIN_IMBALANCE * present[smallest]:
+            ratio = present[largest] / present[smallest]
             yield Finding(
                 "imbalance",
-                f"in {split} {largest} has {there[largest]:,} samples, "
-                f"{smallest} {there[smallest]:,}: {ratio:.1f} times as many",
+                f"in {split} {largest} has {present[largest]:,} samples, "
+                f"{smallest} {present[smallest]:,}: {ratio:.1f} times as many",
             )

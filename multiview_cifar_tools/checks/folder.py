@@ -136,19 +136,19 @@ def inspect_folder(
     """
     import loky
 
-    facts, findings, done = np.zeros(len(images.paths), FACTS), [], 0
+    facts, findings, start = np.zeros(len(images.paths), FACTS), [], 0
     compare = (images.column == 0) & (len(images.splits) > 1)
     with datasets.utils.tqdm(total=len(facts), unit=" images", desc="Checking") as bar:
         try:
             for chunk, problems in inspect_images(workers, folder, images.paths, compare):
-                facts[done : done + len(chunk)] = chunk
-                findings += [problem_finding(images, done, problem) for problem in problems]
-                done += len(chunk)
+                facts[start : start + len(chunk)] = chunk
+                findings += [problem_finding(images, start, problem) for problem in problems]
+                start += len(chunk)
                 bar.update(len(chunk))
         except loky.BrokenProcessPool:
             raise CheckError(
                 f"A worker process ended while it checked {folder}, at or after "
-                f"{images.paths[done]}. Expected it to live on: for want of memory "
+                f"{images.paths[start]}. Expected it to live on: for want of memory "
                 "lower num_proc or max_pixels, else move that image away.",
                 folder,
             ) from None

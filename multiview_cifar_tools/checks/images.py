@@ -187,13 +187,13 @@ def open_image(path: str) -> Any:
     # A pipe would block without a word.
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
             raise NotAFileError("is a pipe, socket or device")
-        if not found.st_size:
+        if not status.st_size:
             raise EOFError
-        if found.st_size <= MAX_READ_BYTES:
-            return _load(io.BytesIO(os.read(file, found.st_size)))
+        if status.st_size <= MAX_READ_BYTES:
+            return _load(io.BytesIO(os.read(file, status.st_size)))
         with open(file, "rb", closefd=False) as stream:
             return _load(stream)
     finally:

@@ -75,10 +75,10 @@ def quarantine(
         OSError: A file may not be moved, the disk is full, say. What was moved can be put back.
     """
     root, home = check_quarantine_dir(folder, data_dir), os.path.realpath(data_dir)
-    there = {path: why for path, why in files.items() if os.path.lexists(f"{home}/{path}")}
-    if not there:
+    present = {path: why for path, why in files.items() if os.path.lexists(f"{home}/{path}")}
+    if not present:
         return []
-    for path in there:
+    for path in present:
         if os.path.lexists(f"{root}/{path}"):
             raise QuarantineError(
                 f"{root} holds {path} already. Expected not to overwrite it: "
@@ -87,10 +87,10 @@ def quarantine(
             )
     os.makedirs(root, exist_ok=True)
     old = read_manifest(root)[1] if os.path.exists(f"{root}/{MANIFEST}") else {}
-    _write_manifest(root, home, {**old, **there})
-    for path in there:
+    _write_manifest(root, home, {**old, **present})
+    for path in present:
         _move(f"{home}/{path}", f"{root}/{path}")
-    return [*there]
+    return [*present]
 
 
 def restore(folder: str | os.PathLike[str]) -> list[str]:

@@ -184,12 +184,12 @@ def summarize(report: CheckReport) -> list[str]:
             f"{report.num_plain:,} images have too little contrast to be compared for look-alikes."
         )
     counts = Counter(finding.severity for finding in report.findings)
-    found = [
+    numbers = [
         f"{counts[severity]:,} {severity}{'s' * (counts[severity] != 1)}"
         for severity in ("error", "warning", "note")
         if counts[severity]
     ]
-    return [*lines, f"Found {', '.join(found) or 'nothing wrong'}."]
+    return [*lines, f"Found {', '.join(numbers) or 'nothing wrong'}."]
 
 
 # --- a page ---------------------------------------------------------------------------------------

@@ -148,10 +148,10 @@ def page_order(sample: PageSample, splits: Sequence[str]) -> tuple[int, int]:
 def list_omissions(samples: list[PageSample], budget: FullSizeBudget) -> list[str]:
     """Sentences on what the page does not show."""
     notes = []
-    if bad := [sample.sample_id for sample in samples if UNREADABLE in sample.sizes]:
+    if unreadable := [sample.sample_id for sample in samples if UNREADABLE in sample.sizes]:
         images = sum(sample.sizes.count(UNREADABLE) for sample in samples)
-        more = f" and {len(bad) - 5:,} more samples" if bad[5:] else ""
-        notes.append(f"Unreadable images: {images:,}, of {', '.join(bad[:5])}{more}.")
+        more = f" and {len(unreadable) - 5:,} more samples" if unreadable[5:] else ""
+        notes.append(f"Unreadable images: {images:,}, of {', '.join(unreadable[:5])}{more}.")
     larger = [sample for sample in samples if sample.num_bytes]
     shown = sum(budget.fits(sample.rank, sample.label) for sample in larger)
     if shown < len(larger):

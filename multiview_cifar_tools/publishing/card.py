@@ -217,8 +217,8 @@ def _image_table(splits: Iterable[SplitStats]) -> list[str]:
     lines = ["| image size | mode | images |", "|---|---|---:|"]
     lines += [f"| {w} x {h} | {mode} | {n} |" for (w, h, mode), n in rows[:MAX_KINDS]]
     if len(rows) > MAX_KINDS:
-        rest = sum(n for _, n in rows[MAX_KINDS:])
-        lines.append(f"| {len(rows) - MAX_KINDS} other kinds | | {rest} |")
+        num_images = sum(n for _, n in rows[MAX_KINDS:])
+        lines.append(f"| {len(rows) - MAX_KINDS} other kinds | | {num_images} |")
     return lines
 
 

@@ -278,9 +278,9 @@ class Repository:
                 f"{self.repo_id} was changed by somebody else meanwhile (412). Nothing was "
                 "published: run the same command again."
             )
-        found = f"answers {status}" if status else f"cannot be reached ({type(error).__name__})"
+        symptom = f"answers {status}" if status else f"cannot be reached ({type(error).__name__})"
         return (
-            f"The Hub at {self.api.endpoint} {found}, after {ATTEMPTS} tries. Nothing was "
+            f"The Hub at {self.api.endpoint} {symptom}, after {ATTEMPTS} tries. Nothing was "
             "published: run the same command again, and only what is missing is sent."
         )
 

@@ -145,8 +145,8 @@ class DatasetInput:
                 continue
             plan.lines.append(f"{name}: {changed} samples changed, {gone} gone: written anew")
             if gone < len(rows):
-                left = np.array([row for row in rows if row >= 0], np.int64)
-                plan.shards.append(ShardRows(name, split, left))
+                remaining = np.array([row for row in rows if row >= 0], np.int64)
+                plan.shards.append(ShardRows(name, split, remaining))
         if row_of:
             number = max(map(shard_number, published), default=-1) + 1
             new_rows = np.array(sorted(row_of.values()))
@@ -193,9 +193,10 @@ def check_rows(split: str, dataset: datasets.Dataset) -> None:
             split,
         )
     counts = dataset.data.table["sample_id"].value_counts().to_pylist()
-    if twice := [each["values"] for each in counts if each["counts"] > 1]:
+    if duplicates := [each["values"] for each in counts if each["counts"] > 1]:
         raise PublishError(
-            f"The split {split!r} has the sample {twice[0]!r} twice. Expected each sample_id once.",
+            f"The split {split!r} has the sample {duplicates[0]!r} twice. "
+            "Expected each sample_id once.",
             split,
         )
     for column in image_columns(dataset.features):

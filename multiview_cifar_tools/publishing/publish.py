@@ -173,8 +173,8 @@ def _publish_rows(
     stats = rows.split_stats(shards)
     card = make_card(published.card, stats, rows.features, hub.repo_id, rows.made_with, license)
     pages = {CARD: card.encode(), PICTURE: rows.draw_picture()}
-    kept = unchanged | {shard.name for shard in shards}
-    stale = [name for name in published.files if is_shard_path(name) and name not in kept]
+    names = unchanged | {shard.name for shard in shards}
+    stale = [name for name in published.files if is_shard_path(name) and name not in names]
     if folder:
         return leave_files(folder, shards, pages, stale)
     additions = [shard.receipt for shard in shards if shard.receipt is not None]

@@ -69,8 +69,8 @@ def digest_rows(table: pa.Table, features: datasets.Features) -> list[str]:
 
 
 def _digest_row(row: dict[str, Any], images: list[str], names: dict[str, list[str] | None]) -> str:
-    rest = [name_labels(row[column], known) for column, known in names.items()]
-    parts = [json.dumps(rest, default=str).encode()]
+    values = [name_labels(row[column], labels) for column, labels in names.items()]
+    parts = [json.dumps(values, default=str).encode()]
     for column in images:
         parts.append(b"|")
         for view in row[column] or ():

@@ -599,13 +599,44 @@ def load_dataset(
 File = tuple[str, int, int]  # name, bytes, and a number that changes with it; 0 in an archive
 
 
+class Folder(NamedTuple):
+    """The files that stand in a folder, sorted, by their attributes.
+
+    As a tuple for each of them, a million files take twice the memory.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    versions: tuple[int, ...]
+
+    @classmethod
+    def of(cls, path: str, files: list[File]) -> Folder:
+        """A folder of files, which are sorted; folders of the same names share them."""
+        files.sort()
+        names, sizes, versions = zip(*files, strict=True) if files else ((), (), ())
+        return cls._make((path, shared(names), sizes, versions))
+
+    @property
+    def paths(self) -> list[str]:
+        """The path of each file."""
+        prefix = self.path and f"{self.path}/"
+        return [prefix + name for name in self.names]
+
+
+@lru_cache(maxsize=4096)
+def shared(value: Any) -> Any:
+    """An equal value that was met before: what returns in a million samples is kept once."""
+    return value
+
+
 @dataclass
 class FileListing:
     """The files of each folder, from the top down; and what is passed over, by reason."""
 
     data_dir: str
     sources: list[Source] = field(default_factory=list)  # where the files are read from
-    folders: list[tuple[str, list[File]]] = field(default_factory=list)
+    folders: list[Folder] = field(default_factory=list)
     ignored: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     hidden: list[str] = field(default_factory=list)  # never taken, and never worth a warning
     fingerprint: str = ""
@@ -759,29 +790,28 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 @no_garbage_collection()
-def scan_folder(data_dir: str, stats: bool = True, start: str = "") -> FileListing:
+def scan_folder(data_dir: str, stats: bool = True) -> FileListing:
     """List a folder and all below it: a stat for every file, none is opened.
 
     The fingerprint covers path, size, mtime and ctime (ns) of every visible file and the path of
     every folder. It cannot see a file rewritten with the same size and the clock set back.
     LayoutError where a folder may not be listed. Of a file, an archive, only the fingerprint.
-    Without `stats` it is twice as fast, and takes every file for one of 0 bytes. From the folder
-    `start` in it on, only that part.
+    Without `stats` it is twice as fast, and takes every file for one of 0 bytes.
     """
     if os.path.isfile(data_dir):
         stat = os.stat(data_dir)
         times = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
         return FileListing(data_dir, fingerprint=times)
-    listing, pending = FileListing(data_dir, [data_dir]), [start]
+    listing, pending = FileListing(data_dir, [data_dir]), [""]
     digest = hashlib.blake2b(digest_size=16)
     while pending:
         path = pending.pop()
         prefix = path and f"{path}/"
         subfolders = list_folder(listing, path, stats)
-        files = listing.folders[-1][1]
-        names = [path, *(name for name, _, _ in files), "", ""]  # none holds a zero byte
+        folder = listing.folders[-1]
+        names = [path, *folder.names, "", ""]  # none holds a zero byte
         digest.update("\0".join(names).encode(errors="surrogatepass"))
-        digest.update(array("q", [version for _, _, version in files]).tobytes())
+        digest.update(array("q", folder.versions).tobytes())
         pending += [prefix + name for name in reversed(subfolders)]
     listing.fingerprint = digest.hexdigest()
     return listing
@@ -804,7 +834,7 @@ def list_folder(listing: FileListing, path: str, stats: bool = True) -> list[str
                 if not is_folder and not stats:
                     files.append((name, 0, 0))
                 elif not is_folder:  # a link to nothing is a file, one that cannot be read
-                    stat = entry.stat() if entry.is_file() else os.lstat(entry)
+                    stat = entry.stat(follow_symlinks=entry.is_file())
                     times = stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
                     files.append((name, stat.st_size, hash(times)))  # the same in every process
                 elif entry.is_symlink() and is_upward_link(listing.data_dir, prefix + name):
@@ -817,7 +847,7 @@ def list_folder(listing: FileListing, path: str, stats: bool = True) -> list[str
             "Expected the right to read it: grant it, or move the folder away.",
             path,
         ) from None
-    listing.folders.append((path, sorted(files)))
+    listing.folders.append(Folder.of(path, files))
     return sorted(subfolders)
 
 
@@ -829,17 +859,18 @@ def is_upward_link(data_dir: str, link: str) -> bool:
     return os.path.islink(target) or any(f"{f}/".startswith(f"{target}/") for f in way)
 
 
-def scan_remote(source: FileSource, start: str = "") -> FileListing:
+def scan_remote(source: FileSource) -> FileListing:
     """List a remote folder in one go, as `scan_folder` does a local one.
 
     The fingerprint covers path, size and ETag (or time) of each file. ArchiveError where it cannot
-    be listed. From the folder `start` in it on, only that part.
+    be listed.
     """
     with wrap_tool_errors(source.path):
         from multiview_cifar_tools.storage.listing import list_files
 
-        found = list_files([source], is_hidden, False, start)
-    return FileListing(source.path, [*found.sources], *found[1:], found.sources[0].version)
+        found = list_files([source], is_hidden, False)
+    listing = FileListing(source.path, fingerprint=found.sources[0].version)
+    return take_files(listing, found)
 
 
 def check_unchanged(source: Source) -> None:
@@ -862,10 +893,14 @@ def list_archives(listing: FileListing, pass_over_top: bool) -> None:
             from multiview_cifar_tools.storage.listing import list_files
 
             found = list_files(archives, is_hidden, pass_over_top)
-        listing.sources, listing.folders, listing.ignored, listing.hidden = (
-            [*found.sources],
-            *found[1:],
-        )
+        take_files(listing, found)
+
+
+def take_files(listing: FileListing, found: Any) -> FileListing:
+    """The listing, filled with the `FoundFiles` of a remote folder or archives."""
+    listing.sources, listing.ignored, listing.hidden = [*found.sources], found.ignored, found.hidden
+    listing.folders = [Folder.of(path, files) for path, files in found.folders]
+    return listing
 
 
 def extract_shapes(dl_manager: Any) -> FileListing:
@@ -879,8 +914,8 @@ def extract_shapes(dl_manager: Any) -> FileListing:
         with zipfile.ZipFile(archive) as opened:
             checksums = {file.filename: file.CRC for file in opened.infolist()}
         listing = scan_folder(str(dl_manager.extract(archive)))
-        paths = list_images(listing)[1]
-        if checksums != {p: zlib.crc32(read_file(listing.data_dir, p)) for p, _, _ in paths}:
+        paths = [path for folder in list_images(listing)[1] for path in folder.paths]
+        if checksums != {path: zlib.crc32(read_file(listing.data_dir, path)) for path in paths}:
             dl_manager.download_config.force_extract = True
             listing = scan_folder(str(dl_manager.extract(archive)))
     except (OSError, zipfile.BadZipFile, zlib.error) as error:
@@ -898,24 +933,22 @@ def is_hidden(name: str) -> bool:
     return name[0] == "." or name in SYSTEM_NAMES
 
 
-ListedImage = tuple[str, int, int]  # path, bytes, and a number that changes with the file
-
-
-def list_images(listing: FileListing) -> tuple[list[str], list[ListedImage]]:
-    """All folders, and all images; other files go to `listing.ignored`."""
-    folders, images = [], []
-    for folder, files in listing.folders:
-        folders.append(folder)
-        prefix = folder and f"{folder}/"
-        for name, size, version in files:
-            if _is_image(name):
-                images.append((prefix + name, size, version))
-            else:
-                listing.ignored[NO_IMAGES].append(prefix + name)
-    paths = [*folders, *(path for path, _, _ in images)]
+def list_images(listing: FileListing) -> tuple[list[str], list[Folder]]:
+    """All folders, and the images of each that has some; other files go to `listing.ignored`."""
+    folders, images = [folder.path for folder in listing.folders], list[Folder]()
+    for folder in listing.folders:
+        if not all(map(_is_image, folder.names)):
+            files = zip(folder.names, folder.sizes, folder.versions, strict=True)
+            listing.ignored[NO_IMAGES] += [path for path in folder.paths if not _is_image(path)]
+            folder = Folder.of(folder.path, [file for file in files if _is_image(file[0])])
+        if folder.names:
+            images.append(folder)
     try:
-        "".join(paths).encode()
+        "".join(folders).encode()
+        for folder in images:
+            "".join(folder.names).encode()
     except UnicodeEncodeError:
+        paths = itertools.chain(folders, *(folder.paths for folder in images))
         path = next(p for p in paths if p.encode(errors="ignore").decode() != p)
         raise LayoutError(
             f"The name {path!a} is not UTF-8. Expected text, as names become text in the rows: "
@@ -934,6 +967,12 @@ def natural_key(name: str) -> tuple[Any, ...]:
     """Sort key by which view_2 comes before view_10; a path goes by its first part first."""
     parts = [re.split("([0-9]+)", part.casefold()) for part in name.split("/")]
     return [[int(t) if i % 2 else t for i, t in enumerate(part)] for part in parts], name
+
+
+@lru_cache(maxsize=4096)
+def natural_order(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names in natural order: those of most samples are the same."""
+    return tuple(sorted(names, key=natural_key))
 
 
 # --- the layout: what the names mean --------------------------------------------------------------
@@ -1011,7 +1050,7 @@ def _regex(template: str) -> re.Pattern[str]:
     )
 
 
-def detect_layout(images: Sequence[ListedImage], listing: FileListing) -> str:
+def detect_layout(images: Sequence[Folder], listing: FileListing) -> str:
     """`[split/]label/sample/view`; LayoutError where there are no images, or all stand too deep.
 
     The top folders are splits only if every one is a split word, or each the archive of a split:
@@ -1023,11 +1062,12 @@ def detect_layout(images: Sequence[ListedImage], listing: FileListing) -> str:
             f"class/sample/view.png; supported: {SUPPORTED}.",
             listing.data_dir,
         )
-    tops = list(dict.fromkeys(path.partition("/")[0] for path, _, _ in images if "/" in path))
+    tops = list(dict.fromkeys(folder.path.partition("/")[0] for folder in images if folder.path))
     splits = [top for top in tops if top.lower() in SPLIT_WORDS]
     has_splits = listing.is_by_split or (bool(tops) and splits == tops)
     layout = "{split}/" * has_splits + "{label}/{sample}/{view}"
-    if all(path.count("/") > layout.count("/") for path, _, _ in images):
+    first = images[0].paths[0]
+    if all(folder.paths[0].count("/") > layout.count("/") for folder in images):
         mixed = splits and not has_splits
         is_packed = any(not isinstance(source, str) for source in listing.sources)
         around = len(tops) == 1 and not has_splits and is_packed
@@ -1037,10 +1077,10 @@ def detect_layout(images: Sequence[ListedImage], listing: FileListing) -> str:
         if around:
             hint = f' If {tops[0]} is a folder around everything, pass layout="{tops[0]}/{layout}".'
         raise LayoutError(
-            f"Every image stands deeper than {layout}, such as {images[0][0]}.{hint} "
+            f"Every image stands deeper than {layout}, such as {first}.{hint} "
             "Expected [split/]class/sample/view: pass a data_dir further down, or "
             'say with layout="..." what the folders mean.',
-            images[0][0],
+            first,
         )
     return layout
 
@@ -1051,40 +1091,64 @@ def join_first(names: Iterable[object], most: int = 5) -> str:
     return ", ".join(texts[:most]) + (f" and {len(texts) - most:,} more" if texts[most:] else "")
 
 
-# A sample's (split folder, label folder, name), and for each image column its files by view key:
-# "view", or "view_label/view" where the layout has both.
-SampleKey = tuple[str, str, str]
-Samples = dict[SampleKey, dict[str, dict[str, str]]]
+@dataclass(slots=True)
+class SampleFiles:
+    """The files of a sample: of each image column the paths by view key, which is "view", or
+    "view_label/view" where the layout has both.
+    """
+
+    columns: tuple[dict[str, str], ...]
+    nbytes: int = 0
+    version: int = 0  # changes with the files; 0 in archives
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The keys of all views, of whichever column."""
+        first, *others = self.columns
+        return tuple({*first}.union(*others)) if others else tuple(first)
+
+
+SampleKey = tuple[str, str, str]  # split folder, label folder, name
+Samples = dict[SampleKey, SampleFiles]
+Views = Mapping[SampleKey, tuple[str, ...]]  # the view keys of each sample, in natural order
 
 
 def match_images(
-    images: Sequence[ListedImage], listing: FileListing, templates: Mapping[str, Template]
-) -> tuple[Samples, dict[SampleKey, tuple[int, int]]]:
-    """Gather each sample's files, their bytes and a version; what fits nowhere goes to `ignored`.
+    images: list[Folder], listing: FileListing, templates: Mapping[str, Template]
+) -> tuple[Samples, set[str]]:
+    """Gather each sample's files, and the folders in which these stand; what fits nowhere goes to
+    `ignored`.
 
+    The images are taken out of the list, so that their memory is free again as samples are made.
     LayoutError where an image stands above the layout, or two mean the same view.
     """
-    samples: Samples = defaultdict(lambda: {column: {} for column in templates})
-    totals: dict[SampleKey, tuple[int, int]] = {}
-    for path, size, version in images:
-        column, fields = _best_fit(path, templates)
-        if not fields:
-            listing.ignored[_why_not(path, [*templates.values()])].append(path)
-            continue
-        key = fields.get("split", "train"), fields["label"], fields["sample"]
-        view = fields.get("view", "0")
-        if "view_label" in fields:
-            view = f"{fields['view_label']}/{view}"
-        other = samples[key][column].setdefault(view, path)
-        if other is not path:
-            raise LayoutError(
-                f"{other} and {path} mean the same view {view!r} of one sample. "
-                "Expected one file a view: remove or rename one.",
-                path,
-            )
-        nbytes, before = totals.get(key, (0, 0))
-        totals[key] = nbytes + size, hash((before, version)) if version else 0
-    return samples, totals
+    samples: Samples = {}
+    order, used = [*templates], set[str]()
+    images.reverse()
+    while images:
+        folder = images.pop()
+        for path, size, version in zip(folder.paths, folder.sizes, folder.versions, strict=True):
+            column, fields = _best_fit(path, templates)
+            if not fields:
+                listing.ignored[_why_not(path, [*templates.values()])].append(path)
+                continue
+            key = fields.get("split", "train"), shared(fields["label"]), shared(fields["sample"])
+            view = fields.get("view", "0")
+            if "view_label" in fields:
+                view = f"{fields['view_label']}/{view}"
+            if (sample := samples.get(key)) is None:
+                sample = samples[key] = SampleFiles(tuple([{} for _ in templates]))
+            other = sample.columns[order.index(column)].setdefault(shared(view), path)
+            if other is not path:
+                raise LayoutError(
+                    f"{other} and {path} mean the same view {view!r} of one sample. "
+                    "Expected one file a view: remove or rename one.",
+                    path,
+                )
+            sample.nbytes += size
+            sample.version = hash((sample.version, version)) if version else 0
+            used.add(folder.path)
+    return samples, used
 
 
 def _best_fit(path: str, templates: Mapping[str, Template]) -> tuple[str, dict[str, str]]:
@@ -1126,17 +1190,14 @@ def check_folders(
     folders: Sequence[str],
     listing: FileListing,
     templates: Iterable[Template],
-    samples: Samples,
+    used: set[str],
     skip: bool,
 ) -> None:
-    """LayoutError at a sample's folder that gave no image, unless they are to be skipped."""
-    alive = {
-        path.rpartition("/")[0]
-        for columns in samples.values()
-        for files in columns.values()
-        for path in files.values()
-    }
-    for path in list(alive):
+    """LayoutError at a sample's folder that gave no image, unless they are to be skipped; `used`
+    are the folders in which images of samples stand.
+    """
+    alive = set(used)
+    for path in used:
         while path and (path := path.rpartition("/")[0]) not in alive:
             alive.add(path)
     if not (dead := [folder for folder in folders if folder not in alive]):
@@ -1194,20 +1255,22 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
     """
     folders, images = list_images(listing)
     templates = parse_layout(resolve_layout(listing, images, config.layout))
-    samples, totals = match_images(images, listing, templates)
+    listing.folders = []  # their memory is free again as samples are made
+    samples, used = match_images(images, listing, templates)
     if not samples:
         raise no_samples(listing, config)
-    check_folders(folders, listing, templates.values(), samples, config.on_error == "skip_sample")
+    check_folders(folders, listing, templates.values(), used, config.on_error == "skip_sample")
     fields = templates["images"].fields
-    view_labels = number_views(all_views(samples, fields, config), fields, config)
+    views = {key: natural_order(files.views) for key, files in samples.items()}
+    view_labels = number_views(all_views(views, fields, config), fields, config)
     labels = sorted({label for _, label, _ in samples}, key=natural_key)
     class_names, numbers = assign_labels(labels, config.class_names)
-    rows, incomplete = make_rows(samples, totals, numbers, view_labels, config)
-    check_incomplete(incomplete, len(samples), listing, config)
+    rows, incomplete = make_rows(samples, views, [*templates], numbers, view_labels, config)
+    check_incomplete(incomplete, len(views), listing, config)
     features = row_features(list(templates), class_names, view_labels)
-    if not config.drop_metadata and (files := find_metadata(listing, templates, samples)):
-        metadata = read_metadata(files, listing.sources, samples, fields, features)
-        rows = join_metadata(rows, metadata, samples, view_labels, listing, config)
+    if not config.drop_metadata and (files := find_metadata(listing, templates, views)):
+        metadata = read_metadata(files, listing.sources, views, fields, features)
+        rows = join_metadata(rows, metadata, views, view_labels, listing, config)
         features.update(metadata.features)
     splits = split_rows(rows, len(rows), "split" in fields, listing.is_by_split, config)
     log_plan(listing, splits, class_names)
@@ -1226,7 +1289,7 @@ def no_samples(listing: FileListing, config: MultiviewCifarConfig) -> LayoutErro
 
 
 def resolve_layout(
-    listing: FileListing, images: Sequence[ListedImage], layout: str | Mapping[str, str] | None
+    listing: FileListing, images: Sequence[Folder], layout: str | Mapping[str, str] | None
 ) -> str | Mapping[str, str]:
     """The layout of the whole listing, in which the archive of a split stands as a split folder."""
     if layout is None:
@@ -1265,11 +1328,11 @@ def check_names_exist(option: str, names: Iterable[str], there: Sequence[str], w
         )
 
 
-def all_views(samples: Samples, fields: frozenset[str], config: MultiviewCifarConfig) -> set[str]:
+def all_views(views: Views, fields: frozenset[str], config: MultiviewCifarConfig) -> set[str]:
     """The view keys that there are, where an option or the layout asks for them."""
     if not config.view_names and "view_label" not in fields:
         return set()
-    return {key for columns in samples.values() for files in columns.values() for key in files}
+    return {key for keys in {*views.values()} for key in keys}
 
 
 def number_views(
@@ -1304,16 +1367,21 @@ def assign_labels(
 
 def make_rows(
     samples: Samples,
-    totals: Mapping[SampleKey, tuple[int, int]],
+    views: Views,
+    columns: Sequence[str],
     numbers: Mapping[str, int],
     view_labels: list[str] | None,
     config: MultiviewCifarConfig,
 ) -> tuple[dict[SampleKey, Sample], dict[SampleKey, str]]:
-    """The rows in natural order; and what those that are left out lack."""
+    """The rows in natural order; and what those that are left out lack.
+
+    The samples are taken out of the dict, so that their memory is free again as rows are made.
+    """
     rows: dict[SampleKey, Sample] = {}
     incomplete: dict[SampleKey, str] = {}
     for key in sorted(samples, key=row_order):
-        sample, lack = make_sample(key, samples[key], totals[key], numbers, view_labels, config)
+        files = samples.pop(key)
+        sample, lack = make_sample(key, files, views[key], columns, numbers, view_labels, config)
         if not lack or (config.on_missing_view == "null" and any(map(any, sample.paths))):
             rows[key] = sample
         else:
@@ -1347,31 +1415,26 @@ def check_incomplete(
 
 def make_sample(
     key: SampleKey,
-    columns: Mapping[str, Mapping[str, str]],
-    total: tuple[int, int],
+    files: SampleFiles,
+    keys: tuple[str, ...],
+    columns: Sequence[str],
     numbers: Mapping[str, int],
     view_labels: list[str] | None,
     config: MultiviewCifarConfig,
 ) -> tuple[Sample, str]:
-    """The row to be of one sample, and what it lacks, "" where it is whole."""
-    sample_id, (nbytes, version) = f"{key[1]}/{key[2]}", total
-    views: list[Any] = list(
-        config.view_names
-        or sorted(
-            set().union(*columns.values()) if len(columns) > 1 else columns["images"],
-            key=natural_key,
-        )
-    )
+    """The row to be of one sample with these view keys; and what it lacks, "" where nothing."""
+    sample_id, nbytes = f"{key[1]}/{key[2]}", files.nbytes
+    views: Sequence[Any] = config.view_names or keys
     k = config.num_views or len(views)
     lack = f"has {len(views)} of {k} views" if len(views) < k else ""
     if len(views) > k:
         views = sample_views(views, k, sample_id, config)
-    for column, files in columns.items():
-        if absent := [view for view in views if view not in files]:
-            here = join_first(map(repr, files)) or "nothing"
+    for column, paths in zip(columns, files.columns, strict=True):
+        if absent := [view for view in views if view not in paths]:
+            here = join_first(map(repr, paths)) or "nothing"
             lack = lack or f"has no {join_first(map(repr, absent))} in {column} (but {here})"
     blank = (None,) * (k - len(views))
-    paths = tuple([(*map(files.get, views), *blank) for files in columns.values()])
+    aligned = tuple([(*map(paths.get, views), *blank) for paths in files.columns])
     numbered: tuple[int | None, ...] = ()
     if view_labels is not None:
         pairs = [view.partition("/") for view in views]
@@ -1379,14 +1442,14 @@ def make_sample(
         numbered = (*(view_labels.index(label) for label, _, _ in pairs), *blank)
     if config.image_size:
         nbytes = k * config.image_size[0] * config.image_size[1] * 3
-    return Sample(
-        sample_id, numbers[key[1]], (*views, *blank), numbered, paths, {}, {}, nbytes, version
-    ), lack
+    names = shared((*views, *blank))
+    label = numbers[key[1]]
+    return Sample(sample_id, label, names, numbered, aligned, {}, {}, nbytes, files.version), lack
 
 
 def sample_views(
-    views: list[str], k: int, sample_id: str, config: MultiviewCifarConfig
-) -> list[str]:
+    views: Sequence[str], k: int, sample_id: str, config: MultiviewCifarConfig
+) -> Sequence[str]:
     """Keep k of more than k views, in their order, as `view_sampling` says."""
     if config.view_sampling == "first":
         return views[:k]
@@ -1519,7 +1582,7 @@ def metadata_error(paths: Sequence[str], found: str, expected: str) -> LayoutErr
 
 
 def find_metadata(
-    listing: FileListing, templates: Mapping[str, Template], samples: Samples
+    listing: FileListing, templates: Mapping[str, Template], views: Views
 ) -> dict[str, str]:
     """The metadata file of each split folder, or of "", all of them; no longer in `ignored`.
 
@@ -1527,7 +1590,7 @@ def find_metadata(
     """
     folders, others = {""}, listing.ignored.pop(NO_IMAGES, [])
     if all(template.text.startswith("{split}/") for template in templates.values()):
-        folders.update(split for split, _, _ in samples)
+        folders.update(split for split, _, _ in views)
     found = [
         path
         for path in others
@@ -1548,7 +1611,7 @@ def find_metadata(
 def read_metadata(
     files: Mapping[str, str],
     sources: Sequence[Source],
-    samples: Samples,
+    views: Views,
     fields: frozenset[str],
     taken: Iterable[str],
 ) -> Metadata:
@@ -1557,7 +1620,7 @@ def read_metadata(
     """
     import pyarrow as pa
 
-    paths, folders = [*files.values()], {split for split, _, _ in samples}
+    paths, folders = [*files.values()], {split for split, _, _ in views}
     table = concatenate([read_table(path, sources, split) for split, path in files.items()], paths)
     keys = key_columns(table.column_names, fields, paths)
     own = {part.name: part.type for part in table.schema if part.name not in keys}
@@ -1572,7 +1635,7 @@ def read_metadata(
     features = datasets.Features.from_arrow_schema(pa.schema(own))
     metadata = Metadata(paths, keys, features, {})
     for row in table.to_pylist():
-        key = row_key({name: row.pop(name) for name in keys}, samples, folders, paths)
+        key = row_key({name: row.pop(name) for name in keys}, views, folders, paths)
         if key in metadata.values:
             raise metadata_error(
                 paths,
@@ -1702,7 +1765,7 @@ def key_columns(names: Sequence[str], fields: frozenset[str], paths: Sequence[st
 
 
 def row_key(
-    cells: Mapping[str, str], samples: Samples, folders: set[str], paths: Sequence[str]
+    cells: Mapping[str, str], views: Views, folders: set[str], paths: Sequence[str]
 ) -> MetadataKey:
     """Whose a row is, by the cells of its key columns; `folders` are those of the splits.
 
@@ -1718,9 +1781,7 @@ def row_key(
     where = [
         folder
         for folder in folders
-        if (
-            split_name(folder) == split_name(split) if split else (folder, label, sample) in samples
-        )
+        if (split_name(folder) == split_name(split) if split else (folder, label, sample) in views)
     ]
     if len(where) > 1:
         raise metadata_error(
@@ -1735,7 +1796,7 @@ def row_key(
 def join_metadata(
     rows: Mapping[SampleKey, Sample],
     metadata: Metadata,
-    samples: Samples,
+    views: Views,
     view_labels: Sequence[str] | None,
     listing: FileListing,
     config: MultiviewCifarConfig,
@@ -1745,11 +1806,7 @@ def join_metadata(
     What the options leave out may have metadata, and a view that is None may lack it.
     """
     by_view = "view" in metadata.keys
-    there = {
-        (*key, view)
-        for key, columns in samples.items()
-        for view in (set().union(*columns.values()) if by_view else [""])
-    }
+    there = {(*key, view) for key, own in views.items() for view in (own if by_view else [""])}
     keys = {
         key: [(*key, view) for view in (view_keys(sample, view_labels) if by_view else [""])]
         for key, sample in rows.items()

@@ -249,7 +249,8 @@ def _plan_leniently(
 def _image_paths(tree: FileListing) -> list[str]:
     """The paths of all images; none where a name is no text, which is the problem then."""
     try:
-        return [path for path, *_ in list_images(replace(tree, ignored=defaultdict(list)))[1]]
+        _, images = list_images(replace(tree, ignored=defaultdict(list)))
+        return [path for folder in images for path in folder.paths]
     except LayoutError:
         return []
 

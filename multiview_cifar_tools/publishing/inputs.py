@@ -248,7 +248,7 @@ class SourceInput:
         Raises what is wrong with the source, or EngineError where a machine is not fit.
         """
         self.engine.check(local_source(self.source), self.max_bytes)
-        return plan_source(self.source, self.engine, cache_dir=self.cache_dir, **self.options)
+        return plan_source(self.source, cache_dir=self.cache_dir, **self.options)
 
     @property
     def features(self) -> datasets.Features:
@@ -259,7 +259,7 @@ class SourceInput:
         """As a PublishInput; ImageError where a split has no row left, for example."""
         tasks = plan_tasks(self.plan, open_store, self.max_bytes, facts=True)
         shards = [*run_tasks(self.engine, tasks, self.plan)]
-        check_made(self.plan, shards, self.engine)
+        check_made(self.plan, shards)
         return [shard for shard in in_order(shards, self.plan) if shard.num_rows]
 
     def split_stats(self, shards: Sequence[ShardResult]) -> dict[str, SplitStats]:

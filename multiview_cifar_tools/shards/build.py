@@ -110,7 +110,7 @@ def build_shards(
     notes.make()
     try:
         engine.check([*local_source(source), *files.local_folder], most, *files.local_folder)
-        plan = plan_source(source, engine, cache_dir=cache_dir, **options)
+        plan = plan_source(source, cache_dir=cache_dir, **options)
     except MultiviewError:
         notes.take_back()
         raise
@@ -148,7 +148,7 @@ def make_left(
             f"interrupted; {len(shards)} shards are finished in {files.place}: "
             "the same command goes on from there"
         ) from None
-    check_made(plan, shards, engine)
+    check_made(plan, shards)
     return in_order(shards, plan)
 
 
@@ -222,7 +222,7 @@ def run_tasks(
             yield shard
 
 
-def check_made(plan: RowPlan, shards: Sequence[ShardResult], engine: Engine) -> None:
+def check_made(plan: RowPlan, shards: Sequence[ShardResult]) -> None:
     """ImageError where no row of a split is left, ArchiveError where the source has changed."""
     for split in plan.splits:
         if not any(shard.num_rows for shard in shards if shard.split == split):
@@ -231,7 +231,7 @@ def check_made(plan: RowPlan, shards: Sequence[ShardResult], engine: Engine) -> 
                 f"on_error skipped all of them.",
                 split,
             )
-    check_source(plan, engine)
+    check_source(plan)
 
 
 def in_order(shards: Iterable[ShardResult], plan: RowPlan) -> list[ShardResult]:
@@ -280,7 +280,7 @@ def conclude(
 def begun_with(plan: RowPlan, most: int) -> dict[str, Any]:
     """What has to be the same when a build goes on, since the bytes of all shards depend on it.
 
-    Where rows have stamps, that is not the whole source: a file that was mended concerns one shard.
+    Where rows have versions, that is not the whole source: a mended file concerns one shard.
     Nor are the keys of a store.
     """
     options = {
@@ -288,11 +288,9 @@ def begun_with(plan: RowPlan, most: int) -> dict[str, Any]:
         for each in fields(plan.config)
         if each.name != "storage_options"
     }
-    has_versions = all(isinstance(each, str) or not each.is_archive for each in plan.sources)
-    stamped = has_versions and plan.config.name == "default"
     what = hash_text(repr(options), json.dumps(features_json(plan.features)))
     return {
-        "plan": what if stamped else plan.fingerprint,
+        "plan": what if plan.has_versions else plan.fingerprint,
         "max_shard_size": most,
         "code": code_digest(),
     }

@@ -86,10 +86,7 @@ def _absolute(place: str) -> str:
 
 
 def list_files(
-    sources: list[FileSource],
-    is_hidden: Callable[[str], bool],
-    pass_over_top: bool,
-    start: str = "",
+    sources: list[FileSource], is_hidden: Callable[[str], bool], pass_over_top: bool
 ) -> Listing:
     """List archives or a remote folder; nothing is unpacked.
 
@@ -98,14 +95,13 @@ def list_files(
         is_hidden: Whether a file or folder of this name is never taken.
         pass_over_top: Leave out a folder around everything that is called as its archive is:
             `zip -r photos.zip photos` is read as photos.
-        start: Of a remote folder, list this folder in it alone.
 
     StorageError where one is damaged or refused, or cannot be listed.
     """
     listing = Listing([], [], defaultdict(list), [])
     for source in sources:
         if not source.is_archive:
-            files, version = list_remote(source, start)
+            files, version = list_remote(source)
             source = source._replace(version=version)
         else:
             files = {name: (size, 0) for name, size in list_members(source).items()}
@@ -115,7 +111,7 @@ def list_files(
             ):
                 source = source._replace(top=top)
         listing.sources.append(source)
-        add_files(listing, source, files, is_hidden, start)
+        add_files(listing, source, files, is_hidden)
     return listing
 
 
@@ -130,12 +126,11 @@ def add_files(
     source: FileSource,
     files: Mapping[str, tuple[int, int]],
     is_hidden: Callable[[str], bool],
-    start: str = "",
 ) -> None:
     """Put files, name to (bytes, version), into the listing; a name with a "/" at its end is a
-    folder. All stand in the folder `start`.
+    folder.
     """
-    folders: dict[str, list[File]] = {} if start else {"": []}
+    folders: dict[str, list[File]] = {"": []}
     for name, (size, version) in files.items():
         if not name.startswith(source.top):
             listing.ignored["files beside the folder around the others"].append(name)
@@ -147,7 +142,7 @@ def add_files(
         folder, _, file = path.rpartition("/")
         if file:
             folders.setdefault(folder, []).append((file, size, version))
-        while folder and len(folder) >= len(start):
+        while folder:
             folders.setdefault(folder, [])
             folder = folder.rpartition("/")[0]
     listing.folders.extend((folder, sorted(own)) for folder, own in sorted(folders.items()))

@@ -26,38 +26,19 @@ READ_AHEAD, READ_AHEAD_BYTES = 128, 1 << 26
 FIRST_WAIT, LAST_WAIT = 0.2, 0.8  # seconds to the next attempt at a remote file, doubled each time
 
 
-def list_infos(
-    source: FileSource, folder: str = "", deep: bool = True
-) -> dict[str, Mapping[str, Any]]:
-    """What a store says of all files below a folder of a remote one, by path and in order; if not
-    `deep`, of the files and folders that stand right in it.
+def list_remote(source: FileSource) -> tuple[dict[str, tuple[int, int]], str]:
+    """The bytes of each file of a remote folder, and a number that changes with the file, by path;
+    and text that changes with all of them.
 
-    StorageError where it cannot be listed.
+    StorageError where it cannot be listed, or there is nothing.
     """
     with wrap_source_errors(source):
         fs, path = file_system(source.path, source.options)
         fs.invalidate_cache()
-        place = f"{path}/{folder}".rstrip("/")
-        if deep:
-            found = fs.find(place, detail=True)
-        else:
-            try:
-                found = {info["name"]: info for info in fs.ls(place, detail=True)}
-            except FileNotFoundError:  # as `find` says of nothing
-                found = {}
-    # Web pages of stores make a folder by an empty file of its name.
-    found.pop(f"{path}/" if deep else f"{place}/", None)
-    return {name[len(path) :].lstrip("/"): info for name, info in sorted(found.items())}
-
-
-def list_remote(source: FileSource, start: str = "") -> tuple[dict[str, tuple[int, int]], str]:
-    """The bytes of each file of a remote folder, and a number that changes with the file, by path;
-    and text that changes with all of them. Of the folder `start` in it alone, where that is given.
-
-    StorageError where it cannot be listed, or there is nothing.
-    """
-    infos = list_infos(source, start)
-    if not start and (not infos or "" in infos):
+        found = fs.find(path, detail=True)
+    found.pop(f"{path}/", None)  # web pages of stores make a folder by an empty file of its name
+    infos = {name[len(path) :].lstrip("/"): info for name, info in sorted(found.items())}
+    if not infos or "" in infos:
         what = "is a file" if infos else "is empty, or does not exist"
         raise StorageError(
             f"{source.path} {what}. Expected a folder that holds class/sample/view.png, or an "

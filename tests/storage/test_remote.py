@@ -340,20 +340,18 @@ def test_files_of_a_hub_repository(hub, make_tree, tmp_path, name, streaming):
     local = multiview_cifar.load_dataset(data_dir=str(tree), cache_dir=str(tmp_path / "local"))
     assert rows == everything(local)[:2]
     if name == "photos":
-        hub.run(plan_in_parts, url)
+        hub.run(plan_as_columns, url)
 
 
-def plan_in_parts(url):
+def plan_as_columns(url):
     from multiview_cifar import MultiviewCifar
-    from multiview_cifar_tools.engines.local import InProcessEngine
     from multiview_cifar_tools.planning.table import check_source, plan_source, samples_of
 
-    plan = plan_source(url, InProcessEngine())
+    plan = plan_source(url)
     splits = {split: samples_of(table) for split, table in plan.splits.items()}
-    assert plan.layout
+    assert plan.has_versions
     assert splits == MultiviewCifar(data_dir=url).plan.splits
-    assert all("version" in table.column_names for table in plan.splits.values())
-    check_source(plan, InProcessEngine())
+    check_source(plan)
 
 
 def upload(folder):

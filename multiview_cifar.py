@@ -1,7 +1,6 @@
 """Multi-view CIFAR: a folder in which each sample is several images, as one row a sample.
 
-All that is needed to load such a folder is in this single file; it imports the standard library
-and `datasets`, and Pillow only where an image has to be opened.
+All that is needed to load such a folder is in this single file, beside `datasets` and Pillow.
 
     photos/                 one row a sample
       train/                  images       Sequence(Image()): the files' own bytes, in order
@@ -21,8 +20,8 @@ multi-view. For these this file asks the package multiview_cifar_tools. By itsel
 folders, and an embedded example, "shapes", where data/shapes.zip lies beside it.
 
 From top to bottom: the options, the builder, `load_dataset`; then plain functions in the order in
-which they are called: list the files, match their names to the layout, plan the rows, join their
-metadata, read images.
+which they are called: check the options, list the files, match their names to the layout, plan the
+rows, join their metadata, read images.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import datasets
 
@@ -54,6 +53,11 @@ if TYPE_CHECKING:
 
     Source = str | FileSource  # the path of a local folder, or what else holds the files
 
+__all__ = [
+    *("MultiviewCifar", "MultiviewCifarConfig", "load_dataset"),
+    *("MultiviewError", "OptionError", "LayoutError", "ImageError", "ArchiveError"),
+]
+__version__ = "1.0.0"
 logger = logging.getLogger(__name__)
 
 # What Pillow reads on every platform without a plugin of its own.
@@ -63,54 +67,21 @@ IMAGE_EXTENSIONS = frozenset(
 SUPPORTED = " ".join(sorted(IMAGE_EXTENSIONS))
 SYSTEM_NAMES = {"Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "$RECYCLE.BIN"}
 # The words by which `datasets` itself knows a split (data_files.py, SPLIT_KEYWORDS), in row order.
-SPLIT_WORDS = {
-    word: split
-    for split, words in {
-        "train": "train training",
-        "validation": "validation valid val dev",
-        "test": "test testing eval evaluation",
-    }.items()
-    for word in words.split()
-}
-
-
+SPLIT_WORDS = (
+    dict.fromkeys("train training".split(), "train")
+    | dict.fromkeys("validation valid val dev".split(), "validation")
+    | dict.fromkeys("test testing eval evaluation".split(), "test")
+)
 FLAT_MODES = ("L", "RGB", "RGBA")  # of images that can be flat PNGs
 FIELDS = ("split", "label", "sample", "view", "view_label")
 OWN_COLUMNS = {"label", "sample_id", "view_names", "view_labels"}  # beside images
 METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 NO_IMAGES = "files that are no images"
 KEY_COLUMNS = ("sample_id", *FIELDS)  # of metadata: always text, as 0001 is not 1
-CHOICES: dict[str, tuple[str | None, ...]] = {  # of every option that takes one of a few values
-    "on_missing_view": ("raise", "skip_sample", "null"),
-    "on_missing_metadata": ("raise", "null"),
-    "view_sampling": ("first", "even", "random"),
-    "verify": ("signature", "decode", "none"),
-    "on_error": ("raise", "skip_view", "skip_sample"),
-    "mode": (None, "RGB", "L", "RGBA"),
-    "resize": (None, "stretch", "crop", "pad"),
-    "encoding": (None, "png", "jpeg", "webp", "flat_png"),
-}
-
-# Record batches of 1 to 2 MiB were the fastest to write. `datasets` counts rows instead of bytes:
-# its 100 rows a batch would be 400 MB where a sample is 40 photographs.
-BATCH_BYTES = 3 << 19
-FILES_A_SHARD = 128  # of a streamed remote folder, at least: so many are read ahead
-# Shards of a streamed split. 960 divides by 1 to 6, 8, 10, 12, 15, 16, 20, 24, 32, 64 ...: nodes
-# and workers get whole shards, so that none reads a row which another one yields.
-MAX_SHARDS = 960
-
 SHAPES = "capsule cone cube cylinder octahedron prism pyramid sphere tetrahedron torus".split()
 SHAPES_ARCHIVE = "data/shapes.zip"
 CIFARS = ("cifar10", "cifar100")
 ARCHIVES = ".zip .tar .tar.gz .tgz .tar.zst"
-UNSUPPORTED_OPTIONS = dict.fromkeys(  # which mean nothing where there is no folder
-    CIFARS,
-    "layout split_ratios view_names on_missing_view view_sampling "
-    "verify on_error drop_metadata on_missing_metadata".split(),
-)
-UNSUPPORTED_OPTIONS["shapes"] = (
-    "data_dir layout split_ratios drop_metadata on_missing_metadata".split()
-)
 
 
 class MultiviewError(ValueError):
@@ -228,6 +199,279 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
         return str(super().create_config_id({"key": key}, custom_features))
 
 
+# --- the builder ----------------------------------------------------------------------------------
+
+
+class MultiviewCifar(datasets.GeneratorBasedBuilder):
+    """Builds or streams the rows.
+
+    Takes the arguments of `datasets.DatasetBuilder` and the options of MultiviewCifarConfig:
+    `MultiviewCifar(data_dir="photos", num_views=4)`. Then `.download_and_prepare()` and
+    `.as_dataset()`, or `.as_streaming_dataset()`.
+
+    Raises:
+        OptionError, LayoutError, ImageError, ArchiveError: By what is wrong.
+    """
+
+    VERSION = datasets.Version("1.0.0")
+    BUILDER_CONFIG_CLASS = MultiviewCifarConfig
+    BUILDER_CONFIGS = [
+        MultiviewCifarConfig(name="default", version=VERSION, description="A folder of your own."),
+        MultiviewCifarConfig(name="shapes", version=VERSION, description="Ten rendered solids."),
+        MultiviewCifarConfig(name="cifar10", version=VERSION, description="Multi-view CIFAR-10."),
+        MultiviewCifarConfig(name="cifar100", version=VERSION, description="Multi-view CIFAR-100."),
+    ]
+    DEFAULT_CONFIG_NAME = "default"
+
+    def __init__(
+        self, cache_dir: str | None = None, *, hash: str | None = None, **kwargs: Any
+    ) -> None:
+        own = inspect.signature(datasets.DatasetBuilder.__init__).parameters
+        options = [f.name for f in fields(MultiviewCifarConfig) if f.name not in own]
+        for name in kwargs:
+            if name not in own and name not in options:
+                raise OptionError(
+                    f"There is no option {name!r}. Expected one of {', '.join(options)}.", name
+                )
+        if hash is None:
+            # A script's loader passes one. Without it the cache of an imported builder would be the
+            # parent of the script's, and a build would delete that. A new code makes a new cache,
+            # and so does `datasets` 4, whose `List` 3.x cannot read.
+            with open(__file__, "rb") as file:
+                code = file.read() + datasets.__version__.partition(".")[0].encode()
+            hash = hashlib.blake2b(code, digest_size=16).hexdigest()
+        if kwargs.get("base_path") is None:  # where data/shapes.zip lies: here, or in a wheel
+            here = os.path.dirname(os.path.abspath(__file__))
+            is_beside = os.path.exists(os.path.join(here, SHAPES_ARCHIVE))
+            kwargs["base_path"] = here if is_beside else f"{here}/multiview_cifar_tools"
+        if kwargs.get("data_files") is not None:
+            kwargs["data_files"] = resolve_data_files(kwargs["data_files"])
+        self._listing: FileListing | None = None
+        self._plan: Plan | None = None
+        super().__init__(cache_dir, hash=hash, **kwargs)
+        # There was no cache to take them from, and no download is needed to know them.
+        if self.info.features is None and not self._needs_download:
+            self.info.features = self.plan.features
+
+    def _create_builder_config(self, *args: Any, **options: Any) -> Any:
+        # `datasets` keeps storage options to itself, but remote files are listed with them.
+        options["storage_options"] = self.storage_options or None
+        config, config_id = super()._create_builder_config(*args, **options)
+        if listing := list_source(config):
+            config.data_dir = config.data_dir and listing.data_dir
+            files = f"{listing.data_dir}\0{listing.fingerprint}".encode(errors="surrogateescape")
+            config_id += "-" + hashlib.blake2b(files, digest_size=12).hexdigest()
+        self._listing = listing
+        return config, config_id
+
+    @property
+    def plan(self) -> Plan:
+        """All rows of `data_dir`, made when first asked for: an open cache needs none of it."""
+        if self._plan is None:
+            if self._listing is None:
+                raise OptionError("The rows of this config are planned when it is built.", "name")
+            list_archives(self._listing, self.config.layout is None)
+            self._plan, self._listing = plan_rows(self._listing, self.config), None
+        return self._plan
+
+    @property
+    def _needs_download(self) -> bool:
+        """Whether the names can be had only by a download, or by streaming a whole tar."""
+        archives = self._listing.archives if self._listing else []
+        return any(archive.is_remote_archive for archive in archives)
+
+    def _download(self, dl_manager: Any) -> None:
+        """Have the remote archives here, each once for an ETag."""
+        if self._listing:
+            with wrap_tool_errors(self._listing.data_dir):
+                from multiview_cifar_tools.storage.remote import download_archive
+
+                archives = self._listing.archives
+                self._listing.sources = [download_archive(each, dl_manager) for each in archives]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker process gets its share of the rows; the whole plan need not travel with it.
+        return {**super().__getstate__(), "_listing": None, "_plan": None}
+
+    def _info(self) -> datasets.DatasetInfo:
+        features = None  # a folder's are known once all its names are read: see __init__
+        if self.config.name in CIFARS:
+            features = cifar_features(self.config)
+        elif self.config.name == "shapes":
+            class_names, _ = assign_labels(SHAPES, self.config.class_names)
+            features = row_features(["images"], class_names, None)
+        return datasets.DatasetInfo(
+            description="One row a sample: its views, a sequence of images, and its label.",
+            features=features,
+        )
+
+    def get_exported_dataset_info(self) -> datasets.DatasetInfo:
+        """What dataset_infos.json says, which holds for a config without options only (3.x)."""
+        plain = self.config_id in self.builder_configs
+        return super().get_exported_dataset_info() if plain else datasets.DatasetInfo()
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        streaming = dl_manager.is_streaming
+        if self.config.name == "default":
+            if self._needs_download and not streaming:
+                self._download(dl_manager)
+            plan = self.plan
+            self.info.features = plan.features
+        else:
+            plan = self._plan_own(self._full_manager() if streaming else dl_manager)
+        self._writer_batch_size: int = self._writer_batch_size or plan.writer_batch_size
+        return [
+            datasets.SplitGenerator(
+                name, {"chunks": make_shards(samples, source, streaming), "source": source}
+            )
+            for name, samples in plan.splits.items()
+            for source in [source_of(name, plan.sources)]
+        ]
+
+    def _full_manager(self) -> datasets.DownloadManager:
+        """A manager by which a stream too has the archives of our configs as files, and once."""
+        how = datasets.DownloadConfig(
+            cache_dir=self._cache_downloaded_dir, use_etag=False, token=self.token
+        )
+        return datasets.DownloadManager(
+            download_config=how, base_path=self.base_path, record_checksums=False
+        )
+
+    def _plan_own(self, dl_manager: Any) -> Plan:
+        """The rows of a config that needs no folder."""
+        if self.config.name == "shapes":
+            return plan_rows(extract_shapes(dl_manager), self.config)
+        with import_cifar(self.config) as cifar:
+            path = self.config.data_dir or cifar.download(self.config.name, dl_manager)
+            files = cifar.read_files(path, self.config.name)
+        return plan_cifar(files, self.config)._replace(sources=[path])
+
+    def _generate_examples(
+        self, chunks: list[list[Sample]], source: Source
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        for example in iter_examples(itertools.chain.from_iterable(chunks), source, self.config):
+            yield example["sample_id"], example
+
+    def _prepare_split(self, split_generator: Any, *args: Any, **kwargs: Any) -> None:
+        super()._prepare_split(split_generator, *args, **kwargs)
+        check_unchanged(split_generator.gen_kwargs["source"])
+        if not split_generator.split_info.num_examples:  # `datasets` cannot open such a split
+            raise ImageError(
+                f"The split {split_generator.name!r} has no row left. Expected one or more: see "
+                "the log for what on_error skipped.",
+                split_generator.name,
+            )
+
+    def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        with skip_reencoding(self.info):
+            yield from super()._prepare_split_single(*args, **kwargs)
+
+
+Text = str | None
+No = Literal[False]
+
+
+@overload
+def load_dataset(
+    name: Text = ..., data_dir: Text = ..., *, split: None = ..., streaming: No = ..., **kwargs: Any
+) -> datasets.DatasetDict: ...
+@overload
+def load_dataset(
+    name: Text = ..., data_dir: Text = ..., *, split: str, streaming: No = ..., **kwargs: Any
+) -> datasets.Dataset: ...
+@overload
+def load_dataset(
+    name: Text = ..., data_dir: Text = ..., *, split: str, streaming: Literal[True], **kwargs: Any
+) -> datasets.IterableDataset: ...
+@overload
+def load_dataset(
+    name: Text = ..., data_dir: Text = ..., *, streaming: Literal[True], **kwargs: Any
+) -> datasets.IterableDatasetDict: ...
+@overload
+def load_dataset(*args: Any, **kwargs: Any) -> Any: ...
+def load_dataset(
+    name: str | None = None,
+    data_dir: str | None = None,
+    data_files: Any = None,
+    split: Any = None,
+    cache_dir: str | None = None,
+    download_mode: Any = None,
+    verification_mode: Any = None,
+    keep_in_memory: bool = False,
+    streaming: bool = False,
+    num_proc: int | None = None,
+    storage_options: dict[str, Any] | None = None,
+    **options: Any,
+) -> Any:
+    """`datasets.load_dataset` for this builder, under every version of `datasets` from 3.6 on.
+
+    Args:
+        name: None for a folder of your own; "shapes", the embedded example; "cifar10" or
+            "cifar100", the official images grouped to samples, see `plan_cifar`.
+        data_dir: The folder that holds [split/]class/sample/view.png, an archive of it (.zip, .tar,
+            .tar.gz, .tar.zst), or the URL of either. Of a CIFAR the archive (the binary version) or
+            the folder in it, where it should not be downloaded.
+        data_files: Or one archive a split: {"train": "train.zip", "test": "test.zip"}.
+        split: Such as "train", "train[:10%]" or "train+test". None: a dict of all splits.
+        cache_dir, download_mode, verification_mode, keep_in_memory, streaming, num_proc: As for
+            `datasets.load_dataset`; streaming takes whole splits and no num_proc, as there.
+        storage_options: Of the file system, where a URL is given, as fsspec takes them.
+        **options: The fields of MultiviewCifarConfig, or what `datasets.DatasetBuilder` takes.
+
+    Returns:
+        A Dataset or IterableDataset, or a dict of them where `split` is None.
+
+    Raises:
+        OptionError, LayoutError, ImageError, ArchiveError: By what is wrong.
+
+    Example:
+        >>> ds = load_dataset(data_dir="photos", split="train", image_size=(32, 32), mode="RGB")
+        >>> ds[0]["images"], ds.features["label"].int2str(ds[0]["label"])
+    """
+    if name is not None and name not in MultiviewCifar.builder_configs:
+        hint = f"; for the folder say data_dir={name!r}" if os.path.isdir(name) else ""
+        known = ", ".join(map(repr, MultiviewCifar.builder_configs))
+        raise OptionError(f"There is no config {name!r}. Expected one of {known}{hint}.", "name")
+    builder = MultiviewCifar(
+        cache_dir,
+        config_name=name,
+        data_dir=data_dir,
+        data_files=data_files,
+        storage_options=storage_options,
+        **options,
+    )
+    if streaming:
+        if num_proc is not None:
+            raise NotImplementedError("streaming takes no num_proc: use a DataLoader's workers")
+        return builder.as_streaming_dataset(split=split)
+    builder.download_and_prepare(
+        download_mode=download_mode, num_proc=num_proc, verification_mode=verification_mode
+    )
+    return builder.as_dataset(split=split, in_memory=keep_in_memory)
+
+
+# --- the options: checked -------------------------------------------------------------------------
+
+CHOICES: dict[str, tuple[str | None, ...]] = {  # of every option that takes one of a few values
+    "on_missing_view": ("raise", "skip_sample", "null"),
+    "on_missing_metadata": ("raise", "null"),
+    "view_sampling": ("first", "even", "random"),
+    "verify": ("signature", "decode", "none"),
+    "on_error": ("raise", "skip_view", "skip_sample"),
+    "mode": (None, "RGB", "L", "RGBA"),
+    "resize": (None, "stretch", "crop", "pad"),
+    "encoding": (None, "png", "jpeg", "webp", "flat_png"),
+}
+UNSUPPORTED_OPTIONS = dict.fromkeys(  # which mean nothing where there is no folder
+    CIFARS,
+    "layout split_ratios view_names on_missing_view view_sampling "
+    "verify on_error drop_metadata on_missing_metadata".split(),
+)
+UNSUPPORTED_OPTIONS["shapes"] = (
+    "data_dir layout split_ratios drop_metadata on_missing_metadata".split()
+)
+
+
 def check_options(config: MultiviewCifarConfig) -> None:
     """Raise OptionError, with the right values, at the first option whose value is wrong."""
     unsupported = UNSUPPORTED_OPTIONS.get(config.name, ())
@@ -320,175 +564,15 @@ OPTION_TESTS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-# --- the builder ----------------------------------------------------------------------------------
+# --- the build: shards, and what `datasets` would do twice ----------------------------------------
 
-
-class MultiviewCifar(datasets.GeneratorBasedBuilder):
-    """Builds or streams the rows.
-
-    Takes the arguments of `datasets.DatasetBuilder` and the options of MultiviewCifarConfig:
-    `MultiviewCifar(data_dir="photos", num_views=4)`. Then `.download_and_prepare()` and
-    `.as_dataset()`, or `.as_streaming_dataset()`.
-
-    Raises:
-        OptionError, LayoutError, ImageError, ArchiveError: By what is wrong.
-    """
-
-    VERSION = datasets.Version("1.0.0")
-    BUILDER_CONFIG_CLASS = MultiviewCifarConfig
-    BUILDER_CONFIGS = [
-        MultiviewCifarConfig(name="default", version=VERSION, description="A folder of your own."),
-        MultiviewCifarConfig(name="shapes", version=VERSION, description="Ten rendered solids."),
-        MultiviewCifarConfig(name="cifar10", version=VERSION, description="Multi-view CIFAR-10."),
-        MultiviewCifarConfig(name="cifar100", version=VERSION, description="Multi-view CIFAR-100."),
-    ]
-    DEFAULT_CONFIG_NAME = "default"
-
-    def __init__(
-        self,
-        cache_dir: str | None = None,
-        *,
-        hash: str | None = None,
-        base_path: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        own = inspect.signature(datasets.DatasetBuilder.__init__).parameters
-        options = [f.name for f in fields(MultiviewCifarConfig) if f.name not in own]
-        for name in kwargs:
-            if name not in own and name not in options:
-                raise OptionError(
-                    f"There is no option {name!r}. Expected one of {', '.join(options)}.", name
-                )
-        here = os.path.dirname(os.path.abspath(__file__))
-        if hash is None:
-            # A script's loader passes one. Without it the cache of an imported builder would be the
-            # parent of the script's, and a build would delete that. A new code makes a new cache,
-            # and so does `datasets` 4, whose `List` 3.x cannot read.
-            with open(__file__, "rb") as file:
-                code = file.read() + datasets.__version__.partition(".")[0].encode()
-            hash = hashlib.blake2b(code, digest_size=16).hexdigest()
-        if base_path is None:  # where data/shapes.zip lies: here, or among the tools in a wheel
-            beside = os.path.exists(os.path.join(here, SHAPES_ARCHIVE))
-            base_path = here if beside else os.path.join(here, "multiview_cifar_tools")
-        if kwargs.get("data_files") is not None:
-            kwargs["data_files"] = resolve_data_files(kwargs["data_files"])
-        self._listing: FileListing | None = None
-        self._plan: Plan | None = None
-        super().__init__(cache_dir=cache_dir, hash=hash, base_path=base_path, **kwargs)
-        # There was no cache to take them from, and no download is needed to know them.
-        if self.info.features is None and not self._needs_download:
-            self.info.features = self.plan.features
-
-    def _create_builder_config(self, *args: Any, **options: Any) -> Any:
-        # `datasets` keeps storage options to itself, but remote files are listed with them.
-        storage = self.storage_options or None
-        config, config_id = super()._create_builder_config(
-            *args, storage_options=storage, **options
-        )
-        if listing := list_source(config):
-            config.data_dir = config.data_dir and listing.data_dir
-            files = f"{listing.data_dir}\0{listing.fingerprint}".encode(errors="surrogateescape")
-            config_id += "-" + hashlib.blake2b(files, digest_size=12).hexdigest()
-        self._listing = listing
-        return config, config_id
-
-    @property
-    def plan(self) -> Plan:
-        """All rows of `data_dir`, made when first asked for: an open cache needs none of it."""
-        if self._plan is None:
-            if self._listing is None:
-                raise OptionError("The rows of this config are planned when it is built.", "name")
-            list_archives(self._listing, self.config.layout is None)
-            self._plan, self._listing = plan_rows(self._listing, self.config), None
-        return self._plan
-
-    @property
-    def _needs_download(self) -> bool:
-        """Whether the names can be had only by a download, or by streaming a whole tar."""
-        archives = self._listing.archives if self._listing else []
-        return any(archive.is_remote_archive for archive in archives)
-
-    def _download(self, dl_manager: Any) -> None:
-        """Have the remote archives here, each once for an ETag."""
-        if self._listing:
-            with wrap_tool_errors(self._listing.data_dir):
-                from multiview_cifar_tools.storage.remote import download_archive
-
-                archives = self._listing.archives
-                self._listing.sources = [download_archive(each, dl_manager) for each in archives]
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A worker process gets its share of the rows; the whole plan need not travel with it.
-        return {**super().__getstate__(), "_listing": None, "_plan": None}
-
-    def _info(self) -> datasets.DatasetInfo:
-        features = None  # a folder's are known once all its names are read: see __init__
-        if self.config.name in CIFARS:
-            features = cifar_features(self.config)
-        elif self.config.name == "shapes":
-            class_names, _ = assign_labels(SHAPES, self.config.class_names)
-            features = row_features(["images"], class_names, None)
-        return datasets.DatasetInfo(
-            description="One row a sample: its views, a sequence of images, and its label.",
-            features=features,
-        )
-
-    def get_exported_dataset_info(self) -> datasets.DatasetInfo:
-        """What dataset_infos.json says, which holds for a config without options only (3.x)."""
-        plain = self.config_id in self.builder_configs
-        return super().get_exported_dataset_info() if plain else datasets.DatasetInfo()
-
-    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        streaming = dl_manager.is_streaming
-        if streaming and self.config.name != "default":  # our own archives are had whole, and once
-            to = datasets.DownloadConfig(
-                cache_dir=self._cache_downloaded_dir, use_etag=False, token=self.token
-            )
-            whole = datasets.DownloadManager(
-                download_config=to, base_path=self.base_path, record_checksums=False
-            )
-        else:
-            whole = dl_manager
-        if self.config.name in CIFARS:
-            with import_cifar(self.config) as cifar:
-                path = self.config.data_dir or cifar.download(self.config.name, whole)
-                files = cifar.read_files(path, self.config.name)
-            plan = plan_cifar(files, self.config)._replace(sources=[path])
-        elif self.config.name == "shapes":
-            plan = plan_rows(extract_shapes(whole), self.config)
-        else:
-            if self._needs_download and not streaming:
-                self._download(dl_manager)
-            plan = self.plan
-            self.info.features = plan.features
-        self._writer_batch_size: int = self._writer_batch_size or plan.writer_batch_size
-        return [
-            datasets.SplitGenerator(
-                name, {"chunks": make_shards(samples, source, streaming), "source": source}
-            )
-            for name, samples in plan.splits.items()
-            for source in [source_of(name, plan.sources)]
-        ]
-
-    def _generate_examples(
-        self, chunks: list[list[Sample]], source: Source
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        for example in iter_examples(itertools.chain.from_iterable(chunks), source, self.config):
-            yield example["sample_id"], example
-
-    def _prepare_split(self, split_generator: Any, *args: Any, **kwargs: Any) -> None:
-        super()._prepare_split(split_generator, *args, **kwargs)
-        check_unchanged(split_generator.gen_kwargs["source"])
-        if not split_generator.split_info.num_examples:  # `datasets` cannot open such a split
-            raise ImageError(
-                f"The split {split_generator.name!r} has no row left. Expected one or more: see "
-                "the log for what on_error skipped.",
-                split_generator.name,
-            )
-
-    def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        with skip_reencoding(self.info):
-            yield from super()._prepare_split_single(*args, **kwargs)
+# Record batches of 1 to 2 MiB were the fastest to write. `datasets` counts rows instead of bytes:
+# its 100 rows a batch would be 400 MB where a sample is 40 photographs.
+BATCH_BYTES = 3 << 19
+FILES_A_SHARD = 128  # of a streamed remote folder, at least: so many are read ahead
+# Shards of a streamed split. 960 divides by 1 to 6, 8, 10, 12, 15, 16, 20, 24, 32, 64 ...: nodes
+# and workers get whole shards, so that none reads a row which another one yields.
+MAX_SHARDS = 960
 
 
 class EncodedFeatures(datasets.Features):
@@ -530,67 +614,6 @@ def make_shards(samples: list[Sample], source: Source, streaming: bool) -> list[
             n = min(n, 1 + sum(len(sample.view_names) for sample in samples) // FILES_A_SHARD)
     edges = [i * len(samples) // n for i in range(n + 1)]
     return [samples[a:b] for a, b in itertools.pairwise(edges)]
-
-
-def load_dataset(
-    name: str | None = None,
-    data_dir: str | None = None,
-    data_files: Any = None,
-    split: Any = None,
-    cache_dir: str | None = None,
-    download_mode: Any = None,
-    verification_mode: Any = None,
-    keep_in_memory: bool = False,
-    streaming: bool = False,
-    num_proc: int | None = None,
-    storage_options: dict[str, Any] | None = None,
-    **options: Any,
-) -> Any:
-    """`datasets.load_dataset` for this builder, under every version of `datasets` from 3.6 on.
-
-    Args:
-        name: None for a folder of your own; "shapes", the embedded example; "cifar10" or
-            "cifar100", the official images grouped to samples, see `plan_cifar`.
-        data_dir: The folder that holds [split/]class/sample/view.png, an archive of it (.zip, .tar,
-            .tar.gz, .tar.zst), or the URL of either. Of a CIFAR the archive (the binary version) or
-            the folder in it, where it should not be downloaded.
-        data_files: Or one archive a split: {"train": "train.zip", "test": "test.zip"}.
-        split: Such as "train", "train[:10%]" or "train+test". None: a dict of all splits.
-        cache_dir, download_mode, verification_mode, keep_in_memory, streaming, num_proc: As for
-            `datasets.load_dataset`; streaming takes whole splits and no num_proc, as there.
-        storage_options: Of the file system, where a URL is given, as fsspec takes them.
-        **options: The fields of MultiviewCifarConfig, or what `datasets.DatasetBuilder` takes.
-
-    Returns:
-        A Dataset or IterableDataset, or a dict of them where `split` is None.
-
-    Raises:
-        OptionError, LayoutError, ImageError, ArchiveError: By what is wrong.
-
-    Example:
-        >>> ds = load_dataset(data_dir="photos", split="train", image_size=(32, 32), mode="RGB")
-        >>> ds[0]["images"], ds.features["label"].int2str(ds[0]["label"])
-    """
-    if name is not None and name not in MultiviewCifar.builder_configs:
-        hint = f"; for the folder say data_dir={name!r}" if os.path.isdir(name) else ""
-        known = ", ".join(map(repr, MultiviewCifar.builder_configs))
-        raise OptionError(f"There is no config {name!r}. Expected one of {known}{hint}.", "name")
-    builder = MultiviewCifar(
-        cache_dir,
-        config_name=name,
-        data_dir=data_dir,
-        data_files=data_files,
-        storage_options=storage_options,
-        **options,
-    )
-    if streaming:
-        if num_proc is not None:
-            raise NotImplementedError("streaming takes no num_proc: use a DataLoader's workers")
-        return builder.as_streaming_dataset(split=split)
-    builder.download_and_prepare(
-        download_mode=download_mode, num_proc=num_proc, verification_mode=verification_mode
-    )
-    return builder.as_dataset(split=split, in_memory=keep_in_memory)
 
 
 # --- the files: where they are, and what there is -------------------------------------------------

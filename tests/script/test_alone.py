@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+import multiview_cifar
+import multiview_cifar_tools
 from archives import files_of, write_archive
 from conftest import HAS_SCRIPTS
 
@@ -60,3 +62,8 @@ def test_the_line_where_the_package_lacks_is_the_import_route_s_too(tmp_path):
     command = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert "pip install multiview-cifar" in done.stderr.splitlines()[-1]
+
+
+def test_what_the_script_gives_by_name():
+    assert {name for name in multiview_cifar.__all__ if not hasattr(multiview_cifar, name)} == set()
+    assert multiview_cifar.__version__ == multiview_cifar_tools.__version__

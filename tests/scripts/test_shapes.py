@@ -6,6 +6,7 @@ import importlib.util
 import json
 import shutil
 import sys
+import zipfile
 
 import datasets
 import pytest
@@ -161,6 +162,33 @@ def test_a_folder_of_samples_beside_shapes(load_clone, make_tree):
 
 
 # --- what goes wrong ------------------------------------------------------------------------------
+
+
+def test_what_was_extracted_of_another_archive_is_not_read(repository, tmp_path):
+    """`datasets` finds it by the archive's path alone; nor is what was extracted in part."""
+    archive, cache = tmp_path / "clone/data/shapes.zip", tmp_path / "cache"
+    shutil.copytree(repository / "data", archive.parent)
+
+    def ids():
+        builder = multiview_cifar.MultiviewCifar(
+            str(cache), config_name="shapes", base_path=str(tmp_path / "clone")
+        )
+        return [row["sample_id"] for row in builder.as_streaming_dataset(split="test")]
+
+    def pack(names):
+        with zipfile.ZipFile(ARCHIVE) as old, zipfile.ZipFile(archive, "w") as new:
+            for name in filter(names, old.namelist()):
+                new.writestr(name, old.read(name))
+
+    assert len(ids()) == 60
+    pack(lambda name: "torus" not in name and "0005" not in name)
+    fewer = ids()
+    assert 0 < len(fewer) < 60
+    assert not [sample for sample in fewer if sample.startswith("torus")]
+    shutil.rmtree(next(cache.glob("downloads/extracted/*/test/cone")))
+    assert ids() == fewer
+    pack(lambda name: True)
+    assert len(ids()) == 60
 
 
 @pytest.mark.parametrize("streaming", [False, True])

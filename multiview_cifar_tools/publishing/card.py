@@ -10,7 +10,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import datasets
 import huggingface_hub
@@ -38,8 +38,30 @@ PICTURE = "views.png"
 MAX_KINDS = 8  # rows of the table of image sizes; the others are counted together
 
 
+class Card(NamedTuple):
+    """A README of the Hub in its two parts: what its YAML says, and the text behind it."""
+
+    metadata: dict[str, Any]
+    text: str
+
+
+def parse_card(readme: str) -> Card:
+    """The parts of a README, "" for none; PublishError where its YAML cannot be read."""
+    if not readme.startswith("---"):
+        return Card({}, readme)
+    try:
+        parsed = huggingface_hub.DatasetCard(readme)
+    except (ValueError, yaml.YAMLError) as error:
+        raise PublishError(
+            f"The YAML at the top of README.md cannot be read ({error}). Expected "
+            "a valid card: correct it on the Hub first.",
+            "README.md",
+        ) from None
+    return Card(parsed.data.to_dict(), parsed.text)  # type: ignore[no-untyped-call]
+
+
 def make_card(
-    old_card: str,
+    old_card: Card,
     stats: Mapping[str, SplitStats],
     features: datasets.Features,
     repo_id: str,
@@ -49,18 +71,14 @@ def make_card(
     """README.md of the dataset.
 
     Args:
-        old_card: The README that stands there now, or "".
+        old_card: The one that stands there now.
         stats: Of each split, what is published.
         features: Of the rows.
         repo_id: "user/name".
         made_with: The options that the rows were built with.
         license: None: what the old card says, or "unknown".
-
-    Raises:
-        PublishError: The YAML of the old card cannot be read.
     """
-    metadata, text = parse_card(old_card)
-    name = repo_id.partition("/")[2]
+    metadata, name = {**old_card.metadata}, repo_id.partition("/")[2]
     metadata["license"] = license or metadata.get("license") or "unknown"
     metadata.setdefault("pretty_name", name)
     metadata.setdefault("task_categories", ["image-classification"])
@@ -69,23 +87,7 @@ def make_card(
     metadata |= dataset_metadata(stats, features)
     front_matter = huggingface_hub.DatasetCardData(**metadata).to_yaml()
     block = describe_dataset(stats, features, repo_id, made_with)
-    return f"---\n{front_matter}\n---\n{replace_block(text, block, name)}"
-
-
-def parse_card(card: str) -> tuple[dict[str, Any], str]:
-    """The YAML and the text of a card; PublishError where its YAML cannot be read."""
-    if not card.startswith("---"):
-        return {}, card
-    try:
-        parsed = huggingface_hub.DatasetCard(card)
-    except (ValueError, yaml.YAMLError) as error:
-        raise PublishError(
-            f"The YAML at the top of README.md cannot be read ({error}). Expected "
-            "a valid card: correct it on the Hub first.",
-            "README.md",
-        ) from None
-    metadata: dict[str, Any] = parsed.data.to_dict()  # type: ignore[no-untyped-call]
-    return metadata, parsed.text
+    return f"---\n{front_matter}\n---\n{replace_block(old_card.text, block, name)}"
 
 
 def replace_block(text: str, block: str, name: str) -> str:

@@ -26,7 +26,7 @@ from multiview_cifar_tools.errors import PublishError
 from multiview_cifar_tools.retry import ATTEMPTS, retry
 from multiview_cifar_tools.shards.schema import PublishedShard, read_shard
 
-CARD = "README.md"  # the dataset card
+README = "README.md"  # the dataset card
 # HTTP statuses of errors that may pass.
 RETRY_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 FOOTER_BLOCK = 1 << 16  # bytes: of a published shard only the footer and one column are read
@@ -41,12 +41,12 @@ class PublishedDataset(NamedTuple):
     Attributes:
         files: All files, by path.
         shards: What the shards say of themselves, by path: of all, or of the first one.
-        card: The text of README.md, "" where there is none.
+        readme: The text of README.md, "" where there is none.
     """
 
     files: Mapping[str, RepoFile] = {}
     shards: Mapping[str, PublishedShard] = {}
-    card: str = ""
+    readme: str = ""
 
 
 def is_shard_path(path: str) -> bool:
@@ -98,8 +98,8 @@ class Repository:
         PublishError where it holds a loading script, or with `all_shards` shards of another tool.
         """
         files = self._list_files()
-        card = self._read_text(CARD) if CARD in files else ""
-        return PublishedDataset(files, self._read_shards(files, all_shards), card)
+        readme = self._read_text(README) if README in files else ""
+        return PublishedDataset(files, self._read_shards(files, all_shards), readme)
 
     def _list_files(self) -> dict[str, RepoFile]:
         """The files of the revision by path, and which commit they are of."""

@@ -24,9 +24,9 @@ from multiview_cifar import OptionError
 from multiview_cifar_tools.engines.base import Engine
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.errors import PublishError
-from multiview_cifar_tools.publishing.card import PICTURE, make_card
+from multiview_cifar_tools.publishing.card import PICTURE, make_card, parse_card
 from multiview_cifar_tools.publishing.hub import (
-    CARD,
+    README,
     HubStore,
     PublishedDataset,
     Repository,
@@ -99,7 +99,7 @@ def publish(
     check_repo_id(repo_id)
     max_bytes = parse_size(max_shard_size)
     hub = Repository(repo_id, revision, create_pr, token)
-    with nullcontext(engine) if engine else open_engine() as opened:
+    with nullcontext(engine) if engine is not None else open_engine() as opened:
         rows: PublishInput
         if isinstance(data, Mapping):
             refuse_arguments(options, "built rows, which have their options already")
@@ -165,14 +165,15 @@ def _publish_rows(
     dry_run: str | os.PathLike[str] | None,
 ) -> str:
     """Write the shards and the card, and commit them; or leave them in the folder `dry_run`."""
+    old_card = parse_card(published.readme)  # before anything is sent
     unchanged, title = set[str](), "Publish the dataset"
     if append and published.shards and isinstance(rows, DatasetInput):
         unchanged, title = rows.leave_out_unchanged(published.shards), "Add samples"
     folder = FsspecStore(os.fspath(dry_run)) if dry_run else None
     shards = rows.write_shards(lambda name: folder or HubStore(hub, published.files.get(name)))
     stats = rows.split_stats(shards)
-    card = make_card(published.card, stats, rows.features, hub.repo_id, rows.made_with, license)
-    pages = {CARD: card.encode(), PICTURE: rows.draw_picture()}
+    card = make_card(old_card, stats, rows.features, hub.repo_id, rows.made_with, license)
+    pages = {README: card.encode(), PICTURE: rows.draw_picture()}
     names = unchanged | {shard.name for shard in shards}
     stale = [name for name in published.files if is_shard_path(name) and name not in names]
     if folder:

@@ -501,8 +501,11 @@ def test_a_card_without_yaml_and_a_card_with_bad_yaml(hub, photos, put):
     assert new.startswith("---\n")
     assert "# Mine\n\nwords\n" in new
     hub.write("me/photos", {"README.md": b"---\nlicense: [\n---\nwords\n"})
+    make_photos(photos, [40])
+    hub.forget()
     where, _ = put(photos)
     assert "README.md cannot be read" in where
+    assert hub.lfs_bytes == 0
 
 
 # --- faults ---------------------------------------------------------------------------------------

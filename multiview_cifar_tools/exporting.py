@@ -105,15 +105,15 @@ def write(
 
 def holds_pixels(module: Any, format: str, pixels: bool) -> bool:
     """Whether to write pixels; OptionError where the format holds none."""
-    if pixels and "pixels" not in module.HOLDS:
-        able = [name for name in MODULES if "pixels" in format_module(name).HOLDS]
+    if pixels and "pixels" not in module.CONTENTS:
+        able = [name for name in MODULES if "pixels" in format_module(name).CONTENTS]
         raise OptionError(
             f"pixels is given, but {format!r} holds files' bytes. Expected it with "
             f"one of {', '.join(able)}; a folder's images are converted with "
             "image_size, mode and encoding when they are built.",
             "pixels",
         )
-    return pixels or "bytes" not in module.HOLDS
+    return pixels or "bytes" not in module.CONTENTS
 
 
 def checked_rows(splits: Mapping[str, Any]) -> dict[str, SplitRows]:

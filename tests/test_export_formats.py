@@ -24,7 +24,7 @@ from multiview_cifar import natural_key, row_features
 from multiview_cifar_tools.cli.main import main
 from multiview_cifar_tools.exporting import export
 from multiview_cifar_tools.formats.base import MODULES, format_module
-from multiview_cifar_tools.formats.image_names import image_extension
+from multiview_cifar_tools.formats.image_bytes import image_extension
 from multiview_cifar_tools.loading import load, open_source
 from multiview_cifar_tools.shards.writer import row_sizes, write_shard
 from sampling import examples, sampled
@@ -34,7 +34,7 @@ MODES = [
     (name, pixels)
     for name in SHARDED
     for pixels in (False, True)
-    if ("pixels" if pixels else "bytes") in format_module(name).HOLDS
+    if ("pixels" if pixels else "bytes") in format_module(name).CONTENTS
 ]
 # What records of equal length with one label byte cannot hold.
 NOT_IN_RECORDS = {"two columns", "16-bit grey"}

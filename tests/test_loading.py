@@ -410,7 +410,7 @@ def test_a_name_of_the_user(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", MODULES)
 def test_every_format_says_what_it_holds(name):
     module = format_module(name)
-    assert module.HOLDS in ({"bytes"}, {"pixels"}, {"bytes", "pixels"})
+    assert module.CONTENTS in ({"bytes"}, {"pixels"}, {"bytes", "pixels"})
     assert module.Writer and module.EXTENSION in ("", ".h5", ".tar", ".tfrecord", ".parquet")
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from multiview_cifar import IMAGE_EXTENSIONS, Plan
 from multiview_cifar_tools.checks.images import ImageProblem
-from multiview_cifar_tools.formats.image_names import EXTENSIONS
+from multiview_cifar_tools.formats.image_bytes import EXTENSIONS
 
 MIN_IMBALANCE = 2  # times the samples of the smallest class, from which the largest is worth a note
 UNDECODABLE = ("unreadable", "truncated", "zero-byte", "bomb")  # what a quarantine moves

@@ -43,7 +43,7 @@ def make_datasets(
     Raises:
         FormatError: A shard is damaged, or a split has no rows or one sample twice.
     """
-    builder = ReadingBuilder(reading, key, cache_dir)
+    builder = FormatBuilder(reading, key, cache_dir)
     if streaming:
         return builder.as_streaming_dataset()
     is_new = not Path(builder.cache_dir).exists()
@@ -78,7 +78,7 @@ def read_column(ds: datasets.Dataset, name: str) -> Any:
     return ds.select_columns([name]).with_format("arrow")[:][name]
 
 
-class ReadingBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[misc]
+class FormatBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[misc]
     """Builds or streams the rows of a FormatReader.
 
     `Dataset.from_generator` would do, but for errors out of worker processes, which come without

@@ -27,15 +27,15 @@ import numpy.typing as npt
 
 from multiview_cifar import OptionError
 from multiview_cifar_tools.errors import ExportError, FormatError
-from multiview_cifar_tools.formats.arrays import ArrayWriter, RowFile, to_array, write_lines
+from multiview_cifar_tools.formats.array_reader import ArrayFile, ArrayFormat, read_arrays
+from multiview_cifar_tools.formats.array_writer import ArrayWriter, RowFile, to_array, write_lines
 from multiview_cifar_tools.formats.base import FormatReader
-from multiview_cifar_tools.formats.stored import Kind, Stored, read_arrays
 from multiview_cifar_tools.shards.manifest import Manifest
 from multiview_cifar_tools.shards.rows import Row
 from multiview_cifar_tools.shards.schema import features_json
 
 EXTENSION = ""
-HOLDS = frozenset({"pixels"})
+CONTENTS = frozenset({"pixels"})
 DATA, CLASSES, SHAPE, ROWS = "data.bin", "class_names.txt", "shape.json", "rows.jsonl"
 INSTEAD = 'the format "hdf5" or "numpy" holds it'
 
@@ -98,8 +98,12 @@ class Writer(ArrayWriter):
         shape = Shape(max(map(len, masks), default=0), height, width, channels)
         self._records.pad(1 + shape.num_bytes)
         self._records.close(b"")
-        said = {**shape._asdict(), "label_bytes": 1, "features": features_json(self.features)}
-        write_lines(self._file(SHAPE), [json.dumps(said)])
+        description = {
+            **shape._asdict(),
+            "label_bytes": 1,
+            "features": features_json(self.features),
+        }
+        write_lines(self._file(SHAPE), [json.dumps(description)])
         write_lines(self._file(CLASSES), self.features["label"].names)
         write_lines(self._file(ROWS), (json.dumps(row, ensure_ascii=False) for row in self._rows()))
 
@@ -153,10 +157,10 @@ def read(
             "shape",
         )
     given = None if shape is None else Shape(*shape)
-    kind = Kind(
+    kind = ArrayFormat(
         "a folder with data.bin and shape.json, or a .bin file",
         _is_shard,
-        partial(_open, given, label_bytes),
+        partial(_open_shard, given, label_bytes),
     )
     return read_arrays(path, manifest, kind, class_names)
 
@@ -167,7 +171,7 @@ def _is_shard(path: str) -> bool:
 
 
 @contextmanager
-def _open(given: Shape | None, label_bytes: int, path: str) -> Iterator[Stored]:
+def _open_shard(given: Shape | None, label_bytes: int, path: str) -> Iterator[ArrayFile]:
     file, features, small = path, None, {}
     if os.path.isdir(path):
         if given or label_bytes != 1:
@@ -197,7 +201,7 @@ def _open(given: Shape | None, label_bytes: int, path: str) -> Iterator[Stored]:
         (record, channels * plane, width, 1, plane),
     )
     arrays = {"images": images, "labels": data[label_bytes - 1 :: record], **small}
-    yield Stored(path, arrays, {}, features, lambda i: f"record {i} at byte {i * record}")
+    yield ArrayFile(path, arrays, {}, features, lambda i: f"record {i} at byte {i * record}")
 
 
 def _map(file: str, record: int) -> npt.NDArray[np.uint8]:
@@ -205,7 +209,7 @@ def _map(file: str, record: int) -> npt.NDArray[np.uint8]:
     try:
         size = os.path.getsize(file)
     except OSError as error:
-        raise _damaged(file, error) from None
+        raise _damage_error(file, error) from None
     if not size or size % record:
         raise FormatError(
             f"{file} has {size} bytes: record {size // record} begins at byte "
@@ -219,10 +223,10 @@ def _map(file: str, record: int) -> npt.NDArray[np.uint8]:
 def _read_shape(file: str) -> tuple[Shape, Any]:
     try:
         with open(file, encoding="utf-8") as stream:
-            said = json.load(stream)
-        return Shape(*(int(said[name]) for name in Shape._fields)), said["features"]
+            description = json.load(stream)
+        return Shape(*(int(description[name]) for name in Shape._fields)), description["features"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(file, error) from None
+        raise _damage_error(file, error) from None
 
 
 def _read_rows(file: str) -> dict[str, Any]:
@@ -236,10 +240,10 @@ def _read_rows(file: str) -> dict[str, Any]:
             lists["metadata"] = [json.dumps(values) for values in lists["metadata"]]
         return {name: to_array(name, values) for name, values in lists.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(file, error) from None
+        raise _damage_error(file, error) from None
 
 
-def _damaged(file: str, error: Exception) -> FormatError:
+def _damage_error(file: str, error: Exception) -> FormatError:
     return FormatError(
         f"{file} cannot be read ({type(error).__name__}: {error}). Expected it as "
         "it was exported: copy or export it again.",

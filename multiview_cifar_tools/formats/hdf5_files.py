@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from multiview_cifar_tools.errors import FormatError
-from multiview_cifar_tools.formats.arrays import (
+from multiview_cifar_tools.formats.array_reader import ArrayFile, ArrayFormat, read_arrays, text_of
+from multiview_cifar_tools.formats.array_writer import (
     ArrayWriter,
     Views,
     label_name_arrays,
@@ -27,13 +28,12 @@ from multiview_cifar_tools.formats.arrays import (
     num_bytes,
 )
 from multiview_cifar_tools.formats.base import FormatReader
-from multiview_cifar_tools.formats.stored import Kind, Stored, read_arrays, text_of
 from multiview_cifar_tools.shards.manifest import Manifest
 from multiview_cifar_tools.shards.rows import Row
 from multiview_cifar_tools.shards.schema import features_json
 
 EXTENSION = ".h5"
-HOLDS = frozenset({"bytes", "pixels"})
+CONTENTS = frozenset({"bytes", "pixels"})
 EXTENSIONS = (".h5", ".hdf5", ".hdf", ".he5")
 FEATURES = "multiview_cifar"  # the attribute
 NAMES = ("class_names", "view_label_names", "split_names")
@@ -81,9 +81,9 @@ class Writer(ArrayWriter):
         for column, rows in self._block.items():
             shape = small[mask_name(column)].shape
             if not self.pixels:
-                self._append(column, _cells(rows, shape))
+                self._append(column, _pack_files(rows, shape))
             elif any(map(num_bytes, rows)):  # else HDF5 fills up what is missing, with zeros
-                self._append(column, _stack(rows, shape, *self.pixel_type(column)))
+                self._append(column, _pack_pixels(rows, shape, *self.pixel_type(column)))
             rows.clear()
         self._num_rows += len(small["labels"])
         self._block_bytes = 0
@@ -126,7 +126,7 @@ class Writer(ArrayWriter):
         self._file.close()
 
 
-def _cells(rows: list[Views], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+def _pack_files(rows: list[Views], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """(rows, V) arrays of bytes, empty where there is no view."""
     out = np.empty(shape, object)
     out.fill(np.zeros(0, np.uint8))  # h5py crashes over None
@@ -137,7 +137,7 @@ def _cells(rows: list[Views], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     return out
 
 
-def _stack(
+def _pack_pixels(
     rows: list[Views], shape: tuple[int, ...], size: tuple[int, ...], dtype: np.dtype[Any]
 ) -> npt.NDArray[Any]:
     """(rows, V, H, W, C), zeros where there is no view."""
@@ -161,7 +161,7 @@ def read(
         manifest: Of the folder, where there is one.
         class_names: The names of the labels, where the attribute `class_names` does not say them.
     """
-    return read_arrays(path, manifest, KIND, class_names)
+    return read_arrays(path, manifest, FORMAT, class_names)
 
 
 def _is_shard(path: str) -> bool:
@@ -169,21 +169,21 @@ def _is_shard(path: str) -> bool:
 
 
 @contextmanager
-def _open(path: str) -> Iterator[Stored]:
+def _open_shard(path: str) -> Iterator[ArrayFile]:
     h5py = _h5py()
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise _damaged(path, error) from None
+        raise _damage_error(path, error) from None
     with file:
         try:
-            arrays, names, features = _look_into(file, h5py)
+            arrays, names, features = _read_contents(file, h5py)
         except Exception as error:  # h5py raises KeyError, RuntimeError, TypeError and more
-            raise _damaged(path, error) from None
-        yield Stored(path, arrays, names, features)
+            raise _damage_error(path, error) from None
+        yield ArrayFile(path, arrays, names, features)
 
 
-def _look_into(file: Any, h5py: Any) -> tuple[dict[str, Any], dict[str, list[str]], Any]:
+def _read_contents(file: Any, h5py: Any) -> tuple[dict[str, Any], dict[str, list[str]], Any]:
     """The datasets of a file, and its attributes: lists of names, and features."""
     found = {name: file[name] for name in file}
     arrays = {
@@ -201,11 +201,11 @@ def _look_into(file: Any, h5py: Any) -> tuple[dict[str, Any], dict[str, list[str
     return arrays, names, features
 
 
-def _damaged(path: str, error: Exception) -> FormatError:
+def _damage_error(path: str, error: Exception) -> FormatError:
     return FormatError(
         f"{path} cannot be read as HDF5 ({error}). Expected a whole file: copy or make it again.",
         path,
     )
 
 
-KIND = Kind("an HDF5 file (.h5, .hdf5)", _is_shard, _open)
+FORMAT = ArrayFormat("an HDF5 file (.h5, .hdf5)", _is_shard, _open_shard)

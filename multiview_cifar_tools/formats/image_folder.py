@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from multiview_cifar import IMAGE_EXTENSIONS, OWN_COLUMNS, SYSTEM_NAMES, join_first, natural_key
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError
-from multiview_cifar_tools.formats.image_names import image_extension
+from multiview_cifar_tools.formats.image_bytes import image_extension
 from multiview_cifar_tools.shards.rows import (
     Row,
     check_export_row,
@@ -43,7 +43,7 @@ from multiview_cifar_tools.shards.writer import make_table
 logger = logging.getLogger(__name__)
 
 EXTENSION = ""
-HOLDS = frozenset({"bytes"})
+CONTENTS = frozenset({"bytes"})
 METADATA, BATCH_ROWS = "metadata.parquet", 1000
 # Pillow's name of a JPEG with more pictures behind the first one, as phones write it.
 RENAMED = {".mpo": ".jpg"}

@@ -34,7 +34,8 @@ import numpy.typing as npt
 
 from multiview_cifar_tools.batches.columns import Integers
 from multiview_cifar_tools.errors import FormatError
-from multiview_cifar_tools.formats.arrays import (
+from multiview_cifar_tools.formats.array_reader import ArrayFile, ArrayFormat, read_arrays, text_of
+from multiview_cifar_tools.formats.array_writer import (
     ArrayWriter,
     RowFile,
     label_name_arrays,
@@ -44,13 +45,12 @@ from multiview_cifar_tools.formats.arrays import (
 )
 from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.formats.shard_files import shard_files
-from multiview_cifar_tools.formats.stored import Kind, Stored, read_arrays, text_of
 from multiview_cifar_tools.shards.manifest import Manifest
 from multiview_cifar_tools.shards.rows import Row
 from multiview_cifar_tools.shards.schema import features_json
 
 EXTENSION = ""
-HOLDS = frozenset({"bytes", "pixels"})
+CONTENTS = frozenset({"bytes", "pixels"})
 HEAD = 256  # bytes of the header of an array that is written row by row
 NAMES = ("class_names", "view_label_names", "split_names")
 FEATURES, METADATA = "features.json", "metadata.jsonl"
@@ -93,10 +93,10 @@ class Writer(ArrayWriter):
             if self.pixels:
                 size, dtype = self.pixel_type(column)
                 images.pad(math.prod((*shape[1:], *size)) * dtype.itemsize)
-                images.close(_header((*shape, *size), dtype))
+                images.close(_array_header((*shape, *size), dtype))
             else:
-                images.close(_header((sum(images.lengths),), np.dtype(np.uint8)))
-                arrays[offsets_name(column)] = _offsets(self._sizes[column])
+                images.close(_array_header((sum(images.lengths),), np.dtype(np.uint8)))
+                arrays[offsets_name(column)] = _file_offsets(self._sizes[column])
         for name, labels in label_name_arrays(self.features).items():
             arrays[name] = np.array(labels, object)
         if "metadata" in arrays:
@@ -107,14 +107,14 @@ class Writer(ArrayWriter):
             np.save(self._file(f"{name}.npy"), array.astype(np.str_) if is_text else array)
 
 
-def _header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+def _array_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     """The header of an array (numpy.lib.format, version 1.0), HEAD bytes long."""
     header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     text = repr(header).encode().ljust(HEAD - 11) + b"\n"
     return npy.magic(1, 0) + struct.pack("<H", len(text)) + text
 
 
-def _offsets(sizes: list[list[int]]) -> Integers:
+def _file_offsets(sizes: list[list[int]]) -> Integers:
     """Where each file begins and the next one does, (N, V + 1), of the sizes in each row."""
     padded = pad(sizes, np.int64, 0)
     out = np.zeros((len(padded), padded.shape[1] + 1), np.int64)
@@ -137,7 +137,7 @@ def read(
         manifest: Of the folder, where there is one.
         class_names: The names of the labels, where the array `class_names` does not say them.
     """
-    return read_arrays(path, manifest, KIND, class_names)
+    return read_arrays(path, manifest, FORMAT, class_names)
 
 
 def _is_shard(path: str) -> bool:
@@ -146,7 +146,7 @@ def _is_shard(path: str) -> bool:
 
 
 @contextmanager
-def _open(path: str) -> Iterator[Stored]:
+def _open_shard(path: str) -> Iterator[ArrayFile]:
     arrays = _open_npz(path) if os.path.isfile(path) else _open_folder(path)
     features = arrays.pop(FEATURES, None)
     try:
@@ -154,13 +154,13 @@ def _open(path: str) -> Iterator[Stored]:
             name: [*map(text_of, arrays.pop(name)[:].tolist())] for name in NAMES if name in arrays
         }
     except Exception as error:  # as below
-        raise _not_loaded(path, error) from None
+        raise _load_error(path, error) from None
     for column in [name for name in arrays if offsets_name(name) in arrays]:
-        arrays[column] = _Files(path, arrays[column], arrays.pop(offsets_name(column)))
-    yield Stored(path, arrays, names, features)
+        arrays[column] = FileArray(path, arrays[column], arrays.pop(offsets_name(column)))
+    yield ArrayFile(path, arrays, names, features)
 
 
-def _not_loaded(path: str, error: Exception) -> FormatError:
+def _load_error(path: str, error: Exception) -> FormatError:
     return FormatError(
         f"{path} cannot be loaded ({error}). Expected arrays of numbers or text, as "
         "numpy.save writes them, and whole; pickled objects are never loaded, as "
@@ -189,10 +189,10 @@ def _load(path: str) -> Any:
                 return json.load(file)
             return np.array([line.rstrip("\n") for line in file], object)
     except (OSError, ValueError, EOFError) as error:
-        raise _not_loaded(path, error) from None
+        raise _load_error(path, error) from None
 
 
-class _Files:
+class FileArray:
     """The bytes of files (N, V), which stand one behind the other in one array."""
 
     dtype, ndim = np.dtype(object), 2
@@ -226,7 +226,7 @@ def _open_npz(path: str) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [
-                _Member(path, archive, info)
+                NpzMember(path, archive, info)
                 for info in archive.infolist()
                 if info.filename.endswith(".npy")
             ]
@@ -235,10 +235,10 @@ def _open_npz(path: str) -> dict[str, Any]:
                 for member in members
             }
     except Exception as error:  # zipfile and zlib have their own
-        raise _not_loaded(path, error) from None
+        raise _load_error(path, error) from None
 
 
-class _Member:
+class NpzMember:
     """An array in an .npz file, of which only the header is read until a slice is asked for."""
 
     def __init__(self, path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
@@ -271,4 +271,6 @@ class _Member:
         return self._array[rows]
 
 
-KIND = Kind("a folder with images.npy and labels.npy, or an .npz file", _is_shard, _open)
+FORMAT = ArrayFormat(
+    "a folder with images.npy and labels.npy, or an .npz file", _is_shard, _open_shard
+)

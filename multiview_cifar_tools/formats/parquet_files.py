@@ -18,7 +18,12 @@ import pyarrow.parquet as pq
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.base import FormatReader
-from multiview_cifar_tools.formats.shard_files import Shard, by_split, find_shards, named_shards
+from multiview_cifar_tools.formats.shard_files import (
+    Shard,
+    find_shards,
+    group_by_split,
+    manifest_shards,
+)
 from multiview_cifar_tools.shards.manifest import Manifest
 from multiview_cifar_tools.shards.rows import (
     Row,
@@ -28,7 +33,7 @@ from multiview_cifar_tools.shards.rows import (
 from multiview_cifar_tools.shards.writer import ParquetWriter
 
 EXTENSION = ".parquet"
-HOLDS = frozenset({"bytes"})
+CONTENTS = frozenset({"bytes"})
 BATCH_ROWS = 16  # few at a time: images become Python objects
 
 
@@ -50,10 +55,10 @@ def read(path: str, manifest: Manifest | None) -> FormatReader:
             others than the first one.
     """
     if manifest is not None:
-        features, shards = features_from(manifest.features), named_shards(path, manifest)
+        features, shards = features_from(manifest.features), manifest_shards(path, manifest)
     else:
         files = find_shards(path, _is_shard, "a .parquet file")
-        features, shards = _features_of(files), by_split(files)
+        features, shards = _common_features(files), group_by_split(files)
     return FormatReader(
         features,
         shards,
@@ -66,8 +71,8 @@ def _is_shard(path: str) -> bool:
     return path.lower().endswith(EXTENSION)
 
 
-def _features_of(files: Sequence[str]) -> datasets.Features:
-    said = [_said_features(file) for file in files]
+def _common_features(files: Sequence[str]) -> datasets.Features:
+    said = [_read_features(file) for file in files]
     for file, features in zip(files, said, strict=True):
         if features != said[0]:
             raise FormatError(
@@ -78,8 +83,8 @@ def _features_of(files: Sequence[str]) -> datasets.Features:
     return said[0]
 
 
-def _said_features(file: str) -> datasets.Features:
-    with _opened(file) as parquet:
+def _read_features(file: str) -> datasets.Features:
+    with _open(file) as parquet:
         metadata = parquet.schema_arrow.metadata or {}
     try:
         info = json.loads(metadata[b"huggingface"])["info"]["features"]
@@ -96,14 +101,14 @@ def _said_features(file: str) -> datasets.Features:
         raise FormatError(f"{file}: {error} For a row an image, group them first.", file) from None
 
 
-def _opened(file: str) -> Any:
+def _open(file: str) -> Any:
     try:
         return pq.ParquetFile(file)
     except (OSError, pa.ArrowException) as error:
-        raise _damaged(file, error) from None
+        raise _damage_error(file, error) from None
 
 
-def _damaged(file: str, error: Exception, where: str = "") -> FormatError:
+def _damage_error(file: str, error: Exception, where: str = "") -> FormatError:
     found = " ".join(str(error).split())
     return FormatError(
         f"{file} cannot be read{where} ({found}). Expected a whole Parquet file: "
@@ -114,7 +119,7 @@ def _damaged(file: str, error: Exception, where: str = "") -> FormatError:
 
 def read_rows(features: datasets.Features, shard: Shard) -> Iterator[Row]:
     """The rows of a shard; FormatError where it is damaged."""
-    with _opened(shard.path) as parquet:
+    with _open(shard.path) as parquet:
         found = parquet.metadata.num_rows
         if shard.num_rows not in (None, found):
             raise FormatError(
@@ -128,17 +133,19 @@ def read_rows(features: datasets.Features, shard: Shard) -> Iterator[Row]:
                 shard.path,
             )
         images, number = image_columns(features), 0
-        for table in _batches(shard.path, parquet, [*features]):
+        for table in _iter_batches(shard.path, parquet, [*features]):
             for row in table.to_pylist():
                 where = f"{shard.path}, row {number}"
                 check_row(row, features, where, shard.path)
                 for column in images:
-                    row[column] = [_view(view, column, where, shard.path) for view in row[column]]
+                    row[column] = [
+                        _check_view(view, column, where, shard.path) for view in row[column]
+                    ]
                 yield row
                 number += 1
 
 
-def _batches(path: str, parquet: Any, columns: list[str]) -> Iterator[Any]:
+def _iter_batches(path: str, parquet: Any, columns: list[str]) -> Iterator[Any]:
     number = 0
     try:
         for i in range(parquet.num_row_groups):  # in one go Arrow would keep all of them in memory
@@ -146,10 +153,10 @@ def _batches(path: str, parquet: Any, columns: list[str]) -> Iterator[Any]:
                 yield batch
                 number += len(batch)
     except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, error, f" from row {number} on") from None
+        raise _damage_error(path, error, f" from row {number} on") from None
 
 
-def _view(view: Any, column: str, where: str, path: str) -> dict[str, Any] | None:
+def _check_view(view: Any, column: str, where: str, path: str) -> dict[str, Any] | None:
     if view is None:
         return None
     if view["bytes"] is None:

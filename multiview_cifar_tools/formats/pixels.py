@@ -56,7 +56,7 @@ def decode_row(row: Row, column: str) -> tuple[Pixels, Mask]:
     views, sample = row[column], row["sample_id"]
     real = np.array([view is not None for view in views], np.bool_)
     out: Pixels = np.zeros((len(views), 0, 0, 0), np.uint8)
-    shapes = Shapes()
+    shapes = PixelShapes()
     for i in np.flatnonzero(real).tolist():
         name = f"view {i} of {sample}"
         pixels = _decode(view_bytes(views[i], name, sample), name, sample, column)
@@ -118,7 +118,7 @@ def _decode_16_bits(data: bytes) -> Pixels:
         return np.asarray(turned).astype(np.uint16)[:, :, None]
 
 
-class _First(NamedTuple):
+class FirstPixels(NamedTuple):
     """The pixels that set the shape: of which view or sample, (H, W, C) and dtype."""
 
     name: str
@@ -126,7 +126,7 @@ class _First(NamedTuple):
     dtype: np.dtype[Any]
 
 
-class Shapes:
+class PixelShapes:
     """Holds each image column to one (H, W, C) and one dtype, that of its first pixels.
 
     A Writer has one in its attribute `shapes`, for the rows of its shard; handed on from one Writer
@@ -134,7 +134,7 @@ class Shapes:
     """
 
     def __init__(self) -> None:
-        self.first: dict[str, _First] = {}
+        self.first: dict[str, FirstPixels] = {}
 
     def check(self, column: str, pixels: Pixels, name: str, sample: str) -> None:
         """ExportError where these pixels (..., H, W, C) differ from the column's first. An empty
@@ -143,7 +143,7 @@ class Shapes:
         if not pixels.size:
             return
         shape = pixels.shape[-3:]
-        first = self.first.setdefault(column, _First(name, shape, pixels.dtype))
+        first = self.first.setdefault(column, FirstPixels(name, shape, pixels.dtype))
         if (shape, pixels.dtype) != first[1:]:
             raise ExportError(
                 f"{name} has {column!r} of (H, W, C) = {shape}, {pixels.dtype}, {first.name} of "

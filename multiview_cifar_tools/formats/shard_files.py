@@ -6,10 +6,10 @@ import logging
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from multiview_cifar import SPLIT_WORDS, OptionError, natural_key
+from multiview_cifar import SPLIT_WORDS, natural_key
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.shards.manifest import MANIFEST, Manifest
 
@@ -31,7 +31,7 @@ def shard_files(path: str) -> list[str]:
     return [*filter(os.path.isfile, (os.path.join(path, name) for name in names))]
 
 
-def named_shards(
+def manifest_shards(
     folder: str, manifest: Manifest, is_there: Callable[[str], bool] = os.path.isfile
 ) -> dict[str, list[Shard]]:
     """The shards that a manifest names; FormatError where one is not there, or not as large."""
@@ -66,9 +66,9 @@ def find_shards(path: str, is_shard: Callable[[str], bool], word: str) -> list[s
     if is_shard(path):
         return [path]
     found, ignored = [], []
-    for name in _listed(path):
+    for name in _list_names(path):
         child = os.path.join(path, name)
-        inner = [os.path.join(child, each) for each in _listed(child)]
+        inner = [os.path.join(child, each) for each in _list_names(child)]
         shards = [child] if is_shard(child) else [*filter(is_shard, inner)]
         found += shards
         ignored += [] if shards else [child]
@@ -84,47 +84,25 @@ def find_shards(path: str, is_shard: Callable[[str], bool], word: str) -> list[s
     return found
 
 
-def _listed(folder: str) -> list[str]:
+def _list_names(folder: str) -> list[str]:
     """What stands in a folder, without hidden names."""
     names = os.listdir(folder) if os.path.isdir(folder) else []
     return sorted((name for name in names if name[0] != "."), key=natural_key)
 
 
-def by_split(paths: Iterable[str]) -> dict[str, list[Shard]]:
+def group_by_split(paths: Iterable[str]) -> dict[str, list[Shard]]:
     """Shards without a manifest, by the split that they or else their folders are named after, or
     "train"; train comes first, then validation, then test.
     """
     shards: dict[str, list[Shard]] = defaultdict(list)
     for path in paths:
         folder = os.path.dirname(path)
-        shards[_split_of(path) or _split_of(folder) or "train"].append(Shard(path))
+        shards[_split_in_name(path) or _split_in_name(folder) or "train"].append(Shard(path))
     order = [*dict.fromkeys(SPLIT_WORDS.values())]
     return {split: shards[split] for split in order if split in shards}
 
 
-def _split_of(path: str) -> str | None:
+def _split_in_name(path: str) -> str | None:
     """The split that a file or folder is named after, as "train-00000-of-00002.tar" is."""
     stem = re.sub(r"([-_.]?[\d-]+(of-\d+)?)?(\.[a-z]+)*$", "", os.path.basename(path).lower())
     return SPLIT_WORDS.get(stem)
-
-
-def need_no(class_names: Sequence[str] | None, path: str) -> None:
-    """OptionError where class names are given for files that say theirs."""
-    if class_names is not None:
-        raise OptionError(
-            f"class_names are given, but {path} says its own. Expected them only for "
-            "files that another tool made: leave them out.",
-            "class_names",
-        )
-
-
-def given_names(class_names: Sequence[str]) -> list[str]:
-    """The class names that the caller gives; OptionError where they are none."""
-    names = [] if isinstance(class_names, str) else [*class_names]
-    if not names or len({*names}) < len(names) or not all(isinstance(n, str) for n in names):
-        raise OptionError(
-            f"class_names={class_names!r} is not right. Expected a list of names, "
-            "none of them twice.",
-            "class_names",
-        )
-    return names

@@ -36,30 +36,29 @@ from multiview_cifar import OWN_COLUMNS, row_features
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.base import FormatReader
-from multiview_cifar_tools.formats.image_names import is_image
+from multiview_cifar_tools.formats.image_bytes import is_image
+from multiview_cifar_tools.formats.labels import check_class_names, check_no_class_names
 from multiview_cifar_tools.formats.pixels import decode_row, encode, view_bytes
+from multiview_cifar_tools.formats.row_json import from_json, to_json
 from multiview_cifar_tools.formats.shard_files import (
     Shard,
-    by_split,
     find_shards,
-    given_names,
-    named_shards,
-    need_no,
+    group_by_split,
+    manifest_shards,
 )
-from multiview_cifar_tools.formats.values import from_json, to_json
 from multiview_cifar_tools.shards.manifest import Manifest
 from multiview_cifar_tools.shards.rows import Row, check_export_row, check_row, features_from
 
 logger = logging.getLogger(__name__)
 
 EXTENSION = ".tfrecord"
-HOLDS = frozenset({"bytes", "pixels"})
+CONTENTS = frozenset({"bytes", "pixels"})
 EXTENSIONS = (".tfrecord", ".tfrecords")
 IMAGES = ("images", "image", "image/encoded")  # what others call them
-TAKEN = {"label", "label_name", "sample_id", "view_names"}
+USED_FIELDS = {"label", "label_name", "sample_id", "view_names"}
 FRAME_BYTES = 8 + 4 + 4  # around a record: its length, that one's checksum, the record's
-MOST_BYTES = (1 << 31) - 1  # of a protocol buffer
-MOST_LABELS = 1 << 20  # without names for them
+MAX_BYTES = (1 << 31) - 1  # of a protocol buffer
+MAX_LABELS = 1 << 20  # without names for them
 
 
 def _tensorflow() -> Any:
@@ -103,9 +102,9 @@ class Writer:
         for column in self.columns:
             self._fill_views(example, row, column)
         record = _serialize(example)
-        if record is None or len(record) > MOST_BYTES:
+        if record is None or len(record) > MAX_BYTES:
             raise ExportError(
-                f"The sample {sample} takes more than {MOST_BYTES} bytes, which no "
+                f"The sample {sample} takes more than {MAX_BYTES} bytes, which no "
                 "protocol buffer does. Expected fewer: leave out views.",
                 sample,
             )
@@ -134,7 +133,7 @@ class Writer:
         sample = row["sample_id"]
         if self.pixels:
             pixels, real = decode_row(row, column)
-            context, (shape, dtype) = example.context.feature, _about_pixels(column)
+            context, (shape, dtype) = example.context.feature, _pixel_fields(column)
             context[shape].int64_list.value.extend(pixels.shape[1:])
             context[dtype].bytes_list.value.append(pixels.dtype.name.encode())
             little = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
@@ -192,13 +191,15 @@ def read(
         OptionError: class_names are given where a manifest says them.
     """
     if manifest is not None:
-        need_no(class_names, path)
-        features, shards = features_from(manifest.features), named_shards(path, manifest)
+        check_no_class_names(class_names, path)
+        features, shards = features_from(manifest.features), manifest_shards(path, manifest)
     else:
-        shards = by_split(find_shards(path, _is_shard, "a TFRecord file (.tfrecord, .tfrecords)"))
+        shards = group_by_split(
+            find_shards(path, _is_shard, "a TFRecord file (.tfrecord, .tfrecords)")
+        )
     files = [shard.path for several in shards.values() for shard in several]
     if manifest is None:
-        names = find_labels(files) if class_names is None else given_names(class_names)
+        names = find_labels(files) if class_names is None else check_class_names(class_names)
         features = row_features(["images"], names, None)
     return FormatReader(features, shards, partial(read_rows, features, manifest is not None), files)
 
@@ -218,7 +219,7 @@ class Record(NamedTuple):
     context: Any
     lists: Any
 
-    def wrong(self, found: str, expected: str) -> FormatError:
+    def error(self, found: str, expected: str) -> FormatError:
         """What is wrong with it."""
         return FormatError(
             f"{self.path}, record {self.number} at byte {self.offset}: {found}. "
@@ -226,40 +227,40 @@ class Record(NamedTuple):
             self.path,
         )
 
-    def lacks(self, names: str) -> FormatError:
+    def missing_error(self, names: str) -> FormatError:
         """That a feature is not there."""
         there = ", ".join(sorted([*self.context, *self.lists])) or "none"
-        return self.wrong(
+        return self.error(
             f"there is no feature {names} (there are: {there})",
             "a SequenceExample or Example of an image dataset",
         )
 
-    def one(self, name: str, kind: str) -> Any:
+    def value(self, name: str, kind: str) -> Any:
         """The value of a feature of the context; `kind` is "int64" or "bytes"."""
         if name not in self.context:
-            raise self.lacks(repr(name))
+            raise self.missing_error(repr(name))
         return self._value(name, self.context[name], kind)
 
     def text(self, name: str) -> str:
         """The text of a feature of the context."""
-        return self._text(name, self.one(name, "bytes"))
+        return self._text(name, self.value(name, "bytes"))
 
-    def each(self, name: str, kind: str) -> list[Any]:
+    def values(self, name: str, kind: str) -> list[Any]:
         """The values of a feature list, one a view; in an Example, of a feature."""
         if name in self.lists:
             return [self._value(name, step, kind) for step in self.lists[name].feature]
         if name not in self.context:
-            raise self.lacks(repr(name))
+            raise self.missing_error(repr(name))
         return [*getattr(self.context[name], f"{kind}_list").value]
 
     def texts(self, name: str) -> list[str]:
         """The texts of a feature list."""
-        return [self._text(name, value) for value in self.each(name, "bytes")]
+        return [self._text(name, value) for value in self.values(name, "bytes")]
 
     def _value(self, name: str, feature: Any, kind: str) -> Any:
         values = getattr(feature, f"{kind}_list").value
         if len(values) != 1:
-            raise self.wrong(
+            raise self.error(
                 f"{name!r} holds {feature.WhichOneof('kind')} with {len(values)} values of {kind}",
                 f"one value of {kind}",
             )
@@ -269,7 +270,7 @@ class Record(NamedTuple):
         try:
             return value.decode()
         except UnicodeDecodeError:
-            raise self.wrong(f"{name!r} is {value[:40]!r}", "UTF-8") from None
+            raise self.error(f"{name!r} is {value[:40]!r}", "UTF-8") from None
 
 
 def read_records(path: str) -> Iterator[Record]:
@@ -285,12 +286,12 @@ def read_records(path: str) -> Iterator[Record]:
             yield Record(path, number, offset, example.context.feature, lists)
             number, offset = number + 1, offset + len(record) + FRAME_BYTES
     except tf.errors.OpError as error:
-        raise _damaged(path, number, offset, error.message) from None
+        raise _damage_error(path, number, offset, error.message) from None
     if rest := os.path.getsize(path) - offset:  # below 12 bytes, TensorFlow takes it for the end
-        raise _damaged(path, number, offset, f"{rest} bytes of it")
+        raise _damage_error(path, number, offset, f"{rest} bytes of it")
 
 
-def _damaged(path: str, number: int, offset: int, why: str) -> FormatError:
+def _damage_error(path: str, number: int, offset: int, why: str) -> FormatError:
     return FormatError(
         f"{path} is damaged or cut off at record {number}, byte {offset} ({why}). "
         "Expected whole records, not compressed: copy or make it again.",
@@ -312,7 +313,7 @@ def _parse(tf: Any, path: str, number: int, offset: int, record: bytes) -> Any:
 def read_rows(features: datasets.Features, is_own: bool, shard: Shard) -> Iterator[Row]:
     """The rows of a file; FormatError where it is damaged."""
     path, count = shard.path, 0
-    make = _own_row if is_own else _foreign_row
+    make = _read_own_row if is_own else _read_foreign_row
     for record in read_records(path):
         row = make(record, features)
         check_row(row, features, f"{path}, record {record.number} at byte {record.offset}", path)
@@ -326,39 +327,39 @@ def read_rows(features: datasets.Features, is_own: bool, shard: Shard) -> Iterat
         )
 
 
-def _own_row(record: Record, features: datasets.Features) -> Row:
+def _read_own_row(record: Record, features: datasets.Features) -> Row:
     """The row of a record that this project wrote."""
     row: Row = {}
     if "metadata" in record.context:
         try:
-            row = from_json(record.one("metadata", "bytes"), features)
+            row = from_json(record.value("metadata", "bytes"), features)
         except FormatError as error:
             found, _, expected = str(error).partition(". Expected ")
-            raise record.wrong(f"metadata: {found}", expected.removesuffix(".")) from None
+            raise record.error(f"metadata: {found}", expected.removesuffix(".")) from None
     for column in image_columns(features):
-        row[column] = _views(record, column)
+        row[column] = _read_views(record, column)
     row |= {
-        "label": record.one("label", "int64"),
+        "label": record.value("label", "int64"),
         "sample_id": record.text("sample_id"),
         "view_names": [name or None for name in record.texts("view_names")],
     }
     if "view_labels" in features:
-        labels = record.each("view_labels", "int64")
+        labels = record.values("view_labels", "int64")
         row["view_labels"] = [None if label == -1 else label for label in labels]
     return row
 
 
-def _foreign_row(record: Record, features: datasets.Features) -> Row:
+def _read_foreign_row(record: Record, features: datasets.Features) -> Row:
     """The row of a record that somebody else wrote."""
-    label, names = record.one("label", "int64"), features["label"].names
+    label, names = record.value("label", "int64"), features["label"].names
     if not 0 <= label < len(names):
-        raise record.wrong(
+        raise record.error(
             f"the label is {label}", f"0 to {len(names) - 1}, as there are {len(names)} class names"
         )
     stored = next((name for name in IMAGES if name in record.lists or name in record.context), None)
     if stored is None:
-        raise record.lacks(" or ".join(map(repr, IMAGES)))
-    row: Row = {"images": _views(record, stored), "label": label}
+        raise record.missing_error(" or ".join(map(repr, IMAGES)))
+    row: Row = {"images": _read_views(record, stored), "label": label}
     if "sample_id" in record.context:
         row["sample_id"] = record.text("sample_id")
     else:
@@ -368,23 +369,23 @@ def _foreign_row(record: Record, features: datasets.Features) -> Row:
         row["view_names"] = [name or None for name in record.texts("view_names")]
     else:
         row["view_names"] = [*map(str, range(len(row["images"])))]
-    left_out = {*record.context, *record.lists} - {stored, *TAKEN, *_about_pixels(stored)}
+    left_out = {*record.context, *record.lists} - {stored, *USED_FIELDS, *_pixel_fields(stored)}
     if left_out:
         _log_left_out(frozenset(left_out))
     return row
 
 
-def _about_pixels(column: str) -> tuple[str, str]:
+def _pixel_fields(column: str) -> tuple[str, str]:
     """The features that say what the bytes of a column are; where they are not there: files."""
     return f"{column}/shape", f"{column}/dtype"
 
 
-def _views(record: Record, column: str) -> list[dict[str, Any] | None]:
+def _read_views(record: Record, column: str) -> list[dict[str, Any] | None]:
     """The views of a feature list, or of a feature."""
-    files = record.each(column, "bytes")
-    shape, dtype = _about_pixels(column)
+    files = record.values(column, "bytes")
+    shape, dtype = _pixel_fields(column)
     if shape in record.context:
-        read_pixels = partial(np.frombuffer, dtype=_dtype(record, dtype))
+        read_pixels = partial(np.frombuffer, dtype=_read_dtype(record, dtype))
         sizes = tuple(record.context[shape].int64_list.value)
     views: list[dict[str, Any] | None] = []
     for i, data in enumerate(files):
@@ -395,12 +396,12 @@ def _views(record: Record, column: str) -> list[dict[str, Any] | None]:
             try:
                 data = encode(read_pixels(data).reshape(sizes))
             except (ValueError, FormatError) as error:
-                raise record.wrong(
+                raise record.error(
                     f"view {i} in {column!r} has {len(data)} bytes ({error})",
                     f"pixels of {shape} {sizes}",
                 ) from None
         elif not is_image(data):
-            raise record.wrong(
+            raise record.error(
                 f"view {i} in {column!r} is {len(data)} bytes that begin with {data[:12]!r}",
                 "the bytes of an image file that Pillow reads",
             )
@@ -408,11 +409,11 @@ def _views(record: Record, column: str) -> list[dict[str, Any] | None]:
     return views
 
 
-def _dtype(record: Record, name: str) -> Any:
+def _read_dtype(record: Record, name: str) -> Any:
     """The dtype of pixels, as a feature of the context names it."""
     said = record.text(name)
     if said not in ("uint8", "uint16"):
-        raise record.wrong(f"{name} is {said!r}", "'uint8' or 'uint16'")
+        raise record.error(f"{name} is {said!r}", "'uint8' or 'uint16'")
     return np.dtype(said).newbyteorder("<")
 
 
@@ -429,12 +430,12 @@ def find_labels(paths: Sequence[str]) -> list[str]:
     """
     names: dict[int, str] = {}
     for record in (record for path in paths for record in read_records(path)):
-        label = record.one("label", "int64")
+        label = record.value("label", "int64")
         name = record.text("label_name") if "label_name" in record.context else str(label)
-        if not 0 <= label < MOST_LABELS:
-            raise record.wrong(f"the label is {label}", f"0 to {MOST_LABELS - 1}")
+        if not 0 <= label < MAX_LABELS:
+            raise record.error(f"the label is {label}", f"0 to {MAX_LABELS - 1}")
         if names.setdefault(label, name) != name:
-            raise record.wrong(
+            raise record.error(
                 f"the label {label} is called {name!r}, and before it was {names[label]!r}",
                 "one name for each label",
             )

@@ -40,15 +40,15 @@ from multiview_cifar import IMAGE_EXTENSIONS, SUPPORTED, is_url, natural_key, ro
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.base import FormatReader
-from multiview_cifar_tools.formats.image_names import image_extension, is_image
+from multiview_cifar_tools.formats.image_bytes import image_extension, is_image
+from multiview_cifar_tools.formats.labels import check_class_names, check_no_class_names
 from multiview_cifar_tools.formats.pixels import decode_row, encode, view_bytes
+from multiview_cifar_tools.formats.row_json import from_object, parse_object, to_json
 from multiview_cifar_tools.formats.shard_files import (
     Shard,
-    by_split,
     find_shards,
-    given_names,
-    named_shards,
-    need_no,
+    group_by_split,
+    manifest_shards,
 )
 from multiview_cifar_tools.formats.tar_files import (
     END,
@@ -58,7 +58,6 @@ from multiview_cifar_tools.formats.tar_files import (
     tar_member,
     unreadable,
 )
-from multiview_cifar_tools.formats.values import from_object, parse_object, to_json
 from multiview_cifar_tools.shards.manifest import Manifest
 from multiview_cifar_tools.shards.rows import (
     Row,
@@ -73,7 +72,7 @@ from multiview_cifar_tools.storage.tar import TarReader
 logger = logging.getLogger(__name__)
 
 EXTENSION = ".tar"
-HOLDS = frozenset({"bytes", "pixels"})
+CONTENTS = frozenset({"bytes", "pixels"})
 FEATURES = "__multiview_cifar__"
 PIXELS = ".npy"
 WORD = f"a WebDataset tar ({', '.join(EXTENSIONS)})"
@@ -81,9 +80,9 @@ WORD = f"a WebDataset tar ({', '.join(EXTENSIONS)})"
 # slashes that are lost where a tar is unpacked.
 KEY_ESCAPES = re.compile(r"[%.\x00-\x1f\x7f]|^/|/$|(?<=/)/|^_(?=_)")
 FIELD_ESCAPES = re.compile(r"[%./~\x00-\x1f\x7f]")
-OF_WEBDATASET = re.compile(r"__[^/]*__($|/)")  # what webdataset itself passes over
+RESERVED_NAMES = re.compile(r"__[^/]*__($|/)")  # what webdataset itself passes over
 LABEL_KEYS = ("label", "class", "label_name")
-MOST_LABELS = 1 << 20  # without names for them
+MAX_LABELS = 1 << 20  # without names for them
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -109,12 +108,12 @@ class Writer:
                 "sample_id once in a split: rename one.",
                 row["sample_id"],
             )
-        views = {column: self._files(row, column) for column in self.columns}
+        views = {column: self._encode_views(row, column) for column in self.columns}
         self._keys.add(key)
-        for field, data in [*self._fields(row, views)]:
+        for field, data in [*self._make_members(row, views)]:
             self._file.writelines(tar_member(f"{key}.{field}", data))
 
-    def _files(self, row: Row, column: str) -> list[tuple[str, bytes] | None]:
+    def _encode_views(self, row: Row, column: str) -> list[tuple[str, bytes] | None]:
         """(extension, contents) of each view's file, None where it is missing."""
         if self.pixels:
             pixels, real = decode_row(row, column)
@@ -128,13 +127,13 @@ class Writer:
             files.append(None if data is None else (image_extension(data, sample), data))
         return files
 
-    def _fields(
+    def _make_members(
         self, row: Row, views: dict[str, list[tuple[str, bytes] | None]]
     ) -> Iterator[tuple[str, bytes]]:
         """(field, contents) of each member of a sample."""
         fields: dict[str, Any] = {
             column: [file and stem + file[0] for stem, file in zip(stems, files, strict=True)]
-            for (column, files), stems in zip(views.items(), self._stems(row), strict=True)
+            for (column, files), stems in zip(views.items(), self._view_stems(row), strict=True)
         }
         more = {"label_name": self.features["label"].names[row["label"]], **fields}
         yield "json", to_json(row, self.features, more=more).encode()
@@ -144,7 +143,7 @@ class Writer:
                 if field and file:
                     yield field, file[1]
 
-    def _stems(self, row: Row) -> list[list[str]]:
+    def _view_stems(self, row: Row) -> list[list[str]]:
         names = name_view_labels(row, self.features)
         labels = None if names is None else tuple(name or "" for name in names)
         return field_stems(tuple(self.columns), tuple(row["view_names"]), labels)
@@ -207,14 +206,14 @@ def read(
     """
     opener = partial(open_reader, storage_options=storage_options)
     if manifest is not None:
-        need_no(class_names, path)
-        features, shards = features_from(manifest.features), named_shards(path, manifest)
+        check_no_class_names(class_names, path)
+        features, shards = features_from(manifest.features), manifest_shards(path, manifest)
         return FormatReader(
             features, shards, partial(read_rows, features, True, opener), _paths(shards)
         )
-    shards = by_split(expand(path, storage_options))
+    shards = group_by_split(expand(path, storage_options))
     files = _paths(shards)
-    said = [_said_features(opener, file) for file in files]
+    said = [_read_features(opener, file) for file in files]
     if different := [file for file, own in zip(files, said, strict=True) if own != said[0]]:
         raise FormatError(
             f"{different[0]} holds other columns or labels than {files[0]}. Expected "
@@ -223,9 +222,9 @@ def read(
         )
     features = said[0]
     if features is not None:
-        need_no(class_names, files[0])
+        check_no_class_names(class_names, files[0])
     elif class_names is not None:
-        features = row_features(["images"], given_names(class_names), None)
+        features = row_features(["images"], check_class_names(class_names), None)
     else:
         features = row_features(["images"], find_labels(opener, files), None)
     is_own = said[0] is not None
@@ -286,7 +285,7 @@ def _glob(pattern: str, storage_options: dict[str, Any] | None) -> list[str]:
     return sorted(found, key=natural_key)
 
 
-def _said_features(opener: Opener, path: str) -> datasets.Features | None:
+def _read_features(opener: Opener, path: str) -> datasets.Features | None:
     """The features that a tar says; None where it is somebody else's."""
     with opener(path) as reader:
         first = next(iter(reader), None)
@@ -317,14 +316,14 @@ class Sample(NamedTuple):
     key: str
     members: dict[str, Member]
 
-    def wrong(self, field: str, found: str, expected: str) -> FormatError:
+    def error(self, field: str, found: str, expected: str) -> FormatError:
         """What is wrong with a member."""
         name, offset, _ = self.members[field]
         return FormatError(
             f"{self.path}, {name} at byte {offset}: {found}. Expected {expected}.", self.path
         )
 
-    def lacks(self, what: str, expected: str) -> FormatError:
+    def missing_error(self, what: str, expected: str) -> FormatError:
         """That a member is missing."""
         offset = min(member.offset for member in self.members.values())
         return FormatError(
@@ -338,7 +337,7 @@ class Sample(NamedTuple):
         try:
             return parse_object(self.members["json"].data or b"")
         except FormatError as error:
-            raise self.wrong("json", str(error).partition(". Expected")[0], "an object") from None
+            raise self.error("json", str(error).partition(". Expected")[0], "an object") from None
 
 
 def read_samples(
@@ -361,7 +360,7 @@ def read_samples(
             ignored.append(name)
         elif key == sample.key:
             if field in sample.members:
-                raise sample._replace(members={field: member}).wrong(
+                raise sample._replace(members={field: member}).error(
                     field, f"the sample {key!r} has {field!r} twice", "each name once"
                 )
             sample.members[field] = member
@@ -370,7 +369,7 @@ def read_samples(
                 yield sample
             sample = Sample(path, key, {field: member})
             if key in seen:
-                raise sample.wrong(
+                raise sample.error(
                     field,
                     f"the sample {key!r} comes again",
                     "all members of a sample to stand together",
@@ -385,7 +384,7 @@ def _split(name: str) -> tuple[str, str]:
     """The key and the field of a member; no key where `webdataset` passes over it."""
     folder, slash, base = name.rpartition("/")
     stem, dot, field = base.partition(".")
-    if not stem or not dot or OF_WEBDATASET.match(name):
+    if not stem or not dot or RESERVED_NAMES.match(name):
         return "", ""
     return folder + slash + stem, field.lower()
 
@@ -404,7 +403,7 @@ def read_rows(
 ) -> Iterator[Row]:
     """The rows of a tar; FormatError where it is damaged."""
     path, count = shard.path, 0
-    make = _own_row if is_own else _foreign_row
+    make = _read_own_row if is_own else _read_foreign_row
     with opener(path) as reader:
         for sample in read_samples(path, reader):
             row = make(sample, features)
@@ -419,11 +418,11 @@ def read_rows(
         )
 
 
-def _own_row(sample: Sample, features: datasets.Features) -> Row:
+def _read_own_row(sample: Sample, features: datasets.Features) -> Row:
     """The row of a sample that this project wrote."""
     for field in ("json", "cls"):
         if field not in sample.members:
-            raise sample.lacks(field, "one .json and one .cls a sample")
+            raise sample.missing_error(field, "one .json and one .cls a sample")
     said = sample.read_json()
     try:
         row = from_object(said, features)
@@ -431,41 +430,43 @@ def _own_row(sample: Sample, features: datasets.Features) -> Row:
         raise FormatError(
             f"{sample.path}, {sample.members['json'].name}: {error}", sample.path
         ) from None
-    if row.get("label") != _number(sample):
-        raise sample.wrong(
-            "cls", f"the label is {_number(sample)}, in the .json {row.get('label')!r}", "the same"
+    if row.get("label") != _read_number(sample):
+        raise sample.error(
+            "cls",
+            f"the label is {_read_number(sample)}, in the .json {row.get('label')!r}",
+            "the same",
         )
     unnamed = {*sample.members} - {"json", "cls"}
     for column in image_columns(features):
         fields = said.get(column)
         if not isinstance(fields, list):
-            raise sample.wrong("json", f"{column} is {fields!r}", "a list of fields")
-        row[column] = [None if field is None else _view(sample, field) for field in fields]
+            raise sample.error("json", f"{column} is {fields!r}", "a list of fields")
+        row[column] = [None if field is None else _read_view(sample, field) for field in fields]
         unnamed.difference_update(fields)
     if unnamed:
-        raise sample.wrong(min(unnamed), "the .json does not name it", "to find all there")
+        raise sample.error(min(unnamed), "the .json does not name it", "to find all there")
     return row
 
 
-def _foreign_row(sample: Sample, features: datasets.Features) -> Row:
+def _read_foreign_row(sample: Sample, features: datasets.Features) -> Row:
     """The row of a sample that somebody else wrote."""
-    names, label = features["label"].names, _label(sample)
+    names, label = features["label"].names, _read_label(sample)
     if label in names:
         label = names.index(label)
     if not isinstance(label, int) or label >= len(names):
         field = "cls" if "cls" in sample.members else "json"
-        raise sample.wrong(
+        raise sample.error(
             field,
             f"the label is {label!r}",
             f"0 to {len(names) - 1}, or one of the {len(names)} class names",
         )
-    views = _views(sample)
+    views = _find_views(sample)
     order = natural_order(tuple(views))
-    images = [_view(sample, views[view]) for view in order]
+    images = [_read_view(sample, views[view]) for view in order]
     return {"images": images, "label": label, "sample_id": sample.key, "view_names": [*order]}
 
 
-def _views(sample: Sample) -> dict[str, str]:
+def _find_views(sample: Sample) -> dict[str, str]:
     """The field of each view; FormatError where two are of one view, or there is none."""
     views: dict[str, str] = {}
     for field in sample.members:
@@ -474,11 +475,11 @@ def _views(sample: Sample) -> dict[str, str]:
             if field not in ("cls", "json"):
                 _log_left_out(field)
         elif views.setdefault(view or "0", field) != field:
-            raise sample.wrong(
+            raise sample.error(
                 field, f"{views[view or '0']!r} is the view {view or '0'!r} too", "one image a view"
             )
     if not views:
-        raise sample.lacks("image", f"images ({SUPPORTED})")
+        raise sample.missing_error("image", f"images ({SUPPORTED})")
     return views
 
 
@@ -497,20 +498,20 @@ def _log_left_out(field: str) -> None:
     )
 
 
-def _view(sample: Sample, field: Any) -> dict[str, Any]:
+def _read_view(sample: Sample, field: Any) -> dict[str, Any]:
     """The image that a member holds."""
     if not isinstance(field, str) or field not in sample.members:
-        raise sample.lacks(f"{field}", "the member, as the .json names it")
+        raise sample.missing_error(f"{field}", "the member, as the .json names it")
     data = sample.members[field].data or b""
     if field.endswith(PIXELS):
         try:
             data = encode(_read_npy(data))
         except Exception as error:  # those of NumPy, and of `encode`
-            raise sample.wrong(
+            raise sample.error(
                 field, f"no array of pixels ({error})", "a .npy of (H, W, C), uint8 or uint16"
             ) from None
     elif not is_image(data):
-        raise sample.wrong(
+        raise sample.error(
             field,
             f"{len(data)} bytes that begin with {data[:12]!r}",
             "the bytes of an image file that Pillow reads",
@@ -521,7 +522,7 @@ def _view(sample: Sample, field: Any) -> dict[str, Any]:
 # labels
 
 
-def _number(sample: Sample) -> int:
+def _read_number(sample: Sample) -> int:
     """The label's number in a .cls."""
     data = sample.members["cls"].data or b""
     try:
@@ -529,26 +530,26 @@ def _number(sample: Sample) -> int:
     except ValueError:
         number = -1
     if number < 0:
-        raise sample.wrong("cls", f"the label is {data[:20]!r}", "its number as text, from 0 on")
+        raise sample.error("cls", f"the label is {data[:20]!r}", "its number as text, from 0 on")
     return number
 
 
-def _label(sample: Sample) -> int | str:
+def _read_label(sample: Sample) -> int | str:
     """What a sample of others says of its label: a number, or a name."""
     if "cls" in sample.members:
-        return _number(sample)
+        return _read_number(sample)
     said = sample.read_json() if "json" in sample.members else {}
     for value in map(said.get, LABEL_KEYS):
         if isinstance(value, str) and value or type(value) is int and value >= 0:
             return value
-    raise sample.lacks(
+    raise sample.missing_error(
         "label",
         "a .cls with its number, or a .json with its number or name as "
         f"one of {', '.join(LABEL_KEYS)}",
     )
 
 
-def _says_label(name: str) -> bool:
+def _holds_label(name: str) -> bool:
     return name.lower().endswith((".cls", ".json"))
 
 
@@ -559,8 +560,8 @@ def find_labels(opener: Opener, paths: Sequence[str]) -> list[str]:
     places: dict[int | str, str] = {}
     for path in paths:
         with opener(path) as reader:
-            for sample in read_samples(path, reader, _says_label):
-                places.setdefault(_label(sample), f"{path}, the sample {sample.key!r}")
+            for sample in read_samples(path, reader, _holds_label):
+                places.setdefault(_read_label(sample), f"{path}, the sample {sample.key!r}")
     numbers = [label for label in places if isinstance(label, int)]
     names = [label for label in places if isinstance(label, str)]
     if not places:
@@ -571,10 +572,10 @@ def find_labels(opener: Opener, paths: Sequence[str]) -> list[str]:
             f"{numbers[0]}. Expected names or numbers, not both.",
             paths[0],
         )
-    if max(numbers, default=0) >= MOST_LABELS:
+    if max(numbers, default=0) >= MAX_LABELS:
         raise FormatError(
             f"{places[max(numbers)]}: the label is {max(numbers)}. Expected labels "
-            f"below {MOST_LABELS}, counted from 0.",
+            f"below {MAX_LABELS}, counted from 0.",
             paths[0],
         )
     return sorted(names, key=natural_key) or [*map(str, range(max(numbers) + 1))]

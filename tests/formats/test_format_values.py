@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import multiview_cifar
 from multiview_cifar_tools.errors import FormatError
-from multiview_cifar_tools.formats.values import from_json, to_json
+from multiview_cifar_tools.formats.row_json import from_json, to_json
 from multiview_cifar_tools.shards.rows import check_row, features_from
 from multiview_cifar_tools.shards.schema import features_json
 from sampling import examples

@@ -25,17 +25,13 @@ import numpy.typing as npt
 from multiview_cifar import SPLIT_WORDS, OptionError, natural_key, row_features, split_name
 from multiview_cifar_tools.batches.columns import Integers, image_columns
 from multiview_cifar_tools.errors import FormatError
-from multiview_cifar_tools.formats.arrays import array_names, mask_name
+from multiview_cifar_tools.formats.array_writer import array_names, mask_name
 from multiview_cifar_tools.formats.base import FormatReader
-from multiview_cifar_tools.formats.image_names import is_image
+from multiview_cifar_tools.formats.image_bytes import is_image
+from multiview_cifar_tools.formats.labels import check_no_class_names
 from multiview_cifar_tools.formats.pixels import array_mode, encode
-from multiview_cifar_tools.formats.shard_files import (
-    find_shards,
-    named_shards,
-    need_no,
-    shard_files,
-)
-from multiview_cifar_tools.formats.values import from_json
+from multiview_cifar_tools.formats.row_json import from_json
+from multiview_cifar_tools.formats.shard_files import find_shards, manifest_shards, shard_files
 from multiview_cifar_tools.shards.manifest import Manifest
 from multiview_cifar_tools.shards.rows import Row, check_row, features_from
 
@@ -53,12 +49,12 @@ EXPECTED = {
     "view_names": ("NV", "OSU", "text"),
     "view_labels": ("NV", "iu", "integers"),
 }
-MOST_LABELS = 1 << 20  # without names for them
+MAX_LABELS = 1 << 20  # without names for them
 NAMES_EXPECTED = 'a list of different names, such as ["cat", "dog"]'
 MASK = ("NV", "biu", "booleans")
 
 
-class Stored:
+class ArrayFile:
     """The arrays of an open file or folder, which fit together; no image is read yet.
 
     Args:
@@ -82,7 +78,7 @@ class Stored:
         place: Callable[[int], str] = "row {}".format,
     ) -> None:
         self.path, self.arrays, self.names, self.place = path, dict(arrays), names, place
-        self.features = None if features is None else _features(path, features)
+        self.features = None if features is None else _parse_features(path, features)
         if "label" in self.arrays and "labels" not in self.arrays:
             self.arrays["labels"] = self.arrays.pop("label")
         self.columns = image_columns(self.features) if self.features else ["images"]
@@ -105,7 +101,7 @@ class Stored:
         self.small = [name for name in expected if name in self.arrays]
         for column in self.columns:
             if self._images_shape(column) != self.shape:
-                raise self._wrong(column, f"{self.shape} images, as images has them")
+                raise self._array_error(column, f"{self.shape} images, as images has them")
         for name in self.small:
             self._check(name, *expected[name])
         if ignored := set(self.arrays) - {*self.columns, *expected}:
@@ -120,7 +116,7 @@ class Stored:
             mode = array_mode(array.shape, array.dtype) or 0 in array.shape
             good, several = bool(mode) and array.ndim in (4, 5), array.ndim == 5
         if not good:
-            raise self._wrong(
+            raise self._array_error(
                 column,
                 "(N, V, H, W, C) or (N, H, W, C) of uint8 with a C of 1, 3 "
                 "or 4, or of uint16 with 1",
@@ -131,13 +127,13 @@ class Stored:
         array, shape = self.arrays[name], self.shape[: len(axes)]
         same_for_all = name == "view_names" and array.shape == self.shape[1:]
         if array.dtype.kind not in kinds or (array.shape != shape and not same_for_all):
-            raise self._wrong(
+            raise self._array_error(
                 name,
                 f"{words} of the shape {shape}, as images has {self.num_rows} "
                 f"rows of {self.shape[1]} views",
             )
 
-    def _wrong(self, name: str, expected: str) -> FormatError:
+    def _array_error(self, name: str, expected: str) -> FormatError:
         array = self.arrays[name]
         return FormatError(
             f"{self.path}: the array {name!r} has the shape {array.shape} and the "
@@ -200,7 +196,7 @@ class Stored:
         while at < len(numbers):
             start, stop = numbers[at], min(numbers[at] + step, numbers[-1] + 1)
             blocks = {column: self._read_images(column, start, stop) for column in self.columns}
-            size = sum(map(_num_bytes, blocks.values())) // (stop - start)
+            size = sum(map(_images_bytes, blocks.values())) // (stop - start)
             step = min(BLOCK_ROWS, max(1, BLOCK_BYTES // max(1, size)))
             while at < len(numbers) and numbers[at] < stop:
                 row = numbers[at] - start
@@ -219,7 +215,7 @@ class Stored:
         )
 
 
-def _features(path: str, said: dict[str, Any]) -> datasets.Features:
+def _parse_features(path: str, said: dict[str, Any]) -> datasets.Features:
     try:
         return features_from(said)
     except FormatError as error:
@@ -235,14 +231,14 @@ def text_of(value: Any) -> str:
     return value
 
 
-def _num_bytes(images: npt.NDArray[Any]) -> int:
+def _images_bytes(images: npt.NDArray[Any]) -> int:
     return sum(map(len, images.flat)) if images.dtype == object else images.nbytes
 
 
 # --- rows -----------------------------------------------------------------------------------------
 
 
-class Part(NamedTuple):
+class ArrayShard(NamedTuple):
     """Rows of one file or folder: a shard of a FormatReader."""
 
     path: str
@@ -251,12 +247,12 @@ class Part(NamedTuple):
     splits: tuple[Any, ...] | None = None  # take rows with one of these in `splits`; None: all
 
 
-Opener = Callable[[str], AbstractContextManager[Stored]]
+Opener = Callable[[str], AbstractContextManager[ArrayFile]]
 
 
-def read_rows(open_stored: Opener, features: datasets.Features, part: Part) -> Iterator[Row]:
+def read_rows(open_file: Opener, features: datasets.Features, part: ArrayShard) -> Iterator[Row]:
     """The rows of a shard; FormatError where it is damaged."""
-    with open_stored(part.path) as stored:
+    with open_file(part.path) as stored:
         if stored.num_rows != part.num_rows:
             raise FormatError(
                 f"{part.path} has {stored.num_rows} rows. Expected {part.num_rows}, "
@@ -279,7 +275,7 @@ def read_rows(open_stored: Opener, features: datasets.Features, part: Part) -> I
 
 
 def _make_row(
-    stored: Stored,
+    stored: ArrayFile,
     features: datasets.Features,
     first: int,
     number: int,
@@ -297,8 +293,8 @@ def _make_row(
     real = {
         column: _real_views(own.get(mask_name(column)), cells) for column, cells in views.items()
     }
-    count = own.get("num_views", _last(real["images"]) + 1)
-    if not max(map(_last, real.values())) < count <= stored.shape[1]:
+    count = own.get("num_views", _last_real_view(real["images"]) + 1)
+    if not max(map(_last_real_view, real.values())) < count <= stored.shape[1]:
         raise stored.error(
             number,
             f"num_views is {count}, view_mask {real['images']}",
@@ -310,7 +306,7 @@ def _make_row(
         raise FormatError(f"{stored.path}, {stored.place(number)}: {error}", stored.path) from None
     for column, cells in views.items():
         known = zip(cells[:count], real[column][:count], strict=True)
-        row[column] = _files(stored, number, column, known)
+        row[column] = _view_files(stored, number, column, known)
     names = own.get("view_names", [*map(str, range(count))])
     row |= {"label": label, "view_names": [name or None for name in names[:count]]}
     row["sample_id"] = own.get("sample_id", f"{class_names[label]}/{first + number}")
@@ -325,13 +321,13 @@ def _real_views(mask: list[Any] | None, cells: Any) -> list[bool]:
     return [*map(bool, mask)] if mask is not None else [len(cell) > 0 for cell in cells]
 
 
-def _last(real: list[bool]) -> int:
+def _last_real_view(real: list[bool]) -> int:
     """The number of the last real view, -1 where none is."""
     return max((i for i, there in enumerate(real) if there), default=-1)
 
 
-def _files(
-    stored: Stored, number: int, column: str, cells: Iterable[tuple[Any, bool]]
+def _view_files(
+    stored: ArrayFile, number: int, column: str, cells: Iterable[tuple[Any, bool]]
 ) -> list[dict[str, Any] | None]:
     """The views as files' bytes, where they are real."""
     views: list[dict[str, Any] | None] = []
@@ -355,7 +351,7 @@ def _files(
 # --- files ----------------------------------------------------------------------------------------
 
 
-class Kind(NamedTuple):
+class ArrayFormat(NamedTuple):
     """A format of arrays.
 
     Args:
@@ -370,7 +366,7 @@ class Kind(NamedTuple):
 
 
 def read_arrays(
-    path: str, manifest: Manifest | None, kind: Kind, class_names: Sequence[str] | None
+    path: str, manifest: Manifest | None, kind: ArrayFormat, class_names: Sequence[str] | None
 ) -> FormatReader:
     """A FormatReader of a file, of a folder that is a shard, or of a folder of shards.
 
@@ -384,17 +380,17 @@ def read_arrays(
         FormatError: There is none, or one is not right.
     """
     if manifest is not None:
-        need_no(class_names, path)
+        check_no_class_names(class_names, path)
         features, shards = (
             features_from(manifest.features),
-            named_shards(path, manifest, os.path.exists),
+            manifest_shards(path, manifest, os.path.exists),
         )
         parts = {
-            split: [Part(file, num_rows or 0) for file, num_rows in own]
+            split: [ArrayShard(file, num_rows or 0) for file, num_rows in own]
             for split, own in shards.items()
         }
     else:
-        features, parts = _look(path, kind, class_names)
+        features, parts = _inspect_files(path, kind, class_names)
     files = dict.fromkeys(part.path for several in parts.values() for part in several)
     return FormatReader(
         features,
@@ -404,18 +400,21 @@ def read_arrays(
     )
 
 
-def _look(
-    path: str, kind: Kind, class_names: Sequence[str] | None
-) -> tuple[datasets.Features, dict[str, list[Part]]]:
+def _inspect_files(
+    path: str, kind: ArrayFormat, class_names: Sequence[str] | None
+) -> tuple[datasets.Features, dict[str, list[ArrayShard]]]:
     """The features and shards of files without a manifest, by what they say themselves."""
-    parts: dict[str, list[Part]] = defaultdict(list)
-    labels, view_labels = _Labels("class_names", class_names), _Labels("view_label_names", None)
+    parts: dict[str, list[ArrayShard]] = defaultdict(list)
+    labels, view_labels = (
+        LabelNames("class_names", class_names),
+        LabelNames("view_label_names", None),
+    )
     first, own = 0, []
     for file in find_shards(path, kind.is_shard, kind.word):
-        split = _named_split(file) or _named_split(os.path.dirname(file)) or "train"
+        split = _split_in_name(file) or _split_in_name(os.path.dirname(file)) or "train"
         with kind.open(file) as stored:
-            for name, values in _splits_of(stored, split).items():
-                parts[name].append(Part(file, stored.num_rows, first, values))
+            for name, values in _find_splits(stored, split).items():
+                parts[name].append(ArrayShard(file, stored.num_rows, first, values))
             first += stored.num_rows
             own.append((stored.features, file))
             if stored.features is None:
@@ -424,7 +423,7 @@ def _look(
                 view_labels.add(stored, "view_labels")
     features, file = own[0]
     if features is not None:
-        need_no(class_names, file)
+        check_no_class_names(class_names, file)
     if different := [other for said, other in own if said != features]:
         raise FormatError(
             f"{different[0]} holds other columns or labels than {file}. Expected "
@@ -433,16 +432,16 @@ def _look(
         )
     if features is None:
         features = row_features(["images"], labels.names() or [], view_labels.names())
-    return features, {split: parts[split] for split in sorted(parts, key=_split_key)}
+    return features, {split: parts[split] for split in sorted(parts, key=_split_order)}
 
 
-def _named_split(path: str) -> str | None:
+def _split_in_name(path: str) -> str | None:
     """The split that a file or folder is named after, as "train-00000-of-00002.h5" is."""
     stem = re.sub(r"(-\d+-of-\d+)?(\.\w+)?$", "", os.path.basename(path).lower())
     return SPLIT_WORDS.get(stem.removesuffix("_batch"))  # CIFAR-10 has a test_batch.bin
 
 
-def _splits_of(stored: Stored, split: str) -> dict[str, tuple[Any, ...] | None]:
+def _find_splits(stored: ArrayFile, split: str) -> dict[str, tuple[Any, ...] | None]:
     """Which values in `splits` mean which split; of a file without it all rows are of `split`."""
     if "splits" not in stored.arrays:
         return {split: None}
@@ -460,7 +459,7 @@ def _splits_of(stored: Stored, split: str) -> dict[str, tuple[Any, ...] | None]:
     return {**found}
 
 
-def _split_key(split: str) -> Any:
+def _split_order(split: str) -> Any:
     """Train, validation and test first, others in natural order."""
     order = list(SPLIT_WORDS.values())
     return order.index(split) if split in order else len(order), natural_key(split)
@@ -474,7 +473,7 @@ def _are_names(names: Any) -> bool:
     )
 
 
-class _Labels:
+class LabelNames:
     """The names of the labels of several files: what these or the caller say, or else numbers."""
 
     def __init__(self, key: str, given: Sequence[str] | None) -> None:
@@ -483,7 +482,7 @@ class _Labels:
         self.key, self.known = key, None if given is None else list(given)
         self.count: int | None = None  # None: no file has such labels
 
-    def add(self, stored: Stored, name: str) -> None:
+    def add(self, stored: ArrayFile, name: str) -> None:
         """Take what a file says of the labels in that array."""
         own = stored.names.get(self.key)
         if own is not None and not _are_names(own):
@@ -498,10 +497,10 @@ class _Labels:
             )
         self.known = self.known or own
         top = 0 if self.known else max(stored.read(name).tolist(), default=-1)
-        if top >= MOST_LABELS:
+        if top >= MAX_LABELS:
             raise FormatError(
                 f"{stored.path}: the array {name!r} has the label {top}, and there "
-                f"is no {self.key}. Expected labels below {MOST_LABELS}, counted "
+                f"is no {self.key}. Expected labels below {MAX_LABELS}, counted "
                 "from 0.",
                 stored.path,
             )

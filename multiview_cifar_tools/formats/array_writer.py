@@ -26,8 +26,8 @@ import numpy.typing as npt
 from multiview_cifar import OWN_COLUMNS
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError
-from multiview_cifar_tools.formats.pixels import Pixels, Shapes, decode_row, view_bytes
-from multiview_cifar_tools.formats.values import to_json
+from multiview_cifar_tools.formats.pixels import Pixels, PixelShapes, decode_row, view_bytes
+from multiview_cifar_tools.formats.row_json import to_json
 from multiview_cifar_tools.shards.rows import Row, check_export_row
 
 # A row's views of one image column: pixels (V, H, W, C), or the bytes of files.
@@ -85,7 +85,7 @@ class ArrayWriter:
     def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
         self.path, self.features, self.pixels = path, features, pixels
         self.columns = image_columns(features)
-        self.shapes = Shapes()
+        self.shapes = PixelShapes()
         self.small: dict[str, list[Any]] = {name: [] for name in array_names(features)}
         _check_names(self.columns, self.small)
 

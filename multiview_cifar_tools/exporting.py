@@ -12,14 +12,12 @@ All formats but "folder" come as shards beside a manifest, `formats.MANIFEST`, b
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import datasets
-import numpy as np
 import PIL.Image
 
 from multiview_cifar import OptionError
@@ -27,7 +25,7 @@ from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.base import MODULES, format_module
 from multiview_cifar_tools.formats.builder import check_ids
-from multiview_cifar_tools.loading import SplitRows, rows_of
+from multiview_cifar_tools.loading import SplitRows, to_split_rows
 from multiview_cifar_tools.shards.manifest import MANIFEST, Manifest, ShardFile, format_manifest
 from multiview_cifar_tools.shards.rows import Row, row_bytes
 from multiview_cifar_tools.shards.schema import features_json
@@ -140,7 +138,7 @@ def checked_rows(splits: Mapping[str, Any]) -> dict[str, SplitRows]:
                 check_ids(split, data)
         except FormatError as error:
             raise ExportError(str(error), error.path) from None
-    sources = {split: rows_of(data) for split, data in splits.items()}
+    sources = {split: to_split_rows(data) for split, data in splits.items()}
     (first, rows), *others = sources.items()
     for split, other in others:
         if features_json(other.features) != features_json(rows.features):
@@ -234,7 +232,7 @@ class Shards:
                 bar.update()
                 following = next(left, None)
                 size = self.size(following) if following else 0
-        self.partial.finish_shard(name, split, count, last, noted(writer))
+        self.partial.finish_shard(name, split, count, last, get_state(writer))
         return following
 
     def size(self, row: Row) -> int:
@@ -246,10 +244,10 @@ class Shards:
 
     @contextmanager
     def open_writer(self, path: str) -> Iterator[Any]:
-        """A Writer that knows what the last one noted."""
+        """A Writer with the state of the last shard's."""
         writer = self.module.Writer(path, self.features, self.pixels)
-        if self.partial.finished:
-            hand_on(self.partial.finished[-1].notes, writer)
+        if self.partial.finished and (state := self.partial.finished[-1].notes) is not None:
+            writer.set_state(state)
         try:
             yield writer
         except BaseException:
@@ -269,24 +267,9 @@ def pixel_bytes(data: bytes) -> int:
         return 0
 
 
-def noted(writer: Any) -> dict[str, Any]:
-    """What a Writer has seen of all rows so far, in values of JSON."""
-    shapes = writer.shapes.first if hasattr(writer, "shapes") else {}
-    return {
-        "notes": getattr(writer, "notes", None),
-        "shapes": {
-            column: [first.name, [*first.shape], first.dtype.str]
-            for column, first in shapes.items()
-        },
-    }
-
-
-def hand_on(notes: Mapping[str, Any], writer: Any) -> None:
-    """Let a Writer know what the one before it noted."""
-    if notes["notes"] is not None:
-        writer.notes = json.loads(json.dumps(notes["notes"]))
-    for column, (name, shape, dtype) in notes["shapes"].items():
-        writer.shapes.check(column, np.empty(shape, dtype), name, name)
+def get_state(writer: Any) -> Any:
+    """What the writer of the next shard has to know, as JSON; None where it is nothing."""
+    return writer.get_state() if hasattr(writer, "get_state") else None
 
 
 def conclude(
@@ -295,9 +278,7 @@ def conclude(
     """Give everything its last name; the arguments that make the same rows of it."""
     if begun["format"] == "folder":
         paths = {split: [shard.path for shard in partial.of(split)] for split in begun["source"]}
-        options = module.assemble(
-            partial.folder, paths, partial.finished[-1].notes["notes"], features
-        )
+        options = module.assemble(partial.folder, paths, partial.finished[-1].notes, features)
         partial.conclude()
         return {"data_dir": partial.root, **options}
     manifest = Manifest(

@@ -32,18 +32,18 @@ from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.formats.builder import make_datasets, read_column
-from multiview_cifar_tools.loading import SplitRows, embed, in_splits, load, rows_of
+from multiview_cifar_tools.loading import SplitRows, as_split_dict, embed_view, load, to_split_rows
 from multiview_cifar_tools.shards.rows import Row
 
 logger = logging.getLogger(__name__)
 
-ORDERS = ("first seen", "natural")
+SAMPLE_ORDERS = ("first seen", "natural")
 GATHER_BYTES = 256 << 20  # of a stream's images that wait for others of their samples
 BATCH_ROWS = 16  # few at a time: images become Python objects
 
 
-class Columns(NamedTuple):
-    """Which columns say what; "" for a view's name that none says."""
+class GroupColumns(NamedTuple):
+    """The names of the columns; `view` is "" where views have no names."""
 
     by: str
     image: str
@@ -52,7 +52,7 @@ class Columns(NamedTuple):
 
     @property
     def of_text(self) -> list[str]:
-        """All but the image's."""
+        """All columns but the image's."""
         return [self.by, self.label, *[self.view] * bool(self.view)]
 
 
@@ -65,49 +65,49 @@ def group(
     view: str | None = None,
     sample_order: str = "first seen",
 ) -> Any:
-    """One row a sample, of a dataset with one image a row.
+    """One row a sample, of a dataset with one image a row; each split is grouped by itself.
 
-    Of a `Dataset` only the columns named here are read to find the samples; then their images, one
-    sample after the other. Of an `IterableDataset` the rows of a sample have to stand together, or
-    within GATHER_BYTES of images. Images keep their bytes; other columns are left out, and logged.
+    Of a `Dataset` only these columns are read to find the samples, then their images. In an
+    `IterableDataset` the rows of a sample must be within GATHER_BYTES of images. Images keep their
+    bytes; other columns are left out, and logged.
 
     Args:
-        ds: A `Dataset` or `IterableDataset`, a dict of splits, or any source of `sources.load`,
+        ds: A `Dataset` or `IterableDataset`, a dict of splits, or any source of `loading.load`,
             such as "user/name".
-        by: The column that says which rows are one sample, of text or integers. Each split is
-            grouped for itself.
+        by: The column of text or integers whose value is the same in all rows of a sample.
         image: The column of images.
-        label: The column of classes: a `ClassLabel`, which keeps its names, or text or integers,
-            whose names are in natural order. Of a stream, a `ClassLabel`.
-        view: The column that says what each view is called, of text or integers: a sample's views
-            are in natural order of it. None: "0", "1" and so on, in the order of the rows.
-        sample_order: "first seen", or "natural": by class and sample, which streams cannot have.
+        label: The column of classes: a `ClassLabel`, which keeps its names, or (not of a stream)
+            text or integers, whose names are in natural order.
+        view: The column of the views' names, of text or integers: a sample's views are in natural
+            order of it. None: "0", "1" and so on, in the order of the rows.
+        sample_order: "first seen", or "natural": by class and sample, not for streams.
 
     Returns:
         As `ds`: a dataset or a dict of them, with the columns images, label, sample_id ("class/"
-        and the value of `by`) and view_names. What is built is built once.
+        and the value of `by`) and view_names. A dataset is built once, and opened from then on.
 
     Raises:
-        OptionError: There is no such column, or it is of another kind.
-        FormatError: A row has None in one of the columns, a sample has two classes or two views of
-            one name, a value cannot be a part of a sample_id, or the rows of a stream's sample
-            stand too far from each other.
+        OptionError: There is no such column, or it has another type.
+        FormatError: A row has None in a column, a sample has two classes or two views of one name,
+            a value cannot be in a sample_id, or rows of a sample are too far apart in a stream.
     """
-    given = load(ds) if isinstance(ds, str) else ds
-    rows = group_rows(
-        in_splits(given), by, image=image, label=label, view=view, sample_order=sample_order
-    )
+    source = load(ds) if isinstance(ds, str) else ds
+    splits = as_split_dict(source)
+    rows = group_rows(splits, by, image=image, label=label, view=view, sample_order=sample_order)
+    grouped = _make_datasets(rows, isinstance(next(iter(splits.values())), datasets.Dataset))
+    return grouped if isinstance(source, dict) else next(iter(grouped.values()))
+
+
+def _make_datasets(rows: Mapping[str, SplitRows], is_built: bool) -> Any:
+    """The rows as datasets, or as streams."""
     features = next(iter(rows.values())).features
-    reading = FormatReader(
-        features, {split: [split] for split in rows}, partial(_iterate, rows), []
-    )
-    is_built = isinstance(next(iter(in_splits(given).values())), datasets.Dataset)
+    shards = {split: [split] for split in rows}
+    reader = FormatReader(features, shards, partial(_iter_split, rows), [])
     key = hash_text(*(own.fingerprint for own in rows.values()))
-    splits = make_datasets(reading, key, streaming=not is_built)
-    return splits if isinstance(given, dict) else next(iter(splits.values()))
+    return make_datasets(reader, key, streaming=not is_built)
 
 
-def _iterate(rows: Mapping[str, SplitRows], split: str) -> Iterator[Row]:
+def _iter_split(rows: Mapping[str, SplitRows], split: str) -> Iterator[Row]:
     return rows[split].iterate()
 
 
@@ -120,14 +120,14 @@ def group_rows(
     view: str | None = None,
     sample_order: str = "first seen",
 ) -> dict[str, SplitRows]:
-    """As `group`, but as raw rows, of which nothing is built."""
-    if sample_order not in ORDERS:
+    """As `group`, but as raw rows: nothing is built."""
+    if sample_order not in SAMPLE_ORDERS:
         raise OptionError(
             f"sample_order={sample_order!r} is not right. Expected one of "
-            f"{', '.join(map(repr, ORDERS))}.",
+            f"{', '.join(map(repr, SAMPLE_ORDERS))}.",
             "sample_order",
         )
-    columns = Columns(by, image, label, view or "")
+    columns = GroupColumns(by, image, label, view or "")
     for split, ds in splits.items():
         check_columns(split, ds, columns)
         if sample_order != "first seen" and not isinstance(ds, datasets.Dataset):
@@ -136,17 +136,17 @@ def group_rows(
                 'seen", or a dataset that is not streamed.',
                 "sample_order",
             )
-    class_names = names_of_labels(splits, label)
+    class_names = find_class_names(splits, label)
     features = row_features(["images"], class_names, None)
     grouped = {}
     for split, ds in splits.items():
-        key = hash_text(rows_of(ds).fingerprint, *columns, sample_order)
-        pictures = Pictures(split, ds, columns, class_names)
+        key = hash_text(to_split_rows(ds).fingerprint, *columns, sample_order)
+        image_rows = ImageRows(split, ds, columns, class_names)
         if isinstance(ds, datasets.Dataset):
-            samples = find_samples(pictures, sample_order)
+            samples = find_samples(image_rows, sample_order)
             count, iterate = len(samples.labels), partial(read_samples, samples)
         else:
-            count, iterate = None, partial(gather_samples, pictures)
+            count, iterate = None, partial(gather_samples, image_rows)
         grouped[split] = SplitRows(features, count, key, iterate)
     return grouped
 
@@ -154,9 +154,9 @@ def group_rows(
 # --- the columns ----------------------------------------------------------------------------------
 
 
-def check_columns(split: str, ds: Any, columns: Columns) -> None:
-    """OptionError where one is not there, or not of its kind; what else there is is logged."""
-    features = rows_of(ds).features
+def check_columns(split: str, ds: Any, columns: GroupColumns) -> None:
+    """OptionError where a column is missing or has another type; further columns are logged."""
+    features = to_split_rows(ds).features
     for option, name in columns._asdict().items():
         if name and name not in features:
             raise OptionError(
@@ -181,8 +181,8 @@ def check_columns(split: str, ds: Any, columns: Columns) -> None:
         logger.warning("Left out of the split %r: the columns %s", split, ", ".join(left_out))
 
 
-def names_of_labels(splits: Mapping[str, Any], label: str) -> list[str]:
-    """The class names of all splits; OptionError where they differ, or a stream says none."""
+def find_class_names(splits: Mapping[str, Any], label: str) -> list[str]:
+    """The class names of all splits; OptionError where they differ, or a stream has none."""
     kinds = [ds.features[label] for ds in splits.values()]
     if all(isinstance(kind, datasets.ClassLabel) for kind in kinds):
         if any(kind.names != kinds[0].names for kind in kinds):
@@ -201,29 +201,29 @@ def names_of_labels(splits: Mapping[str, Any], label: str) -> list[str]:
                 "do not stream.",
                 "label",
             )
-        values = full_column(split, ds, label).unique().to_pylist()
-        found.update(map(namer(ds.features[label]), values))
+        values = read_full_column(split, ds, label).unique().to_pylist()
+        found.update(map(value_formatter(ds.features[label]), values))
     return sorted(found, key=natural_key)
 
 
-def namer(feature: Any) -> Callable[[Any], str]:
-    """What turns a value of a column into text."""
+def value_formatter(feature: Any) -> Callable[[Any], str]:
+    """A function from a value of a column to its text."""
     if not isinstance(feature, datasets.ClassLabel):
         return str
     names = feature.names
     return lambda label: names[label] if 0 <= label < len(names) else str(label)
 
 
-def full_column(split: str, ds: datasets.Dataset, name: str) -> Any:
+def read_full_column(split: str, ds: datasets.Dataset, name: str) -> Any:
     """A column as one array; FormatError where a row has None in it."""
     column = read_column(ds, name).combine_chunks()
     if column.null_count:
-        raise has_none(split, int(np.flatnonzero(np.asarray(column.is_null()))[0]), name)
+        raise none_error(split, int(np.flatnonzero(np.asarray(column.is_null()))[0]), name)
     return column
 
 
-def has_none(split: str, row: int, name: str) -> FormatError:
-    """The error of a row that lacks a value."""
+def none_error(split: str, row: int, name: str) -> FormatError:
+    """The error of a row without a value in that column."""
     return FormatError(
         f"Row {row} of the split {split!r} has None in the column {name!r}. "
         "Expected text or an integer in every row: filter it out, or fill it in.",
@@ -231,16 +231,16 @@ def has_none(split: str, row: int, name: str) -> FormatError:
     )
 
 
-class Pictures(NamedTuple):
+class ImageRows(NamedTuple):
     """A split with one image a row, and the errors of its rows."""
 
     split: str
     ds: Any
-    columns: Columns
+    columns: GroupColumns
     class_names: list[str]
 
     def sample_id(self, label: int, name: str) -> str:
-        """The sample_id of a sample; FormatError where it would be none."""
+        """The sample_id of a sample; FormatError where class or name cannot be part of one."""
         class_name = self.class_names[label]
         for column, text in ((self.columns.label, class_name), (self.columns.by, name)):
             if not text or "/" in text:
@@ -253,7 +253,7 @@ class Pictures(NamedTuple):
         return f"{class_name}/{name}"
 
     def check_label(self, row: int, label: int) -> None:
-        """FormatError where it has no name."""
+        """FormatError where a label has no name."""
         if not 0 <= label < len(self.class_names):
             raise FormatError(
                 f"Row {row} of the split {self.split!r} has the label {label} in the "
@@ -263,7 +263,7 @@ class Pictures(NamedTuple):
                 self.columns.label,
             )
 
-    def two_classes(self, sample: str, first: int, other: int) -> FormatError:
+    def two_classes_error(self, sample: str, first: int, other: int) -> FormatError:
         """The error of a sample of two classes."""
         return FormatError(
             f"The sample {sample!r} (column {self.columns.by!r}) of the split "
@@ -273,7 +273,7 @@ class Pictures(NamedTuple):
             sample,
         )
 
-    def two_views(self, sample: str, name: str) -> FormatError:
+    def two_views_error(self, sample: str, name: str) -> FormatError:
         """The error of a sample with two views of one name."""
         return FormatError(
             f"The sample {sample!r} of the split {self.split!r} has two views "
@@ -282,11 +282,11 @@ class Pictures(NamedTuple):
             sample,
         )
 
-    def too_far(self, sample: str) -> FormatError:
-        """The error of a sample whose rows stand too far from each other."""
+    def distance_error(self, sample: str) -> FormatError:
+        """The error of a sample whose rows are too far from each other."""
         by = self.columns.by
         return FormatError(
-            f"SplitRows of the sample {sample!r} (column {by!r}) of the split "
+            f"Rows of the sample {sample!r} (column {by!r}) of the split "
             f"{self.split!r} stand more than {GATHER_BYTES >> 20} MB of images "
             "apart. Expected them together in a stream: sort the dataset by "
             f"{by!r}, or do not stream.",
@@ -297,36 +297,36 @@ class Pictures(NamedTuple):
 # --- of a Dataset ---------------------------------------------------------------------------------
 
 
-class Samples(NamedTuple):
+class SampleIndex(NamedTuple):
     """The S samples that R rows of a dataset make."""
 
     images: datasets.Dataset  # one column, as Arrow
-    rows: Integers  # (R,) one sample behind the other
-    bounds: Integers  # (S + 1,) where a sample's rows begin among these
+    rows: Integers  # (R,) in the order of the samples
+    bounds: Integers  # (S + 1,) where the rows of each sample begin among these
     labels: Integers  # (S,)
     sample_ids: pa.Array  # (S,)
     view_names: pa.Array | None  # (R,) as `rows`
 
 
-def find_samples(pictures: Pictures, sample_order: str) -> Samples:
+def find_samples(image_rows: ImageRows, sample_order: str) -> SampleIndex:
     """Group the rows by the columns alone."""
-    split, ds, columns, _ = pictures
-    groups = full_column(split, ds, columns.by).dictionary_encode()  # numbered as they appear
-    names = list(map(namer(ds.features[columns.by]), groups.dictionary.to_pylist()))
+    split, ds, columns, _ = image_rows
+    groups = read_full_column(split, ds, columns.by).dictionary_encode()  # numbered as they appear
+    names = list(map(value_formatter(ds.features[columns.by]), groups.dictionary.to_pylist()))
     sample_of = np.asarray(groups.indices).astype(np.int64)  # (R,)
-    labels = sample_labels(pictures, sample_of, names)
-    sample_ids = list(map(pictures.sample_id, labels.tolist(), names))
+    labels = sample_labels(image_rows, sample_of, names)
+    sample_ids = list(map(image_rows.sample_id, labels.tolist(), names))
     order = np.arange(len(names))
     if sample_order == "natural":
         order = np.array(sorted(order, key=lambda i: natural_key(sample_ids[i])), np.int64)
     place = np.argsort(order)[sample_of]  # (R,) of each row's sample among all
-    ranks, view_names = rank_views(pictures)
+    ranks, view_names = rank_views(image_rows)
     rows = np.lexsort((ranks, place))  # equal ones stay in the order of the rows
     same = (np.diff(ranks[rows]) == 0) & (np.diff(place[rows]) == 0)
     if columns.view and same.any():
         row = rows[np.flatnonzero(same)[0]]
-        raise pictures.two_views(names[sample_of[row]], view_names[ranks[row]])
-    return Samples(
+        raise image_rows.two_views_error(names[sample_of[row]], view_names[ranks[row]])
+    return SampleIndex(
         ds.select_columns([columns.image]).with_format("arrow"),
         rows,
         np.concatenate([[0], np.cumsum(np.bincount(place))]),
@@ -336,38 +336,38 @@ def find_samples(pictures: Pictures, sample_order: str) -> Samples:
     )
 
 
-def sample_labels(pictures: Pictures, sample_of: Integers, names: Sequence[str]) -> Integers:
+def sample_labels(image_rows: ImageRows, sample_of: Integers, names: Sequence[str]) -> Integers:
     """The label of each sample (S,), of rows that belong to samples (R,)."""
-    split, ds, columns, class_names = pictures
-    column, feature = full_column(split, ds, columns.label), ds.features[columns.label]
+    split, ds, columns, class_names = image_rows
+    column, feature = read_full_column(split, ds, columns.label), ds.features[columns.label]
     if isinstance(feature, datasets.ClassLabel):
         labels = np.asarray(column).astype(np.int64)
     else:
         groups = column.dictionary_encode()
-        known = list(map(namer(feature), groups.dictionary.to_pylist()))
+        known = list(map(value_formatter(feature), groups.dictionary.to_pylist()))
         labels = np.array([class_names.index(name) for name in known])[np.asarray(groups.indices)]
     for row in np.flatnonzero((labels < 0) | (labels >= len(class_names)))[:1].tolist():
-        pictures.check_label(row, int(labels[row]))
+        image_rows.check_label(row, int(labels[row]))
     firsts: Integers = labels[np.unique(sample_of, return_index=True)[1]]
     for row in np.flatnonzero(labels != firsts[sample_of])[:1]:
         sample = sample_of[row]
-        raise pictures.two_classes(names[sample], firsts[sample], labels[row])
+        raise image_rows.two_classes_error(names[sample], firsts[sample], labels[row])
     return firsts
 
 
-def rank_views(pictures: Pictures) -> tuple[Integers, list[str]]:
-    """The rank of each row's view (R,) among all names of views, in natural order; and these."""
-    split, ds, columns, _ = pictures
+def rank_views(image_rows: ImageRows) -> tuple[Integers, list[str]]:
+    """The rank of each row's view (R,) among all names of views, and these in natural order."""
+    split, ds, columns, _ = image_rows
     if not columns.view:
         return np.zeros(len(ds), np.int64), []
-    groups = full_column(split, ds, columns.view).dictionary_encode()
-    found = list(map(namer(ds.features[columns.view]), groups.dictionary.to_pylist()))
+    groups = read_full_column(split, ds, columns.view).dictionary_encode()
+    found = list(map(value_formatter(ds.features[columns.view]), groups.dictionary.to_pylist()))
     names = sorted(found, key=natural_key)
     numbers = {name: i for i, name in enumerate(names)}
     return np.array([numbers[name] for name in found])[np.asarray(groups.indices)], names
 
 
-def read_samples(samples: Samples, start: int = 0) -> Iterator[Row]:
+def read_samples(samples: SampleIndex, start: int = 0) -> Iterator[Row]:
     """The rows of samples, from that one on."""
     bounds, total = samples.bounds, len(samples.labels)
     while start < total:
@@ -382,7 +382,7 @@ def read_samples(samples: Samples, start: int = 0) -> Iterator[Row]:
             if samples.view_names is not None:
                 names = samples.view_names[first:end].to_pylist()
             yield {
-                "images": [view and embed(view) for view in own],
+                "images": [view and embed_view(view) for view in own],
                 "label": int(samples.labels[sample]),
                 "sample_id": samples.sample_ids[sample].as_py(),
                 "view_names": names,
@@ -393,78 +393,78 @@ def read_samples(samples: Samples, start: int = 0) -> Iterator[Row]:
 # --- of a stream ----------------------------------------------------------------------------------
 
 
-class Gathered(NamedTuple):
-    """SplitRows of a sample that were met in a stream."""
+class PendingSample(NamedTuple):
+    """The rows of a sample that were read from a stream so far."""
 
     label: int
     views: list[tuple[str, Any]]  # name, image
     num_bytes: list[int]
 
 
-def gather_samples(pictures: Pictures, start: int = 0) -> Iterator[Row]:
-    """The rows of samples, from that one on: as long as GATHER_BYTES hold them, they wait for what
-    belongs to them; the first one met goes first.
+def gather_samples(image_rows: ImageRows, start: int = 0) -> Iterator[Row]:
+    """The rows of samples, from that one on. Images wait for others of their sample while they fit
+    into GATHER_BYTES; then the sample that was seen first is complete.
     """
-    waiting: dict[str, Gathered] = {}
+    waiting: dict[str, PendingSample] = {}
     gone: set[int] = set()  # hashes of names, some 60 bytes a sample
 
     def pop(sample: str) -> Iterator[Row]:
-        gathered = waiting.pop(sample)
+        sample_views = waiting.pop(sample)
         gone.add(hash(sample))
         if len(gone) > start:
-            yield make_row(pictures, sample, gathered)
+            yield make_row(image_rows, sample, sample_views)
 
-    held = 0
-    for number, raw in enumerate(stream(pictures)):
-        sample = add_row(waiting, pictures, number, raw)
+    num_bytes_waiting = 0
+    for number, raw in enumerate(stream(image_rows)):
+        sample = add_row(waiting, image_rows, number, raw)
         if hash(sample) in gone:
-            raise pictures.too_far(sample)
-        held += waiting[sample].num_bytes[-1]
-        while held > GATHER_BYTES and len(waiting) > 1:
+            raise image_rows.distance_error(sample)
+        num_bytes_waiting += waiting[sample].num_bytes[-1]
+        while num_bytes_waiting > GATHER_BYTES and len(waiting) > 1:
             first = next(iter(waiting))
-            held -= sum(waiting[first].num_bytes)
+            num_bytes_waiting -= sum(waiting[first].num_bytes)
             yield from pop(first)
     for sample in [*waiting]:
         yield from pop(sample)
 
 
-def stream(pictures: Pictures) -> Iterator[Row]:
-    """The rows, with the columns that count; images as {bytes, path}."""
-    names = list(dict.fromkeys(filter(None, pictures.columns)))
-    return iter(pictures.ds.select_columns(names).with_format(None).decode(False))
+def stream(image_rows: ImageRows) -> Iterator[Row]:
+    """The rows, with the columns that are used; images as {bytes, path}."""
+    names = list(dict.fromkeys(filter(None, image_rows.columns)))
+    return iter(image_rows.ds.select_columns(names).with_format(None).decode(False))
 
 
-def add_row(waiting: dict[str, Gathered], pictures: Pictures, number: int, raw: Row) -> str:
-    """Add a row to its sample, whose name it returns."""
-    columns, features = pictures.columns, pictures.ds.features
+def add_row(waiting: dict[str, PendingSample], image_rows: ImageRows, number: int, raw: Row) -> str:
+    """Add a row to its sample; returns the sample's name."""
+    columns, features = image_rows.columns, image_rows.ds.features
     for column in columns.of_text:
         if raw[column] is None:
-            raise has_none(pictures.split, number, column)
-    sample, label = namer(features[columns.by])(raw[columns.by]), raw[columns.label]
-    pictures.check_label(number, label)
-    gathered = waiting.setdefault(sample, Gathered(label, [], []))
-    if gathered.label != label:
-        raise pictures.two_classes(sample, gathered.label, label)
-    name = str(len(gathered.views))
+            raise none_error(image_rows.split, number, column)
+    sample, label = value_formatter(features[columns.by])(raw[columns.by]), raw[columns.label]
+    image_rows.check_label(number, label)
+    sample_views = waiting.setdefault(sample, PendingSample(label, [], []))
+    if sample_views.label != label:
+        raise image_rows.two_classes_error(sample, sample_views.label, label)
+    name = str(len(sample_views.views))
     if columns.view:
-        name = namer(features[columns.view])(raw[columns.view])
-    image = raw[columns.image] and embed(raw[columns.image])
-    gathered.views.append((name, image))
-    gathered.num_bytes.append(len(image["bytes"]) if image else 0)
+        name = value_formatter(features[columns.view])(raw[columns.view])
+    image = raw[columns.image] and embed_view(raw[columns.image])
+    sample_views.views.append((name, image))
+    sample_views.num_bytes.append(len(image["bytes"]) if image else 0)
     return sample
 
 
-def make_row(pictures: Pictures, sample: str, gathered: Gathered) -> Row:
+def make_row(image_rows: ImageRows, sample: str, sample_views: PendingSample) -> Row:
     """The row of a sample."""
-    views = gathered.views
-    if pictures.columns.view:
+    views = sample_views.views
+    if image_rows.columns.view:
         views = sorted(views, key=lambda view: natural_key(view[0]))
         for (name, _), (other, _) in itertools.pairwise(views):
             if name == other:
-                raise pictures.two_views(sample, name)
+                raise image_rows.two_views_error(sample, name)
     return {
         "images": [image for _, image in views],
-        "label": gathered.label,
-        "sample_id": pictures.sample_id(gathered.label, sample),
+        "label": sample_views.label,
+        "sample_id": image_rows.sample_id(sample_views.label, sample),
         "view_names": [name for name, _ in views],
     }

@@ -1,14 +1,14 @@
-"""Whatever holds grouped images, opened in one way: as raw rows, or as datasets.
+"""All sources of grouped images, opened in one way: as raw rows, or as datasets.
 
     a folder of images, an archive of it, or a URL      photos, photos.zip, s3://bucket/photos
     a config that needs no files                        shapes, cifar10, cifar100
     a dataset of the Hub                                me/photos
     what `save_to_disk` wrote                           saved
     what `export` wrote, by its multiview_cifar.json    exported
-    files of a format, by their endings                 arrays.h5, or a folder of them
-    files of a format, said with source_format          "shards/{000..012}.tar", "webdataset"
+    files of a format, by their extensions              arrays.h5, or a folder of them
+    files of a format, given as source_format           "shards/{000..012}.tar", "webdataset"
 
-`load` gives datasets, `open_source` what `export` reads.
+`load` gives datasets, `open_source` the raw rows that `export` reads.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from multiview_cifar_tools.shards.manifest import MANIFEST, check_digests, read_
 from multiview_cifar_tools.shards.rows import Row
 from multiview_cifar_tools.storage.source import FileSource, Options, archive_kind, remote_version
 
-SAVED = ("dataset_dict.json", "state.json")  # which `save_to_disk` writes
+SAVED_FILES = ("dataset_dict.json", "state.json")  # which `save_to_disk` writes
 BATCH_ROWS = 16  # few at a time: images become Python objects
 
 
@@ -52,10 +52,9 @@ class SplitRows:
 
     Args:
         features: Of the rows.
-        num_rows: How many there are, those counted that `on_error` may yet skip; None where that is
-            not known.
-        fingerprint: Text that changes when the rows do; "" where they do not tell.
-        iterate: Called with a number, 0 if none is given, it gives the rows from that one on.
+        num_rows: Their number, with those that `on_error` may skip; None where it is not known.
+        fingerprint: Text that changes when the rows do; "" where that is not known.
+        iterate: Called with the number of a row, by default 0, it gives the rows from there on.
     """
 
     features: datasets.Features
@@ -80,10 +79,10 @@ def open_source(
         source: A folder, an archive of it, or the URL of either; "shapes", "cifar10" or "cifar100";
             a dataset of the Hub, "user/name"; what `save_to_disk` wrote; or a file or folder of
             one of the formats.
-        streaming: Read a folder or a dataset of the Hub as it goes, where otherwise it is built (or
-            downloaded) first. Files of a format are read as they are either way.
-        source_format: One of `formats.MODULES`. None: a folder's multiview_cifar.json says it, or
-            the ending of the file, or of the files in the folder.
+        streaming: Read a folder or a dataset of the Hub while it is iterated, instead of building
+            (or downloading) it first. Files of a format are read directly in any case.
+        source_format: One of `base.MODULES`. None: the one in a folder's multiview_cifar.json, or
+            that of the extension of the file, or of the files in the folder.
         cache_dir: Where to build and where downloads go. None: the cache of `datasets`.
         num_proc: Processes that build.
         storage_options: Of a URL's file system, as fsspec takes them.
@@ -93,8 +92,7 @@ def open_source(
     Raises:
         OptionError, LayoutError, ImageError, ArchiveError, FormatError: By what is wrong.
     """
-    place, kind = detect_source(source, source_format)
-    _check_streaming(streaming, num_proc)
+    place, kind = _detect_source(source, source_format, streaming, num_proc)
     if storage_options is not None:
         options["storage_options"] = storage_options
     if kind in ("config", "folder"):
@@ -102,9 +100,9 @@ def open_source(
         builder = MultiviewCifar(cache_dir, config_name=name, data_dir=data_dir, **options)
         return stream_rows(builder) if streaming else build_rows(builder, num_proc)
     if kind in ("saved", "hub"):
-        _refuse_options(place, options)
+        _check_no_options(place, options)
         return open_dataset(place, kind, streaming, cache_dir, num_proc)
-    return reading_rows(*read_files(place, kind, options))
+    return format_rows(*open_format(place, kind, options))
 
 
 def load(
@@ -116,18 +114,18 @@ def load(
     num_proc: int | None = None,
     **options: Any,
 ) -> Any:
-    """SplitRows of any source as datasets.
+    """The rows of any source as datasets.
 
     Files of a format are built to Arrow once, and opened from then on while their paths, sizes and
     times and the options stay as they are.
 
     Args:
-        source, source_format, cache_dir, num_proc, **options: As for `open_source`.
-        streaming: Build nothing.
+        source, source_format, cache_dir, num_proc, **options: See `open_source`.
+        streaming: Build nothing, read while the rows are iterated.
 
     Returns:
-        A `DatasetDict`, or where `streaming` an `IterableDatasetDict`, whose shards are those of
-        the format: workers and nodes share them.
+        A `DatasetDict`, or with `streaming` an `IterableDatasetDict`, whose shards are those of the
+        format: workers and nodes share them.
 
     Raises:
         OptionError, LayoutError, ImageError, ArchiveError, FormatError: By what is wrong.
@@ -136,40 +134,44 @@ def load(
         >>> ds = load("exported")["train"]
         >>> ds[0]["images"], ds.features["label"].int2str(ds[0]["label"])
     """
-    place, kind = detect_source(source, source_format)
-    _check_streaming(streaming, num_proc)
+    place, kind = _detect_source(source, source_format, streaming, num_proc)
+    how: dict[str, Any] = {"streaming": streaming, "cache_dir": cache_dir, "num_proc": num_proc}
     if kind in ("config", "folder"):
         name, data_dir = (place, None) if kind == "config" else (None, place)
-        return multiview_cifar.load_dataset(
-            name, data_dir, cache_dir=cache_dir, num_proc=num_proc, streaming=streaming, **options
-        )
+        return multiview_cifar.load_dataset(name, data_dir, **how, **options)
     if kind in ("saved", "hub"):
-        _refuse_options(place, options)
-        if kind == "hub":
-            return in_splits(_from_hub(place, streaming, cache_dir, num_proc)[0])
-        splits = in_splits(_from_disk(place))
-        return as_streams(splits) if streaming else splits
-    reading, fingerprint, _ = read_files(place, kind, options)
-    return make_datasets(
-        reading,
-        fingerprint,
-        partial(check_digests, place, read_manifest(place, MODULES)),
-        streaming=streaming,
-        cache_dir=cache_dir,
-        num_proc=num_proc,
-    )
+        _check_no_options(place, options)
+        return _load_splits(place, kind, **how)
+    reader, fingerprint, _ = open_format(place, kind, options)
+    check = partial(check_digests, place, read_manifest(place, MODULES))
+    return make_datasets(reader, fingerprint, check, **how)
 
 
-def _check_streaming(streaming: bool, num_proc: int | None) -> None:
+def _load_splits(
+    place: str, kind: str, streaming: bool, cache_dir: str | None, num_proc: int | None
+) -> Any:
+    """The splits of a dataset of the Hub, or of what `save_to_disk` wrote."""
+    if kind == "hub":
+        return as_split_dict(_load_from_hub(place, streaming, cache_dir, num_proc)[0])
+    splits = as_split_dict(_load_from_disk(place))
+    return stream_splits(splits) if streaming else splits
+
+
+def _detect_source(
+    source: str | os.PathLike[str], source_format: str | None, streaming: bool, num_proc: int | None
+) -> tuple[str, str]:
+    """As `detect_source`; OptionError where processes are given for a stream."""
+    detected = detect_source(source, source_format)
     if streaming and num_proc is not None:
         raise OptionError(
             f"num_proc={num_proc} is for what is built, and streaming builds nothing."
             " Expected one or the other.",
             "num_proc",
         )
+    return detected
 
 
-def _refuse_options(source: str, options: Mapping[str, Any]) -> None:
+def _check_no_options(source: str, options: Mapping[str, Any]) -> None:
     if options:
         raise OptionError(
             f"{source} is a dataset already, which takes no options. Expected a "
@@ -184,7 +186,7 @@ def _refuse_options(source: str, options: Mapping[str, Any]) -> None:
 def detect_source(
     source: str | os.PathLike[str], source_format: str | None = None
 ) -> tuple[str, str]:
-    """The source as text, and what it is: "config", "folder" (or an archive, or a URL), "saved",
+    """The source as text, and its kind: "config", "folder" (or an archive, or a URL), "saved",
     "hub", or the name of a format.
 
     OptionError where there is no such format, FormatError where a manifest is damaged.
@@ -207,19 +209,19 @@ def detect_source(
         )
     if source_format or manifest:
         return place, source_format or str(manifest and manifest.format)
-    if any(os.path.exists(os.path.join(place, name)) for name in SAVED):
+    if any(os.path.exists(os.path.join(place, name)) for name in SAVED_FILES):
         return place, "saved"
     if os.path.isdir(place):
-        return place, _format_in(place) or "folder"
+        return place, _detect_format(place) or "folder"
     if ending := ENDINGS.get(os.path.splitext(place)[1].lower()):
         return place, ending
     is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", place) and not archive_kind(place)
     return place, "hub" if is_name and not os.path.exists(place) else "folder"
 
 
-def _format_in(folder: str, depth: int = 2) -> str | None:
-    """The format of a folder's files, where all whose ending tells one are of the same, and so is
-    what each of its own folders holds; None for a folder of images.
+def _detect_format(folder: str, depth: int = 2) -> str | None:
+    """The format of the files in a folder and in its folders, by their extensions; None where they
+    are of several formats or of none, as in a folder of images.
     """
     with os.scandir(folder) as entries:
         shown = [entry for entry in entries if entry.name[0] != "."]
@@ -228,7 +230,7 @@ def _format_in(folder: str, depth: int = 2) -> str | None:
     found = {ENDINGS[ending] for ending in endings if ending in ENDINGS}
     for entry in shown:
         if entry.is_dir():
-            inner = _format_in(entry.path, depth - 1) if depth else None
+            inner = _detect_format(entry.path, depth - 1) if depth else None
             if inner is None:  # so that of a folder of images hardly anything is listed
                 return None
             found.add(inner)
@@ -238,15 +240,16 @@ def _format_in(folder: str, depth: int = 2) -> str | None:
 # --- folders and configs --------------------------------------------------------------------------
 
 
-def _identity(builder: Any, split: str) -> str:
+def _fingerprint(builder: Any, split: str) -> str:
     return hash_text(str(builder.config_id), str(builder.hash), split)
 
 
 def build_rows(builder: MultiviewCifar, num_proc: int | None) -> dict[str, SplitRows]:
-    """The splits of a builder, once they are built."""
+    """The splits of a builder, which is built first."""
     builder.download_and_prepare(num_proc=num_proc)
     return {
-        split: rows_of(ds, _identity(builder, split)) for split, ds in builder.as_dataset().items()
+        split: to_split_rows(ds, _fingerprint(builder, split))
+        for split, ds in builder.as_dataset().items()
     }
 
 
@@ -261,14 +264,16 @@ def stream_rows(builder: MultiviewCifar) -> dict[str, SplitRows]:
         split.name: SplitRows(
             builder.info.features,
             sum(map(len, split.gen_kwargs["chunks"])),
-            _identity(builder, split.name),
-            partial(_examples, builder, split.gen_kwargs),
+            _fingerprint(builder, split.name),
+            partial(_iter_examples, builder, split.gen_kwargs),
         )
         for split in builder._split_generators(manager)
     }
 
 
-def _examples(builder: MultiviewCifar, arguments: dict[str, Any], start: int = 0) -> Iterator[Row]:
+def _iter_examples(
+    builder: MultiviewCifar, arguments: dict[str, Any], start: int = 0
+) -> Iterator[Row]:
     skipped = 0
     if builder.config.on_error == "raise":  # then every sample is a row
         samples = list(itertools.chain.from_iterable(arguments["chunks"]))
@@ -285,36 +290,36 @@ def open_dataset(
 ) -> dict[str, SplitRows]:
     """The splits of what `save_to_disk` wrote, or of the Hub."""
     if kind == "saved":
-        splits, identity = _from_disk(place), ""
+        splits, identity = _load_from_disk(place), ""
     else:
-        splits, identity = _from_hub(place, streaming, cache_dir, num_proc)
+        splits, identity = _load_from_hub(place, streaming, cache_dir, num_proc)
     return {
-        split: rows_of(data, identity and hash_text(identity, split))
-        for split, data in in_splits(splits).items()
+        split: to_split_rows(data, identity and hash_text(identity, split))
+        for split, data in as_split_dict(splits).items()
     }
 
 
-def _from_hub(
+def _load_from_hub(
     place: str, streaming: bool, cache_dir: str | None, num_proc: int | None
 ) -> tuple[Any, str]:
-    """The dataset, and text that changes with it, "" where it tells that itself."""
+    """The dataset, and text that changes with it, "" where its own fingerprint does."""
     try:
         if not streaming:
             return datasets.load_dataset(place, cache_dir=cache_dir, num_proc=num_proc), ""
         builder = datasets.load_dataset_builder(place, cache_dir=cache_dir)
         return builder.as_streaming_dataset(), f"{builder.config_id} {builder.hash}"
     except Exception as error:  # `datasets` lets through those of all its libraries
-        raise _not_loaded(place, error) from error
+        raise _load_error(place, error) from error
 
 
-def _from_disk(place: str) -> Any:
+def _load_from_disk(place: str) -> Any:
     try:
         return datasets.load_from_disk(place)
     except Exception as error:
-        raise _not_loaded(place, error) from error
+        raise _load_error(place, error) from error
 
 
-def _not_loaded(place: str, error: Exception) -> FormatError:
+def _load_error(place: str, error: Exception) -> FormatError:
     found = " ".join(str(error).split())
     return FormatError(
         f"{place} cannot be loaded: {found}. Expected a dataset of the Hub, "
@@ -323,8 +328,8 @@ def _not_loaded(place: str, error: Exception) -> FormatError:
     )
 
 
-def in_splits(loaded: Any) -> Any:
-    """A dict of splits, of one dataset too."""
+def as_split_dict(loaded: Any) -> Any:
+    """A dict of splits, also where one dataset is given."""
     if isinstance(loaded, dict):
         return loaded
     split = str(loaded.split or "train")
@@ -333,17 +338,17 @@ def in_splits(loaded: Any) -> Any:
     return datasets.DatasetDict({split: loaded})
 
 
-def as_streams(splits: Mapping[str, datasets.Dataset]) -> datasets.IterableDatasetDict:
+def stream_splits(splits: Mapping[str, datasets.Dataset]) -> datasets.IterableDatasetDict:
     """Built datasets as streams."""
     return datasets.IterableDatasetDict(
         {split: ds.to_iterable_dataset() for split, ds in splits.items()}
     )
 
 
-def rows_of(
+def to_split_rows(
     data: datasets.Dataset | datasets.IterableDataset | SplitRows, fingerprint: str = ""
 ) -> SplitRows:
-    """The raw rows of a dataset; a `fingerprint` in place of its own.
+    """The raw rows of a dataset; `fingerprint` replaces its own.
 
     FormatError where a stream does not know its features.
     """
@@ -351,46 +356,49 @@ def rows_of(
         return data
     if isinstance(data, datasets.Dataset):
         return SplitRows(
-            data.features, len(data), fingerprint or data._fingerprint, partial(_dataset_rows, data)
+            data.features, len(data), fingerprint or data._fingerprint, partial(_iter_dataset, data)
         )
     if data.features is None:
         raise FormatError(
             "This stream does not say what its columns are. Expected features: pass "
             "them where it is made, or cast it."
         )
-    said = (data.info.splits or {}).get(str(data.split))
+    split_info = (data.info.splits or {}).get(str(data.split))
     return SplitRows(
-        data.features, said and said.num_examples, fingerprint, partial(_stream_rows, data)
+        data.features,
+        split_info and split_info.num_examples,
+        fingerprint,
+        partial(_iter_stream, data),
     )
 
 
-def _dataset_rows(ds: datasets.Dataset, start: int = 0) -> Iterator[Row]:
+def _iter_dataset(ds: datasets.Dataset, start: int = 0) -> Iterator[Row]:
     columns = image_columns(ds.features)
     left = ds.skip(start) if start < len(ds) else ds.select([])  # as `skip` skips no whole dataset
     for table in left.with_format("arrow").iter(BATCH_ROWS):
         for row in table.to_pylist():
-            yield with_bytes(row, columns)
+            yield embed_views(row, columns)
 
 
-def _stream_rows(ds: datasets.IterableDataset, start: int = 0) -> Iterator[Row]:
+def _iter_stream(ds: datasets.IterableDataset, start: int = 0) -> Iterator[Row]:
     columns = image_columns(ds.features)
     for row in ds.with_format(None).decode(False).skip(start):
-        yield with_bytes(row, columns)
+        yield embed_views(row, columns)
 
 
-def with_bytes(row: Row, columns: list[str]) -> Row:
-    """The row with the bytes of its views, where it has only the paths of some."""
+def embed_views(row: Row, columns: list[str]) -> Row:
+    """The row with the bytes of its views in place of paths; it is changed in place."""
     for column in columns:
         views = row[column]
         for i, view in enumerate(views or ()):
             if view is not None and (view["bytes"] is None or view["path"] is not None):
-                views[i] = embed(view)
+                views[i] = embed_view(view)
     return row
 
 
-def embed(view: dict[str, Any]) -> dict[str, Any] | None:
-    """A view with its bytes and no path; None where it has neither. FormatError where the file
-    cannot be read.
+def embed_view(view: dict[str, Any]) -> dict[str, Any] | None:
+    """A view with its bytes instead of its path; None where it has neither. FormatError where the
+    file cannot be read.
     """
     data, path = view["bytes"], view["path"]
     if data is None and path is None:
@@ -411,11 +419,11 @@ def embed(view: dict[str, Any]) -> dict[str, Any] | None:
 # --- files of a format ----------------------------------------------------------------------------
 
 
-def read_files(
+def open_format(
     place: str, name: str, options: Mapping[str, Any]
 ) -> tuple[FormatReader, str, dict[str, int]]:
-    """What files of a format hold; a text that changes with paths, sizes and times of the files and
-    with the options; and the number of rows of each split, where a manifest says it.
+    """The reader of files of a format; a text that changes with paths, sizes and times of the files
+    and with the options; and the number of rows of each split, where there is a manifest.
 
     OptionError where the format has no such option, FormatError where the files are not right.
     """
@@ -428,34 +436,34 @@ def read_files(
             unknown[0],
         )
     manifest = read_manifest(place, MODULES)
-    reading: FormatReader = read(place, manifest, **options)
-    stamps = [_stamp(path, options.get("storage_options")) for path in reading.files]
+    reader: FormatReader = read(place, manifest, **options)
+    stamps = [_file_version(path, options.get("storage_options")) for path in reader.files]
     fingerprint = hash_text(name, repr(sorted(options.items())), *stamps)
-    return reading, fingerprint, manifest.num_rows if manifest else {}
+    return reader, fingerprint, manifest.num_rows if manifest else {}
 
 
-def _stamp(path: str, storage_options: Mapping[str, Any] | None) -> str:
+def _file_version(path: str, storage_options: Mapping[str, Any] | None) -> str:
     if is_url(path):
         return f"{path} {remote_version(FileSource(path, options=Options(storage_options or {})))}"
     stat = os.stat(path)
     return f"{os.path.abspath(path)} {stat.st_size} {stat.st_mtime_ns}"
 
 
-def reading_rows(
-    reading: FormatReader, fingerprint: str, counts: Mapping[str, int]
+def format_rows(
+    reader: FormatReader, fingerprint: str, counts: Mapping[str, int]
 ) -> dict[str, SplitRows]:
     """The splits of a FormatReader."""
     return {
         split: SplitRows(
-            reading.features,
+            reader.features,
             counts.get(split),
             hash_text(fingerprint, split),
-            partial(_shard_rows, reading, shards),
+            partial(_iter_shards, reader, shards),
         )
-        for split, shards in reading.shards.items()
+        for split, shards in reader.shards.items()
     }
 
 
-def _shard_rows(reading: FormatReader, shards: list[Any], start: int = 0) -> Iterator[Row]:
-    rows = itertools.chain.from_iterable(map(reading.rows, shards))
+def _iter_shards(reader: FormatReader, shards: list[Any], start: int = 0) -> Iterator[Row]:
+    rows = itertools.chain.from_iterable(map(reader.rows, shards))
     return itertools.islice(rows, start, None)

@@ -15,7 +15,7 @@ from exports import contents
 from multiview_cifar import row_features
 from multiview_cifar_tools.exporting import export
 from multiview_cifar_tools.formats.base import MODULES, format_module
-from multiview_cifar_tools.loading import SplitRows, detect_source, load, open_source, rows_of
+from multiview_cifar_tools.loading import SplitRows, detect_source, load, open_source, to_split_rows
 
 TREE = ["train/cat/1/a.png", "train/cat/1/b.png", "train/dog/2/a.png", "test/dog/3/a.png"]
 
@@ -120,10 +120,10 @@ def test_one_dataset_that_was_saved(splits, tmp_path, cache):
 def test_any_rows_of_a_dataset(splits):
     ds = datasets.concatenate_datasets([splits["train"]] * 20).shuffle(seed=3)
     wanted = contents(ds)
-    assert list(rows_of(ds).iterate()) == wanted
-    assert list(rows_of(ds.with_format("numpy")).iterate(17)) == wanted[17:]
-    assert list(rows_of(ds.to_iterable_dataset()).iterate(17)) == wanted[17:]
-    assert rows_of(ds).num_rows == 40
+    assert list(to_split_rows(ds).iterate()) == wanted
+    assert list(to_split_rows(ds.with_format("numpy")).iterate(17)) == wanted[17:]
+    assert list(to_split_rows(ds.to_iterable_dataset()).iterate(17)) == wanted[17:]
+    assert to_split_rows(ds).num_rows == 40
 
 
 def test_views_that_are_paths_are_read(make_tree, tmp_path):
@@ -137,7 +137,7 @@ def test_views_that_are_paths_are_read(make_tree, tmp_path):
     ds = datasets.Dataset.from_list([row], features=row_features(["images"], ["cat"], None))
     view = {"bytes": (tree / "cat/1/a.png").read_bytes(), "path": None}
     for data in (ds, ds.to_iterable_dataset()):
-        assert [found["images"] for found in rows_of(data).iterate()] == [[view, None]]
+        assert [found["images"] for found in to_split_rows(data).iterate()] == [[view, None]]
 
 
 def test_a_view_whose_file_is_gone(make_tree, fails):
@@ -151,13 +151,13 @@ def test_a_view_whose_file_is_gone(make_tree, fails):
     ds = datasets.Dataset.from_list([row], features=row_features(["images"], ["cat"], None))
     shutil.rmtree(tree)
     with fails("FormatError", "cat/1/a.png cannot be read", "FileNotFoundError", "put it there"):
-        list(rows_of(ds).iterate())
+        list(to_split_rows(ds).iterate())
 
 
 def test_a_stream_without_features(fails):
     stream = datasets.IterableDataset.from_generator(lambda: iter([{"images": []}]))
     with fails("FormatError", "does not say what its columns are", "Expected features"):
-        rows_of(stream)
+        to_split_rows(stream)
 
 
 # --- what changes a fingerprint -------------------------------------------------------------------
@@ -190,8 +190,11 @@ def test_a_fingerprint_follows_the_files_of_a_format(splits, tmp_path):
 
 def test_a_fingerprint_follows_a_dataset(splits):
     ds = splits["train"]
-    assert rows_of(ds).fingerprint != rows_of(ds.shuffle(seed=1)).fingerprint
-    assert rows_of(ds.shuffle(seed=1)).fingerprint == rows_of(ds.shuffle(seed=1)).fingerprint
+    assert to_split_rows(ds).fingerprint != to_split_rows(ds.shuffle(seed=1)).fingerprint
+    assert (
+        to_split_rows(ds.shuffle(seed=1)).fingerprint
+        == to_split_rows(ds.shuffle(seed=1)).fingerprint
+    )
 
 
 # --- built once -----------------------------------------------------------------------------------

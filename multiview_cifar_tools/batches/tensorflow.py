@@ -68,17 +68,8 @@ def to_tf_dataset(
     if not len(reader):
         raise BatchError("There are no samples. Expected one or more.", "dataset")
     fields = find_fields(reader, batch_size if drop_remainder else None)
-    dtypes = [dtype for field in fields for dtype in field.dtypes]
-
-    def read(epoch: Any, samples: Any) -> list[Any]:
-        return read_arrays(reader, fields, epoch, samples)
-
-    def read_tensors(epoch: Any, samples: Any) -> dict[str, Any]:
-        tensors = iter(tf.numpy_function(read, [epoch, samples], dtypes))
-        return {field.name: field.unflatten(tensors) for field in fields}
-
     numbers = sample_numbers(reader, batch_size, shuffle, drop_remainder)
-    return numbers.map(read_tensors, num_parallel_calls=2).prefetch(tf.data.AUTOTUNE)
+    return read_batches(numbers, reader, fields).prefetch(tf.data.AUTOTUNE)
 
 
 def sample_numbers(
@@ -96,6 +87,20 @@ def sample_numbers(
     count = count_batches(len(reader), batch_size, drop_remainder)
     numbers = tf.data.Dataset.from_generator(number_epoch, output_signature=spec)
     return numbers.apply(tf.data.experimental.assert_cardinality(count))
+
+
+def read_batches(numbers: Any, reader: BatchReader, fields: list[Field]) -> Any:
+    """The batches of a `tf.data.Dataset` of `sample_numbers`."""
+    dtypes = [dtype for field in fields for dtype in field.dtypes]
+
+    def read(epoch: Any, samples: Any) -> list[Any]:
+        return read_arrays(reader, fields, epoch, samples)
+
+    def read_tensors(epoch: Any, samples: Any) -> dict[str, Any]:
+        tensors = iter(tf.numpy_function(read, [epoch, samples], dtypes))
+        return {field.name: field.unflatten(tensors) for field in fields}
+
+    return numbers.map(read_tensors, num_parallel_calls=2)
 
 
 def read_arrays(

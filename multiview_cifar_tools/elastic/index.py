@@ -55,7 +55,7 @@ class ShardIndex:
 
     Attributes:
         features: Of the rows.
-        shards: In row order; the path of each is a whole one, or a URL of fsspec.
+        shards: In row order; the path of each is absolute, or a URL of fsspec.
         options: Of the file system that they are in.
     """
 
@@ -90,12 +90,12 @@ def read_index(
         storage_options: Of a URL's file system, as fsspec takes them.
 
     Raises:
-        ElasticError: There is no such place, split or shard, it says not what is needed, or it
-            cannot be read.
+        ElasticError: There is no such place, split or shard, it lacks what is needed, or it cannot
+            be read.
     """
     place, kind = detect_source(source)
     if kind == "hub":
-        return _index_hub(place, split, revision)
+        return _index_repository(place, split, revision)
     if revision is not None:
         raise ElasticError(
             f"revision={revision!r} is given, but {place} is no dataset of the Hub. "
@@ -109,7 +109,7 @@ def read_index(
 def _index_folder(root: FileSource, split: str) -> ShardIndex:
     where = f"{root.path}/{MANIFEST}"
     try:
-        manifest = parse_manifest(_read(root, where))
+        manifest = parse_manifest(_read_manifest(root, where))
     except ManifestError as error:
         raise ElasticError(
             f"{where} is damaged, or of a later version ({error}). Expected what "
@@ -126,11 +126,11 @@ def _index_folder(root: FileSource, split: str) -> ShardIndex:
     shards = [
         replace(shard, path=f"{root.path}/{shard.path}") for shard in manifest.splits.get(split, [])
     ]
-    shards = select_split(shards, root.path, split, [*manifest.splits])
+    check_split(bool(shards), root.path, split, [*manifest.splits])
     return ShardIndex(features_from(manifest.features), shards, root.options)
 
 
-def _read(root: FileSource, where: str) -> bytes:
+def _read_manifest(root: FileSource, where: str) -> bytes:
     def read() -> bytes:
         fs, path = file_system(where, root.options)
         return bytes(fs.cat_file(path))
@@ -148,16 +148,15 @@ def _read(root: FileSource, where: str) -> bytes:
         raise read_error(where, error) from None
 
 
-def _index_hub(repo_id: str, split: str, revision: str | None) -> ShardIndex:
+def _index_repository(repo_id: str, split: str, revision: str | None) -> ShardIndex:
     try:
-        commit, files = retry_remote(lambda: _list_hub(repo_id, revision))
+        commit, files = retry_remote(lambda: _list_repository(repo_id, revision))
     except Exception as error:
-        raise read_error(
-            f"{repo_id}{revision and f' at {revision}' or ''} on the Hub", error
-        ) from None
+        place = f"{repo_id}{revision and f' at {revision}' or ''} on the Hub"
+        raise read_error(place, error) from None
     splits = {path: match["split"] for path in files if (match := SHARD_NAME.fullmatch(path))}
     paths = sorted(path for path in splits if splits[path] == split)
-    urls = [f"hf://datasets/{repo_id}@{commit}/{path}" for path in paths]
+    check_split(bool(paths), repo_id, split, sorted({*splits.values()}))
     for path in paths:
         if files[path].lfs is None:
             raise ElasticError(
@@ -165,24 +164,28 @@ def _index_hub(repo_id: str, split: str, revision: str | None) -> ShardIndex:
                 "known. Expected shards that `publish` sent.",
                 path,
             )
+    urls = [f"hf://datasets/{repo_id}@{commit}/{path}" for path in paths]
     with ThreadPoolExecutor(NUM_READERS) as pool:
         footers = [*pool.map(_read_footer, urls)]
     shards = [
         ShardFile(url, footer.num_rows, files[path].size, str(files[path].lfs.sha256))
         for url, path, footer in zip(urls, paths, footers, strict=True)
     ]
-    found = select_split(shards, repo_id, split, sorted({*splits.values()}))
+    return ShardIndex(_footer_features(urls[0], footers[0]), shards)
+
+
+def _footer_features(url: str, footer: Any) -> datasets.Features:
+    """The features in a Parquet file's footer; ElasticError where there are none."""
     try:
-        said = json.loads(footers[0].metadata[b"huggingface"])["info"]["features"]
+        info = json.loads(footer.metadata[b"huggingface"])["info"]["features"]
     except (KeyError, ValueError, TypeError):
         raise ElasticError(
-            f"{urls[0]} says no features. Expected shards that `publish` or `push_to_hub` wrote.",
-            urls[0],
+            f"{url} says no features. Expected shards that `publish` or `push_to_hub` wrote.", url
         ) from None
-    return ShardIndex(features_from(said), found)
+    return features_from(info)
 
 
-def _list_hub(repo_id: str, revision: str | None) -> tuple[str, dict[str, Any]]:
+def _list_repository(repo_id: str, revision: str | None) -> tuple[str, dict[str, Any]]:
     """A commit, and its files by path."""
     api = huggingface_hub.HfApi()
     commit = str(api.repo_info(repo_id, repo_type="dataset", revision=revision).sha)
@@ -193,7 +196,7 @@ def _list_hub(repo_id: str, revision: str | None) -> tuple[str, dict[str, Any]]:
 def _read_footer(url: str) -> Any:
     def read() -> Any:
         fs, path = file_system(url)
-        with fs.open(path, "rb", block_size=1 << 16) as file:  # the footer is all that is wanted
+        with fs.open(path, "rb", block_size=1 << 16) as file:  # only the footer is read
             return pq.read_metadata(file)
 
     try:
@@ -202,26 +205,23 @@ def _read_footer(url: str) -> Any:
         raise read_error(url, error) from None
 
 
-def select_split(
-    shards: list[ShardFile], place: str, split: str, splits: list[str]
-) -> list[ShardFile]:
-    """The shards; ElasticError where there are none."""
-    if not shards:
+def check_split(has_shards: bool, place: str, split: str, splits: list[str]) -> None:
+    """ElasticError where a split has no shards; `splits` are those that have some."""
+    if not has_shards:
         raise ElasticError(
             f"{place} has no shards of a split {split!r}. Expected one of "
             f"{', '.join(map(repr, splits)) or 'several, and it has none'}.",
             split,
         )
-    return shards
 
 
 def retry_remote(call: Callable[[], T]) -> T:
-    """What it returns, called again where the trouble may pass."""
+    """The result of `call`, which is repeated after errors that may be temporary."""
     return retry(lambda error: not isinstance(error, PERMANENT_ERRORS), call, attempts=ATTEMPTS)
 
 
 def read_error(where: str, error: Exception) -> ElasticError:
-    """What is raised where a place cannot be read, by whichever library."""
+    """The error of a place that cannot be read, made of the error of any library."""
     found = " ".join(str(error).split())
     hint = (
         "it there, whole, and the right to read it: check the address, or try again later; a "

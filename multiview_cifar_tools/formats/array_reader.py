@@ -1,10 +1,10 @@
-"""Arrays as rows: reads what HDF5 files, NumPy folders and CIFAR's binary files hold.
+"""Arrays to rows: reads the arrays of HDF5 files, NumPy folders and CIFAR's binary files.
 
-See `arrays` for what the arrays are. Where this project did not write them, only `images` and
-`labels` (or `label`) have to be there, and `images` may be (N, H, W, C) or (N,), of one view a row;
+See `array_writer` for what the arrays are. Where another tool wrote them, only `images` and
+`labels` (or `label`) are required, and `images` may be (N, H, W, C) or (N,), with one view a row;
 `view_names` may be (V,), the same for all rows. Without `num_views`, masked views at the end of a
-row are none of its views, and those before them are None. `splits` (N,) says the split of each row,
-by name or by its number among `split_names`. Arrays of other names are ignored, and logged.
+row are padding, and those before them are None. `splits` (N,) has the split of each row, as its
+name or its number among `split_names`. Arrays of other names are ignored, and logged.
 """
 
 from __future__ import annotations
@@ -27,19 +27,24 @@ from multiview_cifar_tools.batches.columns import Integers, image_columns
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.array_writer import array_names, mask_name
 from multiview_cifar_tools.formats.base import FormatReader
-from multiview_cifar_tools.formats.image_bytes import is_image
-from multiview_cifar_tools.formats.labels import check_no_class_names
+from multiview_cifar_tools.formats.image_bytes import IMAGE_EXPECTED, describe_bytes, is_image
+from multiview_cifar_tools.formats.labels import MAX_LABELS, check_no_class_names, number_names
 from multiview_cifar_tools.formats.pixels import array_mode, encode
 from multiview_cifar_tools.formats.row_json import from_json
-from multiview_cifar_tools.formats.shard_files import find_shards, manifest_shards, shard_files
+from multiview_cifar_tools.formats.shard_files import (
+    common_features,
+    find_shards,
+    manifest_shards,
+    shard_files,
+)
 from multiview_cifar_tools.shards.manifest import Manifest
-from multiview_cifar_tools.shards.rows import Row, check_row, features_from
+from multiview_cifar_tools.shards.rows import Row, check_row, features_from, label_range
 
 logger = logging.getLogger(__name__)
 
 SMALL_ROWS = 1024  # rows whose columns but images are read at once
 BLOCK_ROWS, BLOCK_BYTES = 64, 1 << 20  # rows whose images are read at once, no more than so large
-# Of each array its axes, the kinds of its dtype as NumPy names them, and these in words.
+# The axes of each array, the kinds of its dtype by NumPy's letters, and these in words.
 EXPECTED = {
     "labels": ("N", "iu", "integers"),
     "num_views": ("N", "iu", "integers"),
@@ -49,21 +54,20 @@ EXPECTED = {
     "view_names": ("NV", "OSU", "text"),
     "view_labels": ("NV", "iu", "integers"),
 }
-MAX_LABELS = 1 << 20  # without names for them
 NAMES_EXPECTED = 'a list of different names, such as ["cat", "dog"]'
 MASK = ("NV", "biu", "booleans")
 
 
 class ArrayFile:
-    """The arrays of an open file or folder, which fit together; no image is read yet.
+    """The arrays of an open file or folder, whose shapes fit together; no image is read yet.
 
     Args:
         path: Of the file or folder.
-        arrays: By their names: what has a shape, a dtype and slices. `images` of the dtype object
-            hold the bytes of files, none where a view is missing; all others hold pixels.
-        names: Lists of names, such as "class_names", by what they are called.
+        arrays: By name: objects with a shape, a dtype and slices. `images` of the dtype object hold
+            the bytes of files, b"" where a view is missing; all others hold pixels.
+        names: Lists of names, such as "class_names", by name.
         features: As JSON, where this project wrote the arrays.
-        place: What to call a row in errors.
+        place: From the number of a row to what to call it in errors.
 
     Raises:
         FormatError: Arrays are missing, or their shapes or dtypes are not right.
@@ -82,16 +86,7 @@ class ArrayFile:
         if "label" in self.arrays and "labels" not in self.arrays:
             self.arrays["labels"] = self.arrays.pop("label")
         self.columns = image_columns(self.features) if self.features else ["images"]
-        needed = ["images", "labels"]
-        if self.features:
-            needed = [*self.columns, *array_names(self.features)]
-        if missing := [name for name in needed if name not in self.arrays]:
-            raise FormatError(
-                f"{path} has no array {missing[0]!r} (it has: "
-                f"{', '.join(sorted(self.arrays)) or 'none'}). Expected "
-                f"{', '.join(needed)}.",
-                path,
-            )
+        self._check_names()
         self.shape = self._images_shape("images")  # (N, V)
         self.num_rows = self.shape[0]
         self.pixels = {name for name in self.columns if self.arrays[name].dtype != object}
@@ -106,6 +101,19 @@ class ArrayFile:
             self._check(name, *expected[name])
         if ignored := set(self.arrays) - {*self.columns, *expected}:
             logger.warning("Ignored arrays of %s: %s", path, ", ".join(sorted(ignored)))
+
+    def _check_names(self) -> None:
+        """FormatError where an array is missing."""
+        required = ["images", "labels"]
+        if self.features:
+            required = [*self.columns, *array_names(self.features)]
+        if missing := [name for name in required if name not in self.arrays]:
+            raise FormatError(
+                f"{self.path} has no array {missing[0]!r} (it has: "
+                f"{', '.join(sorted(self.arrays)) or 'none'}). Expected "
+                f"{', '.join(required)}.",
+                self.path,
+            )
 
     def _images_shape(self, column: str) -> tuple[int, int]:
         """(N, V); FormatError where they are no images."""
@@ -215,9 +223,9 @@ class ArrayFile:
         )
 
 
-def _parse_features(path: str, said: dict[str, Any]) -> datasets.Features:
+def _parse_features(path: str, info: dict[str, Any]) -> datasets.Features:
     try:
-        return features_from(said)
+        return features_from(info)
     except FormatError as error:
         raise FormatError(f"{path}: {error}", path) from None
 
@@ -242,78 +250,90 @@ class ArrayShard(NamedTuple):
     """Rows of one file or folder: a shard of a FormatReader."""
 
     path: str
-    num_rows: int  # all of the file's
-    first: int = 0  # rows in the files before it
-    splits: tuple[Any, ...] | None = None  # take rows with one of these in `splits`; None: all
+    num_rows: int  # of the whole file
+    num_rows_before: int = 0  # in the files before it
+    splits: tuple[Any, ...] | None = None  # only rows with one of these in `splits`; None: all
 
 
 Opener = Callable[[str], AbstractContextManager[ArrayFile]]
 
 
-def read_rows(open_file: Opener, features: datasets.Features, part: ArrayShard) -> Iterator[Row]:
+def read_rows(open_file: Opener, features: datasets.Features, shard: ArrayShard) -> Iterator[Row]:
     """The rows of a shard; FormatError where it is damaged."""
-    with open_file(part.path) as stored:
-        if stored.num_rows != part.num_rows:
+    with open_file(shard.path) as file:
+        if file.num_rows != shard.num_rows:
             raise FormatError(
-                f"{part.path} has {stored.num_rows} rows. Expected {part.num_rows}, "
+                f"{shard.path} has {file.num_rows} rows. Expected {shard.num_rows}, "
                 "as when it was written or first looked at: put the right file "
                 "there.",
-                part.path,
+                shard.path,
             )
-        rows = np.arange(part.num_rows)
-        if part.splits is not None:
-            rows = rows[np.isin(stored.read_splits(), part.splits)]
+        rows = np.arange(shard.num_rows)
+        if shard.splits is not None:
+            rows = rows[np.isin(file.read_splits(), shard.splits)]
         start = 0
         small: dict[str, list[Any]] = {}
-        for number, views in stored.iterate_views(rows):
+        for number, images in file.iterate_views(rows):
             if not small or number >= start + SMALL_ROWS:
-                start, small = number, stored.read_small(number)
-            own = {name: values[number - start] for name, values in small.items()}
-            row = _make_row(stored, features, part.first, number, own, views)
-            check_row(row, features, f"{part.path}, {stored.place(number)}", part.path)
+                start, small = number, file.read_small(number)
+            values = {name: column[number - start] for name, column in small.items()}
+            row = _make_row(file, features, shard.num_rows_before, number, values, images)
+            check_row(row, features, f"{shard.path}, {file.place(number)}", shard.path)
             yield row
 
 
 def _make_row(
-    stored: ArrayFile,
+    file: ArrayFile,
     features: datasets.Features,
-    first: int,
+    num_rows_before: int,
     number: int,
-    own: dict[str, Any],
-    views: dict[str, Any],
+    values: dict[str, Any],
+    images: dict[str, Any],
 ) -> Row:
-    """A row of what the arrays hold of it: `own`, and the images (V, ...) of each column."""
-    label, class_names = own["labels"], features["label"].names
+    """The row of that number in the file.
+
+    `values` are those of the arrays without images, `images` (V, ...) those of each image column.
+    """
+    label, class_names = values["labels"], features["label"].names
     if not 0 <= label < len(class_names):
-        raise stored.error(
-            number,
-            f"the label is {label}",
-            f"0 to {len(class_names) - 1}, as there are {len(class_names)} class names",
-        )
-    real = {
-        column: _real_views(own.get(mask_name(column)), cells) for column, cells in views.items()
-    }
-    count = own.get("num_views", _last_real_view(real["images"]) + 1)
-    if not max(map(_last_real_view, real.values())) < count <= stored.shape[1]:
-        raise stored.error(
-            number,
-            f"num_views is {count}, view_mask {real['images']}",
-            f"no real view behind the last one, and {stored.shape[1]} at most",
-        )
+        raise file.error(number, f"the label is {label}", label_range(features["label"]))
     try:
-        row = from_json(own["metadata"], features) if "metadata" in own else {}
+        row = from_json(values["metadata"], features) if "metadata" in values else {}
     except FormatError as error:
-        raise FormatError(f"{stored.path}, {stored.place(number)}: {error}", stored.path) from None
-    for column, cells in views.items():
-        known = zip(cells[:count], real[column][:count], strict=True)
-        row[column] = _view_files(stored, number, column, known)
-    names = own.get("view_names", [*map(str, range(count))])
-    row |= {"label": label, "view_names": [name or None for name in names[:count]]}
-    row["sample_id"] = own.get("sample_id", f"{class_names[label]}/{first + number}")
-    if "view_labels" in own:
-        labels = own["view_labels"][:count]
+        raise FormatError(f"{file.path}, {file.place(number)}: {error}", file.path) from None
+    row |= _read_views(file, number, values, images)
+    num_views = len(row["images"])
+    names = values.get("view_names", [*map(str, range(num_views))])
+    row |= {"label": label, "view_names": [name or None for name in names[:num_views]]}
+    row["sample_id"] = values.get("sample_id", f"{class_names[label]}/{num_rows_before + number}")
+    if "view_labels" in values:
+        labels = values["view_labels"][:num_views]
         row["view_labels"] = [None if view_label == -1 else view_label for view_label in labels]
     return row
+
+
+def _read_views(
+    file: ArrayFile, number: int, values: dict[str, Any], images: dict[str, Any]
+) -> dict[str, list[dict[str, Any] | None]]:
+    """The views of each image column of a row; FormatError where there is no number of them that
+    fits all.
+    """
+    masks = {
+        column: _real_views(values.get(mask_name(column)), cells)
+        for column, cells in images.items()
+    }
+    num_views = values.get("num_views", _last_real_view(masks["images"]) + 1)
+    if not max(map(_last_real_view, masks.values())) < num_views <= file.shape[1]:
+        raise file.error(
+            number,
+            f"num_views is {num_views}, view_mask {masks['images']}",
+            f"no real view behind the last one, and {file.shape[1]} at most",
+        )
+    views = {}
+    for column, cells in images.items():
+        pairs = zip(cells[:num_views], masks[column][:num_views], strict=True)
+        views[column] = _view_files(file, number, column, pairs)
+    return views
 
 
 def _real_views(mask: list[Any] | None, cells: Any) -> list[bool]:
@@ -327,23 +347,19 @@ def _last_real_view(real: list[bool]) -> int:
 
 
 def _view_files(
-    stored: ArrayFile, number: int, column: str, cells: Iterable[tuple[Any, bool]]
+    file: ArrayFile, number: int, column: str, cells: Iterable[tuple[Any, bool]]
 ) -> list[dict[str, Any] | None]:
     """The views as files' bytes, where they are real."""
     views: list[dict[str, Any] | None] = []
     for i, (cell, real) in enumerate(cells):
         data = None
-        if real and column in stored.pixels:
+        if real and column in file.pixels:
             data = encode(cell)
         elif real:
             data = bytes(cell)
             if not is_image(data):
-                found = f"{len(data)} bytes that begin with {data[:12]!r}" if data else "empty"
-                raise stored.error(
-                    number,
-                    f"view {i} in {column!r} is {found}",
-                    "the bytes of an image file that Pillow reads",
-                )
+                found = describe_bytes(data) if data else "empty"
+                raise file.error(number, f"view {i} in {column!r} is {found}", IMAGE_EXPECTED)
         views.append(None if data is None else {"bytes": data, "path": None})
     return views
 
@@ -356,8 +372,8 @@ class ArrayFormat(NamedTuple):
 
     Args:
         word: What to call one of its files or folders.
-        is_shard: Whether a path may be one, told by names alone.
-        open: Opens one; it can be pickled.
+        is_shard: Whether a path may be a shard, by names alone.
+        open: Opens a shard; it can be pickled.
     """
 
     word: str
@@ -366,91 +382,85 @@ class ArrayFormat(NamedTuple):
 
 
 def read_arrays(
-    path: str, manifest: Manifest | None, kind: ArrayFormat, class_names: Sequence[str] | None
+    path: str,
+    manifest: Manifest | None,
+    array_format: ArrayFormat,
+    class_names: Sequence[str] | None,
 ) -> FormatReader:
     """A FormatReader of a file, of a folder that is a shard, or of a folder of shards.
 
     Args:
         path: Of the file or folder.
-        manifest: What `export` wrote beside the shards; None where it did not.
-        kind: The format.
+        manifest: Of the folder, where there is one.
+        array_format: The format.
         class_names: Of labels that arrays do not name.
 
     Raises:
-        FormatError: There is none, or one is not right.
+        FormatError: There is no shard, or one is damaged.
+        OptionError: class_names are given where the files have their own, or are not valid.
     """
     if manifest is not None:
         check_no_class_names(class_names, path)
-        features, shards = (
-            features_from(manifest.features),
-            manifest_shards(path, manifest, os.path.exists),
-        )
-        parts = {
-            split: [ArrayShard(file, num_rows or 0) for file, num_rows in own]
-            for split, own in shards.items()
+        features = features_from(manifest.features)
+        shards = {
+            split: [ArrayShard(shard.path, shard.num_rows or 0) for shard in own]
+            for split, own in manifest_shards(path, manifest, os.path.exists).items()
         }
     else:
-        features, parts = _inspect_files(path, kind, class_names)
-    files = dict.fromkeys(part.path for several in parts.values() for part in several)
+        features, shards = _inspect_files(path, array_format, class_names)
+    paths = dict.fromkeys(shard.path for own in shards.values() for shard in own)
     return FormatReader(
         features,
-        parts,
-        partial(read_rows, kind.open, features),
-        [file for shard in files for file in shard_files(shard)],
+        shards,
+        partial(read_rows, array_format.open, features),
+        [file for path in paths for file in shard_files(path)],
     )
 
 
 def _inspect_files(
-    path: str, kind: ArrayFormat, class_names: Sequence[str] | None
+    path: str, array_format: ArrayFormat, class_names: Sequence[str] | None
 ) -> tuple[datasets.Features, dict[str, list[ArrayShard]]]:
-    """The features and shards of files without a manifest, by what they say themselves."""
-    parts: dict[str, list[ArrayShard]] = defaultdict(list)
-    labels, view_labels = (
-        LabelNames("class_names", class_names),
-        LabelNames("view_label_names", None),
-    )
-    first, own = 0, []
-    for file in find_shards(path, kind.is_shard, kind.word):
-        split = _split_in_name(file) or _split_in_name(os.path.dirname(file)) or "train"
-        with kind.open(file) as stored:
-            for name, values in _find_splits(stored, split).items():
-                parts[name].append(ArrayShard(file, stored.num_rows, first, values))
-            first += stored.num_rows
-            own.append((stored.features, file))
-            if stored.features is None:
-                labels.add(stored, "labels")
-            if stored.features is None and "view_labels" in stored.arrays:
-                view_labels.add(stored, "view_labels")
-    features, file = own[0]
+    """The features and shards of files without a manifest, by what is in the files."""
+    shards: dict[str, list[ArrayShard]] = defaultdict(list)
+    labels = LabelNames("class_names", class_names)
+    view_labels = LabelNames("view_label_names", None)
+    num_rows, features_of = 0, {}
+    for shard_path in find_shards(path, array_format.is_shard, array_format.word):
+        folder = os.path.dirname(shard_path)
+        split = _split_in_name(shard_path) or _split_in_name(folder) or "train"
+        with array_format.open(shard_path) as file:
+            for name, values in _find_splits(file, split).items():
+                shards[name].append(ArrayShard(shard_path, file.num_rows, num_rows, values))
+            num_rows += file.num_rows
+            features_of[shard_path] = file.features
+            if file.features is None:
+                labels.add(file, "labels")
+            if file.features is None and "view_labels" in file.arrays:
+                view_labels.add(file, "view_labels")
+    features = common_features(features_of, "files")
     if features is not None:
-        check_no_class_names(class_names, file)
-    if different := [other for said, other in own if said != features]:
-        raise FormatError(
-            f"{different[0]} holds other columns or labels than {file}. Expected "
-            "files of one dataset: read them one by one.",
-            different[0],
-        )
-    if features is None:
+        check_no_class_names(class_names, path)
+    else:
         features = row_features(["images"], labels.names() or [], view_labels.names())
-    return features, {split: parts[split] for split in sorted(parts, key=_split_order)}
+    return features, {split: shards[split] for split in sorted(shards, key=_split_order)}
 
 
 def _split_in_name(path: str) -> str | None:
-    """The split that a file or folder is named after, as "train-00000-of-00002.h5" is."""
+    """The split in the name of a file or folder, such as "train-00000-of-00002.h5", or None."""
     stem = re.sub(r"(-\d+-of-\d+)?(\.\w+)?$", "", os.path.basename(path).lower())
     return SPLIT_WORDS.get(stem.removesuffix("_batch"))  # CIFAR-10 has a test_batch.bin
 
 
-def _find_splits(stored: ArrayFile, split: str) -> dict[str, tuple[Any, ...] | None]:
-    """Which values in `splits` mean which split; of a file without it all rows are of `split`."""
-    if "splits" not in stored.arrays:
+def _find_splits(file: ArrayFile, split: str) -> dict[str, tuple[Any, ...] | None]:
+    """The values in `splits` of each split, None for all rows; without it all are of `split`."""
+    if "splits" not in file.arrays:
         return {split: None}
-    values, names = stored.read_splits(), stored.names.get("split_names", [])
+    values, names = file.read_splits(), file.names.get("split_names", [])
     found: dict[str, tuple[Any, ...]] = defaultdict(tuple)
     for value in np.unique(values).tolist():
         name = value if isinstance(value, str) else dict(enumerate(names)).get(value, "")
         if not re.fullmatch(r"\w+(\.\w+)*", name) or name == "all":
-            raise stored.error(
+            raise file.error(
                 int(np.flatnonzero(values == value)[0]),
                 f"splits is {value!r}",
                 'a name such as "train", or its number among split_names',
@@ -474,7 +484,7 @@ def _are_names(names: Any) -> bool:
 
 
 class LabelNames:
-    """The names of the labels of several files: what these or the caller say, or else numbers."""
+    """The names of the labels of several files: from these or the caller, or else numbers."""
 
     def __init__(self, key: str, given: Sequence[str] | None) -> None:
         if given is not None and not _are_names(given):
@@ -482,30 +492,30 @@ class LabelNames:
         self.key, self.known = key, None if given is None else list(given)
         self.count: int | None = None  # None: no file has such labels
 
-    def add(self, stored: ArrayFile, name: str) -> None:
-        """Take what a file says of the labels in that array."""
-        own = stored.names.get(self.key)
+    def add(self, file: ArrayFile, name: str) -> None:
+        """Add the labels in that array of a file, and their names."""
+        own = file.names.get(self.key)
         if own is not None and not _are_names(own):
             raise FormatError(
-                f"{stored.path} has the {self.key} {own}. Expected {NAMES_EXPECTED}.", stored.path
+                f"{file.path} has the {self.key} {own}. Expected {NAMES_EXPECTED}.", file.path
             )
         if own is not None and self.known not in (None, own):
             raise FormatError(
-                f"{stored.path} has the {self.key} {own}, where {self.known} were "
+                f"{file.path} has the {self.key} {own}, where {self.known} were "
                 "given or stand in a file before it. Expected the same everywhere.",
-                stored.path,
+                file.path,
             )
         self.known = self.known or own
-        top = 0 if self.known else max(stored.read(name).tolist(), default=-1)
+        top = 0 if self.known else max(file.read(name).tolist(), default=-1)
         if top >= MAX_LABELS:
             raise FormatError(
-                f"{stored.path}: the array {name!r} has the label {top}, and there "
+                f"{file.path}: the array {name!r} has the label {top}, and there "
                 f"is no {self.key}. Expected labels below {MAX_LABELS}, counted "
                 "from 0.",
-                stored.path,
+                file.path,
             )
         self.count = max(self.count or 0, top + 1)
 
     def names(self) -> list[str] | None:
         """The names, None where no file has such labels."""
-        return None if self.count is None else self.known or [*map(str, range(self.count))]
+        return None if self.count is None else self.known or number_names(self.count)

@@ -1,22 +1,22 @@
-"""Rows as arrays: what HDF5 files, NumPy folders and CIFAR's binary files have in common.
+"""Rows to arrays: what HDF5 files, NumPy folders and CIFAR's binary files have in common.
 
     images       (N, V, H, W, C)  pixels: uint8, or of 16-bit grey uint16; or files' bytes (N, V)
     labels       (N,) int64
     sample_id    (N,) text
     view_names   (N, V) text      "" where a view has no name
     view_mask    (N, V) bool      True = a real view
-    num_views    (N,) int64       how many views the row has, those that are None counted
+    num_views    (N,) int64       how many views the row has, with those that are None
     view_labels  (N, V) int64     -1 where there is none; only where rows have them
     metadata     (N,) text        all other columns of a row as JSON; only where there are any
     masks        like images      and masks_mask like view_mask, for a further image column "masks"
 
-N is the number of rows and V the largest number of views; shorter rows are filled up. This module
-makes arrays of rows, `stored` makes rows of arrays.
+N is the number of rows and V the largest number of views; shorter rows are padded. This module
+makes arrays of rows, `array_reader` makes rows of arrays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
 import datasets
@@ -26,18 +26,24 @@ import numpy.typing as npt
 from multiview_cifar import OWN_COLUMNS
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError
-from multiview_cifar_tools.formats.pixels import Pixels, PixelShapes, decode_row, view_bytes
+from multiview_cifar_tools.formats.pixels import (
+    FirstPixels,
+    Pixels,
+    PixelShapes,
+    decode_row,
+    view_bytes,
+)
 from multiview_cifar_tools.formats.row_json import to_json
 from multiview_cifar_tools.shards.rows import Row, check_export_row
 
 # A row's views of one image column: pixels (V, H, W, C), or the bytes of files.
 Views = Pixels | list[bytes | None]
-# What arrays are called; the last ones only in files of others, or as attributes.
+# The names of arrays; the last ones only in files of other tools, or as attributes.
 NAMES = frozenset(
     "images labels sample_id view_names view_mask num_views view_labels metadata "
     "label splits offsets class_names view_label_names split_names features".split()
 )
-# What fills up the rows of an array (N, V), and its dtype.
+# The dtype of an array (N, V), and what its rows are padded with.
 FILLS: dict[str, tuple[type, Any]] = {"view_names": (object, ""), "view_labels": (np.int64, -1)}
 NO_PIXELS = (1, 1, 1)  # (H, W, C) of a shard that has no real view
 
@@ -48,12 +54,12 @@ def num_bytes(views: Views) -> int:
 
 
 def mask_name(column: str) -> str:
-    """The array that says which views of an image column are real."""
+    """The name of the array with which views of an image column are real."""
     return "view_mask" if column == "images" else f"{column}_mask"
 
 
 def array_names(features: datasets.Features) -> list[str]:
-    """All arrays but those of images."""
+    """The names of all arrays but those of images."""
     columns = image_columns(features)
     names = ["labels", "num_views", "sample_id", "view_names", *map(mask_name, columns)]
     if "view_labels" in features:
@@ -64,7 +70,7 @@ def array_names(features: datasets.Features) -> list[str]:
 
 
 def label_name_arrays(features: datasets.Features) -> dict[str, list[str]]:
-    """The names of all labels, by what arrays of them are called."""
+    """The lists of names of all labels, by the names of their arrays."""
     names = {"class_names": list(features["label"].names)}
     if "view_labels" in features:
         names["view_label_names"] = list(features["view_labels"].feature.names)
@@ -72,14 +78,14 @@ def label_name_arrays(features: datasets.Features) -> dict[str, list[str]]:
 
 
 class ArrayWriter:
-    """Checks rows, and gathers all but their images until they become arrays.
+    """Checks rows, and collects all but their images until they become arrays.
 
     Args:
-        path: As for `formats.ShardWriter`, like the others.
-        features: Of the rows.
-        pixels: Whether images become pixels.
+        path, features, pixels: As for `base.ShardWriter`.
 
-    `small` has a list of each array's values, but for images; `shapes` the size of pixels so far.
+    Attributes:
+        small: The values of each array so far, but for images.
+        shapes: The size of the pixels of each image column.
     """
 
     def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
@@ -89,15 +95,27 @@ class ArrayWriter:
         self.small: dict[str, list[Any]] = {name: [] for name in array_names(features)}
         _check_names(self.columns, self.small)
 
-    def take(self, row: Row) -> dict[str, Views]:
-        """Keep what the row has beside images, and return its views by column.
+    def get_state(self) -> dict[str, Any]:
+        """The size of the first pixels of each image column, which holds for the next shard too."""
+        return {
+            column: [first.name, [*first.shape], first.dtype.str]
+            for column, first in self.shapes.first.items()
+        }
 
-        ExportError where the row is not right, or arrays cannot hold it.
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continue after the shard whose writer had this state."""
+        for column, (name, shape, dtype) in state.items():
+            self.shapes.first[column] = FirstPixels(name, tuple(shape), np.dtype(dtype))
+
+    def add_row(self, row: Row) -> dict[str, Views]:
+        """Add all columns of the row but its images to `small`, and return its views by column.
+
+        ExportError where the row is not valid, or arrays cannot hold it.
         """
         check_export_row(row, self.features)
         sample, small = row["sample_id"], self.small
         _check_texts(sample, [sample, *(name for name in row["view_names"] if name is not None)])
-        views = {column: self._take_views(row, column) for column in self.columns}
+        views = {column: self._read_views(row, column) for column in self.columns}
         small["labels"].append(row["label"])
         small["num_views"].append(len(row["images"]))
         small["sample_id"].append(sample)
@@ -111,7 +129,7 @@ class ArrayWriter:
             small["metadata"].append(to_json(row, self.features, leave_out=OWN_COLUMNS))
         return views
 
-    def _take_views(self, row: Row, column: str) -> Views:
+    def _read_views(self, row: Row, column: str) -> Views:
         sample = row["sample_id"]
         if not self.pixels:
             return [
@@ -128,7 +146,7 @@ class ArrayWriter:
         return (first.shape, first.dtype) if first else (NO_PIXELS, np.dtype(np.uint8))
 
     def small_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """`small` as arrays, of the rows taken since the last call."""
+        """`small` as arrays, of the rows added since the last call."""
         arrays = {name: to_array(name, values) for name, values in self.small.items()}
         for values in self.small.values():
             values.clear()
@@ -136,7 +154,7 @@ class ArrayWriter:
 
 
 def _check_names(columns: Sequence[str], others: Iterable[str]) -> None:
-    """ExportError where an image column would be called as another array, or as no file can be."""
+    """ExportError where another array has the name of an image column, or no file can have it."""
     taken = NAMES.union(others, (f"{column}_offsets" for column in columns)) - {"images"}
     for column in columns:
         if column in taken or "/" in column or "\0" in column or column[0] == ".":
@@ -149,7 +167,7 @@ def _check_names(columns: Sequence[str], others: Iterable[str]) -> None:
 
 
 def _check_texts(sample: str, texts: Iterable[str]) -> None:
-    """ExportError where a name would not come back from arrays of text."""
+    """ExportError where arrays of text cannot hold a name."""
     for text in texts:
         if not text or "\0" in text:
             raise ExportError(
@@ -170,7 +188,7 @@ def to_array(name: str, values: Sequence[Any]) -> npt.NDArray[Any]:
 
 
 def pad(rows: Sequence[Sequence[Any]], dtype: type, fill: Any) -> npt.NDArray[Any]:
-    """Rows of different lengths as an array (N, V), filled up."""
+    """Rows of different lengths as an array (N, V), padded with `fill`."""
     out: npt.NDArray[Any] = np.full((len(rows), max(map(len, rows), default=0)), fill, dtype)
     for row, own in zip(out, rows, strict=True):
         row[: len(own)] = own
@@ -178,17 +196,17 @@ def pad(rows: Sequence[Sequence[Any]], dtype: type, fill: Any) -> npt.NDArray[An
 
 
 def write_lines(path: str, lines: Iterable[str]) -> None:
-    """Write a text file, a line each."""
+    """Write a text file."""
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{line}\n" for line in lines)
 
 
 class RowFile:
-    """A file of one row behind the other, which can be filled up to one length at the end.
+    """A file of rows of bytes, which can be padded to one length at the end.
 
     Args:
-        path: It is not there yet.
-        head: Bytes kept free in front, for a header that is known at the end.
+        path: It does not exist yet.
+        head: Bytes reserved in front, for a header that is known at the end.
     """
 
     def __init__(self, path: str, head: int) -> None:
@@ -197,7 +215,7 @@ class RowFile:
         self._file.write(bytes(head))
 
     def __del__(self) -> None:
-        if hasattr(self, "_file"):  # not closed yet where a row was refused
+        if hasattr(self, "_file"):  # still open where a row raised an error
             self._file.close()
 
     def append(self, *parts: Any) -> None:
@@ -205,9 +223,9 @@ class RowFile:
         self.lengths.append(sum(self._file.write(part) for part in parts))
 
     def pad(self, length: int) -> None:
-        """Fill up each row with zeros to `length` bytes.
+        """Pad each row with zeros to `length` bytes.
 
-        Rows are moved in place, one at a time and the last one first, so that none is written over
+        Rows are moved in place, one at a time and the last one first, so that none is overwritten
         before it was read.
         """
         start = self.head + sum(self.lengths)

@@ -1,4 +1,4 @@
-"""What every format has: a reader, a writer, and the rows that they speak in."""
+"""What every format has, a reader and a writer, and where the module of each format is."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ ENDINGS = {
 
 @dataclass(frozen=True)
 class FormatReader:
-    """What a reader found, before it reads any image.
+    """The splits and shards of files of a format, found before any image is read.
 
     Args:
         features: Of the rows.
-        shards: For each split, in row order, what `rows` takes; each can be pickled.
-        rows: The raw rows of a shard, in order, one at a time; a function that can be pickled.
-            FormatError where a shard is damaged.
+        shards: For each split, in row order, the arguments of `rows`; each can be pickled.
+        rows: A function from a shard to its raw rows, in order, one at a time; it can be pickled.
+            It raises FormatError where a shard is damaged.
         files: The paths of all files that are read: a change of one makes a new build.
     """
 
@@ -58,10 +58,13 @@ class FormatReader:
 
 
 class ShardWriter(Protocol):
-    """A shard in the making, which stands at `path` once `close` returned.
+    """Writes a shard, which is complete at `path` once `close` returned.
+
+    A writer whose shards depend on the shards before has two more methods: `get_state`, whose
+    result is JSON, and `set_state`, which the writer of the next shard is called with.
 
     Args:
-        path: The file to write, or the folder to make; it is not there yet. The caller renames it.
+        path: The file to write, or the folder to create; it does not exist yet.
         features: Of the rows.
         pixels: Write arrays of pixels in place of the files' own bytes.
     """

@@ -1,4 +1,4 @@
-"""Readings as datasets: built to Arrow once, or streamed."""
+"""The rows of a FormatReader as datasets: built to Arrow once, or streamed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from multiview_cifar_tools.shards.rows import Row, row_bytes
 
 
 def make_datasets(
-    reading: FormatReader,
+    reader: FormatReader,
     key: str,
     check: Callable[[], None] | None = None,
     *,
@@ -33,17 +33,17 @@ def make_datasets(
     """The rows of a FormatReader as a `DatasetDict`, or streamed as an `IterableDatasetDict`.
 
     Args:
-        reading: The rows.
-        key: Text that changes with them. What was built under a key is opened, not built again.
+        reader: The rows.
+        key: Text that changes with the rows. What was built under a key is opened, not built again.
         check: Called before a build.
-        streaming: Whether to build nothing.
+        streaming: Build nothing, read the files while the rows are iterated.
         cache_dir: Where to build. None: the cache of `datasets`.
         num_proc: Processes that build; no more than a split has shards.
 
     Raises:
         FormatError: A shard is damaged, or a split has no rows or one sample twice.
     """
-    builder = FormatBuilder(reading, key, cache_dir)
+    builder = FormatBuilder(reader, key, cache_dir)
     if streaming:
         return builder.as_streaming_dataset()
     is_new = not Path(builder.cache_dir).exists()
@@ -81,38 +81,38 @@ def read_column(ds: datasets.Dataset, name: str) -> Any:
 class FormatBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[misc]
     """Builds or streams the rows of a FormatReader.
 
-    `Dataset.from_generator` would do, but for errors out of worker processes, which come without
-    what they say, and for its batches of 1,000 rows, however large.
+    `Dataset.from_generator` is not used: errors from its worker processes come without their text,
+    and its batches have 1,000 rows, however large.
     """
 
     VERSION = datasets.Version("1.0.0")
 
-    def __init__(self, reading: FormatReader, key: str, cache_dir: str | None) -> None:
-        self.reading = reading
+    def __init__(self, reader: FormatReader, key: str, cache_dir: str | None) -> None:
+        self.reader = reader
         super().__init__(
             cache_dir=cache_dir, dataset_name="multiview_rows", hash=hash_text(key, code_digest())
         )
 
     def _info(self) -> datasets.DatasetInfo:
-        return datasets.DatasetInfo(features=self.reading.features)
+        return datasets.DatasetInfo(features=self.reader.features)
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         if not dl_manager.is_streaming:
             self._writer_batch_size: int = writer_batch_size([self._first_size()])
         return [
             datasets.SplitGenerator(split, {"shards": shards})
-            for split, shards in self.reading.shards.items()
+            for split, shards in self.reader.shards.items()
         ]
 
     def _first_size(self) -> int:
         """The bytes of the first row's images."""
-        shards = itertools.chain.from_iterable(self.reading.shards.values())
-        rows = itertools.chain.from_iterable(map(self.reading.rows, shards))
-        columns = image_columns(self.reading.features)
+        shards = itertools.chain.from_iterable(self.reader.shards.values())
+        rows = itertools.chain.from_iterable(map(self.reader.rows, shards))
+        columns = image_columns(self.reader.features)
         return sum(row_bytes(row, columns) for row in itertools.islice(rows, 1))
 
     def _generate_examples(self, shards: list[Any]) -> Iterator[tuple[int, Row]]:
-        return enumerate(itertools.chain.from_iterable(map(self.reading.rows, shards)))
+        return enumerate(itertools.chain.from_iterable(map(self.reader.rows, shards)))
 
     def _prepare_split(self, split_generator: Any, *args: Any, **kwargs: Any) -> None:
         super()._prepare_split(split_generator, *args, **kwargs)
@@ -130,7 +130,7 @@ class FormatBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[misc]
 
 @lru_cache(maxsize=1)
 def code_digest() -> str:
-    """What changes with the code that reads, and with the major version of `datasets`, as 3.x
+    """Text that changes with the code that reads, and with the major version of `datasets`, as 3.x
     cannot open what later ones build.
     """
     folder = Path(formats.__file__).parent

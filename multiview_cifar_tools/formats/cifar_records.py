@@ -37,11 +37,11 @@ from multiview_cifar_tools.shards.schema import features_json
 EXTENSION = ""
 CONTENTS = frozenset({"pixels"})
 DATA, CLASSES, SHAPE, ROWS = "data.bin", "class_names.txt", "shape.json", "rows.jsonl"
-INSTEAD = 'the format "hdf5" or "numpy" holds it'
+OTHER_FORMATS = 'the format "hdf5" or "numpy" holds it'
 
 
 class Shape(NamedTuple):
-    """Of all images of a record, in the words of shape.json."""
+    """The size of the images of a record, in the words of shape.json."""
 
     num_views: int
     height: int
@@ -55,7 +55,7 @@ class Shape(NamedTuple):
 
 
 class Writer(ArrayWriter):
-    """A `formats.ShardWriter` of a folder with CIFAR's records."""
+    """A `base.ShardWriter` of a folder with CIFAR's records."""
 
     def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
         super().__init__(path, features, pixels)
@@ -63,14 +63,14 @@ class Writer(ArrayWriter):
         if labels > 256:
             raise ExportError(
                 f"There are {labels} classes. Expected 256 at most, as a label is "
-                f"one byte: {INSTEAD}.",
+                f"one byte: {OTHER_FORMATS}.",
                 path,
             )
         if not pixels or len(self.columns) > 1:
             raise ExportError(
                 f"CIFAR's records hold pixels of one image column. Expected pixels of"
                 f" {self.columns[0]!r} alone, found {', '.join(self.columns)}"
-                f"{'' if pixels else ' as files'}: {INSTEAD}.",
+                f"{'' if pixels else ' as files'}: {OTHER_FORMATS}.",
                 path,
             )
         os.mkdir(path)
@@ -81,11 +81,11 @@ class Writer(ArrayWriter):
 
     def write(self, row: Row) -> None:
         """Add a row. ExportError where a record cannot hold it."""
-        pixels = self.take(row)["images"]
+        pixels = self.add_row(row)["images"]
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
             raise ExportError(
                 f"{row['sample_id']} has images of 16 bits. Expected 8 bits a channel"
-                f", as CIFAR has them: {INSTEAD}, or export with --mode L.",
+                f", as CIFAR has them: {OTHER_FORMATS}, or export with --mode L.",
                 row["sample_id"],
             )
         planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
@@ -108,7 +108,7 @@ class Writer(ArrayWriter):
         write_lines(self._file(ROWS), (json.dumps(row, ensure_ascii=False) for row in self._rows()))
 
     def _rows(self) -> Iterator[dict[str, Any]]:
-        """What rows.jsonl says of each row."""
+        """The object of each row in rows.jsonl."""
         small = {
             name: values
             for name, values in self.small.items()
@@ -131,7 +131,7 @@ def read(
     label_bytes: int = 1,
 ) -> FormatReader:
     """Read a folder that `Writer` made, a .bin file, or a folder of them, see
-    `formats.stored.read_arrays`.
+    `array_reader.read_arrays`.
 
     Args:
         path: Of the file or folder.
@@ -142,6 +142,18 @@ def read(
         label_bytes: In front of each record of a .bin file; the last one is the label. The files of
             CIFAR-100 have 2, the coarse and the fine label.
     """
+    check_record_options(shape, label_bytes)
+    given = None if shape is None else Shape(*shape)
+    array_format = ArrayFormat(
+        "a folder with data.bin and shape.json, or a .bin file",
+        _is_shard,
+        partial(_open_shard, given, label_bytes),
+    )
+    return read_arrays(path, manifest, array_format, class_names)
+
+
+def check_record_options(shape: Sequence[int] | None, label_bytes: int) -> None:
+    """OptionError where these do not say what a record is."""
     if type(label_bytes) is not int or label_bytes < 1:
         raise OptionError(
             f"label_bytes={label_bytes!r} is not right. Expected 1 or more.", "label_bytes"
@@ -156,13 +168,6 @@ def read(
             "record, C being 1, 3 or 4, such as (1, 32, 32, 3).",
             "shape",
         )
-    given = None if shape is None else Shape(*shape)
-    kind = ArrayFormat(
-        "a folder with data.bin and shape.json, or a .bin file",
-        _is_shard,
-        partial(_open_shard, given, label_bytes),
-    )
-    return read_arrays(path, manifest, kind, class_names)
 
 
 def _is_shard(path: str) -> bool:
@@ -191,17 +196,21 @@ def _open_shard(given: Shape | None, label_bytes: int, path: str) -> Iterator[Ar
         )
     record = label_bytes + given.num_bytes
     data = _map(file, record)
-    _, height, width, channels = given
-    plane = height * width
-    images = np.ndarray(
-        (len(data) // record, *given),
-        np.uint8,
-        data,
-        label_bytes,
-        (record, channels * plane, width, 1, plane),
-    )
-    arrays = {"images": images, "labels": data[label_bytes - 1 :: record], **small}
+    arrays = {
+        "images": _view_images(data, given, label_bytes),
+        "labels": data[label_bytes - 1 :: record],
+        **small,
+    }
     yield ArrayFile(path, arrays, {}, features, lambda i: f"record {i} at byte {i * record}")
+
+
+def _view_images(
+    data: npt.NDArray[np.uint8], shape: Shape, label_bytes: int
+) -> npt.NDArray[np.uint8]:
+    """The images of all records, a view (N, V, H, W, C) of the bytes of the file."""
+    record, plane = label_bytes + shape.num_bytes, shape.height * shape.width
+    strides = (record, shape.channels * plane, shape.width, 1, plane)
+    return np.ndarray((len(data) // record, *shape), np.uint8, data, label_bytes, strides)
 
 
 def _map(file: str, record: int) -> npt.NDArray[np.uint8]:
@@ -230,7 +239,7 @@ def _read_shape(file: str) -> tuple[Shape, Any]:
 
 
 def _read_rows(file: str) -> dict[str, Any]:
-    """What rows.jsonl says, as arrays."""
+    """The contents of rows.jsonl as arrays."""
     try:
         with open(file, encoding="utf-8") as stream:
             rows = [json.loads(line) for line in stream]

@@ -1,4 +1,4 @@
-"""HDF5 files, read and written with h5py: the arrays of `arrays`, each a dataset.
+"""HDF5 files, read and written with h5py: the arrays of `array_writer`, each a dataset.
 
 Images without pixels are variable-length cells of uint8, the bytes of one file each, empty where a
 view is missing; so every HDF5 library reads them. Attributes of the file are `class_names`,
@@ -37,9 +37,9 @@ CONTENTS = frozenset({"bytes", "pixels"})
 EXTENSIONS = (".h5", ".hdf5", ".hdf", ".he5")
 FEATURES = "multiview_cifar"  # the attribute
 NAMES = ("class_names", "view_label_names", "split_names")
-# What a random row is read with: larger chunks made a shuffled epoch up to four times slower.
+# A random row is read with its chunk: larger ones made a shuffled epoch up to four times slower.
 CHUNK_BYTES = 16 << 10
-# Written at once: row by row, cells took 25 times as long.
+# How much is written at once: row by row, cells took 25 times as long.
 BLOCK_ROWS, BLOCK_BYTES = 1024, 4 << 20
 
 
@@ -55,7 +55,7 @@ def _h5py() -> Any:
 
 
 class Writer(ArrayWriter):
-    """A `formats.ShardWriter` of an HDF5 file."""
+    """A `base.ShardWriter` of an HDF5 file."""
 
     def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
         super().__init__(path, features, pixels)
@@ -68,7 +68,7 @@ class Writer(ArrayWriter):
 
     def write(self, row: Row) -> None:
         """Add a row. ExportError where arrays cannot hold it."""
-        for column, views in self.take(row).items():
+        for column, views in self.add_row(row).items():
             self._block[column].append(views)
             self._block_bytes += num_bytes(views)
         if self._block_bytes >= BLOCK_BYTES or len(self._block["images"]) >= BLOCK_ROWS:
@@ -82,14 +82,14 @@ class Writer(ArrayWriter):
             shape = small[mask_name(column)].shape
             if not self.pixels:
                 self._append(column, _pack_files(rows, shape))
-            elif any(map(num_bytes, rows)):  # else HDF5 fills up what is missing, with zeros
+            elif any(map(num_bytes, rows)):  # else HDF5 fills the rows with zeros
                 self._append(column, _pack_pixels(rows, shape, *self.pixel_type(column)))
             rows.clear()
         self._num_rows += len(small["labels"])
         self._block_bytes = 0
 
     def _append(self, name: str, array: npt.NDArray[Any]) -> None:
-        """Write (rows, ...) behind the rows that are in the file, as wide as the widest."""
+        """Write (rows, ...) after the rows in the file; a dataset is as wide as its widest row."""
         stop = self._num_rows + len(array)
         if name not in self._file:
             self._create(name, (stop, *array.shape[1:]), array.dtype)
@@ -127,7 +127,7 @@ class Writer(ArrayWriter):
 
 
 def _pack_files(rows: list[Views], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """(rows, V) arrays of bytes, empty where there is no view."""
+    """The files of rows as (rows, V) arrays of uint8, empty where there is no view."""
     out = np.empty(shape, object)
     out.fill(np.zeros(0, np.uint8))  # h5py crashes over None
     for cells, files in zip(out, rows, strict=True):
@@ -140,7 +140,7 @@ def _pack_files(rows: list[Views], shape: tuple[int, ...]) -> npt.NDArray[Any]:
 def _pack_pixels(
     rows: list[Views], shape: tuple[int, ...], size: tuple[int, ...], dtype: np.dtype[Any]
 ) -> npt.NDArray[Any]:
-    """(rows, V, H, W, C), zeros where there is no view."""
+    """The pixels of rows as (rows, V, H, W, C), zeros where there is no view."""
     out = np.zeros((*shape, *size), dtype)
     for views, own in zip(out, rows, strict=True):
         if num_bytes(own):
@@ -154,12 +154,12 @@ def _pack_pixels(
 def read(
     path: str, manifest: Manifest | None, class_names: Sequence[str] | None = None
 ) -> FormatReader:
-    """Read an HDF5 file or a folder of them, see `formats.stored.read_arrays`.
+    """Read an HDF5 file or a folder of them, see `array_reader.read_arrays`.
 
     Args:
         path: Of the file (.h5, .hdf5, .hdf or .he5) or folder.
         manifest: Of the folder, where there is one.
-        class_names: The names of the labels, where the attribute `class_names` does not say them.
+        class_names: The names of the labels, where there is no attribute `class_names`.
     """
     return read_arrays(path, manifest, FORMAT, class_names)
 

@@ -1,4 +1,4 @@
-"""Bytes that may be an image file: what it is called, and whether it is one."""
+"""Bytes that may be an image file: whether they are one, and its extension."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from multiview_cifar import ImageError, decode, has_image_signature
 from multiview_cifar_tools.batches.decode import PNG_SIGNATURE
 from multiview_cifar_tools.errors import ExportError
 
+IMAGE_EXPECTED = "the bytes of an image file that Pillow reads"  # in errors
 EXTENSIONS = {"JPEG": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2", "PPM": ".ppm"}  # else the format
 
 
 def image_extension(data: bytes, sample_id: str) -> str:
-    """What a file of these bytes is called, such as ".png".
+    """The extension of a file of these bytes, such as ".png".
 
-    ExportError where they are no image; `sample_id` is the sample that it names.
+    ExportError where they are no image; its `.path` is `sample_id`.
     """
     if data.startswith(PNG_SIGNATURE) and data[12:16] == b"IHDR":
         return ".png"  # in a twentieth of the time
@@ -33,8 +34,13 @@ def image_extension(data: bytes, sample_id: str) -> str:
 
 
 def is_image(data: bytes) -> bool:
-    """Whether it is an image file: it begins and ends as one, or Pillow reads it."""
+    """Whether it is an image file: it has the signature and the end of one, or Pillow reads it."""
     try:
         return has_image_signature(data) or bool(decode(data, ""))
     except ImageError:
         return False
+
+
+def describe_bytes(data: bytes) -> str:
+    """What stands in place of an image, for an error's text."""
+    return f"{len(data)} bytes that begin with {data[:12]!r}"

@@ -1,4 +1,4 @@
-"""Folders of images: a file a view, under the names that the rows hold, for `multiview_cifar`.
+"""Folders of images: a file a view, under the names of the row, as `multiview_cifar` reads them.
 
     photos/
       train/
@@ -6,15 +6,16 @@
         cat/0001/view_0.png         of rows with view labels: cat/0001/left/view_0.png
         cat/0001/masks/view_0.png   of the further image column "masks"
 
-A file's extension is no part of a row: it follows from the file's contents, so that a `.jpeg`
-becomes a `.jpg`. Rows come back in natural order, whatever order they had.
+A file's extension is no part of a row: the file's contents decide it, so that a `.jpeg` becomes a
+`.jpg`. Rows are read back in natural order, whatever order they had.
 
-A shard is a folder of the same form, without the split's; `assemble` makes one folder of all. There
-is no `read`: `multiview_cifar` reads it.
+A shard is a folder of this form, without the folder of the split; `assemble` makes one folder of
+all shards. There is no `read`: `multiview_cifar` reads it.
 """
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 import os
@@ -47,8 +48,8 @@ CONTENTS = frozenset({"bytes"})
 METADATA, BATCH_ROWS = "metadata.parquet", 1000
 # Pillow's name of a JPEG with more pictures behind the first one, as phones write it.
 RENAMED = {".mpo": ".jpg"}
-# What no rows have in common, see `note_views`.
-ANY: dict[str, Any] = {
+# The summary of no rows, see `summarize_views`.
+NO_ROWS: dict[str, Any] = {
     "keys": None,
     "real": [],
     "alike": True,
@@ -59,19 +60,17 @@ ANY: dict[str, Any] = {
 
 
 class Writer:
-    """A `formats.ShardWriter` of a folder of images.
+    """A `base.ShardWriter` of a folder of images.
 
-    Attributes:
-        notes: What `assemble` has to know of all rows, in values of JSON: the class name of each
-            class folder, which view labels there are, and what `note_views` says. Handed on from
-            one Writer to the next, it holds for the whole export.
+    Its state is what `assemble` has to know of all rows of the export: the class name of each class
+    folder, which view labels there are, and the summary of `summarize_views`.
     """
 
     def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
         self.path, self.features = path, features
-        self.notes: dict[str, Any] = {"folders": {}, "view_labels": [], "views": ANY}
+        self._state: dict[str, Any] = {"folders": {}, "view_labels": [], "views": NO_ROWS}
         self._class_folders: set[str] = set()
-        self._metadata = Metadata(os.path.join(path, f".{METADATA}"), features)
+        self._metadata = MetadataWriter(os.path.join(path, f".{METADATA}"), features)
         _check_view_labels(features)
         os.mkdir(path)
 
@@ -82,7 +81,7 @@ class Writer:
         check_export_row(row, self.features)
         sample = row["sample_id"]
         files = list(row_files(row, self.features))
-        self._note(row)
+        self._update_state(row)
         folder, made = os.path.join(self.path, sample), {sample}
         if (class_folder := sample.partition("/")[0]) not in self._class_folders:
             os.makedirs(os.path.join(self.path, class_folder), exist_ok=True)
@@ -90,7 +89,7 @@ class Writer:
         try:
             os.mkdir(folder)
         except FileExistsError:
-            raise _twice(sample) from None
+            raise _duplicate_error(sample) from None
         for path, data in files:
             if (parent := path.rpartition("/")[0]) not in made:
                 os.makedirs(os.path.join(self.path, parent), exist_ok=True)
@@ -99,11 +98,17 @@ class Writer:
                 file.write(data)
         self._metadata.add(row)
 
-    def _note(self, row: Row) -> None:
-        """Keep in mind what `assemble` has to know of the row; ExportError where it does not go
-        together with the rows before.
-        """
-        sample, folders = row["sample_id"], self.notes["folders"]
+    def get_state(self) -> dict[str, Any]:
+        """See the class."""
+        return self._state
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continue after the shard whose writer had this state."""
+        self._state = copy.deepcopy(dict(state))
+
+    def _update_state(self, row: Row) -> None:
+        """Add a row to the state; ExportError where it does not fit the rows before."""
+        sample, folders = row["sample_id"], self._state["folders"]
         folder, name = sample.partition("/")[0], self.features["label"].int2str(row["label"])
         if folders.setdefault(folder, name) != name:
             raise ExportError(
@@ -112,10 +117,10 @@ class Writer:
                 "in another format.",
                 sample,
             )
-        self.notes["views"] = note_views(self.notes["views"], row, self.features)
+        self._state["views"] = summarize_views(self._state["views"], row, self.features)
         for label in row.get("view_labels", ()):
-            if label is not None and label not in self.notes["view_labels"]:
-                self.notes["view_labels"].append(label)
+            if label is not None and label not in self._state["view_labels"]:
+                self._state["view_labels"].append(label)
 
     def close(self) -> None:
         """Finish the folder."""
@@ -133,7 +138,7 @@ def _check_view_labels(features: datasets.Features) -> None:
             )
 
 
-def _twice(sample: str) -> ExportError:
+def _duplicate_error(sample: str) -> ExportError:
     return ExportError(
         f"The sample {sample!r} stands in one split twice. Expected each sample_id "
         "once: rename or remove one.",
@@ -145,42 +150,36 @@ def _twice(sample: str) -> ExportError:
 
 
 def row_files(row: Row, features: datasets.Features) -> Iterator[tuple[str, bytes]]:
-    """(path, bytes) of each view of a row; a view that is None has none.
+    """(path, bytes) of each view of a row; a view that is None has no file.
 
-    ExportError where a path is none that `multiview_cifar` would read as this view.
+    ExportError where `multiview_cifar` would not read a path as this view.
     """
     sample, names, view_labels = (
         row["sample_id"],
         row["view_names"],
         name_view_labels(row, features),
     )
-    parts = sample.split("/")
-    if len(parts) != 2:
+    if sample.count("/") != 1:
         raise ExportError(
             f"The sample_id {sample!r} is no class/sample. Expected one slash in it.", sample
         )
-    seen = set()
+    paths = set()
     for column in image_columns(features):
         for i, view in enumerate(row[column]):
             if view is None:
                 continue
-            labels = [] if view_labels is None else [view_labels[i]]
-            path = [*parts, *[column] * (column != "images"), *labels, names[i]]
-            if bad := [part for part in path if not _is_file_name(part)]:
-                raise ExportError(
-                    f"{sample} has the name {bad[0]!r}, which no file of a dataset "
-                    "can have. Expected names without / and a dot in front.",
-                    sample,
-                )
-            if "/".join(path) in seen:
+            folders: list[str | None] = [] if column == "images" else [column]
+            folders += [] if view_labels is None else [view_labels[i]]
+            path = _view_path(sample, [*folders, names[i]])
+            if path in paths:
                 raise ExportError(
                     f"{sample} has the view {names[i]!r} twice in {column!r}. "
                     "Expected names that differ.",
                     sample,
                 )
-            seen.add("/".join(path))
-            yield "/".join(path) + extension(view["bytes"], sample), view["bytes"]
-    if not seen:
+            paths.add(path)
+            yield path + check_extension(view["bytes"], sample), view["bytes"]
+    if not paths:
         raise ExportError(
             f"{sample} has no view that is not None, so that no file would tell of "
             "it. Expected one: leave it out, or export in another format.",
@@ -188,13 +187,25 @@ def row_files(row: Row, features: datasets.Features) -> Iterator[tuple[str, byte
         )
 
 
+def _view_path(sample: str, names: Sequence[str | None]) -> str:
+    """The path of a view, without its extension; ExportError where no file can have a name."""
+    parts = [*sample.split("/"), *names]
+    if bad := [part for part in parts if not _is_file_name(part)]:
+        raise ExportError(
+            f"{sample} has the name {bad[0]!r}, which no file of a dataset "
+            "can have. Expected names without / and a dot in front.",
+            sample,
+        )
+    return "/".join(part for part in parts if part)
+
+
 def _is_file_name(name: str | None) -> bool:
     is_plain = name and name[0] != "." and not set(name) & set("/\\\0")
     return bool(is_plain) and name not in SYSTEM_NAMES
 
 
-def extension(data: bytes, sample: str) -> str:
-    """What a file of these bytes is called, such as ".png"; ExportError where `multiview_cifar`
+def check_extension(data: bytes, sample: str) -> str:
+    """The extension of a file of these bytes, such as ".png"; ExportError where `multiview_cifar`
     would not read it.
     """
     found = image_extension(data, sample)
@@ -208,10 +219,10 @@ def extension(data: bytes, sample: str) -> str:
     return known
 
 
-class Metadata:
-    """A file of the columns of rows that no image file can say; there is none without such columns.
+class MetadataWriter:
+    """Writes the file of the further columns of rows; none where there are no such columns.
 
-    Labels stand in it by their names.
+    Labels are written as their names.
     """
 
     def __init__(self, path: str, features: datasets.Features) -> None:
@@ -262,7 +273,7 @@ class Metadata:
 
 
 def view_keys(row: Row, features: datasets.Features) -> list[str | None]:
-    """What the option `view_names` calls each view of a row."""
+    """The key of each view of a row, by which the option `view_names` selects it."""
     labels = name_view_labels(row, features)
     if labels is None:
         return list(row["view_names"])
@@ -272,13 +283,15 @@ def view_keys(row: Row, features: datasets.Features) -> list[str | None]:
     ]
 
 
-def note_views(before: Mapping[str, Any], row: Row, features: datasets.Features) -> dict[str, Any]:
-    """What the rows up to this one have in common, where those before it had that.
+def summarize_views(
+    before: Mapping[str, Any], row: Row, features: datasets.Features
+) -> dict[str, Any]:
+    """What all rows up to this one have in common; `before` is the summary of those before it.
 
-    "keys" are the first row's, of which "real" ones are not None in some row; all rows are "alike"
-    if theirs are the same, "natural" if theirs stand in natural order, "whole" if no view is None,
-    "padded" if they are as many, and None only behind the others. ExportError where no options of
-    `load_dataset` would make the rows again.
+    "keys" are the keys of the first row's views, "real" whether each is not None in some row. Rows
+    are "alike" if all have these keys, "natural" if their keys are in natural order, "whole" if no
+    view is None, "padded" if all have as many views, and only their last ones are None.
+    ExportError where no options of `load_dataset` would make the rows again.
     """
     keys = view_keys(row, features)
     first = keys if before["keys"] is None else before["keys"]
@@ -325,20 +338,20 @@ def view_options(views: Mapping[str, Any]) -> dict[str, Any] | None:
 def assemble(
     folder: str,
     shards: Mapping[str, Sequence[str]],
-    notes: Mapping[str, Any],
+    state: Mapping[str, Any],
     features: datasets.Features,
 ) -> dict[str, Any]:
-    """Move what is in the shards of each split to where it belongs. Cut off, it is finished when it
-    is called again.
+    """Move the samples of all shards to the folders of their splits. If it is interrupted, the next
+    call continues.
 
     Args:
-        folder: In which the shards are, and which becomes the folder of images.
+        folder: Where the shards are; it becomes the folder of images.
         shards: Their paths in it, by split.
-        notes: Of the last Writer.
+        state: Of the last Writer.
         features: Of the rows.
 
     Returns:
-        The arguments of `load_dataset` that make the rows of it, beside `data_dir`.
+        The arguments of `load_dataset`, beside `data_dir`, with which it gives the same rows.
 
     Raises:
         ExportError: A sample stands in two shards of a split.
@@ -347,15 +360,15 @@ def assemble(
         target = Path(folder, split)
         target.mkdir(exist_ok=True)
         sources = [Path(folder, name) for name in names]
-        # First, as long as all parts of it are there.
+        # First, while the parts of all shards still exist.
         _join_metadata([source / f".{METADATA}" for source in sources], target / METADATA)
         for source in sources:
             _move_samples(source, target)
-    _warn_of_labels(notes, features)
+    _warn_of_labels(state, features)
     return {
         "layout": resolve_layout(features),
-        **_class_options(notes["folders"], features),
-        **_view_options(notes["views"]),
+        **_class_options(state["folders"], features),
+        **_view_options(state["views"]),
     }
 
 
@@ -383,7 +396,7 @@ def _move_samples(source: Path, target: Path) -> None:
                 sample.rename(target / class_folder.name / sample.name)
             except OSError:
                 if (target / class_folder.name / sample.name).exists():
-                    raise _twice(f"{class_folder.name}/{sample.name}") from None
+                    raise _duplicate_error(f"{class_folder.name}/{sample.name}") from None
                 raise
     shutil.rmtree(source)
 
@@ -400,7 +413,7 @@ def resolve_layout(features: datasets.Features) -> str | dict[str, str]:
 
 
 def _class_options(folders: Mapping[str, str], features: datasets.Features) -> dict[str, Any]:
-    """`class_names`, where they are not what the folder alone would give."""
+    """The option `class_names`, where it differs from what the folder alone would give."""
     names = features["label"].names
     if sorted(folders, key=natural_key) == names:
         return {}
@@ -409,7 +422,7 @@ def _class_options(folders: Mapping[str, str], features: datasets.Features) -> d
 
 
 def _view_options(views: Mapping[str, Any]) -> dict[str, Any]:
-    """As `view_options`; ExportError where a view that has to be named has no file."""
+    """As `view_options`; ExportError where a view in `view_names` has no file at all."""
     options = view_options(views) or {}
     for key, is_real in zip(options.get("view_names", ()), views["real"], strict=False):
         if not is_real:
@@ -421,13 +434,13 @@ def _view_options(views: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _warn_of_labels(notes: Mapping[str, Any], features: datasets.Features) -> None:
-    names = [name for name in features["label"].names if name not in notes["folders"].values()]
+def _warn_of_labels(state: Mapping[str, Any], features: datasets.Features) -> None:
+    names = [name for name in features["label"].names if name not in state["folders"].values()]
     if "view_labels" in features:
         names += [
             name
             for i, name in enumerate(features["view_labels"].feature.names)
-            if i not in notes["view_labels"]
+            if i not in state["view_labels"]
         ]
     if names:
         logger.warning(

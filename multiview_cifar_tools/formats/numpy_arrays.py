@@ -1,4 +1,4 @@
-"""Folders of NumPy arrays: the arrays of `arrays`, each a .npy file that np.load(mmap_mode="r")
+"""Folders of NumPy arrays: those of `array_writer`, each a .npy file that np.load(mmap_mode="r")
 opens without reading it.
 
     train-00000-of-00002/
@@ -10,7 +10,7 @@ opens without reading it.
       class_names.npy      (K,) text, and view_label_names.npy where rows have view labels
       features.json        of the rows
 
-Arrays of others may stand in such a folder or in one .npz file. Pickled objects are never loaded,
+Arrays of other tools may be in such a folder or in one .npz file. Pickled objects are never loaded,
 as they can run any code. Format: numpy.lib.format, and ZIP (APPNOTE.TXT 4.3.7) of .npz.
 """
 
@@ -58,12 +58,12 @@ READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 def offsets_name(column: str) -> str:
-    """The array that says where the files of an image column begin and end."""
+    """The name of the array with where the files of an image column begin and end."""
     return "offsets" if column == "images" else f"{column}_offsets"
 
 
 class Writer(ArrayWriter):
-    """A `formats.ShardWriter` of a folder of arrays."""
+    """A `base.ShardWriter` of a folder of arrays."""
 
     def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
         super().__init__(path, features, pixels)
@@ -78,7 +78,7 @@ class Writer(ArrayWriter):
 
     def write(self, row: Row) -> None:
         """Add a row. ExportError where arrays cannot hold it."""
-        for column, views in self.take(row).items():
+        for column, views in self.add_row(row).items():
             if isinstance(views, np.ndarray):
                 self._images[column].append(views)
             else:
@@ -115,7 +115,7 @@ def _array_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
 
 
 def _file_offsets(sizes: list[list[int]]) -> Integers:
-    """Where each file begins and the next one does, (N, V + 1), of the sizes in each row."""
+    """Where each file begins and ends, (N, V + 1) int64, of the sizes of the files of each row."""
     padded = pad(sizes, np.int64, 0)
     out = np.zeros((len(padded), padded.shape[1] + 1), np.int64)
     out[:, 1:] = padded.cumsum().reshape(padded.shape)
@@ -130,12 +130,12 @@ def read(
     path: str, manifest: Manifest | None, class_names: Sequence[str] | None = None
 ) -> FormatReader:
     """Read a folder of arrays, an .npz file, or a folder of them, see
-    `formats.stored.read_arrays`.
+    `array_reader.read_arrays`.
 
     Args:
         path: Of the file or folder.
         manifest: Of the folder, where there is one.
-        class_names: The names of the labels, where the array `class_names` does not say them.
+        class_names: The names of the labels, where there is no array `class_names`.
     """
     return read_arrays(path, manifest, FORMAT, class_names)
 
@@ -193,7 +193,7 @@ def _load(path: str) -> Any:
 
 
 class FileArray:
-    """The bytes of files (N, V), which stand one behind the other in one array."""
+    """The bytes of files (N, V), of an array with the bytes of all files in order."""
 
     dtype, ndim = np.dtype(object), 2
 
@@ -220,8 +220,8 @@ class FileArray:
 
 
 def _open_npz(path: str) -> dict[str, Any]:
-    """The arrays of an .npz file: mapped into memory where they are stored as they are, as
-    numpy.savez does, else read when they are asked for.
+    """The arrays of an .npz file: mapped into memory where they are not compressed, as numpy.savez
+    writes them, otherwise read when a slice is first asked for.
     """
     try:
         with zipfile.ZipFile(path) as archive:

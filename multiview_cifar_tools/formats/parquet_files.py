@@ -72,15 +72,15 @@ def _is_shard(path: str) -> bool:
 
 
 def _common_features(files: Sequence[str]) -> datasets.Features:
-    said = [_read_features(file) for file in files]
-    for file, features in zip(files, said, strict=True):
-        if features != said[0]:
+    features_of = {file: _read_features(file) for file in files}
+    for file, features in features_of.items():
+        if features != features_of[files[0]]:
             raise FormatError(
                 f"{file} has other features than {files[0]}. Expected files of one "
                 "dataset: read them one by one.",
                 file,
             )
-    return said[0]
+    return features_of[files[0]]
 
 
 def _read_features(file: str) -> datasets.Features:

@@ -1,8 +1,8 @@
 """Views as arrays of pixels, for formats that hold arrays: files to pixels, and pixels to files.
 
-What an array cannot say is refused: CMYK would come back as RGBA, 16 bits of colour as 8, and a
-palette without its colours. Further image columns are taken for masks, whose indices are the very
-content: their palettes are left behind. Of an animation the first frame is taken.
+What an array cannot hold is an error: CMYK would come back as RGBA, 16 bits of colour as 8, and a
+palette without its colours. Further image columns are treated as masks, whose colour indices are
+their content: they lose their palettes. Of an animation the first frame is used.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ def decode_row(row: Row, column: str) -> tuple[Pixels, Mask]:
 
     Returns:
         The pixels (V, H, W, C), uint8 or, of 16-bit grey, uint16; zeros where a view is None, and
-        (V, 0, 0, 0) where all are. And which views are real (V,).
+        (V, 0, 0, 0) where all are. And which views are real, (V,) bool.
 
     Raises:
-        ExportError: A view cannot be decoded, is of a mode that no array can say, or differs in
-            size or mode from another one of the row.
+        ExportError: A view cannot be decoded, has a mode that no array can hold, or differs in
+            size or mode from another view of the row.
     """
     views, sample = row[column], row["sample_id"]
     real = np.array([view is not None for view in views], np.bool_)
@@ -83,7 +83,7 @@ def view_bytes(view: dict[str, Any], name: str, sample: str) -> bytes:
 def _decode(data: bytes, name: str, sample: str, column: str) -> Pixels:
     """(H, W, C); ExportError where it cannot be."""
     try:
-        mode = _mode(data)
+        mode = _read_mode(data)
         if mode.startswith("I;16"):
             return _decode_16_bits(data)
         if mode in ("1", "L", "RGB", "RGBA") or mode == "P" and column != "images":
@@ -100,7 +100,7 @@ def _decode(data: bytes, name: str, sample: str, column: str) -> Pixels:
     )
 
 
-def _mode(data: bytes) -> str:
+def _read_mode(data: bytes) -> str:
     """Pillow's name of the mode; of a PNG from its header, as opening one takes as long as
     decoding.
     """
@@ -119,7 +119,7 @@ def _decode_16_bits(data: bytes) -> Pixels:
 
 
 class FirstPixels(NamedTuple):
-    """The pixels that set the shape: of which view or sample, (H, W, C) and dtype."""
+    """The name of a column's first view or sample, and (H, W, C) and dtype of its pixels."""
 
     name: str
     shape: tuple[int, ...]
@@ -127,18 +127,15 @@ class FirstPixels(NamedTuple):
 
 
 class PixelShapes:
-    """Holds each image column to one (H, W, C) and one dtype, that of its first pixels.
-
-    A Writer has one in its attribute `shapes`, for the rows of its shard; handed on from one Writer
-    to the next, it holds for the whole export.
-    """
+    """Checks that all pixels of an image column have the (H, W, C) and the dtype of the first."""
 
     def __init__(self) -> None:
         self.first: dict[str, FirstPixels] = {}
 
     def check(self, column: str, pixels: Pixels, name: str, sample: str) -> None:
-        """ExportError where these pixels (..., H, W, C) differ from the column's first. An empty
-        array, of a row without a real view, goes with any.
+        """ExportError where these pixels (..., H, W, C) differ from the column's first; `name` is
+        what to call them, `sample` their sample. An empty array, of a row without a real view, is
+        skipped.
         """
         if not pixels.size:
             return
@@ -153,7 +150,7 @@ class PixelShapes:
 
 
 def array_mode(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
-    """Pillow's name of what pixels (..., H, W, C) are; None where `encode` takes none such."""
+    """Pillow's mode of pixels (..., H, W, C); None where `encode` cannot write them."""
     good = len(shape) >= 3 and 0 not in shape[-3:]
     return ARRAY_MODES.get((dtype.kind, dtype.itemsize, shape[-1])) if good else None
 
@@ -171,14 +168,14 @@ def encode(pixels: Pixels) -> bytes:
             "(H, W, C), uint8 with a C of 1, 3 or 4, or uint16 with 1."
         )
     if mode != "I;16":
-        return flat_png(_Image(pixels, mode))
+        return flat_png(FlatImage(pixels, mode))
     buffer = io.BytesIO()
     PIL.Image.fromarray(pixels[:, :, 0].astype(np.uint16)).save(buffer, "png", compress_level=1)
     return buffer.getvalue()
 
 
-class _Image:
-    """What `flat_png` asks of a Pillow image; to make one of an array takes as long as the rest."""
+class FlatImage:
+    """The attributes of a Pillow image that `flat_png` uses: to make one of an array is slow."""
 
     def __init__(self, pixels: Pixels, mode: str) -> None:
         height, width, channels = pixels.shape

@@ -1,4 +1,4 @@
-"""Which files are the shards of a dataset, and of which split."""
+"""Finding the files that are the shards of a dataset, and the split of each."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import logging
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
+
+import datasets
 
 from multiview_cifar import SPLIT_WORDS, natural_key
 from multiview_cifar_tools.errors import FormatError
@@ -17,14 +19,14 @@ logger = logging.getLogger(__name__)
 
 
 class Shard(NamedTuple):
-    """A file or folder that holds rows, and how many, where a manifest says so."""
+    """A file or folder of rows, and their number, None where there is no manifest."""
 
     path: str
     num_rows: int | None = None
 
 
 def shard_files(path: str) -> list[str]:
-    """The files of a shard: itself, or all in the folder but hidden ones."""
+    """The files of a shard: the file itself, or all files in the folder but hidden ones."""
     if os.path.isfile(path):
         return [path]
     names = sorted(name for name in os.listdir(path) if name[0] != ".")
@@ -57,11 +59,40 @@ def manifest_shards(
     return shards
 
 
-def find_shards(path: str, is_shard: Callable[[str], bool], word: str) -> list[str]:
-    """The path of each shard, in natural order: `path` itself, or what stands in that folder and in
-    the folders in it. What else stands there is logged.
+def check_num_rows(shard: Shard, found: int, word: str) -> None:
+    """FormatError where a shard does not have as many rows as its manifest says; `word` is what its
+    format calls them.
+    """
+    if shard.num_rows not in (None, found):
+        raise FormatError(
+            f"{shard.path} has {found} {word}. Expected {shard.num_rows}, as when it was "
+            "written: put the right file there.",
+            shard.path,
+        )
 
-    FormatError where there is none; `word` is what the files are called.
+
+def common_features(
+    features_of: Mapping[str, datasets.Features | None], word: str
+) -> datasets.Features | None:
+    """The features in all files, None where they have none; FormatError where they differ.
+
+    `features_of` has those of each file by its path, `word` is what the files are called.
+    """
+    first, features = next(iter(features_of.items()))
+    if different := [path for path, other in features_of.items() if other != features]:
+        raise FormatError(
+            f"{different[0]} holds other columns or labels than {first}. Expected "
+            f"{word} of one dataset: read them one by one.",
+            different[0],
+        )
+    return features
+
+
+def find_shards(path: str, is_shard: Callable[[str], bool], word: str) -> list[str]:
+    """The path of each shard, in natural order: `path` itself, or those in that folder and in the
+    folders in it. All else that is there is logged.
+
+    FormatError where there is no shard; `word` is what the files are called.
     """
     if is_shard(path):
         return [path]
@@ -85,14 +116,14 @@ def find_shards(path: str, is_shard: Callable[[str], bool], word: str) -> list[s
 
 
 def _list_names(folder: str) -> list[str]:
-    """What stands in a folder, without hidden names."""
+    """The names in a folder, in natural order, without hidden ones."""
     names = os.listdir(folder) if os.path.isdir(folder) else []
     return sorted((name for name in names if name[0] != "."), key=natural_key)
 
 
 def group_by_split(paths: Iterable[str]) -> dict[str, list[Shard]]:
-    """Shards without a manifest, by the split that they or else their folders are named after, or
-    "train"; train comes first, then validation, then test.
+    """Shards without a manifest by their splits: the one in the name of the shard or of its folder,
+    else "train". The order is train, validation, test.
     """
     shards: dict[str, list[Shard]] = defaultdict(list)
     for path in paths:
@@ -103,6 +134,6 @@ def group_by_split(paths: Iterable[str]) -> dict[str, list[Shard]]:
 
 
 def _split_in_name(path: str) -> str | None:
-    """The split that a file or folder is named after, as "train-00000-of-00002.tar" is."""
+    """The split in the name of a file or folder, such as "train-00000-of-00002.tar", or None."""
     stem = re.sub(r"([-_.]?[\d-]+(of-\d+)?)?(\.[a-z]+)*$", "", os.path.basename(path).lower())
     return SPLIT_WORDS.get(stem)

@@ -12,9 +12,9 @@
                     view_labels   int64 of each view, -1 where it has none; where rows have them
                     masks         as images, for a further image column "masks"
 
-Of records that others wrote, `label` (int64) and images are taken: a feature list, or the list of
-bytes of a `tf.train.Example`, that is called `images`, `image` or `image/encoded`; besides, where
-they are there, `label_name`, `sample_id` and `view_names`. Other features are left out, and logged.
+Of other tools' records, `label` (int64) and images are read: a feature list, or the list of bytes
+of a `tf.train.Example`, called `images`, `image` or `image/encoded`; also `label_name`, `sample_id`
+and `view_names` where they exist. Other features are left out, and logged.
 
 Source of the files' form: https://www.tensorflow.org/tutorials/load_data/tfrecord
 """
@@ -36,29 +36,35 @@ from multiview_cifar import OWN_COLUMNS, row_features
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.base import FormatReader
-from multiview_cifar_tools.formats.image_bytes import is_image
-from multiview_cifar_tools.formats.labels import check_class_names, check_no_class_names
+from multiview_cifar_tools.formats.image_bytes import IMAGE_EXPECTED, describe_bytes, is_image
+from multiview_cifar_tools.formats.labels import MAX_LABELS, check_class_names, check_no_class_names
 from multiview_cifar_tools.formats.pixels import decode_row, encode, view_bytes
 from multiview_cifar_tools.formats.row_json import from_json, to_json
 from multiview_cifar_tools.formats.shard_files import (
     Shard,
+    check_num_rows,
     find_shards,
     group_by_split,
     manifest_shards,
 )
 from multiview_cifar_tools.shards.manifest import Manifest
-from multiview_cifar_tools.shards.rows import Row, check_export_row, check_row, features_from
+from multiview_cifar_tools.shards.rows import (
+    Row,
+    check_export_row,
+    check_row,
+    features_from,
+    label_range,
+)
 
 logger = logging.getLogger(__name__)
 
 EXTENSION = ".tfrecord"
 CONTENTS = frozenset({"bytes", "pixels"})
 EXTENSIONS = (".tfrecord", ".tfrecords")
-IMAGES = ("images", "image", "image/encoded")  # what others call them
+IMAGES = ("images", "image", "image/encoded")  # their names in other tools' records
 USED_FIELDS = {"label", "label_name", "sample_id", "view_names"}
 FRAME_BYTES = 8 + 4 + 4  # around a record: its length, that one's checksum, the record's
 MAX_BYTES = (1 << 31) - 1  # of a protocol buffer
-MAX_LABELS = 1 << 20  # without names for them
 
 
 def _tensorflow() -> Any:
@@ -76,7 +82,7 @@ def _tensorflow() -> Any:
 
 
 class Writer:
-    """A `formats.ShardWriter` of a TFRecord file."""
+    """A `base.ShardWriter` of a TFRecord file."""
 
     def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
         self.features, self.pixels = features, pixels
@@ -164,7 +170,7 @@ class Writer:
 
 
 def _serialize(example: Any) -> bytes | None:
-    """The record of a row; None where protobuf says that it is far too large."""
+    """The record of a row; None where protobuf finds it far too large."""
     try:
         record: bytes = example.SerializeToString(deterministic=True)
     except Exception:  # its EncodeError, which TensorFlow does not hand on
@@ -183,12 +189,12 @@ def read(
     Args:
         path: Of the file (.tfrecord or .tfrecords) or folder.
         manifest: Of the folder, where there is one.
-        class_names: The names of the labels, where there is none. Without them, one pass over the
-            files looks for the labels; those that no `label_name` names are called by their number.
+        class_names: The names of the labels, where there is no manifest. Without them, one pass
+            over the files finds the labels; one without a `label_name` is called by its number.
 
     Raises:
-        FormatError: There is none, or one is not right.
-        OptionError: class_names are given where a manifest says them.
+        FormatError: There is no file, or one is damaged.
+        OptionError: class_names are given where a manifest has them, or are not valid.
     """
     if manifest is not None:
         check_no_class_names(class_names, path)
@@ -220,7 +226,7 @@ class Record(NamedTuple):
     lists: Any
 
     def error(self, found: str, expected: str) -> FormatError:
-        """What is wrong with it."""
+        """The error of this record."""
         return FormatError(
             f"{self.path}, record {self.number} at byte {self.offset}: {found}. "
             f"Expected {expected}.",
@@ -228,7 +234,7 @@ class Record(NamedTuple):
         )
 
     def missing_error(self, names: str) -> FormatError:
-        """That a feature is not there."""
+        """The error of a missing feature."""
         there = ", ".join(sorted([*self.context, *self.lists])) or "none"
         return self.error(
             f"there is no feature {names} (there are: {there})",
@@ -278,8 +284,8 @@ def read_records(path: str) -> Iterator[Record]:
     tf = _tensorflow()
     number = offset = 0
     try:
-        # Past its note that it is deprecated: `tf.data.TFRecordDataset` takes 20 times as long, and
-        # has threads, which no process that is forked later has.
+        # Unwrapped, as it would log that it is deprecated: `tf.data.TFRecordDataset` takes 20 times
+        # as long, and has threads, which processes that are forked later do not have.
         for record in inspect.unwrap(tf.compat.v1.io.tf_record_iterator)(path):
             example = _parse(tf, path, number, offset, record)
             lists = example.feature_lists.feature_list
@@ -319,12 +325,7 @@ def read_rows(features: datasets.Features, is_own: bool, shard: Shard) -> Iterat
         check_row(row, features, f"{path}, record {record.number} at byte {record.offset}", path)
         yield row
         count += 1
-    if shard.num_rows not in (None, count):
-        raise FormatError(
-            f"{path} has {count} records. Expected {shard.num_rows}, as when it was "
-            "written: put the right file there.",
-            path,
-        )
+    check_num_rows(shard, count, "records")
 
 
 def _read_own_row(record: Record, features: datasets.Features) -> Row:
@@ -350,12 +351,10 @@ def _read_own_row(record: Record, features: datasets.Features) -> Row:
 
 
 def _read_foreign_row(record: Record, features: datasets.Features) -> Row:
-    """The row of a record that somebody else wrote."""
+    """The row of a record that another tool wrote."""
     label, names = record.value("label", "int64"), features["label"].names
     if not 0 <= label < len(names):
-        raise record.error(
-            f"the label is {label}", f"0 to {len(names) - 1}, as there are {len(names)} class names"
-        )
+        raise record.error(f"the label is {label}", label_range(features["label"]))
     stored = next((name for name in IMAGES if name in record.lists or name in record.context), None)
     if stored is None:
         raise record.missing_error(" or ".join(map(repr, IMAGES)))
@@ -376,7 +375,7 @@ def _read_foreign_row(record: Record, features: datasets.Features) -> Row:
 
 
 def _pixel_fields(column: str) -> tuple[str, str]:
-    """The features that say what the bytes of a column are; where they are not there: files."""
+    """The features with the shape and dtype of a column's pixels; without them it holds files."""
     return f"{column}/shape", f"{column}/dtype"
 
 
@@ -401,25 +400,22 @@ def _read_views(record: Record, column: str) -> list[dict[str, Any] | None]:
                     f"pixels of {shape} {sizes}",
                 ) from None
         elif not is_image(data):
-            raise record.error(
-                f"view {i} in {column!r} is {len(data)} bytes that begin with {data[:12]!r}",
-                "the bytes of an image file that Pillow reads",
-            )
+            raise record.error(f"view {i} in {column!r} is {describe_bytes(data)}", IMAGE_EXPECTED)
         views.append({"bytes": data, "path": None})
     return views
 
 
 def _read_dtype(record: Record, name: str) -> Any:
     """The dtype of pixels, as a feature of the context names it."""
-    said = record.text(name)
-    if said not in ("uint8", "uint16"):
-        raise record.error(f"{name} is {said!r}", "'uint8' or 'uint16'")
-    return np.dtype(said).newbyteorder("<")
+    dtype = record.text(name)
+    if dtype not in ("uint8", "uint16"):
+        raise record.error(f"{name} is {dtype!r}", "'uint8' or 'uint16'")
+    return np.dtype(dtype).newbyteorder("<")
 
 
 @lru_cache
 def _log_left_out(names: frozenset[str]) -> None:
-    """Say once that no column becomes of such features."""
+    """Log once that such features are in no column."""
     logger.warning("Left out of rows: the features %s.", ", ".join(sorted(names)))
 
 

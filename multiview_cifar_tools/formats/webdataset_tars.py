@@ -1,22 +1,23 @@
 """Tars as the library `webdataset` reads them, see https://github.com/webdataset/webdataset.
 
-A member's name up to the first dot behind the last slash is the key of its sample, what follows is
-its field; the members of a sample stand together. A tar that this project wrote holds
+A member's name up to the first dot after the last slash is the key of its sample, the rest is its
+field; the members of a sample follow each other. A tar that this project wrote holds
 
-    __multiview_cifar__           the features as JSON; `webdataset` passes over such names
-    cat/0001.json                 a row's columns, "label_name" besides, and in place of each image
+    __multiview_cifar__           the features as JSON; `webdataset` skips such names
+    cat/0001.json                 a row's columns, also "label_name", and instead of each image
                                   column its fields: {"images": ["front.png", null], ...}
     cat/0001.cls                  the label's number
     cat/0001.front.png            a view; with view labels cat/0001.left.front.png
     cat/0001.masks.front.png      a view of a further image column
 
-In keys and fields a dot, and whatever else would be misread, is written as %2E is in a URL. Fields
-are lower case, as `webdataset` makes them. A name that is taken gets "~" and a number. With pixels,
-views are .npy files of (H, W, C).
+In keys and fields a dot, and whatever else would be misread, is escaped as in a URL: %2E. Fields
+are lower case, as `webdataset` makes them. A name that exists already gets "~" and a number. With
+pixels, views are .npy files of (H, W, C).
 
-A tar of others has for each sample a .cls with the label's number, or a .json with its number or
-name as "label", "class" or "label_name", and images: what stands in front of the extension is the
-view, "0" where nothing does. Views come in natural order. Other fields are left out, and logged.
+A tar of another tool has for each sample a .cls with the label's number, or a .json with its number
+or name as "label", "class" or "label_name", and images: the field without its extension is the name
+of the view, "0" where it is empty. Views are in natural order. Other fields are left out, and
+logged.
 """
 
 from __future__ import annotations
@@ -40,12 +41,24 @@ from multiview_cifar import IMAGE_EXTENSIONS, SUPPORTED, is_url, natural_key, ro
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.base import FormatReader
-from multiview_cifar_tools.formats.image_bytes import image_extension, is_image
-from multiview_cifar_tools.formats.labels import check_class_names, check_no_class_names
+from multiview_cifar_tools.formats.image_bytes import (
+    IMAGE_EXPECTED,
+    describe_bytes,
+    image_extension,
+    is_image,
+)
+from multiview_cifar_tools.formats.labels import (
+    MAX_LABELS,
+    check_class_names,
+    check_no_class_names,
+    number_names,
+)
 from multiview_cifar_tools.formats.pixels import decode_row, encode, view_bytes
 from multiview_cifar_tools.formats.row_json import from_object, parse_object, to_json
 from multiview_cifar_tools.formats.shard_files import (
     Shard,
+    check_num_rows,
+    common_features,
     find_shards,
     group_by_split,
     manifest_shards,
@@ -76,20 +89,19 @@ CONTENTS = frozenset({"bytes", "pixels"})
 FEATURES = "__multiview_cifar__"
 PIXELS = ".npy"
 WORD = f"a WebDataset tar ({', '.join(EXTENSIONS)})"
-# What webdataset would take for the end of a key, for its own ("__x__"), or not match at all; and
-# slashes that are lost where a tar is unpacked.
+# What webdataset would read as the end of a key, as a name of its own ("__x__"), or not match; and
+# slashes that are lost when a tar is unpacked.
 KEY_ESCAPES = re.compile(r"[%.\x00-\x1f\x7f]|^/|/$|(?<=/)/|^_(?=_)")
 FIELD_ESCAPES = re.compile(r"[%./~\x00-\x1f\x7f]")
 RESERVED_NAMES = re.compile(r"__[^/]*__($|/)")  # what webdataset itself passes over
 LABEL_KEYS = ("label", "class", "label_name")
-MAX_LABELS = 1 << 20  # without names for them
 
 
 # --- writing --------------------------------------------------------------------------------------
 
 
 class Writer:
-    """A `formats.ShardWriter` of a tar."""
+    """A `base.ShardWriter` of a tar."""
 
     def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
         self.features, self.pixels = features, pixels
@@ -196,39 +208,38 @@ def read(
         path: Of a tar (.tar, .tar.gz, .tgz, .tar.zst) or a folder of some; or a URL that fsspec
             reads, or a pattern of either such as "train-{000..010}.tar" or "train-*.tar".
         manifest: Of the folder, where there is one.
-        class_names: The names of the labels, where the tar is somebody else's. Without them, one
-            pass looks for the labels, and a label that has no name is called by its number.
+        class_names: The names of the labels of another tool's tar. Without them, one pass finds the
+            labels, and a label without a name is called by its number.
         storage_options: Of a URL's file system, as fsspec takes them.
 
     Raises:
-        FormatError: There is none, or one is not right.
-        OptionError: class_names are given where the tar says its own.
+        FormatError: There is no tar, or one is damaged.
+        OptionError: class_names are given where the tar has its own, or are not valid.
     """
     opener = partial(open_reader, storage_options=storage_options)
     if manifest is not None:
         check_no_class_names(class_names, path)
         features, shards = features_from(manifest.features), manifest_shards(path, manifest)
-        return FormatReader(
-            features, shards, partial(read_rows, features, True, opener), _paths(shards)
-        )
-    shards = group_by_split(expand(path, storage_options))
-    files = _paths(shards)
-    said = [_read_features(opener, file) for file in files]
-    if different := [file for file, own in zip(files, said, strict=True) if own != said[0]]:
-        raise FormatError(
-            f"{different[0]} holds other columns or labels than {files[0]}. Expected "
-            "tars of one dataset: read them one by one.",
-            different[0],
-        )
-    features = said[0]
-    if features is not None:
-        check_no_class_names(class_names, files[0])
-    elif class_names is not None:
-        features = row_features(["images"], check_class_names(class_names), None)
+        is_own = True
     else:
-        features = row_features(["images"], find_labels(opener, files), None)
-    is_own = said[0] is not None
-    return FormatReader(features, shards, partial(read_rows, features, is_own, opener), files)
+        shards = group_by_split(expand(path, storage_options))
+        features_of = {path: _read_features(opener, path) for path in _paths(shards)}
+        own_features = common_features(features_of, "tars")
+        is_own = own_features is not None
+        if is_own:
+            check_no_class_names(class_names, _paths(shards)[0])
+        features = own_features or _find_features(opener, _paths(shards), class_names)
+    rows = partial(read_rows, features, is_own, opener)
+    return FormatReader(features, shards, rows, _paths(shards))
+
+
+def _find_features(
+    opener: Opener, paths: Sequence[str], class_names: Sequence[str] | None
+) -> datasets.Features:
+    """The features of the rows of other tools' tars."""
+    if class_names is not None:
+        return row_features(["images"], check_class_names(class_names), None)
+    return row_features(["images"], find_labels(opener, paths), None)
 
 
 def _paths(shards: dict[str, list[Shard]]) -> list[str]:
@@ -236,7 +247,7 @@ def _paths(shards: dict[str, list[Shard]]) -> list[str]:
 
 
 def expand(path: str, storage_options: dict[str, Any] | None = None) -> list[str]:
-    """The tars that a path, URL or pattern means; FormatError where it is none."""
+    """The tars of a path, URL or pattern; FormatError where there are none."""
     if os.path.exists(path):
         return find_shards(path, _is_tar, WORD)
     found = [each for pattern in _expand_braces(path) for each in _glob(pattern, storage_options)]
@@ -286,7 +297,7 @@ def _glob(pattern: str, storage_options: dict[str, Any] | None) -> list[str]:
 
 
 def _read_features(opener: Opener, path: str) -> datasets.Features | None:
-    """The features that a tar says; None where it is somebody else's."""
+    """The features in a tar; None where another tool wrote it."""
     with opener(path) as reader:
         first = next(iter(reader), None)
         if first is None or first.name != FEATURES or first.kind != "file":
@@ -317,14 +328,14 @@ class Sample(NamedTuple):
     members: dict[str, Member]
 
     def error(self, field: str, found: str, expected: str) -> FormatError:
-        """What is wrong with a member."""
+        """The error of a member."""
         name, offset, _ = self.members[field]
         return FormatError(
             f"{self.path}, {name} at byte {offset}: {found}. Expected {expected}.", self.path
         )
 
     def missing_error(self, what: str, expected: str) -> FormatError:
-        """That a member is missing."""
+        """The error of a missing member."""
         offset = min(member.offset for member in self.members.values())
         return FormatError(
             f"{self.path}, the sample {self.key!r} at byte {offset} has no {what} "
@@ -333,7 +344,7 @@ class Sample(NamedTuple):
         )
 
     def read_json(self) -> dict[str, Any]:
-        """What its .json holds."""
+        """The object in its .json."""
         try:
             return parse_object(self.members["json"].data or b"")
         except FormatError as error:
@@ -343,10 +354,10 @@ class Sample(NamedTuple):
 def read_samples(
     path: str, reader: TarReader, wanted: Callable[[str], bool] = lambda name: True
 ) -> Iterator[Sample]:
-    """The samples of a tar, as `webdataset` groups them; contents of members of `wanted` names
-    alone. What belongs to none is logged.
+    """The samples of a tar, as `webdataset` groups them, with the contents of the members whose
+    names are `wanted`. Members of no sample are logged.
 
-    FormatError where a key comes again behind another one, or a field twice.
+    FormatError where the members of a sample do not follow each other, or a field comes twice.
     """
     seen: set[str] = set()
     ignored: list[str] = []
@@ -381,7 +392,7 @@ def read_samples(
 
 
 def _split(name: str) -> tuple[str, str]:
-    """The key and the field of a member; no key where `webdataset` passes over it."""
+    """The key and the field of a member; no key where `webdataset` skips it."""
     folder, slash, base = name.rpartition("/")
     stem, dot, field = base.partition(".")
     if not stem or not dot or RESERVED_NAMES.match(name):
@@ -410,12 +421,7 @@ def read_rows(
             check_row(row, features, f"{path}, the sample {sample.key!r}", path)
             yield row
             count += 1
-    if shard.num_rows not in (None, count):
-        raise FormatError(
-            f"{path} has {count} samples. Expected {shard.num_rows}, as when it was "
-            "written: put the right file there.",
-            path,
-        )
+    check_num_rows(shard, count, "samples")
 
 
 def _read_own_row(sample: Sample, features: datasets.Features) -> Row:
@@ -423,9 +429,9 @@ def _read_own_row(sample: Sample, features: datasets.Features) -> Row:
     for field in ("json", "cls"):
         if field not in sample.members:
             raise sample.missing_error(field, "one .json and one .cls a sample")
-    said = sample.read_json()
+    found = sample.read_json()
     try:
-        row = from_object(said, features)
+        row = from_object(found, features)
     except FormatError as error:
         raise FormatError(
             f"{sample.path}, {sample.members['json'].name}: {error}", sample.path
@@ -438,7 +444,7 @@ def _read_own_row(sample: Sample, features: datasets.Features) -> Row:
         )
     unnamed = {*sample.members} - {"json", "cls"}
     for column in image_columns(features):
-        fields = said.get(column)
+        fields = found.get(column)
         if not isinstance(fields, list):
             raise sample.error("json", f"{column} is {fields!r}", "a list of fields")
         row[column] = [None if field is None else _read_view(sample, field) for field in fields]
@@ -449,7 +455,7 @@ def _read_own_row(sample: Sample, features: datasets.Features) -> Row:
 
 
 def _read_foreign_row(sample: Sample, features: datasets.Features) -> Row:
-    """The row of a sample that somebody else wrote."""
+    """The row of a sample that another tool wrote."""
     names, label = features["label"].names, _read_label(sample)
     if label in names:
         label = names.index(label)
@@ -491,7 +497,7 @@ def natural_order(names: tuple[str, ...]) -> tuple[str, ...]:
 
 @lru_cache
 def _log_left_out(field: str) -> None:
-    """Say once that no column becomes of such members."""
+    """Log once that such members are in no column."""
     logger.warning(
         "Left out of rows: members such as .%s. Taken are images, .cls, and the label in a .json.",
         field,
@@ -499,7 +505,7 @@ def _log_left_out(field: str) -> None:
 
 
 def _read_view(sample: Sample, field: Any) -> dict[str, Any]:
-    """The image that a member holds."""
+    """The image in a member."""
     if not isinstance(field, str) or field not in sample.members:
         raise sample.missing_error(f"{field}", "the member, as the .json names it")
     data = sample.members[field].data or b""
@@ -511,11 +517,7 @@ def _read_view(sample: Sample, field: Any) -> dict[str, Any]:
                 field, f"no array of pixels ({error})", "a .npy of (H, W, C), uint8 or uint16"
             ) from None
     elif not is_image(data):
-        raise sample.error(
-            field,
-            f"{len(data)} bytes that begin with {data[:12]!r}",
-            "the bytes of an image file that Pillow reads",
-        )
+        raise sample.error(field, describe_bytes(data), IMAGE_EXPECTED)
     return {"bytes": data, "path": None}
 
 
@@ -535,11 +537,11 @@ def _read_number(sample: Sample) -> int:
 
 
 def _read_label(sample: Sample) -> int | str:
-    """What a sample of others says of its label: a number, or a name."""
+    """The label of another tool's sample: a number, or a name."""
     if "cls" in sample.members:
         return _read_number(sample)
-    said = sample.read_json() if "json" in sample.members else {}
-    for value in map(said.get, LABEL_KEYS):
+    found = sample.read_json() if "json" in sample.members else {}
+    for value in map(found.get, LABEL_KEYS):
         if isinstance(value, str) and value or type(value) is int and value >= 0:
             return value
     raise sample.missing_error(
@@ -554,8 +556,8 @@ def _holds_label(name: str) -> bool:
 
 
 def find_labels(opener: Opener, paths: Sequence[str]) -> list[str]:
-    """The names of all labels in tars of others: their numbers from 0 on, or their names in natural
-    order. FormatError where some have numbers and some have names.
+    """The names of all labels in other tools' tars: their numbers from 0 on, or their names in
+    natural order. FormatError where some have numbers and some have names.
     """
     places: dict[int | str, str] = {}
     for path in paths:
@@ -578,10 +580,10 @@ def find_labels(opener: Opener, paths: Sequence[str]) -> list[str]:
             f"below {MAX_LABELS}, counted from 0.",
             paths[0],
         )
-    return sorted(names, key=natural_key) or [*map(str, range(max(numbers) + 1))]
+    return sorted(names, key=natural_key) or number_names(max(numbers) + 1)
 
 
-# .npy files of pixels, a header for many of them: to make or to parse one takes 20 us
+# .npy files of pixels. Headers are cached: to make or to parse one takes 20 us.
 
 
 def _write_npy(pixels: Any) -> bytes:
@@ -591,14 +593,14 @@ def _write_npy(pixels: Any) -> bytes:
 
 @lru_cache(maxsize=64)
 def _npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
-    said = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     buffer = io.BytesIO()
-    npy.write_array_header_1_0(buffer, said)
+    npy.write_array_header_1_0(buffer, header)
     return buffer.getvalue()
 
 
 def _read_npy(data: bytes) -> Any:
-    """The array of a .npy as `_write_npy` makes it; ValueError where it is another."""
+    """The array of a .npy as `_write_npy` makes it; ValueError at any other .npy."""
     start = 10 + int.from_bytes(data[8:10], "little")
     shape, dtype = _parse_npy(data[:start])
     return np.frombuffer(data, dtype, offset=start).reshape(shape)

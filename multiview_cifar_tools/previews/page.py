@@ -24,7 +24,7 @@ import PIL.Image
 
 from multiview_cifar_tools.atomic_write import atomic_write
 from multiview_cifar_tools.errors import PreviewError
-from multiview_cifar_tools.loading import rows_of
+from multiview_cifar_tools.loading import to_split_rows
 from multiview_cifar_tools.previews.html import html_page, json_element, page_json
 from multiview_cifar_tools.previews.samples import (
     UNREADABLE,
@@ -114,7 +114,7 @@ def preview(
         OSError: The disk is full, say.
     """
     check_columns(splits)
-    sources = {split: rows_of(rows) for split, rows in splits.items()}
+    sources = {split: to_split_rows(rows) for split, rows in splits.items()}
     features = next(iter(sources.values())).features
     by_class, budget = SamplesByClass(features, samples_per_class), FullSizeBudget(full_size * 1e6)
     folder = os.path.dirname(os.path.abspath(file))  # which has room for the page

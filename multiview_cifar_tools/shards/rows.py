@@ -82,7 +82,7 @@ def find_row_error(row: Row, features: datasets.Features) -> str | None:
     if not isinstance(sample, str) or not sample:
         return f"sample_id is {sample!r}. Expected a name of one or more letters"
     if not _is_label(row["label"], features["label"]):
-        return f"the label is {row['label']!r}. Expected {_range(features['label'])}"
+        return f"the label is {row['label']!r}. Expected {label_range(features['label'])}"
     of_views = [*image_columns(features), "view_names", *_view_labels(features)]
     for name in of_views:
         if not isinstance(row[name], list) or len(row[name]) != len(row["images"] or ()):
@@ -95,7 +95,7 @@ def find_row_error(row: Row, features: datasets.Features) -> str | None:
     for name in _view_labels(features):
         kind = features[name].feature
         if bad := [each for each in row[name] if each is not None and not _is_label(each, kind)]:
-            return f"{name} has {bad[0]!r}. Expected {_range(kind)}, or None"
+            return f"{name} has {bad[0]!r}. Expected {label_range(kind)}, or None"
     return None
 
 
@@ -107,7 +107,8 @@ def _is_label(value: Any, kind: datasets.ClassLabel) -> bool:
     return type(value) is int and 0 <= value < kind.num_classes
 
 
-def _range(kind: datasets.ClassLabel) -> str:
+def label_range(kind: datasets.ClassLabel) -> str:
+    """The labels that a column may have, for an error's text."""
     return f"0 to {kind.num_classes - 1}, as there are {kind.num_classes} class names"
 
 

@@ -302,7 +302,7 @@ def test_samples_of_two_sizes(module, tmp_path, fails):
         one.write(second)
     one.close()
     two = module.Writer(str(tmp_path / "two"), PLAIN, True)
-    two.shapes = one.shapes  # the same holds for the next shard
+    two.set_state(one.get_state())  # the same holds for the next shard
     with fails("ExportError", *says, path="dog/0001"):
         two.write(second)
     del two

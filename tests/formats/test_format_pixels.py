@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from multiview_cifar_tools.flat_png import flat_png
-from multiview_cifar_tools.formats.pixels import Shapes, array_mode, decode_row, encode
+from multiview_cifar_tools.formats.pixels import PixelShapes, array_mode, decode_row, encode
 from pictures import chunk, exif, picture, with_chunk
 
 GREY_16 = (np.arange(20, dtype=np.uint16) * 3000).reshape(4, 5)
@@ -194,7 +194,7 @@ def test_views_that_differ(other, fails):
 
 
 def test_samples_that_differ(fails):
-    shapes = Shapes()
+    shapes = PixelShapes()
     shapes.check("images", np.zeros((2, 0, 0, 0), np.uint8), "cat/0", "cat/0")
     shapes.check("images", np.zeros((3, 4, 5, 1), np.uint8), "cat/1", "cat/1")
     shapes.check("masks", np.zeros((3, 2, 2, 1), np.uint16), "cat/1", "cat/1")

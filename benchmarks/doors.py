@@ -82,8 +82,8 @@ def read_with_webdataset(path: Path, samples: int) -> None:
 
 
 def read_webdataset_rows(folder: Path, rows: int) -> None:
-    reading = webdataset_tars.read(str(folder), read_manifest(str(folder), ["webdataset"]))
-    assert sum(1 for shard in reading.shards["train"] for _ in reading.rows(shard)) == rows
+    reader = webdataset_tars.read(str(folder), read_manifest(str(folder), ["webdataset"]))
+    assert sum(1 for shard in reader.shards["train"] for _ in reader.rows(shard)) == rows
 
 
 def part_tar(place: Path, n: int) -> None:

@@ -53,10 +53,8 @@ if TYPE_CHECKING:
 
     Source = str | FileSource  # the path of a local folder, or what else holds the files
 
-__all__ = [
-    *("MultiviewCifar", "MultiviewCifarConfig", "load_dataset"),
-    *("MultiviewError", "OptionError", "LayoutError", "ImageError", "ArchiveError"),
-]
+__all__ = ["MultiviewCifar", "MultiviewCifarConfig", "load_dataset"]
+__all__ += ["ArchiveError", "ImageError", "LayoutError", "MultiviewError", "OptionError"]
 __version__ = "1.0.0"
 logger = logging.getLogger(__name__)
 

@@ -40,6 +40,27 @@ builder = MultiviewCifar(data_dir="photos")
 version: str = __version__
 """
 
+# `datasets` ships no types: to a user its classes are Any. Here they have names of their own.
+DATASETS = """
+class Dataset: ...
+class IterableDataset: ...
+class DatasetDict(dict[str, Dataset]): ...
+class IterableDatasetDict(dict[str, IterableDataset]): ...
+def __getattr__(name: str) -> object: ...
+"""
+
+OVERLOADS = """
+from typing import assert_type
+
+from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
+from multiview_cifar import load_dataset
+
+assert_type(load_dataset(data_dir="photos"), DatasetDict)
+assert_type(load_dataset("shapes", split="train"), Dataset)
+assert_type(load_dataset(data_dir="photos", streaming=True), IterableDatasetDict)
+assert_type(load_dataset(data_dir="photos", split="train", streaming=True), IterableDataset)
+"""
+
 IMPORTS = """import multiview_cifar_tools
 from multiview_cifar_tools import BatchReader, open_engine, publish
 
@@ -83,6 +104,11 @@ def mypy(python, tmp_path):
 
 def test_a_script_of_a_user(mypy):
     assert mypy(SCRIPT) == ["Success: no issues found in 1 source file"]
+
+
+def test_load_dataset_by_split_and_streaming(mypy, tmp_path):
+    (tmp_path / "datasets.pyi").write_text(DATASETS)
+    assert mypy(OVERLOADS) == ["Success: no issues found in 1 source file"]
 
 
 def test_wrong_use_is_found(mypy):

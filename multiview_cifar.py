@@ -62,7 +62,7 @@ logger = logging.getLogger(__name__)
 IMAGE_EXTENSIONS = frozenset(
     ".avif .bmp .gif .jp2 .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
 )
-SUPPORTED = " ".join(sorted(IMAGE_EXTENSIONS))
+SUPPORTED_EXTENSIONS = " ".join(sorted(IMAGE_EXTENSIONS))
 SYSTEM_NAMES = {"Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "$RECYCLE.BIN"}
 # The words by which `datasets` itself knows a split (data_files.py, SPLIT_KEYWORDS), in row order.
 SPLIT_WORDS = (
@@ -636,7 +636,7 @@ class Folder(NamedTuple):
         """A folder of files, which are sorted; folders of the same names share them."""
         files.sort()
         names, sizes, versions = zip(*files, strict=True) if files else ((), (), ())
-        return cls._make((path, shared(names), sizes, versions))
+        return cls._make((path, intern_value(names), sizes, versions))
 
     @property
     def paths(self) -> list[str]:
@@ -646,8 +646,8 @@ class Folder(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def shared(value: Any) -> Any:
-    """An equal value that was met before: what returns in a million samples is kept once."""
+def intern_value(value: Any) -> Any:
+    """An equal value that came before: what a million samples repeat is in memory once."""
     return value
 
 
@@ -686,7 +686,7 @@ def list_source(config: MultiviewCifarConfig) -> FileListing | None:
     """
     if config.name in CIFARS and config.data_dir:
         with import_cifar(config) as cifar:
-            expected = cifar.expected(config.name)
+            expected = cifar.describe_files(config.name)
         return scan_folder(existing_path(config.data_dir, expected, os.path.exists))
     if config.name != "default":
         return None
@@ -1080,7 +1080,7 @@ def detect_layout(images: Sequence[Folder], listing: FileListing) -> str:
     if not images:
         raise LayoutError(
             f"{listing.data_dir} holds no images (found: {listing.ignored_summary}). Expected "
-            f"class/sample/view.png; supported: {SUPPORTED}.",
+            f"class/sample/view.png; supported: {SUPPORTED_EXTENSIONS}.",
             listing.data_dir,
         )
     tops = list(dict.fromkeys(folder.path.partition("/")[0] for folder in images if folder.path))
@@ -1153,13 +1153,17 @@ def match_images(
             if not fields:
                 listing.ignored[_why_not(path, [*templates.values()])].append(path)
                 continue
-            key = fields.get("split", "train"), shared(fields["label"]), shared(fields["sample"])
+            key = (
+                fields.get("split", "train"),
+                intern_value(fields["label"]),
+                intern_value(fields["sample"]),
+            )
             view = fields.get("view", "0")
             if "view_label" in fields:
                 view = f"{fields['view_label']}/{view}"
             if (sample := samples.get(key)) is None:
                 sample = samples[key] = SampleFiles(tuple([{} for _ in templates]))
-            other = sample.columns[order.index(column)].setdefault(shared(view), path)
+            other = sample.columns[order.index(column)].setdefault(intern_value(view), path)
             if other is not path:
                 raise LayoutError(
                     f"{other} and {path} mean the same view {view!r} of one sample. "
@@ -1232,8 +1236,8 @@ def check_folders(
                 raise LayoutError(
                     f"{folder} has no images of its own (found: "
                     f"{join_first(below[folder]) or 'nothing'}). Expected files such as "
-                    f"view_0.png; supported: {SUPPORTED}. Remove the folder, pass on_error="
-                    '"skip_sample", or say with layout="..." what the folders mean.',
+                    f"view_0.png; supported: {SUPPORTED_EXTENSIONS}. Remove the folder, pass "
+                    'on_error="skip_sample", or say with layout="..." what the folders mean.',
                     folder,
                 )
             listing.ignored["sample folders without images"].append(folder)
@@ -1335,8 +1339,8 @@ def log_plan(
         logger.warning("Ignored %d %s: %s", len(paths), reason, join_first(paths))
     for split, samples in splits.items():
         if absent := set(range(len(names))) - {sample.label for sample in samples}:
-            said = join_first(repr(names[label]) for label in sorted(absent))
-            logger.warning("The split %r has no sample of class %s", split, said)
+            classes = join_first(repr(names[label]) for label in sorted(absent))
+            logger.warning("The split %r has no sample of class %s", split, classes)
 
 
 def check_names_exist(option: str, names: Iterable[str], there: Sequence[str], why: str) -> None:
@@ -1422,16 +1426,16 @@ def check_incomplete(
     config: MultiviewCifarConfig,
 ) -> None:
     """LayoutError at samples that lack a view, or as `on_missing_view` says they are ignored."""
-    said = [f"{'/'.join(key)} {lack}" for key, lack in incomplete.items()]
+    lines = [f"{'/'.join(key)} {lack}" for key, lack in incomplete.items()]
     if incomplete and config.on_missing_view == "raise":
         raise LayoutError(
-            f"{len(incomplete)} of {num_samples} samples lack a view: {join_first(said, 3)}."
+            f"{len(incomplete)} of {num_samples} samples lack a view: {join_first(lines, 3)}."
             " Expected all to have the same: add the files, or pass "
             'on_missing_view="skip_sample" or "null".',
             "/".join(next(iter(incomplete))),
         )
     if incomplete:
-        listing.ignored["samples that lack a view"] += said
+        listing.ignored["samples that lack a view"] += lines
 
 
 def make_sample(
@@ -1463,7 +1467,7 @@ def make_sample(
         numbered = (*(view_labels.index(label) for label, _, _ in pairs), *blank)
     if config.image_size:
         nbytes = k * config.image_size[0] * config.image_size[1] * 3
-    names = shared((*views, *blank))
+    names = intern_value((*views, *blank))
     label = numbers[key[1]]
     return Sample(sample_id, label, names, numbered, aligned, {}, {}, nbytes, files.version), lack
 

@@ -67,7 +67,7 @@ CIFAR100 = {  # the classes of each superclass; officially, both are numbered in
     "vehicles_1": "bicycle bus motorcycle pickup_truck train",
     "vehicles_2": "lawn_mower rocket streetcar tank tractor",
 }
-COARSE = {name: i for i, names in enumerate(CIFAR100.values()) for name in names.split()}
+COARSE_LABELS = {name: i for i, names in enumerate(CIFAR100.values()) for name in names.split()}
 CIFAR = {
     "cifar10": Cifar(
         "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
@@ -85,7 +85,7 @@ CIFAR = {
         "cifar-100-binary",
         {"train": ["train"], "test": ["test"]},
         3074,
-        {bytes([COARSE[name], i]): name for i, name in enumerate(sorted(COARSE))},
+        {bytes([COARSE_LABELS[name], i]): name for i, name in enumerate(sorted(COARSE_LABELS))},
     ),
 }
 
@@ -100,8 +100,8 @@ def coarse_names(name: str) -> dict[str, list[str]]:
     return {"coarse_label": list(CIFAR100)} if name == "cifar100" else {}
 
 
-def expected(name: str) -> str:
-    """What a `data_dir` has to be, for errors."""
+def describe_files(name: str) -> str:
+    """The files that a `data_dir` has to hold, for errors."""
     cifar = CIFAR[name]
     names = ", ".join(f"{each}.bin" for each in _file_names(cifar))
     return f"{os.path.basename(cifar.url)}, or the folder {cifar.folder} in it, with {names}"
@@ -118,7 +118,7 @@ def download(name: str, dl_manager: Any) -> str:
     it can be left half extracted, and the disk need not hold its 180 MB twice.
     """
     cifar = CIFAR[name]
-    hint = f'try again, or pass data_dir="...", {expected(name)}'
+    hint = f'try again, or pass data_dir="...", {describe_files(name)}'
     try:
         path = str(dl_manager.download(cifar.url))
     except Exception as error:  # those of fsspec and aiohttp have no base of their own
@@ -161,13 +161,13 @@ def _read_files(path: str, name: str, times: tuple[tuple[int, ...], ...]) -> dic
     except Exception as error:  # tarfile, gzip and zlib have their own, and EOFError
         raise CifarError(
             f"{path} cannot be read ({type(error).__name__}: {error}). Expected "
-            f"{expected(name)}: download it again.",
+            f"{describe_files(name)}: download it again.",
             path,
         ) from None
     if absent := [f"{each}.bin" for each in names if each not in files]:
         raise CifarError(
-            f"{path} lacks {_first_of(absent, 5)}. Expected {expected(name)}, of the binary "
-            "version, not of the one for Python or Matlab.",
+            f"{path} lacks {_join_first(absent, 5)}. Expected {describe_files(name)}, of the "
+            "binary version, not of the one for Python or Matlab.",
             path,
         )
     for each, data in files.items():
@@ -181,7 +181,7 @@ def _read_files(path: str, name: str, times: tuple[tuple[int, ...], ...]) -> dic
     return files
 
 
-def _first_of(names: list[Any], most: int) -> str:
+def _join_first(names: list[Any], most: int) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(str, names[:most])) + more
 
@@ -216,7 +216,7 @@ def read_classes(name: str, data: bytes, cifar: Cifar) -> list[str]:
     if wrong := [i for i, label in enumerate(labels) if label not in cifar.classes]:
         raise CifarError(
             f"Record {wrong[0]} of {name}.bin begins with {[*labels[wrong[0]]]}, which labels no "
-            f"class. Expected one of {_first_of([[*label] for label in cifar.classes], 10)}: the "
+            f"class. Expected one of {_join_first([[*label] for label in cifar.classes], 10)}: the "
             "file is damaged, so take it anew.",
             f"{name}.bin",
         )
@@ -263,7 +263,7 @@ def _group(views: list[str], k: int, name: str, split: str, label: str) -> Group
             "OptionError",
         )
     samples = [tuple(views[at : at + k]) for at in range(0, full, k)]
-    columns = {"coarse_label": COARSE[label]} if coarse_names(name) else {}
+    columns = {"coarse_label": COARSE_LABELS[label]} if coarse_names(name) else {}
     return Group(samples, len(views) - full, columns)
 
 

@@ -278,7 +278,7 @@ def conclude(
     """Give everything its last name; the arguments that make the same rows of it."""
     if begun["format"] == "folder":
         paths = {split: [shard.path for shard in partial.of(split)] for split in begun["source"]}
-        options = module.assemble(partial.folder, paths, partial.finished[-1].notes, features)
+        options = module.merge_shards(partial.folder, paths, partial.finished[-1].notes, features)
         partial.conclude()
         return {"data_dir": partial.root, **options}
     manifest = Manifest(

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
 def print_report(report: PlanReport) -> None:
     """Print the report as text and tables, the layout first, the problem last."""
-    print_section("layout", [str(report.layout or "none"), report.why])
+    print_section("layout", [str(report.layout or "none"), report.layout_reason])
     if report.plan:
         print_classes(report)
         print_views(report)

@@ -9,8 +9,8 @@
 A file's extension is no part of a row: the file's contents decide it, so that a `.jpeg` becomes a
 `.jpg`. Rows are read back in natural order, whatever order they had.
 
-A shard is a folder of this form, without the folder of the split; `assemble` makes one folder of
-all shards. There is no `read`: `multiview_cifar` reads it.
+A shard is a folder of this form, without the folder of the split; `merge_shards` makes one folder
+of all shards. There is no `read`: `multiview_cifar` reads it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ EXTENSION = ""
 CONTENTS = frozenset({"bytes"})
 METADATA, BATCH_ROWS = "metadata.parquet", 1000
 # Pillow's name of a JPEG with more pictures behind the first one, as phones write it.
-RENAMED = {".mpo": ".jpg"}
+USUAL_EXTENSIONS = {".mpo": ".jpg"}
 # The summary of no rows, see `summarize_views`.
 NO_ROWS: dict[str, Any] = {
     "keys": None,
@@ -62,8 +62,8 @@ NO_ROWS: dict[str, Any] = {
 class Writer:
     """A `base.ShardWriter` of a folder of images.
 
-    Its state is what `assemble` has to know of all rows of the export: the class name of each class
-    folder, which view labels there are, and the summary of `summarize_views`.
+    Its state is what `merge_shards` has to know of all rows of the export: the class name of each
+    class folder, which view labels there are, and the summary of `summarize_views`.
     """
 
     def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
@@ -209,7 +209,7 @@ def check_extension(data: bytes, sample: str) -> str:
     would not read it.
     """
     found = image_extension(data, sample)
-    if (known := RENAMED.get(found, found)) not in IMAGE_EXTENSIONS:
+    if (known := USUAL_EXTENSIONS.get(found, found)) not in IMAGE_EXTENSIONS:
         raise ExportError(
             f"A view of {sample} is a {known} file. Expected one of "
             f'{" ".join(sorted(IMAGE_EXTENSIONS))}: build with encoding="png", or '
@@ -335,7 +335,7 @@ def view_options(views: Mapping[str, Any]) -> dict[str, Any] | None:
 # --- one folder of all shards ---------------------------------------------------------------------
 
 
-def assemble(
+def merge_shards(
     folder: str,
     shards: Mapping[str, Sequence[str]],
     state: Mapping[str, Any],

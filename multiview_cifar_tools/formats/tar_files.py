@@ -77,7 +77,7 @@ def open_reader(path: str, storage_options: dict[str, Any] | None = None) -> Ite
             f"{path} is {error}. Expected a whole tar: copy or make it again.", path
         ) from None
     except Exception as error:
-        raise unreadable(path, error) from None
+        raise unreadable_error(path, error) from None
 
 
 def fresh_file_system(url: str, storage_options: dict[str, Any] | None = None) -> tuple[Any, str]:
@@ -87,7 +87,7 @@ def fresh_file_system(url: str, storage_options: dict[str, Any] | None = None) -
     return fs, path
 
 
-def unreadable(path: str, error: Exception) -> FormatError:
+def unreadable_error(path: str, error: Exception) -> FormatError:
     """Of any library's error."""
     expected = "a whole tar: copy or make it again"
     if isinstance(error, ImportError):

@@ -37,7 +37,13 @@ import datasets
 import numpy as np
 import numpy.lib.format as npy
 
-from multiview_cifar import IMAGE_EXTENSIONS, SUPPORTED, is_url, natural_key, row_features
+from multiview_cifar import (
+    IMAGE_EXTENSIONS,
+    SUPPORTED_EXTENSIONS,
+    is_url,
+    natural_key,
+    row_features,
+)
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.base import FormatReader
@@ -69,7 +75,7 @@ from multiview_cifar_tools.formats.tar_files import (
     fresh_file_system,
     open_reader,
     tar_member,
-    unreadable,
+    unreadable_error,
 )
 from multiview_cifar_tools.shards.manifest import Manifest
 from multiview_cifar_tools.shards.rows import (
@@ -290,7 +296,7 @@ def _glob(pattern: str, storage_options: dict[str, Any] | None) -> list[str]:
             fs, inner = fresh_file_system(pattern, storage_options)
             found = [fs.unstrip_protocol(each) for each in fs.glob(inner)]
         except Exception as error:  # those of fsspec and its stores have no common base
-            raise unreadable(pattern, error) from None
+            raise unreadable_error(pattern, error) from None
     if not found:
         raise FormatError(f"{pattern} matches nothing. Expected {WORD}.", pattern)
     return sorted(found, key=natural_key)
@@ -485,7 +491,7 @@ def _find_views(sample: Sample) -> dict[str, str]:
                 field, f"{views[view or '0']!r} is the view {view or '0'!r} too", "one image a view"
             )
     if not views:
-        raise sample.missing_error("image", f"images ({SUPPORTED})")
+        raise sample.missing_error("image", f"images ({SUPPORTED_EXTENSIONS})")
     return views
 
 

@@ -95,7 +95,7 @@ class PlanReport:
         return "{split}/" * (path.count("/") == 3) + "{label}/{sample}/{view}"
 
     @property
-    def why(self) -> str:
+    def layout_reason(self) -> str:
         """What the layout was taken from."""
         if self.options.get("layout") or not self.plan:
             return "as given" if self.plan else "no layout fits"
@@ -186,7 +186,7 @@ class PlanReport:
             "good": self.good,
             "problem": self.problem,
             "layout": self.layout,
-            "why": self.why,
+            "why": self.layout_reason,
             "classes": self.classes.to_dict(),
             "num_views": {str(views): samples for views, samples in self.num_views.items()},
             "usual_views": self.usual_views,

@@ -25,7 +25,7 @@ def test_a_good_tree(make_tree):
     report = plan(tree)
     assert report.good
     assert report.layout == "{split}/{label}/{sample}/{view}"
-    assert "every top folder is a split (train, test)" in report.why
+    assert "every top folder is a split (train, test)" in report.layout_reason
     assert report.classes.to_dict() == {
         "train": {"cat": 2, "dog": 2},
         "test": {"cat": 2, "dog": 0},

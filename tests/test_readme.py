@@ -152,6 +152,26 @@ def test_every_name_that_is_shown_is_public():
             assert name in sys.modules[module].__all__, (module, name)
 
 
+def test_the_walks_of_contributing_lead_through_functions_that_are_there():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    steps = re.findall(r"^\| `([\w/]+\.py)` \| ([\w` ]+) \|", text, re.M)
+    assert len(steps) > 20
+    for file, names in steps:
+        nodes = [*ast.walk(ast.parse((REPOSITORY / file).read_text(encoding="utf-8")))]
+        functions = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+        assert {*names.replace("`", "").split()} <= functions, file
+
+
+def test_every_package_of_contributing_is_there():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.partition("| package |")[2].partition("\n\n")[0]
+    shown = {
+        name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])
+    }
+    modules = {path.stem for path in (REPOSITORY / "multiview_cifar_tools").glob("[!_]*")}
+    assert shown == (modules - {"py"}) | {"multiview_cifar"}
+
+
 def test_every_verb_is_shown():
     """With its output, or with a picture of what it makes."""
     commands = re.findall(r"^multiview-cifar (\w+)", README, re.M)

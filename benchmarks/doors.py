@@ -46,6 +46,7 @@ from multiview_cifar_tools.exporting import export  # noqa: E402
 from multiview_cifar_tools.formats import webdataset_tars  # noqa: E402
 from multiview_cifar_tools.loading import open_source  # noqa: E402
 from multiview_cifar_tools.shards.manifest import read_manifest  # noqa: E402
+from multiview_cifar_tools.storage import tar  # noqa: E402
 
 RAW = datasets.Sequence(datasets.Image(decode=False))
 
@@ -63,14 +64,14 @@ def pack(tree: Tree, name: str) -> Path:
 
 def stream_archive(path: Path, rows: int) -> None:
     """As users do for the first time, with the files' bytes for images."""
-    multiview_cifar.index_tar.cache_clear()
+    tar.index_tar.cache_clear()
     ds = multiview_cifar.load_dataset(data_dir=str(path), split="train", streaming=True)
     assert sum(1 for _ in ds.cast_column("images", RAW)) == rows
 
 
 def read_archive(path: Path, rows: int) -> None:
     """As the tools do."""
-    multiview_cifar.index_tar.cache_clear()
+    tar.index_tar.cache_clear()
     source = open_source(str(path), streaming=True)
     assert sum(1 for _ in source["train"].iterate()) == rows
 

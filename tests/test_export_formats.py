@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import zoneinfo
-from pathlib import Path
 
 import datasets
 import numpy as np
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 
 import multiview_cifar
 from array_rows import ROWS, image, rows_with, shown, with_columns
+from commands import ENVIRONMENT
 from exports import LABELLED, PLAIN, contents, digests, rows_object
 from multiview_cifar import natural_key, row_features
 from multiview_cifar_tools.cli.main import main
@@ -506,7 +506,7 @@ def test_a_disk_that_is_full(format, tmp_path):
         [sys.executable, "-c", CODE, "60000", *arguments],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(multiview_cifar.__file__).parent)},
+        env=ENVIRONMENT,
     )
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]

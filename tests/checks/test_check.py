@@ -27,6 +27,7 @@ from multiview_cifar import LayoutError, OptionError
 from multiview_cifar_tools.checks import duplicates
 from multiview_cifar_tools.checks import images as inspection
 from multiview_cifar_tools.checks.folder import check
+from pictures import chunk
 from sampling import examples
 
 ETH80 = REPOSITORY.parent / "shared" / "data" / "eth80"
@@ -79,18 +80,14 @@ def only(report, kind):
 # --- files that cannot be decoded -----------------------------------------------------------------
 
 
-def png_chunk(name, data):
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
 def png_of(width, height):
     """A PNG whose header promises so many pixels, and which holds a few bytes of them."""
     return b"".join(
         [
             b"\x89PNG\r\n\x1a\n",
-            png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
-            png_chunk(b"IDAT", zlib.compress(bytes(1000))),
-            png_chunk(b"IEND", b""),
+            chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+            chunk(b"IDAT", zlib.compress(bytes(1000))),
+            chunk(b"IEND", b""),
         ]
     )
 

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from commands import ENVIRONMENT
 from conftest import REPOSITORY
 from elastic_shards import FEATURES, rows_in, together, write_shards
 from multiview_cifar_tools.elastic.order import Order, random_numbers
@@ -327,9 +327,8 @@ def test_the_example_of_the_readme(tmp_path):
     blocks = re.findall(r"^```python\n(.*?)^```", section, re.M | re.S)
     write_shards(tmp_path / "shards", [50, 100, 50])
     code = "\n".join([*blocks, "print(left, tuple(batch['images'].shape))"])
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     # Of 200 samples 64 were seen: one of two ranks has half of the others.

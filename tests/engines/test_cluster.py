@@ -22,6 +22,7 @@ import multiview_cifar
 import multiview_cifar_tools
 import ray_cluster
 import s3_server
+from exports import digests
 from multiview_cifar_tools.cli.main import main
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.errors import EngineError
@@ -75,21 +76,12 @@ def on(cluster):
     return ["--engine", "ray", "--address", cluster.address]
 
 
-def files(folder):
-    """The SHA-256 of each file of a folder, by its path there."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(Path(folder).rglob("*"))
-        if path.is_file()
-    }
-
-
 @pytest.fixture(scope="module")
 def clean(photos, tmp_path_factory):
     """The files that one process makes of `photos`."""
     folder = tmp_path_factory.mktemp("clean") / "out"
     build_here(photos, "--output", folder, *SMALL)
-    return files(folder)
+    return digests(folder)
 
 
 def rows_of(ds):
@@ -119,7 +111,7 @@ def test_the_same_shards_from_any_engine(engine, photos, clean, cluster, tmp_pat
     third = ray_cluster.one_more(cluster) if engine == "three nodes" else contextlib.nullcontext()
     with third:
         printed = run_command("build", photos, "--output", tmp_path / "out", *SMALL, *arguments)
-    assert files(tmp_path / "out") == clean
+    assert digests(tmp_path / "out") == clean
     assert len(clean) > 5
     assert re.search(r"train +\d+ +45", printed)
     assert re.search(r"read, of all processes +\d", printed)
@@ -138,7 +130,7 @@ def test_conversions_and_skipped_images(on_error, photos, cluster, tmp_path):
     options = [*SMALL, *OPTIONS, "--on-error", on_error]
     build_here(tree, "--output", tmp_path / "local", *options)
     printed = run_command("build", tree, "--output", tmp_path / "ray", *options, *on(cluster))
-    assert files(tmp_path / "local") == files(tmp_path / "ray")
+    assert digests(tmp_path / "local") == digests(tmp_path / "ray")
     assert "train/class_0/000/1.png" in printed
     manifest = json.loads((tmp_path / "ray/multiview_cifar.json").read_text())
     assert "train/class_0/000/1.png" in "".join(manifest["skipped"])
@@ -164,7 +156,7 @@ def test_what_is_built_stays(photos, clean, run, tmp_path):
     said = run("build", photos, "--output", out, *SMALL, "--mode", "L").stderr
     assert "was begun with another source or other options" in said
     assert "another max_shard_size" in run("build", photos, "--output", out).stderr
-    assert files(out) == clean
+    assert digests(out) == clean
 
 
 def test_a_finished_shard_that_is_not_as_noted_is_made_again(photos, run, same, tmp_path):
@@ -234,7 +226,7 @@ def running(*arguments):
 
 
 def shards(folder):
-    return {path: digest for path, digest in files(folder).items() if path.startswith("data/")}
+    return {path: digest for path, digest in digests(folder).items() if path.startswith("data/")}
 
 
 def wait_for(pattern, folder, seconds=300):
@@ -575,7 +567,7 @@ def test_wrong_use(arguments, says, photos, run, tmp_path):
     assert done.returncode != 0
     assert says in done.stderr
     assert "Traceback" not in done.stderr
-    assert files(full).keys() == {"note.txt"}
+    assert digests(full).keys() == {"note.txt"}
     assert not (tmp_path / "out").exists()
 
 

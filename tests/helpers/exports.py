@@ -38,7 +38,7 @@ def rows_object(rows, features, print_="1"):
 
 
 def digests(folder):
-    """What a folder holds."""
+    """The SHA-256 of each file of a folder, by its path there."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in Path(folder).rglob("*")

@@ -25,10 +25,14 @@ def picture(mode, size, seed=0):
 FEATURES = multiview_cifar.row_features(["images"], ["cat", "dog"], None)
 
 
-def png(image):
+def encoded(image, kind="png", **options):
     buffer = io.BytesIO()
-    image.save(buffer, "png")
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def png(image):
+    return encoded(image)
 
 
 def make_rows(views, encode=flat_png, mode="RGB", size=(5, 4)):

@@ -1,7 +1,5 @@
 """The contact sheet: which views stand where, and what is said of those that do not."""
 
-import io
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,6 +16,7 @@ from multiview_cifar_tools.previews.sheet import (
     THUMBNAIL,
     contact_sheet,
 )
+from pictures import encoded
 
 FIRST = (MARGIN, MARGIN + 2 * LINE - GAP + LINE)  # left and top of the first view
 
@@ -41,12 +40,6 @@ def sheet(make_tree, tmp_path):
 def squares(picture):
     """The colours of which there are whole squares of 90 pixels and more."""
     return {colour for n, colour in picture.getcolors(1 << 24) if n >= 90 * 90} - {(255,) * 3}
-
-
-def encoded(image, kind="png", **options):
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("streaming", [False, True])

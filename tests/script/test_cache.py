@@ -9,7 +9,8 @@ import datasets
 import pytest
 
 import multiview_cifar
-from conftest import HAS_SCRIPTS, REPOSITORY, loader
+from commands import ENVIRONMENT
+from conftest import HAS_SCRIPTS, loader
 
 pytestmark = pytest.mark.every_route
 
@@ -44,7 +45,7 @@ def test_untouched_is_not_built_again_by_another_process(make_tree, tmp_path):
         f"m.load_dataset(data_dir={str(tree)!r}, cache_dir={str(cache)!r},"
         " class_names={'dog': 'b', 'cat': 'a'})"
     )
-    environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(REPOSITORY)}
+    environment = {**ENVIRONMENT, "PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=tmp_path)
     assert before
     assert arrow(tmp_path) == before

@@ -5,7 +5,6 @@ import html
 import json
 import os
 import re
-import shutil
 import struct
 import subprocess
 import zlib
@@ -15,6 +14,7 @@ import pytest
 from PIL import Image
 
 import multiview_cifar
+from browser import BROWSER, needs_browser
 from multiview_cifar_tools.flat_png import flat_png
 from pictures import picture
 from processes import NEEDS_TF, in_child
@@ -96,12 +96,6 @@ def test_tensorflow_compares_every_checksum(files, mode):
 
 # --- a browser ------------------------------------------------------------------------------------
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-needs_browser = pytest.mark.skipif(
-    BROWSER is None and "CI" not in os.environ,
-    reason="no browser for this test: apt-get install chromium",
-)
 # All of this ends before the page counts as loaded, when --dump-dom writes it out. A canvas keeps
 # colours multiplied by alpha, which loses bits; a texture keeps all, but is 8,192 wide at most.
 PAGE = """<!doctype html>

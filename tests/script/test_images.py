@@ -7,13 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from pictures import encoded
+
 RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
-
-
-def encoded(image, form="PNG", **options):
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
 
 
 def noise(*shape):

@@ -8,7 +8,6 @@ import decimal
 import io
 import json
 import math
-import os
 import subprocess
 import sys
 
@@ -20,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import multiview_cifar
-from conftest import REPOSITORY
+from commands import ENVIRONMENT
 from sampling import examples
 
 TREE = ["cat/1/a.png", "cat/1/b.png", "cat/2/a.png", "dog/1/a.png"]
@@ -377,14 +376,13 @@ def test_an_open_cache_needs_no_look_into_the_file(photos, tmp_path):
         f"m.load_dataset(data_dir={str(tree)!r}, cache_dir={str(tmp_path / 'cache')!r})\n"
         "print(any(path.endswith('metadata.csv') for path in seen))"
     )
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = [
         subprocess.run(
             [sys.executable, "-c", code],
             check=True,
             capture_output=True,
             text=True,
-            env=environment,
+            env=ENVIRONMENT,
         ).stdout.split()
         for _ in range(2)
     ]

@@ -16,8 +16,8 @@ All that is needed to load such a folder is in this single file, beside `dataset
 
 The folder may also be an archive of it (.zip, .tar, .tar.gz, .tar.zst), or either at a URL that
 fsspec reads; and there are "cifar10" and "cifar100", whose official files are downloaded and turned
-multi-view. For these this file asks the package multiview_cifar_tools. By itself it reads local
-folders, and an embedded example, "shapes", where data/shapes.zip lies beside it.
+multi-view. For these, and for metadata, this file asks the package multiview_cifar_tools. By itself
+it reads local folders, and an embedded example, "shapes", where data/shapes.zip lies beside it.
 
 From top to bottom: the options, the builder, `load_dataset`; then plain functions in the order in
 which they are called: check the options, list the files, match their names to the layout, plan the
@@ -75,7 +75,6 @@ FIELDS = ("split", "label", "sample", "view", "view_label")
 OWN_COLUMNS = {"label", "sample_id", "view_names", "view_labels"}  # beside images
 METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 NO_IMAGES = "files that are no images"
-KEY_COLUMNS = ("sample_id", *FIELDS)  # of metadata: always text, as 0001 is not 1
 SHAPES = "capsule cone cube cylinder octahedron prism pyramid sphere tetrahedron torus".split()
 SHAPES_ARCHIVE = "data/shapes.zip"
 CIFARS = ("cifar10", "cifar100")
@@ -1293,10 +1292,7 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
     rows, incomplete = make_rows(samples, views, [*templates], numbers, view_labels, config)
     check_incomplete(incomplete, len(views), listing, config)
     features = row_features(list(templates), class_names, view_labels)
-    if not config.drop_metadata and (files := find_metadata(listing, templates, views)):
-        metadata = read_metadata(files, listing.sources, views, fields, features)
-        rows = join_metadata(rows, metadata, views, view_labels, listing, config)
-        features.update(metadata.features)
+    rows = add_metadata(rows, views, view_labels, templates, features, listing, config)
     splits = split_rows(rows, len(rows), "split" in fields, listing.is_by_split, config)
     log_plan(listing, splits, class_names)
     batch = writer_batch_size([sample.nbytes for sample in rows.values()])
@@ -1579,273 +1575,50 @@ def writer_batch_size(sizes: Sequence[int]) -> int:
     return max(1, min(1000, int(BATCH_BYTES / max(1, mean))))
 
 
-# --- the metadata: columns that the user adds -----------------------------------------------------
-
-# Whose a row of metadata is: split folder, label folder, sample, and view key, which is "" where
-# rows are of whole samples.
-MetadataKey = tuple[str, str, str, str]
-
-
-class Metadata(NamedTuple):
-    """What all metadata files say."""
-
-    paths: list[str]
-    keys: list[str]  # the key columns; with "view" each row is of a view, else of a sample
-    features: datasets.Features
-    values: dict[MetadataKey, dict[str, Any]]
-
-    def format_key(self, key: MetadataKey) -> str:
-        """A key for errors: without the split where the files do not tell it."""
-        return "/".join(filter(None, key if "split" in self.keys else key[1:]))
-
-
-def metadata_error(paths: Sequence[str], found: str, expected: str) -> LayoutError:
-    """The error of metadata files that are not right."""
-    return LayoutError(
-        f"{' and '.join(paths)} {found}. Expected {expected}, or pass drop_metadata=True.", paths[0]
-    )
-
-
-def find_metadata(
-    listing: FileListing, templates: Mapping[str, Template], views: Views
-) -> dict[str, str]:
-    """The metadata file of each split folder, or of "", all of them; no longer in `ignored`.
-
-    LayoutError where two may be about the same sample.
-    """
-    folders, others = {""}, listing.ignored.pop(NO_IMAGES, [])
-    if all(template.text.startswith("{split}/") for template in templates.values()):
-        folders.update(split for split, _, _ in views)
-    found = [
-        path
-        for path in others
-        if path.rpartition("/")[2] in METADATA_FILES and path.rpartition("/")[0] in folders
-    ]
-    files = {path.rpartition("/")[0]: path for path in found}
-    if len(files) < len(found) or ("" in files and len(files) > 1):
-        raise metadata_error(
-            found,
-            "may be about the same sample",
-            "one file at the top, or one in each split folder: merge them",
-        )
-    if rest := [path for path in others if path not in found]:
-        listing.ignored[NO_IMAGES] = rest
-    return files
-
-
-def read_metadata(
-    files: Mapping[str, str],
-    sources: Sequence[Source],
-    views: Views,
-    fields: frozenset[str],
-    taken: Iterable[str],
-) -> Metadata:
-    """Read the file of each split folder; LayoutError where one is damaged, they do not go
-    together, or a column or a key is not right.
-    """
-    import pyarrow as pa
-
-    paths, folders = [*files.values()], {split for split, _, _ in views}
-    table = concatenate([read_table(path, sources, split) for split, path in files.items()], paths)
-    keys = key_columns(table.column_names, fields, paths)
-    own = {part.name: part.type for part in table.schema if part.name not in keys}
-    if bad := OWN_COLUMNS.union(taken, [""]).intersection(own):
-        raise metadata_error(
-            paths,
-            f"has the column {min(bad)!r}, a name that is taken",
-            "names that the rows do not have already: rename or remove it",
-        )
-    if "view" in keys:
-        own = {name: pa.list_(kind) for name, kind in own.items()}
-    features = datasets.Features.from_arrow_schema(pa.schema(own))
-    metadata = Metadata(paths, keys, features, {})
-    for row in table.to_pylist():
-        key = row_key({name: row.pop(name) for name in keys}, views, folders, paths)
-        if key in metadata.values:
-            raise metadata_error(
-                paths,
-                f"has {metadata.format_key(key)} twice",
-                'each once: remove one, or add a column "view" where the rows are of views',
-            )
-        metadata.values[key] = row
-    return metadata
-
-
-def read_table(path: str, sources: Sequence[Source], split: str) -> Any:
-    """The pyarrow.Table of a metadata file, in types of `plain_type`, with a column `split` where
-    the file is a split's; LayoutError where it is damaged.
-    """
-    import pyarrow as pa
-
-    kind = path.rpartition(".")[2]
-    try:
-        with open_files(source_of(split, sources), [path]) as read:
-            table = parse_table(read(path), kind)
-        names = table.column_names
-        if len(set(names)) < len(names):
-            raise ValueError(f"two columns of one name: {join_first(map(repr, names), 20)}")
-        types = [pa.string() if c.name in KEY_COLUMNS else plain_type(c.type) for c in table.schema]
-        table = table.cast(pa.schema(zip(names, types, strict=True)))
-        datasets.Features.from_arrow_schema(table.schema)
-    except Exception as error:  # those of Arrow have no base of their own
-        raise metadata_error(
-            [path],
-            f"cannot be read ({error})",
-            f"a whole {kind} file, text in UTF-8, each column of one type: mend it",
-        ) from None
-    if split and "split" not in names:
-        return table.append_column("split", pa.array([split] * len(table), pa.string()))
-    return table
-
-
-def parse_table(data: bytes, kind: str) -> Any:
-    """The pyarrow.Table of a whole file, its types inferred over all rows.
-
-    In a csv an empty cell is None, and nothing else is; so is in a jsonl what a line lacks.
-    """
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.json
-    import pyarrow.parquet
-
-    file, size, keys = pa.BufferReader(data), len(data) + 1, dict.fromkeys(KEY_COLUMNS, pa.string())
-    if kind == "parquet":
-        return pa.parquet.read_table(file)
-    data.decode()  # pyarrow takes text in another encoding for bytes
-    if kind == "csv":
-        return pa.csv.read_csv(
-            file,
-            pa.csv.ReadOptions(block_size=size),
-            pa.csv.ParseOptions(newlines_in_values=True),
-            pa.csv.ConvertOptions(column_types=keys, null_values=[""], strings_can_be_null=True),
-        )
-    table = pa.json.read_json(
-        file,
-        pa.json.ReadOptions(block_size=size),
-        pa.json.ParseOptions(explicit_schema=pa.schema(keys)),
-    )
-    return table.drop_columns([key for key in keys if table[key].null_count == len(table)])
-
-
-def plain_type(kind: Any) -> Any:
-    """The pyarrow.DataType that such values keep from here through Python to Parquet: no integer
-    above int64, and times in microseconds, as Python has no finer and Parquet no coarser ones.
-    """
-    import pyarrow as pa
-
-    types = pa.types
-    if types.is_dictionary(kind):
-        return plain_type(kind.value_type)
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        return pa.list_(plain_type(kind.value_type))
-    if types.is_struct(kind):
-        return pa.struct([part.with_type(plain_type(part.type)) for part in kind])
-    if types.is_timestamp(kind):
-        return pa.timestamp("us", kind.tz)
-    if types.is_time(kind) or types.is_duration(kind):
-        return pa.time64("us") if types.is_time(kind) else pa.duration("us")
-    return {pa.uint64(): pa.int64(), pa.string_view(): pa.string()}.get(kind, kind)
-
-
-def concatenate(tables: Sequence[Any], paths: Sequence[str]) -> Any:
-    """One pyarrow.Table; LayoutError where names of columns differ, or types more than int and
-    float.
-    """
-    import pyarrow as pa
-
-    names = tables[0].column_names
-    for table, path in zip(tables, paths, strict=True):
-        if odd := sorted(set(names) ^ set(table.column_names)):
-            raise metadata_error(
-                [path, paths[0]],
-                f"do not both have {join_first(map(repr, odd))}",
-                "the same columns in each split: add them",
-            )
-    try:
-        return pa.concat_tables(
-            [table.select(names) for table in tables], promote_options="permissive"
-        )
-    except pa.ArrowException as error:
-        raise metadata_error(
-            paths,
-            f"do not go together ({error})",
-            "columns of the same type in each split: mend them",
-        ) from None
-
-
-def key_columns(names: Sequence[str], fields: frozenset[str], paths: Sequence[str]) -> list[str]:
-    """The columns that say whose a row is; LayoutError where one is not there."""
-    keys = ["sample_id"] if "sample_id" in names else ["label", "sample"]
-    if "view" in names:
-        keys += ["view_label", "view"] if "view_label" in fields else ["view"]
-    if absent := [key for key in keys if key not in names]:
-        raise metadata_error(
-            paths,
-            f"has no column {absent[0]!r} (found: {join_first(map(repr, names), 20)})",
-            'columns, in a csv between commas, "sample_id" (class folder/sample), or '
-            '"label" (class folder) and "sample"; under {view_label}, "view_label" with '
-            '"view"',
-        )
-    return keys + ["split"] * ("split" in names and "split" in fields)
-
-
-def row_key(
-    cells: Mapping[str, str], views: Views, folders: set[str], paths: Sequence[str]
-) -> MetadataKey:
-    """Whose a row is, by the cells of its key columns; `folders` are those of the splits.
-
-    LayoutError where a cell is empty, or the sample stands in several splits.
-    """
-    if empty := [name for name, cell in cells.items() if not cell]:
-        raise metadata_error(
-            paths, f"has a row without {empty[0]!r}: {cells}", "it in every row: add it"
-        )
-    sample_id = cells.get("sample_id") or f"{cells['label']}/{cells['sample']}"
-    label, _, sample = sample_id.partition("/")
-    split = cells.get("split", "")
-    where = [
-        folder
-        for folder in folders
-        if (split_name(folder) == split_name(split) if split else (folder, label, sample) in views)
-    ]
-    if len(where) > 1:
-        raise metadata_error(
-            paths,
-            f"has {sample_id}, which stands in {join_first(sorted(where))}",
-            'a column "split", or a metadata file in each split folder',
-        )
-    view = "/".join(cells[name] for name in ("view_label", "view") if name in cells)
-    return where[0] if where else split, label, sample, view
-
-
-def join_metadata(
-    rows: Mapping[SampleKey, Sample],
-    metadata: Metadata,
+def add_metadata(
+    rows: dict[SampleKey, Sample],
     views: Views,
     view_labels: Sequence[str] | None,
+    templates: Mapping[str, Template],
+    features: datasets.Features,
     listing: FileListing,
     config: MultiviewCifarConfig,
 ) -> dict[SampleKey, Sample]:
-    """The rows with their metadata; where either lacks the other, as `on_missing_metadata` says.
+    """The rows with the columns of their metadata files, which `features` gets too.
 
-    What the options leave out may have metadata, and a view that is None may lack it.
+    LayoutError where these are not right, or rows and metadata lack each other, which
+    `on_missing_metadata` may allow.
     """
-    by_view = "view" in metadata.keys
-    there = {(*key, view) for key, own in views.items() for view in (own if by_view else [""])}
-    keys = {
-        key: [(*key, view) for view in (view_keys(sample, view_labels) if by_view else [""])]
-        for key, sample in rows.items()
-    }
-    check_metadata(metadata, [*itertools.chain(*keys.values())], there, listing, config)
-    joined, blank = {}, dict.fromkeys(metadata.features)
-    for key, sample in rows.items():
-        found = [metadata.values.get(own, blank) for own in keys[key]]
-        if by_view:
-            aligned = {name: [values[name] for values in found] for name in blank}
-            joined[key] = sample._replace(view_metadata=aligned)
-        else:
-            joined[key] = sample._replace(metadata=found[0])
-    return joined
+    others = listing.ignored.get(NO_IMAGES, [])
+    named = [path for path in others if path.rpartition("/")[2] in METADATA_FILES]
+    if config.drop_metadata or not any(path.count("/") < 2 for path in named):
+        return rows
+    with wrap_tool_errors(f"{named[0]} (but for drop_metadata=True)"):
+        from multiview_cifar_tools import metadata
+
+        by_split = all(template.text.startswith("{split}/") for template in templates.values())
+        files = metadata.find_files(others, {key[0] for key in views} if by_split else set())
+        if not files:
+            return rows
+        found = metadata.read_files(
+            files,
+            lambda split, path: read_file_of(source_of(split, listing.sources), path),
+            views,
+            templates["images"].fields,
+            OWN_COLUMNS | {*features},
+            split_name,
+        )
+        keys = {key: view_keys(sample, view_labels) for key, sample in rows.items()}
+        values, strays = metadata.join(found, keys, views, config.on_missing_metadata)
+    del listing.ignored[NO_IMAGES]
+    what = "view" if found.is_by_view else "sample"
+    rest = {NO_IMAGES: [path for path in others if path not in found.paths]}
+    rest[f"rows of metadata for no {what}"] = strays
+    listing.ignored.update({reason: paths for reason, paths in rest.items() if paths})
+    features.update(found.features)
+    if found.is_by_view:
+        return {key: row._replace(view_metadata=values[key]) for key, row in rows.items()}
+    return {key: row._replace(metadata=values[key]) for key, row in rows.items()}
 
 
 def view_keys(sample: Sample, view_labels: Sequence[str] | None) -> list[str]:
@@ -1856,36 +1629,6 @@ def view_keys(sample: Sample, view_labels: Sequence[str] | None) -> list[str]:
         "" if i is None else f"{view_labels[i]}/{view}"
         for i, view in zip(sample.view_labels, sample.view_names, strict=True)
     ]
-
-
-def check_metadata(
-    metadata: Metadata,
-    wanted: Sequence[MetadataKey],
-    there: set[MetadataKey],
-    listing: FileListing,
-    config: MultiviewCifarConfig,
-) -> None:
-    """LayoutError where samples or views lack metadata, or metadata lack them; under "null" these
-    go to `listing.ignored`.
-    """
-    what, known = "view" if "view" in metadata.keys else "sample", there.union(wanted)
-    incomplete = [
-        metadata.format_key(key) for key in wanted if key in there and key not in metadata.values
-    ]
-    strays = [metadata.format_key(key) for key in metadata.values if key not in known]
-    if config.on_missing_metadata == "raise" and (incomplete or strays):
-        found = [f"no row for {len(incomplete)} {what}s ({join_first(incomplete)})"] * bool(
-            incomplete
-        )
-        found += [f"{len(strays)} rows for no {what} ({join_first(strays)})"] * bool(strays)
-        raise metadata_error(
-            metadata.paths,
-            f"has {' and '.join(found)}",
-            f'a row for each {what}: mend it, pass on_missing_metadata="null" (None for '
-            "what is missing, other rows are ignored)",
-        )
-    if strays:
-        listing.ignored[f"rows of metadata for no {what}"] += strays
 
 
 # --- the images: read, checked, converted ---------------------------------------------------------
@@ -2084,6 +1827,12 @@ def open_files(source: Source, wanted: Iterable[str]) -> Iterator[Callable[[str]
 
         with reading.open_files(source, wanted) as read:
             yield read
+
+
+def read_file_of(source: Source, path: str) -> bytes:
+    """The bytes of one file, wherever it is."""
+    with open_files(source, [path]) as read:
+        return read(path)
 
 
 def read_file(folder: str, path: str) -> bytes:

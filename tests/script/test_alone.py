@@ -30,21 +30,25 @@ for case in cases:
 @pytest.mark.skipif(not HAS_SCRIPTS, reason="datasets 4 and later load no script")
 def test_a_lone_copy_reads_local_folders_and_says_what_else_needs(script, make_tree, tmp_path):
     tree = make_tree("cat/1/a.png", "dog/1/a.png")
-    (tree / "metadata.csv").write_text("sample_id,weight\ncat/1,4\ndog/1,5\n")
     archive = write_archive(tmp_path / "photos.zip", files_of(tree))
+    with_metadata = make_tree("cat/1/a.png", under="with metadata")
+    (with_metadata / "metadata.csv").write_text("sample_id,weight\ncat/1,4\n")
     cases = [
         {"data_dir": str(tree), "image_size": [8, 8]},
         {"data_dir": str(archive)},
         {"data_dir": "s3://bucket/photos"},
         {"data_files": str(archive)},
         {"name": "cifar10"},
+        {"data_dir": str(with_metadata)},
+        {"data_dir": str(with_metadata), "drop_metadata": True},
         {"data_dir": str(tmp_path / "nowhere")},
     ]
     command = [sys.executable, "-c", CODE, script, str(tmp_path / "cache"), json.dumps(cases)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    rows, *others, nowhere = map(json.loads, done.stdout.splitlines())
+    rows, *others, without, nowhere = map(json.loads, done.stdout.splitlines())
     assert rows == [2, "cat/1"]
+    assert without == [1, "cat/1"]
     for kind, message, path in others:
         assert kind == "ArchiveError"
         for text in (path, "local folders", "shapes", "pip install multiview-cifar"):

@@ -406,18 +406,18 @@ def gather_samples(image_rows: ImageRows, start: int = 0) -> Iterator[Row]:
     into GATHER_BYTES; then the sample that was seen first is complete.
     """
     waiting: dict[str, PendingSample] = {}
-    gone: set[int] = set()  # hashes of names, some 60 bytes a sample
+    returned: set[int] = set()  # hashes of names, some 60 bytes a sample
 
     def pop(sample: str) -> Iterator[Row]:
         sample_views = waiting.pop(sample)
-        gone.add(hash(sample))
-        if len(gone) > start:
+        returned.add(hash(sample))
+        if len(returned) > start:
             yield make_row(image_rows, sample, sample_views)
 
     num_bytes_waiting = 0
     for number, raw in enumerate(stream(image_rows)):
         sample = add_row(waiting, image_rows, number, raw)
-        if hash(sample) in gone:
+        if hash(sample) in returned:
             raise image_rows.distance_error(sample)
         num_bytes_waiting += waiting[sample].num_bytes[-1]
         while num_bytes_waiting > GATHER_BYTES and len(waiting) > 1:

@@ -374,8 +374,8 @@ def to_split_rows(
 
 def _iter_dataset(ds: datasets.Dataset, start: int = 0) -> Iterator[Row]:
     columns = image_columns(ds.features)
-    left = ds.skip(start) if start < len(ds) else ds.select([])  # as `skip` skips no whole dataset
-    for table in left.with_format("arrow").iter(BATCH_ROWS):
+    rest = ds.skip(start) if start < len(ds) else ds.select([])  # as `skip` skips no whole dataset
+    for table in rest.with_format("arrow").iter(BATCH_ROWS):
         for row in table.to_pylist():
             yield embed_views(row, columns)
 
@@ -428,11 +428,11 @@ def open_format(
     OptionError where the format has no such option, FormatError where the files are not right.
     """
     read = format_module(name).read
-    known = [*inspect.signature(read).parameters][2:]
-    if unknown := [option for option in options if option not in known]:
+    parameters = [*inspect.signature(read).parameters][2:]
+    if unknown := [option for option in options if option not in parameters]:
         raise OptionError(
             f"{place} is of the format {name!r}, which has no option {unknown[0]!r}. "
-            f"Expected {' or '.join(known) or 'none'}.",
+            f"Expected {' or '.join(parameters) or 'none'}.",
             unknown[0],
         )
     manifest = read_manifest(place, MODULES)

@@ -268,10 +268,10 @@ class SeededTransform:
 
     def __call__(self, images: npt.NDArray[np.uint8], seeds: Seeds) -> npt.NDArray[Any]:
         """(N, H, W, C) images and their (N,) seeds to (N, H', W', C)."""
-        changed = []
+        outputs = []
         with torch.random.fork_rng(devices=[]):
             for image, seed in zip(images, seeds.tolist(), strict=True):
                 torch.default_generator.manual_seed(seed >> 1)  # it takes 63 bits
-                changed.append(self.transform(torch.from_numpy(image).movedim(-1, 0)))
-        moved: npt.NDArray[Any] = torch.stack(changed).movedim(1, -1).numpy()
+                outputs.append(self.transform(torch.from_numpy(image).movedim(-1, 0)))
+        moved: npt.NDArray[Any] = torch.stack(outputs).movedim(1, -1).numpy()
         return moved

@@ -310,14 +310,14 @@ class BatchReader:
 
     def _apply_augment(self, pixels: Pixels, seeds: Seeds) -> npt.NDArray[Any]:
         assert self.augment is not None
-        changed = np.asarray(self.augment(pixels, seeds))
-        if changed.ndim != 4 or len(changed) != len(pixels):
+        outputs = np.asarray(self.augment(pixels, seeds))
+        if outputs.ndim != 4 or len(outputs) != len(pixels):
             raise BatchError(
-                f"augment made {changed.shape} of images {pixels.shape}. Expected as "
+                f"augment made {outputs.shape} of images {pixels.shape}. Expected as "
                 "many images, (N, H, W, C).",
                 "augment",
             )
-        return changed
+        return outputs
 
     def _view_labels(self, rows: Integers) -> Integers:
         """The label of each view of these rows, (N,) int64; -1 for None."""
@@ -365,19 +365,19 @@ def select_columns(
     BatchError where `column` is no column of image sequences, or another one does not exist.
     """
     with_images = image_columns(features)
-    others = [name for name in features if name not in with_images]
+    other_names = [name for name in features if name not in with_images]
     if column not in with_images:
         raise BatchError(
             f"There is no column {column!r} of image sequences. Expected one of "
             f"{with_images or 'none'} (columns: {list(features)}).",
             column,
         )
-    if missing := [name for name in columns or () if name not in others]:
+    if missing := [name for name in columns or () if name not in other_names]:
         raise BatchError(
-            f"There is no column {missing[0]!r} to bring along. Expected some of {others}.",
+            f"There is no column {missing[0]!r} to bring along. Expected some of {other_names}.",
             missing[0],
         )
-    return list(others if columns is None else columns)
+    return list(other_names if columns is None else columns)
 
 
 def check_choices(**options: str) -> None:

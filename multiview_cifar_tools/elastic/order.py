@@ -107,10 +107,10 @@ class Order:
         begin = lane * length + min(lane, num_longer)
         end = begin + length + (lane < num_longer)
         inside = slice(np.searchsorted(ends, begin, "right"), np.searchsorted(ends, end) + 1)
-        chosen = shards[inside]
-        starts, ends = ends[inside] - self.counts[chosen], ends[inside]
+        lane_shards = shards[inside]
+        starts, ends = ends[inside] - self.counts[lane_shards], ends[inside]
         first, last = np.maximum(starts, begin), np.minimum(ends, end)
-        return self.starts[chosen] + first - starts, last - first
+        return self.starts[lane_shards] + first - starts, last - first
 
 
 def random_numbers(count: int, *seeds: int) -> npt.NDArray[np.floating[Any]]:

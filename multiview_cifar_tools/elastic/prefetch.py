@@ -62,19 +62,19 @@ class ShardPrefetcher:
     def read(self, number: int, rows: Integers) -> Any:
         """The batch of that number; ElasticError where a shard cannot be fetched."""
         shards = self.order.shards_of(rows)
-        wanted = {*shards.tolist()}
-        if self._read is None or not wanted <= self._tables.keys():
-            self._open_shards(number, wanted)
+        batch_shards = {*shards.tolist()}
+        if self._read is None or not batch_shards <= self._tables.keys():
+            self._open_shards(number, batch_shards)
         assert self._read is not None
         return self._read(rows + self._offsets[shards])
 
-    def _open_shards(self, number: int, wanted: set[int]) -> None:
+    def _open_shards(self, number: int, batch_shards: set[int]) -> None:
         """Open the wanted shards and all that are fetched already; close those no longer needed."""
         self._read = None  # it holds the tables
         for shard in [shard for shard in self._tables if self._last[shard] < number]:
             del self._tables[shard]
         self._fetch(number)
-        for shard in wanted - self._tables.keys():
+        for shard in batch_shards - self._tables.keys():
             self._tables[shard] = self._wait_for(shard, number)
         for shard in [shard for shard, future in self._fetched.items() if is_ready(future)]:
             self._tables[shard] = self._fetched.pop(shard).result()

@@ -133,8 +133,8 @@ class ElasticSampler:
         if self._is_finished:
             self._seek(self.epoch, 0)
         begin, step = int(self._position[1]), self.num_replicas * self.batch_size
-        left = self.order.num_rows - begin
-        end = begin + left // step * step if self.drop_last else self.order.num_rows
+        num_remaining = self.order.num_rows - begin
+        end = begin + num_remaining // step * step if self.drop_last else self.order.num_rows
         rows = self.order.rows(self.epoch, begin + self.rank, self.num_replicas, end)
         rows = select_worker_rows(rows, self.batch_size, *self._worker_info())
         self._num_batches, self._num_skipped = self._num_skipped, 0
@@ -190,19 +190,19 @@ class ElasticSampler:
         Raises:
             ElasticError: It is no such state, or one of other rows or another order.
         """
-        found = [*_find_states(state)]
-        if not found:
+        states = [*_find_states(state)]
+        if not states:
             raise ElasticError(
                 "This is no state of an elastic epoch. Expected what state_dict() "
                 "gave, of this or of a StatefulDataLoader over it.",
                 "state",
             )
-        for worker_state, _ in found:
+        for worker_state, _ in states:
             self._check_same_order(worker_state)
         if self._worker_info()[1] > 1:
-            self._load_in_worker(found[0][0])
+            self._load_in_worker(states[0][0])
             return
-        last, steps_since = max(found, key=lambda each: int(each[0]["seen"]))
+        last, steps_since = max(states, key=lambda each: int(each[0]["seen"]))
         seen = last["seen"] + steps_since * last["num_replicas"] * last["batch_size"]
         self._seek(last["epoch"], min(seen, self.order.num_rows))
 

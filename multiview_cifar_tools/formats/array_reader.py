@@ -119,17 +119,17 @@ class ArrayFile:
         """(N, V); FormatError where they are no images."""
         array = self.arrays[column]
         if array.dtype == object:
-            good, several = array.ndim in (1, 2), array.ndim == 2
+            is_valid, has_views = array.ndim in (1, 2), array.ndim == 2
         else:
             mode = array_mode(array.shape, array.dtype) or 0 in array.shape
-            good, several = bool(mode) and array.ndim in (4, 5), array.ndim == 5
-        if not good:
+            is_valid, has_views = bool(mode) and array.ndim in (4, 5), array.ndim == 5
+        if not is_valid:
             raise self._array_error(
                 column,
                 "(N, V, H, W, C) or (N, H, W, C) of uint8 with a C of 1, 3 "
                 "or 4, or of uint16 with 1",
             )
-        return int(array.shape[0]), int(array.shape[1]) if several else 1
+        return int(array.shape[0]), int(array.shape[1]) if has_views else 1
 
     def _check(self, name: str, axes: str, kinds: str, words: str) -> None:
         array, shape = self.arrays[name], self.shape[: len(axes)]
@@ -343,7 +343,7 @@ def _real_views(mask: list[Any] | None, cells: Any) -> list[bool]:
 
 def _last_real_view(real: list[bool]) -> int:
     """The number of the last real view, -1 where none is."""
-    return max((i for i, there in enumerate(real) if there), default=-1)
+    return max((i for i, is_real in enumerate(real) if is_real), default=-1)
 
 
 def _view_files(

@@ -153,15 +153,15 @@ class ArrayWriter:
         return arrays
 
 
-def _check_names(columns: Sequence[str], others: Iterable[str]) -> None:
+def _check_names(columns: Sequence[str], names: Iterable[str]) -> None:
     """ExportError where another array has the name of an image column, or no file can have it."""
-    taken = NAMES.union(others, (f"{column}_offsets" for column in columns)) - {"images"}
+    reserved = NAMES.union(names, (f"{column}_offsets" for column in columns)) - {"images"}
     for column in columns:
-        if column in taken or "/" in column or "\0" in column or column[0] == ".":
+        if column in reserved or "/" in column or "\0" in column or column[0] == ".":
             raise ExportError(
                 f"No array can be called {column!r} like this image column. Expected "
                 f"a name without / and a dot in front, and none of "
-                f"{', '.join(sorted(taken))}: rename the column.",
+                f"{', '.join(sorted(reserved))}: rename the column.",
                 column,
             )
 

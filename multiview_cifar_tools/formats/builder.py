@@ -65,11 +65,11 @@ def check_ids(split: str, ds: datasets.Dataset) -> None:
     ids = read_column(ds, "sample_id")
     if pc.count_distinct(ids).as_py() < len(ids):
         counts = pc.value_counts(ids)
-        twice = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"].as_py()
+        duplicate = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"].as_py()
         raise FormatError(
-            f"The split {split!r} has the sample {twice!r} twice. Expected each "
+            f"The split {split!r} has the sample {duplicate!r} twice. Expected each "
             "sample_id once in a split: rename or remove one.",
-            twice,
+            duplicate,
         )
 
 

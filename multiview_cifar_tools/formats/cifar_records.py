@@ -143,11 +143,11 @@ def read(
             CIFAR-100 have 2, the coarse and the fine label.
     """
     check_record_options(shape, label_bytes)
-    given = None if shape is None else Shape(*shape)
+    record_shape = None if shape is None else Shape(*shape)
     array_format = ArrayFormat(
         "a folder with data.bin and shape.json, or a .bin file",
         _is_shard,
-        partial(_open_shard, given, label_bytes),
+        partial(_open_shard, record_shape, label_bytes),
     )
     return read_arrays(path, manifest, array_format, class_names)
 
@@ -176,28 +176,28 @@ def _is_shard(path: str) -> bool:
 
 
 @contextmanager
-def _open_shard(given: Shape | None, label_bytes: int, path: str) -> Iterator[ArrayFile]:
+def _open_shard(record_shape: Shape | None, label_bytes: int, path: str) -> Iterator[ArrayFile]:
     file, features, small = path, None, {}
     if os.path.isdir(path):
-        if given or label_bytes != 1:
+        if record_shape or label_bytes != 1:
             raise OptionError(
                 f"shape or label_bytes are given, but {path} says its own. Expected "
                 "them only for .bin files: leave them out.",
                 "shape",
             )
         file = os.path.join(path, DATA)
-        given, features = _read_shape(os.path.join(path, SHAPE))
+        record_shape, features = _read_shape(os.path.join(path, SHAPE))
         small = _read_rows(os.path.join(path, ROWS))
-    if given is None:
+    if record_shape is None:
         raise OptionError(
             f"{path} does not say what its records are. Expected shape=(V, H, W, C), "
             "such as (1, 32, 32, 3) for the files of CIFAR itself.",
             "shape",
         )
-    record = label_bytes + given.num_bytes
+    record = label_bytes + record_shape.num_bytes
     data = _map(file, record)
     arrays = {
-        "images": _view_images(data, given, label_bytes),
+        "images": _view_images(data, record_shape, label_bytes),
         "labels": data[label_bytes - 1 :: record],
         **small,
     }

@@ -142,9 +142,9 @@ def _pack_pixels(
 ) -> npt.NDArray[Any]:
     """The pixels of rows as (rows, V, H, W, C), zeros where there is no view."""
     out = np.zeros((*shape, *size), dtype)
-    for views, own in zip(out, rows, strict=True):
-        if num_bytes(own):
-            views[: len(own)] = own
+    for views, row_views in zip(out, rows, strict=True):
+        if num_bytes(row_views):
+            views[: len(row_views)] = row_views
     return out
 
 
@@ -185,13 +185,13 @@ def _open_shard(path: str) -> Iterator[ArrayFile]:
 
 def _read_contents(file: Any, h5py: Any) -> tuple[dict[str, Any], dict[str, list[str]], Any]:
     """The datasets of a file, and its attributes: lists of names, and features."""
-    found = {name: file[name] for name in file}
+    members = {name: file[name] for name in file}
     arrays = {
         name: dataset
-        for name, dataset in found.items()
+        for name, dataset in members.items()
         if isinstance(dataset, h5py.Dataset) and dataset.shape is not None and dataset.dtype
     }
-    attributes = {**(found["splits"].attrs if "splits" in found else {}), **file.attrs}
+    attributes = {**(members["splits"].attrs if "splits" in members else {}), **file.attrs}
     names = {
         name: [*map(text_of, np.asarray(attributes[name]).tolist())]
         for name in NAMES

@@ -82,7 +82,7 @@ class Writer:
         sample = row["sample_id"]
         files = list(row_files(row, self.features))
         self._update_state(row)
-        folder, made = os.path.join(self.path, sample), {sample}
+        folder, folders = os.path.join(self.path, sample), {sample}
         if (class_folder := sample.partition("/")[0]) not in self._class_folders:
             os.makedirs(os.path.join(self.path, class_folder), exist_ok=True)
             self._class_folders.add(class_folder)
@@ -91,9 +91,9 @@ class Writer:
         except FileExistsError:
             raise _duplicate_error(sample) from None
         for path, data in files:
-            if (parent := path.rpartition("/")[0]) not in made:
+            if (parent := path.rpartition("/")[0]) not in folders:
                 os.makedirs(os.path.join(self.path, parent), exist_ok=True)
-                made.add(parent)
+                folders.add(parent)
             with open(os.path.join(self.path, path), "xb", buffering=0) as file:
                 file.write(data)
         self._metadata.add(row)

@@ -211,8 +211,8 @@ class FileArray:
     def __getitem__(self, rows: slice) -> npt.NDArray[Any]:
         data, offsets = memoryview(self.data[:]), self.offsets[rows].tolist()
         out = np.empty((len(offsets), self.shape[1]), object)
-        for i, own in enumerate(offsets):
-            for j, (start, end) in enumerate(itertools.pairwise(own)):
+        for i, bounds in enumerate(offsets):
+            for j, (start, end) in enumerate(itertools.pairwise(bounds)):
                 if not 0 <= start <= end <= len(data):
                     raise ValueError(f"view {j} is from {start} to {end} of {len(data)} bytes")
                 out[i, j] = data[start:end]

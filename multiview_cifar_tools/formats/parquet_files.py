@@ -63,7 +63,7 @@ def read(path: str, manifest: Manifest | None) -> FormatReader:
         features,
         shards,
         partial(read_rows, features),
-        [shard.path for own in shards.values() for shard in own],
+        [shard.path for split_shards in shards.values() for shard in split_shards],
     )
 
 

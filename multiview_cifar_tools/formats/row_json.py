@@ -45,12 +45,12 @@ def to_json(
 
     Equal rows give equal texts.
     """
-    left_out, kept = {*image_columns(features), *leave_out}, {**more}
-    kept.update((name, row[name]) for name in features if name not in left_out)
+    left_out, columns = {*image_columns(features), *leave_out}, {**more}
+    columns.update((name, row[name]) for name in features if name not in left_out)
     try:
-        return _ENCODER.encode(kept)
+        return _ENCODER.encode(columns)
     except ValueError:  # NaN, which is rare: looking for it beforehand would take longer
-        return _ENCODER.encode(_spell_floats(kept))
+        return _ENCODER.encode(_spell_floats(columns))
 
 
 def _spell(value: Any) -> str:

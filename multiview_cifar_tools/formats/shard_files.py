@@ -34,7 +34,7 @@ def shard_files(path: str) -> list[str]:
 
 
 def manifest_shards(
-    folder: str, manifest: Manifest, is_there: Callable[[str], bool] = os.path.isfile
+    folder: str, manifest: Manifest, exists: Callable[[str], bool] = os.path.isfile
 ) -> dict[str, list[Shard]]:
     """The shards that a manifest names; FormatError where one is not there, or not as large."""
     shards: dict[str, list[Shard]] = {}
@@ -42,7 +42,7 @@ def manifest_shards(
         shards[split] = []
         for file in files:
             path = os.path.join(folder, file.path)
-            if not is_there(path):
+            if not exists(path):
                 raise FormatError(
                     f"{path} is not there, but {MANIFEST} names it. Expected all "
                     "shards of an export: copy it again.",
@@ -104,9 +104,9 @@ def find_shards(path: str, is_shard: Callable[[str], bool], word: str) -> list[s
         found += shards
         ignored += [] if shards else [child]
     if not found:
-        there = os.path.exists(path)
+        exists = os.path.exists(path)
         raise FormatError(
-            f"{path} {'has none' if there else 'does not exist'}. Expected {word}, "
+            f"{path} {'has none' if exists else 'does not exist'}. Expected {word}, "
             "a folder of some, or one with a folder for each split.",
             path,
         )

@@ -203,7 +203,7 @@ def read(
         shards = group_by_split(
             find_shards(path, _is_shard, "a TFRecord file (.tfrecord, .tfrecords)")
         )
-    files = [shard.path for several in shards.values() for shard in several]
+    files = [shard.path for split_shards in shards.values() for shard in split_shards]
     if manifest is None:
         names = find_labels(files) if class_names is None else check_class_names(class_names)
         features = row_features(["images"], names, None)
@@ -439,9 +439,9 @@ def find_labels(paths: Sequence[str]) -> list[str]:
         raise FormatError(f"{paths[0]} has no records. Expected some.", paths[0])
     found = [names.get(label, str(label)) for label in range(max(names) + 1)]
     if len({*found}) < len(found):
-        twice = next(name for name in found if found.count(name) > 1)
+        duplicate = next(name for name in found if found.count(name) > 1)
         raise FormatError(
-            f"{paths[0]}: two labels are called {twice!r}. Expected a name for each: "
+            f"{paths[0]}: two labels are called {duplicate!r}. Expected a name for each: "
             "pass class_names.",
             paths[0],
         )

@@ -136,8 +136,8 @@ class Writer:
         if self.pixels:
             pixels, real = decode_row(row, column)
             return [
-                (PIXELS, _write_npy(view)) if there else None
-                for view, there in zip(pixels, real, strict=True)
+                (PIXELS, _write_npy(view)) if is_real else None
+                for view, is_real in zip(pixels, real, strict=True)
             ]
         sample, files = row["sample_id"], []
         for i, view in enumerate(row[column]):
@@ -177,7 +177,7 @@ def field_stems(
     columns: tuple[str, ...], names: tuple[str | None, ...], labels: tuple[str, ...] | None
 ) -> list[list[str]]:
     """For each image column the field of each view, without its extension; no two are the same."""
-    taken: set[str] = set()
+    used_stems: set[str] = set()
     stems: list[list[str]] = []
     for column in columns:
         stems.append([])
@@ -186,8 +186,8 @@ def field_stems(
             parts += [] if labels is None else [labels[i]]
             parts.append(str(i) if name is None else name)
             stem = ".".join(_escape(FIELD_ESCAPES, part) for part in parts).lower()
-            stem += f"~{len(taken)}" if stem in taken else ""
-            taken.add(stem)
+            stem += f"~{len(used_stems)}" if stem in used_stems else ""
+            used_stems.add(stem)
             stems[-1].append(stem)
     return stems
 
@@ -249,7 +249,7 @@ def _find_features(
 
 
 def _paths(shards: dict[str, list[Shard]]) -> list[str]:
-    return [shard.path for several in shards.values() for shard in several]
+    return [shard.path for split_shards in shards.values() for shard in split_shards]
 
 
 def expand(path: str, storage_options: dict[str, Any] | None = None) -> list[str]:

@@ -5,7 +5,7 @@
     export(open_source("photos.zip", streaming=True), "arrays", format="hdf5", pixels=True)
 
 All formats but "folder" come as shards beside a manifest, `formats.MANIFEST`, by which
-`sources.load` makes the same rows again. Rows that were converted when they were built (`mode`,
+`loading.load` makes the same rows again. Rows that were converted when they were built (`mode`,
 `image_size`, `encoding`) give the converted images.
 """
 
@@ -63,7 +63,7 @@ def export(
         The arguments that make the same rows of it. Of a folder those of
         `multiview_cifar.load_dataset`: `data_dir`, `layout`, and where they are needed
         `class_names`, `view_names` and `num_views`; where views are None, add
-        `on_missing_view="null"`. Else those of `sources.load`: `source`.
+        `on_missing_view="null"`. Else those of `loading.load`: `source`.
 
     Raises:
         OptionError: A wrong format, size, or pixels of a format that holds none.

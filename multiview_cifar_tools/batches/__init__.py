@@ -7,6 +7,6 @@
     adapters.py      what all adapters to frameworks share
     pytorch.py tensorflow.py jax.py     an adapter a framework
 
-It may import `multiview_cifar`, `errors` and the helpers beside it (`atomic_write`, `digests`), no
+It may import `multiview_cifar`, `errors` and the helpers below all packages, such as `flat_png`; no
 other package. A framework is imported by its own adapter alone.
 """

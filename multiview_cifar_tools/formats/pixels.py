@@ -156,8 +156,8 @@ def array_mode(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
 
 
 def encode(pixels: Pixels) -> bytes:
-    """A PNG of these pixels (H, W, C): of uint8 (C is 1, 3 or 4) flat, see
-    `flat_png`; of uint16 (C is 1) in grey.
+    """A PNG of these pixels (H, W, C): of uint8 (C is 1, 3 or 4) a flat one, see `flat_png`; of
+    uint16 (C is 1) a grey one.
 
     FormatError where the array is of another shape or dtype.
     """

@@ -73,7 +73,6 @@ SHARD_BYTES = {"500 MB": 500e6, "50 MB": 50e6}
 NETWORK = 10e9 / 8  # bytes a second of a node, each way
 LATENCY, READERS = 0.02, 32  # seconds of a store's answer; requests at a time of a process
 PUTS = 2  # answers that a shard waits for in the end: its own, and its note's
-JOIN = 2.6e-6  # seconds of the driver for a file of small classes, see docs/scale.md
 STRAGGLERS, SLOWER = 0.01, 3  # share of the shards, and by how much
 
 
@@ -83,8 +82,7 @@ class Costs:
 
     file: float  # reading, writing, hashing and putting a file, besides its bytes
     byte: float
-    plan: float  # listing a file and planning it
-    join: float  # what the driver alone does for a file
+    plan: float  # listing a file and planning it, which the driver does
     task: float  # what the driver does for a shard
 
 
@@ -106,7 +104,7 @@ def measure(place: Path) -> Costs:
         began = time.perf_counter()
         [*ray.run(nothing, ((i,) for i in range(calls)))]
         task = (time.perf_counter() - began) / calls
-    return Costs(spent[small] - byte * size[small], byte, plan, JOIN, task)
+    return Costs(spent[small] - byte * size[small], byte, plan, task)
 
 
 def nothing(number: int) -> int:
@@ -116,7 +114,6 @@ def nothing(number: int) -> int:
 def simulate(costs: Costs, nodes: int, shard_bytes: float) -> float:
     """Seconds: the plan, then shards handed to free processes one by one."""
     files, processes = SAMPLES * VIEWS, nodes * CORES
-    planning = files * (costs.plan / processes + costs.join)
     shards = int(np.ceil(files * FILE_BYTES / shard_bytes))
     each = files / shards
     work = each * (costs.file + costs.byte * FILE_BYTES + LATENCY / READERS) + PUTS * LATENCY
@@ -129,7 +126,7 @@ def simulate(costs: Costs, nodes: int, shard_bytes: float) -> float:
     for seconds in takes:
         now = max(now + costs.task, heapq.heappop(free))
         heapq.heappush(free, now + seconds)
-    return planning + max(free)
+    return files * costs.plan + max(free)
 
 
 def part_simulation(place: Path, n: int) -> None:

@@ -26,9 +26,9 @@ BUFFER_BYTES = 1 << 20
 SPOOL_BYTES = 1 << 26  # of files that stand too early in a tar: in memory, beyond that on disk
 ZEROS = bytes(BLOCK)
 # Headers that say something of the next one: GNU's long names, and pax records.
-BEFORE_ANOTHER = frozenset((b"L", b"K", b"x", b"g", b"X"))
+EXTENSION_HEADERS = frozenset((b"L", b"K", b"x", b"g", b"X"))
 # The pax records that matter; those of times and owners, which many tars have, do not.
-CHANGES = (b" path=", b" size=", b" GNU.sparse.", b" hdrcharset=", b" linkpath=")
+EXTENSION_KEYS = (b" path=", b" size=", b" GNU.sparse.", b" hdrcharset=", b" linkpath=")
 
 
 class DamagedTar(Exception):
@@ -119,16 +119,16 @@ def _read_header(block: bytes, file: IO[bytes], errors: str) -> _Header:
     sparse file's.
     """
     blocks, size = [block], _size(block)
-    while block[156:157] in BEFORE_ANOTHER:
+    while block[156:157] in EXTENSION_HEADERS:
         if size > BUFFER_BYTES:
             raise tarfile.TarError(f"a name of {size} bytes")
         blocks += file.read(size + -size % BLOCK), file.read(BLOCK)
         block = blocks[-1]
         size = _size(block)
-    if block[156] == 48 and block[345] == 0 and (len(blocks) == 1 or not _is_changed(blocks)):
+    if block[156] == 48 and block[345] == 0 and (len(blocks) == 1 or not _has_other_fields(blocks)):
         length = BLOCK if len(blocks) == 1 else sum(map(len, blocks))
         return block[:100].partition(b"\0")[0].decode("utf-8", errors), "file", size, length, ""
-    return _special_header(b"".join(blocks), errors)
+    return _parse_extended_header(b"".join(blocks), errors)
 
 
 def _size(block: bytes) -> int:
@@ -148,14 +148,14 @@ def _size(block: bytes) -> int:
     return size
 
 
-def _is_changed(blocks: list[bytes]) -> bool:
+def _has_other_fields(blocks: list[bytes]) -> bool:
     """Whether what stands before a header says another name or size than it does itself."""
     return any(before[156:157] not in b"xg" for before in blocks[:-1:2]) or any(
-        key in records for records in blocks[1::2] for key in CHANGES
+        key in records for records in blocks[1::2] for key in EXTENSION_KEYS
     )
 
 
-def _special_header(header: bytes, errors: str) -> _Header:
+def _parse_extended_header(header: bytes, errors: str) -> _Header:
     buffer = io.BytesIO(header)
     with tarfile.open(fileobj=buffer, mode="r:", encoding="utf-8", errors=errors) as archive:
         info = archive.next()

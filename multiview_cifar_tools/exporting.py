@@ -27,9 +27,10 @@ from multiview_cifar_tools.formats.base import MODULES, format_module
 from multiview_cifar_tools.formats.builder import check_ids
 from multiview_cifar_tools.loading import SplitRows, to_split_rows
 from multiview_cifar_tools.shards.manifest import MANIFEST, Manifest, ShardFile, format_manifest
+from multiview_cifar_tools.shards.partial import PartialExport, partial_export
 from multiview_cifar_tools.shards.rows import Row, row_bytes
 from multiview_cifar_tools.shards.schema import features_json
-from multiview_cifar_tools.shards.state import Finished, ResumableExport, partial_export
+from multiview_cifar_tools.shards.state import ShardResult
 from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE, parse_size
 
 NEEDED = ("images", "label", "sample_id", "view_names")
@@ -84,30 +85,34 @@ def write(
     max_shard_size: str | int,
 ) -> dict[str, Any]:
     """As `export`; what it returns is all that is needed."""
-    module, most = format_module(format), parse_size(max_shard_size)
+    module, max_bytes = format_module(format), parse_size(max_shard_size)
     pixels = holds_pixels(module, format, pixels)
     sources = checked_rows(splits)
     features = next(iter(sources.values())).features
     root = os.path.abspath(os.path.expanduser(dest))
-    begun = {
+    signature = {
         "source": {split: rows.fingerprint for split, rows in sources.items()},
         "columns": features_json(features),
         "format": format,
         "pixels": pixels,
-        "max_shard_size": most,
+        "max_shard_size": max_bytes,
     }
-    with partial_export(root, begun, [*sources]) as partial:
-        write_splits(sources, partial, Shards(partial, module, features, pixels, most))
-        return conclude(partial, module, begun, features)
+    with partial_export(root, signature, [*sources]) as state:
+        if state.arguments is None:
+            writer = ExportWriter(state, module, features, pixels, max_bytes)
+            write_splits(sources, state, writer)
+            state.complete(name_files(state, module, features))
+        state.finalize()
+        return {**(state.arguments or {})}
 
 
 def holds_pixels(module: Any, format: str, pixels: bool) -> bool:
     """Whether to write pixels; OptionError where the format holds none."""
     if pixels and "pixels" not in module.CONTENTS:
-        able = [name for name in MODULES if "pixels" in format_module(name).CONTENTS]
+        capable = [name for name in MODULES if "pixels" in format_module(name).CONTENTS]
         raise OptionError(
             f"pixels is given, but {format!r} holds files' bytes. Expected it with "
-            f"one of {', '.join(able)}; a folder's images are converted with "
+            f"one of {', '.join(capable)}; a folder's images are converted with "
             "image_size, mode and encoding when they are built.",
             "pixels",
         )
@@ -154,85 +159,89 @@ def checked_rows(splits: Mapping[str, Any]) -> dict[str, SplitRows]:
 
 
 def write_splits(
-    sources: Mapping[str, SplitRows], partial: ResumableExport, shards: Shards
+    sources: Mapping[str, SplitRows], state: PartialExport, writer: ExportWriter
 ) -> None:
     """Write all rows that are in no finished shard; ExportError where the rows before them are not
     the same any more, or a split has none.
     """
     counts = [rows.num_rows for rows in sources.values()]
     total = None if None in counts else sum(filter(None, counts))
-    done = sum(shard.num_rows for shard in partial.finished)
+    done = sum(shard.num_rows for shard in state.finished.values())
     with datasets.utils.tqdm(
         total=total, initial=done, unit=" samples", desc="Writing files"
     ) as bar:
         for split, rows in sources.items():
-            if split in partial.ended:
+            if split in state.ended:
                 continue
-            left = left_rows(rows, partial.of(split), partial.folder)
-            row = next(left, None)
+            missing = missing_rows(rows, state.shards_of(split), state.folder)
+            row = next(missing, None)
             while row is not None:
-                row = shards.write(split, row, left, bar)
-            if not partial.of(split):
+                row = writer.write_shard(split, row, missing, bar)
+            if not state.shards_of(split):
                 raise ExportError(
                     f"The split {split!r} has no rows. Expected one or more: leave it out.", split
                 )
-            partial.end_split(split)
+            state.end_split(split)
 
 
-def left_rows(rows: SplitRows, finished: Sequence[Finished], folder: str) -> Iterator[Row]:
-    """The rows behind the finished ones, the last of which is compared."""
+def missing_rows(rows: SplitRows, finished: Sequence[ShardResult], folder: str) -> Iterator[Row]:
+    """The rows behind those of the finished shards, the last of which is compared."""
     start = sum(shard.num_rows for shard in finished)
     if not start:
         return rows.iterate()
-    left = rows.iterate(start - 1)
-    found = next(left, {"sample_id": None})["sample_id"]
-    if found != finished[-1].last:
+    missing = rows.iterate(start - 1)
+    found = next(missing, {"sample_id": None})["sample_id"]
+    if found != finished[-1].key:
         raise ExportError(
             f"Row {start - 1} is the sample {found!r}. Expected "
-            f"{finished[-1].last!r}, which was written as such: the source has "
+            f"{finished[-1].key!r}, which was written as such: the source has "
             f"changed; remove {folder} to begin anew.",
             folder,
         )
-    return left
+    return missing
 
 
-class Shards:
+class ExportWriter:
     """Writes one shard after the other.
 
     Args:
-        partial: Where.
+        state: Of the export.
         module: Of the format.
         features: Of the rows.
         pixels: As for `export`.
-        most: Bytes of images in a shard.
+        max_bytes: Of a shard's images.
     """
 
     def __init__(
         self,
-        partial: ResumableExport,
+        state: PartialExport,
         module: Any,
         features: datasets.Features,
         pixels: bool,
-        most: int,
+        max_bytes: int,
     ) -> None:
-        self.partial, self.module, self.features = partial, module, features
-        self.pixels, self.most, self.columns = pixels, most, image_columns(features)
+        self.state, self.module, self.features = state, module, features
+        self.pixels, self.max_bytes, self.columns = pixels, max_bytes, image_columns(features)
 
-    def write(self, split: str, row: Row, left: Iterator[Row], bar: Any) -> Row | None:
-        """Write a shard that begins with this row; returns the first one of those left that did not
-        fit, None where none is left.
+    def write_shard(self, split: str, row: Row, rows: Iterator[Row], bar: Any) -> Row | None:
+        """Write a shard that begins with this row, and goes on with the rows behind it; returns the
+        first one that did not fit, None where none is left.
         """
-        name = f"{split}-{len(self.partial.of(split)):05d}{self.module.EXTENSION}"
+        name = f"{split}-{len(self.state.shards_of(split)):05d}{self.module.EXTENSION}"
         following: Row | None = row
-        held, size, count, last = 0, self.size(row), 0, ""
-        with self.open_writer(self.partial.shard_path(name)) as writer:
-            while following is not None and (not held or held + size <= self.most):
-                writer.write(following)
-                held, count, last = held + size, count + 1, following["sample_id"]
-                bar.update()
-                following = next(left, None)
-                size = self.size(following) if following else 0
-        self.partial.finish_shard(name, split, count, last, get_state(writer))
+        num_bytes, size, count, last = 0, self.size(row), 0, ""
+        with self.state.store.folder() as folder:
+            path = os.path.join(folder, name)
+            with self.open_writer(path) as writer:
+                while following is not None and (
+                    not num_bytes or num_bytes + size <= self.max_bytes
+                ):
+                    writer.write(following)
+                    num_bytes, count, last = num_bytes + size, count + 1, following["sample_id"]
+                    bar.update()
+                    following = next(rows, None)
+                    size = self.size(following) if following else 0
+            self.state.put_shard(path, name, split, count, last, get_state(writer))
         return following
 
     def size(self, row: Row) -> int:
@@ -244,10 +253,11 @@ class Shards:
 
     @contextmanager
     def open_writer(self, path: str) -> Iterator[Any]:
-        """A Writer with the state of the last shard's."""
+        """A Writer that goes on with the state of the last one."""
         writer = self.module.Writer(path, self.features, self.pixels)
-        if self.partial.finished and (state := self.partial.finished[-1].notes) is not None:
-            writer.set_state(state)
+        last = self.state.last_shard if self.state.finished else None
+        if last and last.writer_state is not None:
+            writer.set_state(last.writer_state)
         try:
             yield writer
         except BaseException:
@@ -272,31 +282,27 @@ def get_state(writer: Any) -> Any:
     return writer.get_state() if hasattr(writer, "get_state") else None
 
 
-def conclude(
-    partial: ResumableExport, module: Any, begun: Mapping[str, Any], features: datasets.Features
-) -> dict[str, Any]:
+def name_files(state: PartialExport, module: Any, features: datasets.Features) -> dict[str, Any]:
     """Give everything its last name; the arguments that make the same rows of it."""
-    if begun["format"] == "folder":
-        paths = {split: [shard.path for shard in partial.of(split)] for split in begun["source"]}
-        options = module.merge_shards(partial.folder, paths, partial.finished[-1].notes, features)
-        partial.conclude()
-        return {"data_dir": partial.root, **options}
-    manifest = Manifest(
-        begun["format"],
-        begun["columns"],
-        {split: rename_shards(partial, split, module.EXTENSION) for split in begun["source"]},
-        begun["pixels"],
-    )
-    partial.write(MANIFEST, format_manifest(manifest))
-    partial.conclude()
-    return {"source": partial.root}
+    signature = state.signature
+    if signature["format"] == "folder":
+        paths = {split: [s.path for s in state.shards_of(split)] for split in signature["source"]}
+        last = state.last_shard.writer_state
+        return {
+            "data_dir": state.root,
+            **module.merge_shards(state.folder, paths, last, features),
+        }
+    splits = {split: rename_shards(state, split, module.EXTENSION) for split in signature["source"]}
+    manifest = Manifest(signature["format"], signature["columns"], splits, signature["pixels"])
+    state.store.write(MANIFEST, format_manifest(manifest).encode())
+    return {"source": state.root}
 
 
-def rename_shards(partial: ResumableExport, split: str, extension: str) -> list[ShardFile]:
+def rename_shards(state: PartialExport, split: str, extension: str) -> list[ShardFile]:
     """Give the shards of a split their last names, which say how many there are."""
-    shards, files = partial.of(split), []
+    shards, files = state.shards_of(split), list[ShardFile]()
     for i, shard in enumerate(shards):
         path = f"{split}-{i:05d}-of-{len(shards):05d}{extension}"
-        partial.rename(shard.path, path)
+        state.rename(shard.path, path)
         files.append(ShardFile(path, shard.num_rows, shard.num_bytes, shard.sha256))
     return files

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import itertools
 import json
+import os
 import random
 import re
 import signal
@@ -18,9 +19,10 @@ import multiview_cifar
 from array_rows import rows_with, with_columns
 from commands import ENVIRONMENT, MODULE
 from exports import PLAIN, contents, digests, rows_object
-from multiview_cifar_tools.exporting import Shards, export
+from multiview_cifar_tools.exporting import ExportWriter, export
 from multiview_cifar_tools.loading import load, open_source
-from multiview_cifar_tools.shards.state import JOURNAL, ResumableExport
+from multiview_cifar_tools.shards.partial import COMPLETE, PartialExport
+from multiview_cifar_tools.shards.store import DONE, SIGNATURE, WORK
 from sampling import EXHAUSTIVE, sampled
 
 FORMATS = ["folder", "webdataset", "numpy"]  # by samples, by files and by folders
@@ -56,7 +58,7 @@ CRASH = """
 import os, signal, sys
 from multiview_cifar_tools.exporting import export
 from multiview_cifar_tools.formats.base import format_module
-from multiview_cifar_tools.shards.state import JOURNAL
+from multiview_cifar_tools.shards.partial import COMPLETE
 from multiview_cifar_tools.loading import open_source
 
 source, folder, format, size, stride = sys.argv[1:]
@@ -92,7 +94,7 @@ assert run("whole", -1) == 0  # in a child too: whoever forks had better have no
 step, steps = 1, []
 while run(f"out{step}", step) == signal.SIGKILL:
     out = f"{folder}/out{step}"
-    if not os.path.exists(out) or os.path.exists(f"{out}/{JOURNAL}"):
+    if not os.path.exists(out) or os.path.exists(f"{out}/{COMPLETE}"):
         status = run(f"out{step}", -1)
         assert status == 0, (step, status)
     assert not os.path.exists(f"{folder}/out{step}.partial"), step
@@ -188,7 +190,7 @@ def test_stopped_at_some_moment(format, sign, make_tree, tmp_path):
             assert "Traceback" not in stderr
             assert 0 < int(said[1]) <= rows and said[2] == str(partial) if said else not rows
             assert not list(partial.glob(".t*")) and partial.exists() == bool(rows)
-    if not out.exists() or (out / JOURNAL).exists():
+    if not out.exists() or (out / COMPLETE).exists():
         subprocess.run(arguments, env=ENVIRONMENT, check=True, capture_output=True)
     assert digests(out) == digests(whole)
 
@@ -210,7 +212,7 @@ def interrupted_at(function, call):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("function", [Shards.write, ResumableExport.finish_shard])
+@pytest.mark.parametrize("function", [ExportWriter.write_shard, PartialExport.put_shard])
 def test_interrupted_between_two_steps(format, function, photos, tmp_path):
     rows, size = open_source(photos, streaming=True), 300
     export(rows, tmp_path / "whole", format=format, max_shard_size=size)
@@ -218,18 +220,16 @@ def test_interrupted_between_two_steps(format, function, photos, tmp_path):
     for call in (2, 1):  # the second shard, and again
         with pytest.raises(KeyboardInterrupt), interrupted_at(function, call):
             export(rows, tmp_path / "out", format=format, max_shard_size=size)
-        assert [path.name for path in partial.glob(".*")] == [JOURNAL]
+        assert [path.name for path in partial.glob(".*")] == [WORK]
+        assert not [*(partial / WORK).glob("shard-*")]
     export(rows, tmp_path / "out", format=format, max_shard_size=size)
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")
 
 
 def finished(partial):
     """The rows of each finished shard, all of which are there."""
-    if not (partial / JOURNAL).exists():
-        return {}
-    lines = (partial / JOURNAL).read_bytes().splitlines(keepends=True)
-    notes = [json.loads(line) for line in lines if line.endswith(b"\n")]
-    return {note["shard"]["path"]: note["shard"]["num_rows"] for note in notes if "shard" in note}
+    notes = [json.loads(path.read_bytes()) for path in (partial / DONE).glob("*.json")]
+    return {note["path"]: note["num_rows"] for note in notes}
 
 
 # --- gone on with ---------------------------------------------------------------------------------
@@ -352,18 +352,19 @@ def test_a_folder_that_changed(streaming, photos, write_image, tmp_path, fails):
 
 def test_half_a_shard_is_removed(tmp_path):
     begin(tmp_path / "out")
-    (tmp_path / "out.partial/.train-00002.parquet").write_bytes(b"half")
-    (tmp_path / "out.partial/train-00002.parquet").write_bytes(b"whole, but not in the journal")
-    (tmp_path / "out.partial/.train-00009").mkdir()
+    partial = tmp_path / "out.partial"
+    (partial / WORK / "shard-x").mkdir()
+    (partial / WORK / "shard-x/train-00002.parquet").write_bytes(b"half")
+    (partial / "train-00002.parquet").write_bytes(b"whole, but without a note")
+    (partial / "train-00009").mkdir()
     go_on(tmp_path / "out")
     go_on(tmp_path / "whole")
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")
 
 
-def test_half_a_line_in_the_journal(tmp_path):
+def test_a_shard_without_its_note_is_written_again(tmp_path):
     begin(tmp_path / "out")
-    journal = tmp_path / "out.partial" / JOURNAL
-    journal.write_bytes(journal.read_bytes()[:-20])
+    (tmp_path / "out.partial" / DONE / "train-00001.parquet.json").unlink()
     go_on(tmp_path / "out")
     assert contents(load(tmp_path / "out", cache_dir=str(tmp_path / "cache"))["train"]) == ROWS
 
@@ -376,45 +377,56 @@ def test_a_finished_shard_that_was_cut_off(tmp_path, fails):
         go_on(tmp_path / "out")
 
 
-def test_a_journal_that_is_damaged(tmp_path, fails):
+@pytest.mark.parametrize("text", ["[", "[]", '{"path": "a"}'])
+@pytest.mark.parametrize("name", [SIGNATURE, f"{DONE}/train-00001.parquet.json"])
+def test_a_note_that_is_damaged(name, text, tmp_path, fails):
     begin(tmp_path / "out")
-    (tmp_path / "out.partial" / JOURNAL).write_bytes(b"{}\n")
-    with fails("ExportError", f"{JOURNAL} is damaged", "to begin anew"):
+    (tmp_path / "out.partial" / name).write_text(text)
+    is_other = name == SIGNATURE and text[0] == "{"
+    with fails("ExportError", "another" if is_other else f"{name} is damaged", "to begin anew"):
         go_on(tmp_path / "out")
 
 
 def test_one_process_at_a_time(tmp_path, fails):
     begin(tmp_path / "out")
-    with open(tmp_path / "out.partial" / JOURNAL) as journal:
-        fcntl.flock(journal, fcntl.LOCK_EX)
-        with fails("ExportError", "Another process exports to", "wait for it"):
-            go_on(tmp_path / "out")
+    folder = os.open(tmp_path / "out.partial", os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    with fails("ExportError", "Another process exports to", "wait for it"):
+        go_on(tmp_path / "out")
+    os.close(folder)
     go_on(tmp_path / "out")
 
 
-def test_only_the_journal_is_left(tmp_path, fails):
+@contextlib.contextmanager
+def at_last_step():
+    """Ctrl-C as the last file of an export is removed."""
+
+    def look(frame, event, function):
+        if event == "c_call" and function is os.unlink and frame.f_code.co_name == "finalize":
+            raise KeyboardInterrupt
+
+    sys.setprofile(look)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_only_the_note_that_it_is_complete_is_left(format, photos, tmp_path, fails):
     """Killed in the last step: the same call says that all is done, another one that it is not."""
-    begin(tmp_path / "out")
-    journal = (tmp_path / "out.partial" / JOURNAL).read_bytes()
-    go_on(tmp_path / "out")
-    before = digests(tmp_path / "out")
-    rest = b"".join(
-        json.dumps(
-            {
-                "shard": {
-                    **json.loads(journal.splitlines()[-1])["shard"],
-                    "path": f"train-0000{i}.parquet",
-                }
-            }
-        ).encode()
-        + b"\n"
-        for i in (2, 3)
-    )
-    (tmp_path / "out" / JOURNAL).write_bytes(journal + rest + b'{"split": "train"}\n')
+    rows, out = open_source(photos, streaming=True), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt), at_last_step():
+        export(rows, out, format=format)
+    before = digests(out)
+    assert COMPLETE in before and not (out / WORK).exists()
     with fails("ExportError", "is not empty"):
-        go_on(tmp_path / "out", print_="2")
-    assert go_on(tmp_path / "out") == {"source": str(tmp_path / "out")}
-    assert set(digests(tmp_path / "out")) == set(before)
+        export(rows, out, format=format, max_shard_size=1)
+    done = export(rows, out, format=format)
+    assert digests(out) == {path: before[path] for path in before if path != COMPLETE}
+    assert done == export(rows, tmp_path / "other", format=format) | {
+        key: str(out) for key in ("source", "data_dir") if key in done
+    }
 
 
 def test_all_sizes_that_pixels_have_in_all_shards(tmp_path, fails):

@@ -22,7 +22,8 @@ from multiview_cifar_tools.console import print_table
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.options import describe_feature, load_line, parquet_load_line
 from multiview_cifar_tools.shards.build import BuildReport, build_shards
-from multiview_cifar_tools.shards.task import STAGES, ShardResult
+from multiview_cifar_tools.shards.state import ShardResult
+from multiview_cifar_tools.shards.task import STAGES
 from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE
 
 HELP = "make the dataset of a folder"
@@ -166,5 +167,5 @@ def print_times(report: BuildReport) -> None:
     print_table(
         "Slowest shards",
         ["shard", "samples", "seconds"],
-        [[s.name, s.num_rows, round(sum(s.seconds.values()), 2)] for s in shards[:MAX_SLOWEST]],
+        [[s.path, s.num_rows, round(sum(s.seconds.values()), 2)] for s in shards[:MAX_SLOWEST]],
     )

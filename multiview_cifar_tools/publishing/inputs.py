@@ -20,16 +20,15 @@ from multiview_cifar_tools.planning.table import RowPlan, plan_source
 from multiview_cifar_tools.publishing.card import draw_dataset_picture, draw_plan_picture
 from multiview_cifar_tools.publishing.hub import shard_number, split_of_shard
 from multiview_cifar_tools.shards.build import (
-    check_made,
-    in_order,
+    check_shards,
     local_source,
     plan_tasks,
     run_tasks,
 )
 from multiview_cifar_tools.shards.schema import PublishedShard, digest_rows
+from multiview_cifar_tools.shards.state import ShardResult, in_order
 from multiview_cifar_tools.shards.stats import SplitStats, dataset_stats
 from multiview_cifar_tools.shards.store import ShardStore
-from multiview_cifar_tools.shards.task import ShardResult
 from multiview_cifar_tools.shards.writer import (
     ShardRows,
     divide_into_shards,
@@ -171,9 +170,7 @@ class DatasetInput:
             write_shard(self.splits[shard.split], shard.rows, self.sizes[shard.split], path)
             num_bytes = os.path.getsize(path)
             receipt = store.put(path, shard.name)
-        return ShardResult(
-            shard.name, shard.split, "", len(shard.rows), num_bytes, "", {}, [], receipt=receipt
-        )
+        return ShardResult(shard.name, len(shard.rows), num_bytes, "", shard.split, receipt=receipt)
 
     def split_stats(self, shards: Sequence[ShardResult]) -> dict[str, SplitStats]:
         """As a PublishInput."""
@@ -257,16 +254,16 @@ class SourceInput:
 
     def write_shards(self, open_store: Callable[[str], ShardStore]) -> list[ShardResult]:
         """As a PublishInput; ImageError where a split has no row left, for example."""
-        tasks = plan_tasks(self.plan, open_store, self.max_bytes, facts=True)
+        tasks = plan_tasks(self.plan, open_store, self.max_bytes, with_stats=True)
         shards = [*run_tasks(self.engine, tasks, self.plan)]
-        check_made(self.plan, shards)
-        return [shard for shard in in_order(shards, self.plan) if shard.num_rows]
+        check_shards(self.plan, shards)
+        return [shard for shard in in_order(shards, [*self.plan.splits]) if shard.num_rows]
 
     def split_stats(self, shards: Sequence[ShardResult]) -> dict[str, SplitStats]:
         """As a PublishInput."""
         stats = {split: SplitStats() for split in self.plan.splits}
         for shard in shards:
-            stats[shard.split].add(shard.facts or SplitStats())
+            stats[shard.split].add(shard.stats or SplitStats())
         return stats
 
     def draw_picture(self) -> bytes:

@@ -34,8 +34,8 @@ from multiview_cifar_tools.publishing.hub import (
 )
 from multiview_cifar_tools.publishing.inputs import DatasetInput, PublishInput, SourceInput
 from multiview_cifar_tools.shards.schema import PublishedShard, features_json
+from multiview_cifar_tools.shards.state import ShardResult
 from multiview_cifar_tools.shards.store import FsspecStore
-from multiview_cifar_tools.shards.task import ShardResult
 from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE, parse_size
 
 
@@ -174,7 +174,7 @@ def _publish_rows(
     stats = rows.split_stats(shards)
     card = make_card(old_card, stats, rows.features, hub.repo_id, rows.made_with, license)
     pages = {README: card.encode(), PICTURE: rows.draw_picture()}
-    names = unchanged | {shard.name for shard in shards}
+    names = unchanged | {shard.path for shard in shards}
     stale = [name for name in published.files if is_shard_path(name) and name not in names]
     if folder:
         return leave_files(folder, shards, pages, stale)
@@ -190,7 +190,7 @@ def leave_files(
 ) -> str:
     """Put the pages beside the shards that are in a folder, and print what would be committed."""
     for shard in shards:
-        print(f"{shard.num_bytes:12,} bytes  {shard.name} ({shard.num_rows} samples)")
+        print(f"{shard.num_bytes:12,} bytes  {shard.path} ({shard.num_rows} samples)")
     for name, data in pages.items():
         folder.write(name, data)
         print(f"{len(data):12,} bytes  {name}")

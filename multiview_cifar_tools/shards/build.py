@@ -3,7 +3,7 @@
     with open_engine("ray", address="auto") as engine:
         build_shards("photos", "s3://bucket/photos", engine=engine)
 
-The plan says which samples each shard holds; `shard_work.make_shard` makes one, wherever it runs.
+The plan says which samples each shard holds; `task.make_shard` makes one, wherever it runs.
 Until all shards are there, a folder beside them notes what is begun and what is finished, so that
 the same call goes on after any break; then the manifest appears, last, and the folder goes.
 
@@ -48,11 +48,10 @@ from multiview_cifar_tools.shards.manifest import (
     parse_manifest,
 )
 from multiview_cifar_tools.shards.schema import features_json
-from multiview_cifar_tools.shards.store import DONE, WORK, FsspecStore, ShardStore
-from multiview_cifar_tools.shards.task import ShardResult, ShardTask, make_shard
+from multiview_cifar_tools.shards.state import BuildState, ShardResult, in_order
+from multiview_cifar_tools.shards.store import SIGNATURE, FsspecStore, ShardStore
+from multiview_cifar_tools.shards.task import ShardTask, make_shard
 from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE, parse_size, slice_by_bytes
-
-BEGUN = f"{WORK}/begun.json"
 
 
 @dataclass
@@ -104,62 +103,58 @@ def build_shards(
         OutputError: The output holds something else, or cannot be written.
         EngineError: A machine is not fit, or ended too often.
     """
-    began, most = time.perf_counter(), parse_size(max_shard_size)
-    files = FsspecStore(output, output_options)
-    notes = BuildState(files)
-    notes.make()
+    began, max_bytes = time.perf_counter(), parse_size(max_shard_size)
+    store = FsspecStore(output, output_options)
+    state = OutputState(store)
+    state.claim()
     try:
-        engine.check([*local_source(source), *files.local_folder], most, *files.local_folder)
+        engine.check([*local_source(source), *store.local_folder], max_bytes, *store.local_folder)
         plan = plan_source(source, cache_dir=cache_dir, **options)
     except MultiviewError:
-        notes.take_back()
+        state.rollback()
         raise
     planned = time.perf_counter() - began
-    before = notes.go_on(begun_with(plan, most), plan.fingerprint)
-    if notes.concluded:
-        shards, skipped = [*before.values()], notes.skipped
-        files.remove_work()  # if a build ended just before it did that itself
+    signature = build_signature(plan, max_bytes)
+    if manifest := state.read_manifest():
+        shards, skipped = state.check_built(manifest, signature, plan.fingerprint)
+        store.remove_work()  # if a build ended just before it did that itself
     else:
-        shards = make_left(plan, files, notes, before, engine, most)
+        state.resume(signature, [*plan.splits])
+        shards = make_missing(plan, state, engine, max_bytes)
         skipped = skipped_lines(shards)
-        conclude(plan, files, notes, shards, remove_secrets(options))
-    resumed = sum(before.get(shard.name) is shard for shard in shards)
+        state.finalize(plan, shards, remove_secrets(options))
+    resumed = sum(state.finished.get(shard.path) is shard for shard in shards)
     seconds = time.perf_counter() - began
-    made = [shard for shard in shards if shard.num_rows]
-    return BuildReport(made, seconds, planned, resumed, skipped)
+    return BuildReport([s for s in shards if s.num_rows], seconds, planned, resumed, skipped)
 
 
-def make_left(
-    plan: RowPlan,
-    files: FsspecStore,
-    notes: BuildState,
-    before: Mapping[str, ShardResult],
-    engine: Engine,
-    most: int,
+def make_missing(
+    plan: RowPlan, state: OutputState, engine: Engine, max_bytes: int
 ) -> list[ShardResult]:
-    """Make the shards that are not finished; all of them."""
+    """Make the shards that are not finished; all shards, in order."""
     shards: list[ShardResult] = []
-    left = not_finished(plan_tasks(plan, lambda name: files, most), before, shards)
+    tasks = plan_tasks(plan, lambda path: state.store, max_bytes)
+    finished = [*state.finished.values()]
     try:
-        for shard in run_tasks(engine, left, plan, [*before.values()]):
+        for shard in run_tasks(engine, missing_tasks(tasks, state, shards), plan, finished):
             shards.append(shard)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"interrupted; {len(shards)} shards are finished in {files.place}: "
+            f"interrupted; {len(shards)} shards are finished in {state.store.place}: "
             "the same command goes on from there"
         ) from None
-    check_made(plan, shards)
-    return in_order(shards, plan)
+    check_shards(plan, shards)
+    return in_order(shards, [*plan.splits])
 
 
-def not_finished(
-    tasks: Iterable[ShardTask], before: Mapping[str, ShardResult], finished: list[ShardResult]
+def missing_tasks(
+    tasks: Iterable[ShardTask], state: OutputState, shards: list[ShardResult]
 ) -> Iterator[ShardTask]:
-    """The tasks whose shards are not there; those that are go to `finished`."""
+    """The tasks whose shards are not finished; those that are go to `shards`."""
     for task in tasks:
-        shard = before.get(task.name)
+        shard = state.finished.get(task.path)
         if shard and shard.key == task.key:
-            finished.append(shard)
+            shards.append(shard)
         else:
             yield task
 
@@ -175,33 +170,36 @@ def local_source(source: str) -> list[str]:
 
 
 def plan_tasks(
-    plan: RowPlan, output: Callable[[str], ShardStore], most: int, facts: bool = False
+    plan: RowPlan,
+    open_store: Callable[[str], ShardStore],
+    max_bytes: int,
+    with_stats: bool = False,
 ) -> Iterator[ShardTask]:
-    """A ShardTask for each shard of at most so many bytes of images.
+    """A ShardTask for each shard.
 
     Args:
         plan: Of all rows.
-        output: Gives the ShardStore of a shard by its name.
-        most: Bytes of a shard, or one sample more where it is larger.
-        facts: As of ShardTask.
+        open_store: Gives the ShardStore of a shard by its path.
+        max_bytes: Of a shard's images, or one sample more where it is larger.
+        with_stats: As of ShardTask.
     """
     for split, table in plan.splits.items():
-        root = source_of(split, plan.sources)
-        for i, cut in enumerate(slice_by_bytes(table["nbytes"].to_numpy(), most)):
-            name = f"data/{split}-{i:05d}.parquet"
-            packed = pack_rows(table, cut.start, cut.stop)
+        source = source_of(split, plan.sources)
+        for i, rows in enumerate(slice_by_bytes(table["nbytes"].to_numpy(), max_bytes)):
+            path = f"data/{split}-{i:05d}.parquet"
+            packed = pack_rows(table, rows.start, rows.stop)
             # Taken here: what was pickled may come out with other paddings.
             key = hashlib.blake2b(packed, digest_size=16).hexdigest()
             yield ShardTask(
-                name,
+                path,
                 split,
                 key,
                 unpack_rows(packed),
-                root,
+                source,
                 plan.config,
                 plan.features,
-                output(name),
-                facts,
+                open_store(path),
+                with_stats,
             )
 
 
@@ -222,7 +220,7 @@ def run_tasks(
             yield shard
 
 
-def check_made(plan: RowPlan, shards: Sequence[ShardResult]) -> None:
+def check_shards(plan: RowPlan, shards: Sequence[ShardResult]) -> None:
     """ImageError where no row of a split is left, ArchiveError where the source has changed."""
     for split in plan.splits:
         if not any(shard.num_rows for shard in shards if shard.split == split):
@@ -234,50 +232,15 @@ def check_made(plan: RowPlan, shards: Sequence[ShardResult]) -> None:
     check_source(plan)
 
 
-def in_order(shards: Iterable[ShardResult], plan: RowPlan) -> list[ShardResult]:
-    """The shards, those without a row too, by split and number."""
-    splits = [*plan.splits]
-    # By length first, as 100000 comes behind 99999.
-    return sorted(shards, key=lambda s: (splits.index(s.split), len(s.name), s.name))
-
-
 def skipped_lines(shards: Iterable[ShardResult]) -> list[str]:
     """What was skipped, in the order of the shards."""
     return [line for shard in shards for line in shard.skipped]
 
 
-def conclude(
-    plan: RowPlan,
-    files: FsspecStore,
-    notes: BuildState,
-    shards: Sequence[ShardResult],
-    options: Mapping[str, Any],
-) -> None:
-    """Write the manifest, which makes all of it a dataset, and remove the notes."""
-    splits: dict[str, list[ShardFile]] = {split: [] for split in plan.splits}
-    for shard in shards:
-        if shard.num_rows:
-            splits[shard.split].append(
-                ShardFile(shard.name, shard.num_rows, shard.num_bytes, shard.sha256)
-            )
-    build = {
-        "options": dict(options),
-        "version": __version__,
-        "begun": notes.begun,
-        "source": plan.fingerprint,
-        "skipped": skipped_lines(shards),
-    }
-    manifest = Manifest("parquet", features_json(plan.features), splits, build=build)
-    made = {shard.name for shard in shards if shard.num_rows}
-    files.remove([name for name in files.sizes() if name.startswith("data/") and name not in made])
-    files.write(MANIFEST, format_manifest(manifest).encode())
-    files.remove_work()
+# --- the state of a build -------------------------------------------------------------------------
 
 
-# --- what is finished -----------------------------------------------------------------------------
-
-
-def begun_with(plan: RowPlan, most: int) -> dict[str, Any]:
+def build_signature(plan: RowPlan, max_bytes: int) -> dict[str, Any]:
     """What has to be the same when a build goes on, since the bytes of all shards depend on it.
 
     Where rows have versions, that is not the whole source: a mended file concerns one shard.
@@ -288,119 +251,122 @@ def begun_with(plan: RowPlan, most: int) -> dict[str, Any]:
         for each in fields(plan.config)
         if each.name != "storage_options"
     }
-    what = hash_text(repr(options), json.dumps(features_json(plan.features)))
+    rows = hash_text(repr(options), json.dumps(features_json(plan.features)))
     return {
-        "plan": what if plan.has_versions else plan.fingerprint,
-        "max_shard_size": most,
+        "plan": rows if plan.has_versions else plan.fingerprint,
+        "max_shard_size": max_bytes,
         "code": code_digest(),
     }
 
 
-class BuildState:
-    """What is begun in an output, and which shards are finished.
+class OutputState(BuildState):
+    """The state of a build, which works in place; the manifest says that it is complete."""
 
-    Attributes:
-        begun: What has to be the same to go on.
-        concluded: Whether all of it is there already.
-        skipped: If so, what was skipped.
-    """
-
-    def __init__(self, files: FsspecStore) -> None:
-        self.files, self.begun = files, dict[str, Any]()
-        self.concluded, self.skipped = False, list[str]()
-
-    def make(self) -> None:
-        """Have the place, and nothing else in it. OutputError where it is taken."""
-        if self.files.read(MANIFEST) is None and self.files.read(BEGUN) is None:
-            if taken := next(iter(self.files.sizes()), None):
+    def claim(self) -> None:
+        """Mark the place as one of a build. OutputError where it holds something else."""
+        if self.store.read(MANIFEST) is None and self.store.read(SIGNATURE) is None:
+            if taken := next(iter(self.store.sizes()), None):
                 raise OutputError(
-                    f"{self.files.place} holds {taken}. Expected a place of its own: "
+                    f"{self.store.place} holds {taken}. Expected a place of its own: "
                     "name another, or empty it.",
-                    self.files.place,
+                    self.store.place,
                 )
-            self.files.write(BEGUN, b"{}")
+            self.store.write(SIGNATURE, b"{}")
 
-    def take_back(self) -> None:
-        """Leave nothing where nothing has begun."""
-        if self.files.read(BEGUN) == b"{}":
-            self.files.remove_work()
+    def rollback(self) -> None:
+        """Leave nothing where no plan was made yet."""
+        if self.read_signature() == {}:
+            self.store.remove_work()
 
-    def go_on(self, begun: dict[str, Any], source: str) -> dict[str, ShardResult]:
-        """The shards that are finished, by name; all of them where the manifest is there.
+    def read_manifest(self) -> Manifest | None:
+        """The manifest of a build that is complete; OutputError where it is damaged."""
+        data = self.store.read(MANIFEST)
+        try:
+            return None if data is None else parse_manifest(data)
+        except ManifestError:
+            raise self.damaged_error(MANIFEST) from None
 
-        OutputError where something else was begun or built, or a shard that was built is damaged.
+    def check_built(
+        self, manifest: Manifest, signature: Mapping[str, Any], source: str
+    ) -> tuple[list[ShardResult], list[str]]:
+        """The shards of a complete build, and what it skipped; OutputError where it is another
+        build, or a shard is damaged.
         """
-        self.begun = begun
-        manifest, there = self.files.read(MANIFEST), self.files.sizes()
-        if manifest is not None:
-            found, self.concluded = self._manifest(manifest), True
-            self.skipped = found.build.get("skipped", [])
-            self._compare(
-                {**(found.build.get("begun") or {}), "source": found.build.get("source")},
-                {**begun, "source": source},
-            )
-            built = [
-                ShardResult(
-                    shard.path, split, "", shard.num_rows, shard.num_bytes, shard.sha256, {}, []
-                )
-                for split, files in found.splits.items()
-                for shard in files
-            ]
-            self._check_sizes(built, there)
-            return {shard.name: shard for shard in built}
-        before = self._json(BEGUN, self.files.read(BEGUN) or b"{}")
-        if before:
-            self._compare(before, begun)
-        else:
-            self.files.write(BEGUN, json.dumps(begun).encode())
-        notes = self.files.read_many([name for name in there if name.startswith(f"{DONE}/")])
-        finished = [ShardResult(**self._json(name, data)) for name, data in notes]
-        # One that is not as noted was being made again.
-        return {
-            shard.name: shard for shard in finished if there.get(shard.name, 0) == shard.num_bytes
+        built = manifest.build
+        self.compare(
+            {**(built.get("begun") or {}), "source": built.get("source")},
+            json.loads(json.dumps({**signature, "source": source})),
+        )
+        sizes = self.store.sizes()
+        for split, files in manifest.splits.items():
+            for file in files:
+                self._check_size(file, sizes.get(file.path, 0))
+                shard = ShardResult(file.path, file.num_rows, file.num_bytes, file.sha256, split)
+                self.finished[shard.path] = shard
+        return [*self.finished.values()], built.get("skipped", [])
+
+    def resume(self, signature: Mapping[str, Any], splits: Sequence[str]) -> None:
+        """As a BuildState. A shard that is not as noted was being made again, and is not finished.
+
+        OutputError where something else was begun.
+        """
+        super().resume(signature, splits)
+        sizes = self.store.sizes()
+        self.finished = {
+            path: shard
+            for path, shard in self.finished.items()
+            if sizes.get(path, 0) == shard.num_bytes
         }
 
-    def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        now = json.loads(json.dumps(now))
-        if names := [name for name in now if before.get(name) != now[name]]:
-            what = {
-                "plan": "source or other options",
-                "source": "state of the source",
-                "code": "code or packages",
-            }.get(names[0], names[0])
+    def finalize(
+        self, plan: RowPlan, shards: Sequence[ShardResult], options: Mapping[str, Any]
+    ) -> None:
+        """Write the manifest, which makes the shards a dataset, and remove the state."""
+        splits: dict[str, list[ShardFile]] = {split: [] for split in plan.splits}
+        for shard in shards:
+            if shard.num_rows:
+                splits[shard.split].append(shard)
+        build = {
+            "options": dict(options),
+            "version": __version__,
+            "begun": self.signature,
+            "source": plan.fingerprint,
+            "skipped": skipped_lines(shards),
+        }
+        manifest = Manifest("parquet", features_json(plan.features), splits, build=build)
+        kept = {shard.path for shard in shards if shard.num_rows}
+        self.store.remove([path for path in self.store.sizes("data") if path not in kept])
+        self.store.write(MANIFEST, format_manifest(manifest).encode())
+        self.store.remove_work()
+
+    def _check_size(self, file: ShardFile, size: int) -> None:
+        if size != file.num_bytes:
             raise OutputError(
-                f"{self.files.place} was begun with another {what}. Expected the "
-                "same to go on: name another place, or empty it to begin anew.",
-                self.files.place,
+                f"{file.path} in {self.store.place} has {size} bytes. Expected "
+                f"{file.num_bytes}, as {MANIFEST} says: it is damaged, so empty "
+                "the place to build it anew.",
+                file.path,
             )
 
-    def _check_sizes(self, shards: Iterable[ShardResult], there: Mapping[str, int]) -> None:
-        for shard in shards:
-            found = there.get(shard.name, 0)
-            if found != shard.num_bytes:
-                raise OutputError(
-                    f"{shard.name} in {self.files.place} has {found} bytes. Expected "
-                    f"{shard.num_bytes}, as {MANIFEST} says: it is damaged, so empty "
-                    "the place to build it anew.",
-                    shard.name,
-                )
-
-    def _manifest(self, data: bytes) -> Manifest:
-        try:
-            return parse_manifest(data)
-        except ManifestError:
-            raise self._damaged(MANIFEST) from None
-
-    def _json(self, name: str, data: bytes) -> dict[str, Any]:
-        try:
-            said: dict[str, Any] = json.loads(data)
-            return said | {}
-        except (ValueError, TypeError):
-            raise self._damaged(name) from None
-
-    def _damaged(self, name: str) -> OutputError:
+    def changed_error(
+        self, names: list[str], begun: Mapping[str, Any], signature: Mapping[str, Any]
+    ) -> MultiviewError:
+        """As a BuildState."""
+        what = {
+            "plan": "source or other options",
+            "source": "state of the source",
+            "code": "code or packages",
+        }.get(names[0], names[0])
         return OutputError(
-            f"{name} in {self.files.place} is damaged. Expected it as it was "
+            f"{self.store.place} was begun with another {what}. Expected the "
+            "same to go on: name another place, or empty it to begin anew.",
+            self.store.place,
+        )
+
+    def damaged_error(self, name: str) -> MultiviewError:
+        """As a BuildState."""
+        return OutputError(
+            f"{name} in {self.store.place} is damaged. Expected it as it was "
             "written: empty the place to begin anew.",
             name,
         )

@@ -24,30 +24,32 @@ from multiview_cifar_tools.errors import OutputError
 from multiview_cifar_tools.retry import retry
 
 # Stores in which a file appears when its upload is complete, and not before.
-WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2"}
+ATOMIC_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2"}
 WORK = ".multiview_cifar"  # the folder that stands beside the shards until all of them are there
-DONE = f"{WORK}/done"  # in it a note for each shard that is finished
-AT_ONCE = 1000  # small files that are asked for together
+SIGNATURE = f"{WORK}/begun.json"  # what is made there, see `state`
+DONE = f"{WORK}/done"  # a note of each finished shard
+ENDED = f"{WORK}/ended"  # a file for each split all rows of which are in shards
+FILES_A_REQUEST = 1000  # small files that are read together
 
 
 class ShardStore(Protocol):
-    """Where a process puts shards; it is pickled."""
+    """A place that takes shards; it is pickled."""
 
     def folder(self) -> Any:
-        """A context: a local folder to write a shard in, which goes when the context ends."""
+        """A context: a local folder to write a shard in, removed when the context ends."""
 
     def put(self, path: str, name: str) -> Any:
-        """Give a written file its name; what the builder has to know of it, beside its digest.
+        """Give a written file its name in the store; returns what finalizing needs to know of it.
 
         OutputError where that fails for good.
         """
 
     def note(self, name: str, data: bytes) -> None:
-        """Keep what is known of a shard that is finished, for who goes on with the work."""
+        """Keep the note of a finished shard, which resuming the work reads."""
 
 
 class FsspecStore:
-    """An ShardStore of files, anywhere fsspec writes.
+    """A ShardStore of files, anywhere fsspec writes.
 
     Args:
         place: A folder, or the URL of one.
@@ -83,7 +85,7 @@ class FsspecStore:
 
     @contextmanager
     def folder(self) -> Iterator[str]:
-        """As an ShardStore. A local place's own, so that giving a name is no copying."""
+        """As a ShardStore. A local place's own, so that giving a name is no copying."""
         within = os.path.join(self.place, WORK) if self.is_local else None
         if within:
             with self.wrap_store_errors("be written"):
@@ -92,7 +94,7 @@ class FsspecStore:
             yield folder
 
     def put(self, path: str, name: str) -> None:
-        """As an ShardStore."""
+        """As a ShardStore."""
         to = self.path(name)
         with self.wrap_store_errors("be written"):
             if self.is_local:
@@ -105,7 +107,7 @@ class FsspecStore:
 
     def _upload(self, path: str, to: str) -> None:
         fs = self.fs[0]
-        if WHOLE & ({fs.protocol} if isinstance(fs.protocol, str) else {*fs.protocol}):
+        if ATOMIC_STORES & ({fs.protocol} if isinstance(fs.protocol, str) else {*fs.protocol}):
             fs.put_file(path, to)
             return
         aside = f"{to}.{uuid.uuid4().hex}"
@@ -116,7 +118,7 @@ class FsspecStore:
         fs.mv(aside, to)
 
     def note(self, name: str, data: bytes) -> None:
-        """As an ShardStore."""
+        """As a ShardStore."""
         self.write(f"{DONE}/{posixpath.basename(name)}.json", data)
 
     def write(self, name: str, data: bytes) -> None:
@@ -137,19 +139,19 @@ class FsspecStore:
 
     def read_many(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """Small files that are there, by name; many at a time where the store can."""
-        for at in range(0, len(names), AT_ONCE):
-            paths = {self.path(name): name for name in names[at : at + AT_ONCE]}
+        for at in range(0, len(names), FILES_A_REQUEST):
+            paths = {self.path(name): name for name in names[at : at + FILES_A_REQUEST]}
             with self.wrap_store_errors("be read"):
                 found = self._retry(self.fs[0].cat, [*paths])
             yield from ((paths[path], data) for path, data in found.items())
 
-    def sizes(self) -> dict[str, int]:
-        """The bytes of each file that is there, by name."""
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """The bytes of each file that is there, or in a folder of it, by name."""
         fs, top = self.fs
         fs.invalidate_cache()
         with self.wrap_store_errors("be listed"):
             try:
-                found = self._retry(fs.find, top, detail=True)
+                found = self._retry(fs.find, self.path(folder) if folder else top, detail=True)
             except FileNotFoundError:
                 return {}
         return {name[len(top) :].lstrip("/"): info["size"] for name, info in found.items()}
@@ -163,7 +165,12 @@ class FsspecStore:
     def remove_work(self) -> None:
         """Remove the folder WORK, and with it a local place that holds nothing else."""
         if self.is_local:
-            remove_path(os.path.join(self.place, WORK))
+            folder = os.path.join(self.place, WORK)
+            # The signature last: while it is there, the same call goes on with the removal.
+            for name in os.listdir(folder) if os.path.isdir(folder) else ():
+                if name != os.path.basename(SIGNATURE):
+                    remove_path(os.path.join(folder, name))
+            remove_path(folder)
             with suppress(OSError):  # there are files in it
                 os.rmdir(self.place)
         else:
@@ -172,7 +179,7 @@ class FsspecStore:
     def _retry(self, call: Any, *args: Any, **kwargs: Any) -> Any:
         if self.is_local:
             return call(*args, **kwargs)
-        return retry(_may_pass, call, *args, **kwargs)
+        return retry(is_transient, call, *args, **kwargs)
 
     @contextmanager
     def wrap_store_errors(self, what: str) -> Iterator[None]:
@@ -195,11 +202,11 @@ class FsspecStore:
                 f"Expected {expected}: mend it and run the same again, which goes on "
                 "from what is finished.",
                 self.place,
-            ) from None
+            ) from error
 
 
-def _may_pass(error: BaseException) -> bool:
-    """Whether trouble of a store may be over the next time: not the caller's own mistakes."""
+def is_transient(error: BaseException) -> bool:
+    """Whether an error of a store may be over the next time: not the caller's own mistakes."""
     return not isinstance(
         error,
         (

@@ -6,15 +6,13 @@ how often, the same bytes come of it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import datasets
 import pyarrow as pa
@@ -22,9 +20,11 @@ import pyarrow as pa
 import multiview_cifar
 from multiview_cifar import MultiviewCifarConfig, iter_examples
 from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.digests import file_digest
 from multiview_cifar_tools.errors import OutputError
 from multiview_cifar_tools.planning.table import samples_of
 from multiview_cifar_tools.shards.rows import row_bytes
+from multiview_cifar_tools.shards.state import ShardResult
 from multiview_cifar_tools.shards.stats import SplitStats
 from multiview_cifar_tools.shards.store import ShardStore
 from multiview_cifar_tools.shards.writer import ParquetWriter
@@ -37,49 +37,25 @@ class ShardTask(NamedTuple):
     """A shard that is to be made; it is pickled.
 
     Attributes:
-        name: Of the file, such as "data/train-00003.parquet".
+        path: Of the file in the store, such as "data/train-00003.parquet".
         split: Whose rows they are.
-        key: Changes when the description of the rows does, or a file of which it has a stamp.
+        key: Changes when the description of the rows does, or the version of a row.
         rows: Of a `RowPlan`'s table.
         source: Where their images are.
         config, features: Of the plan.
-        output: Where to put the file.
-        facts: Whether `ShardResult.facts` are wanted, for which each image's header is read.
+        store: Where to put the file.
+        with_stats: Whether `ShardResult.stats` are wanted, for which each image's header is read.
     """
 
-    name: str
+    path: str
     split: str
     key: str
     rows: pa.Table
     source: str | FileSource
     config: MultiviewCifarConfig
     features: datasets.Features
-    output: ShardStore
-    facts: bool = False
-
-
-class ShardResult(NamedTuple):
-    """A shard that is made.
-
-    Attributes:
-        name, split, key: As in the ShardTask.
-        num_rows, num_bytes, sha256: Of the file; with no row there is no file.
-        seconds: What each of STAGES took.
-        skipped: What `on_error` left out, a line each.
-        facts: For the dataset's card, or None.
-        receipt: What the ShardStore returned.
-    """
-
-    name: str
-    split: str
-    key: str
-    num_rows: int
-    num_bytes: int
-    sha256: str
-    seconds: dict[str, float]
-    skipped: list[str]
-    facts: SplitStats | None = None
-    receipt: Any = None
+    store: ShardStore
+    with_stats: bool = False
 
 
 def make_shard(task: ShardTask) -> ShardResult:
@@ -91,42 +67,42 @@ def make_shard(task: ShardTask) -> ShardResult:
     """
     clock = Clock()
     try:
-        with skipped_files() as skipped, task.output.folder() as folder:
-            path = os.path.join(folder, os.path.basename(task.name))
-            num_rows, facts = write_rows(task, path, clock)
-            made = ShardResult(
-                task.name, task.split, task.key, num_rows, 0, "", clock.seconds, skipped, facts
-            )
+        with skipped_files() as skipped, task.store.folder() as folder:
+            path = os.path.join(folder, os.path.basename(task.path))
+            num_rows, stats = write_rows(task, path, clock)
+            size, sha256, receipt = 0, "", None
             if num_rows:
-                with open(path, "rb") as file:
-                    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-                made = made._replace(num_bytes=os.path.getsize(path), sha256=sha256)
+                size, sha256 = os.path.getsize(path), file_digest(path, [path])
                 clock.stop("digest")
-                made = made._replace(receipt=task.output.put(path, task.name))
-            note = made._asdict() | {"facts": None, "receipt": None}
-            task.output.note(task.name, json.dumps(note).encode())
+                receipt = task.store.put(path, task.path)
+            file = task.path, num_rows, size, sha256
+            shard = ShardResult(
+                *file, task.split, task.key, skipped, clock.seconds, stats=stats, receipt=receipt
+            )
+            task.store.note(task.path, shard.note())
             clock.stop("put")
-            return made
+            return shard
     except OSError as error:
         raise OutputError(
-            f"{task.name} cannot be written on {socket.gethostname()} ({error}). "
+            f"{task.path} cannot be written on {socket.gethostname()} ({error}). "
             "Expected room, and the right to write there: mend it and run the same "
             "again, which goes on from what is finished.",
-            task.name,
+            task.path,
         ) from None
 
 
 def write_rows(task: ShardTask, path: str, clock: Clock) -> tuple[int, SplitStats | None]:
-    """Write the rows to a file; how many there were, and their facts."""
-    images, facts, num_rows = image_columns(task.features), SplitStats() if task.facts else None, 0
+    """Write the rows to a file; how many there were, and their stats."""
+    images, num_rows = image_columns(task.features), 0
+    stats = SplitStats() if task.with_stats else None
     writer = ParquetWriter(path, task.features)
     try:
         for row in iter_examples(samples_of(task.rows), task.source, task.config):
             clock.stop("read")
             writer.write(row)
             num_rows += 1
-            if facts:
-                facts.add_row(row, row_bytes(row, images))
+            if stats:
+                stats.add_row(row, row_bytes(row, images))
             clock.stop("write")
         clock.stop("read")
         writer.close()
@@ -135,7 +111,7 @@ def write_rows(task: ShardTask, path: str, clock: Clock) -> tuple[int, SplitStat
         with suppress(Exception):  # what it wrote goes with its folder
             writer.close()
         raise
-    return num_rows, facts
+    return num_rows, stats
 
 
 class Clock:

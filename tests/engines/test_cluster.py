@@ -173,7 +173,7 @@ def test_a_finished_shard_that_is_not_as_noted_is_made_again(photos, run, same, 
     done.mkdir(parents=True)
     (out / ".multiview_cifar/begun.json").write_text(json.dumps(manifest["begun"]))
     note = {
-        "name": "data/train-00001.parquet",
+        "path": "data/train-00001.parquet",
         "split": "train",
         "key": "",
         "num_rows": 9,

@@ -32,7 +32,7 @@ from multiview_cifar_tools.planning.table import (
     split_table,
     table_of,
 )
-from multiview_cifar_tools.shards.build import begun_with
+from multiview_cifar_tools.shards.build import build_signature
 from plans import WHOLE, within
 from sampling import examples
 
@@ -285,10 +285,10 @@ def test_rows_of_a_store(store, s3_address, make_tree, tmp_path):
 
 def test_a_build_goes_on_with_another_key_of_the_store(store):
     url, options = store(*REGULAR)
-    before = begun_with(plan_source(url, **options), 1000)
+    before = build_signature(plan_source(url, **options), 1000)
     options["storage_options"] = {**options["storage_options"], "token": "of another day"}
-    assert begun_with(plan_source(url, **options), 1000) == before
-    assert begun_with(plan_source(url, num_views=1, **options), 1000) != before
+    assert build_signature(plan_source(url, **options), 1000) == before
+    assert build_signature(plan_source(url, num_views=1, **options), 1000) != before
 
 
 def test_many_classes_of_a_store_are_listed_in_few_requests(store, s3_address):

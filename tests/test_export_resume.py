@@ -22,7 +22,7 @@ from exports import PLAIN, contents, digests, rows_object
 from multiview_cifar_tools.exporting import ExportWriter, export
 from multiview_cifar_tools.loading import load, open_source
 from multiview_cifar_tools.shards.partial import COMPLETE, PartialExport
-from multiview_cifar_tools.shards.store import DONE, SIGNATURE, WORK
+from multiview_cifar_tools.shards.store import NOTES_FOLDER, SIGNATURE, STATE_FOLDER
 from sampling import EXHAUSTIVE, sampled
 
 FORMATS = ["folder", "webdataset", "numpy"]  # by samples, by files and by folders
@@ -220,15 +220,15 @@ def test_interrupted_between_two_steps(format, function, photos, tmp_path):
     for call in (2, 1):  # the second shard, and again
         with pytest.raises(KeyboardInterrupt), interrupted_at(function, call):
             export(rows, tmp_path / "out", format=format, max_shard_size=size)
-        assert [path.name for path in partial.glob(".*")] == [WORK]
-        assert not [*(partial / WORK).glob("shard-*")]
+        assert [path.name for path in partial.glob(".*")] == [STATE_FOLDER]
+        assert not [*(partial / STATE_FOLDER).glob("shard-*")]
     export(rows, tmp_path / "out", format=format, max_shard_size=size)
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")
 
 
 def finished(partial):
     """The rows of each finished shard, all of which are there."""
-    notes = [json.loads(path.read_bytes()) for path in (partial / DONE).glob("*.json")]
+    notes = [json.loads(path.read_bytes()) for path in (partial / NOTES_FOLDER).glob("*.json")]
     return {note["path"]: note["num_rows"] for note in notes}
 
 
@@ -353,8 +353,8 @@ def test_a_folder_that_changed(streaming, photos, write_image, tmp_path, fails):
 def test_half_a_shard_is_removed(tmp_path):
     begin(tmp_path / "out")
     partial = tmp_path / "out.partial"
-    (partial / WORK / "shard-x").mkdir()
-    (partial / WORK / "shard-x/train-00002.parquet").write_bytes(b"half")
+    (partial / STATE_FOLDER / "shard-x").mkdir()
+    (partial / STATE_FOLDER / "shard-x/train-00002.parquet").write_bytes(b"half")
     (partial / "train-00002.parquet").write_bytes(b"whole, but without a note")
     (partial / "train-00009").mkdir()
     go_on(tmp_path / "out")
@@ -364,7 +364,7 @@ def test_half_a_shard_is_removed(tmp_path):
 
 def test_a_shard_without_its_note_is_written_again(tmp_path):
     begin(tmp_path / "out")
-    (tmp_path / "out.partial" / DONE / "train-00001.parquet.json").unlink()
+    (tmp_path / "out.partial" / NOTES_FOLDER / "train-00001.parquet.json").unlink()
     go_on(tmp_path / "out")
     assert contents(load(tmp_path / "out", cache_dir=str(tmp_path / "cache"))["train"]) == ROWS
 
@@ -378,7 +378,7 @@ def test_a_finished_shard_that_was_cut_off(tmp_path, fails):
 
 
 @pytest.mark.parametrize("text", ["[", "[]", '{"path": "a"}'])
-@pytest.mark.parametrize("name", [SIGNATURE, f"{DONE}/train-00001.parquet.json"])
+@pytest.mark.parametrize("name", [SIGNATURE, f"{NOTES_FOLDER}/train-00001.parquet.json"])
 def test_a_note_that_is_damaged(name, text, tmp_path, fails):
     begin(tmp_path / "out")
     (tmp_path / "out.partial" / name).write_text(text)
@@ -419,7 +419,7 @@ def test_only_the_note_that_it_is_complete_is_left(format, photos, tmp_path, fai
     with pytest.raises(KeyboardInterrupt), at_last_step():
         export(rows, out, format=format)
     before = digests(out)
-    assert COMPLETE in before and not (out / WORK).exists()
+    assert COMPLETE in before and not (out / STATE_FOLDER).exists()
     with fails("ExportError", "is not empty"):
         export(rows, out, format=format, max_shard_size=1)
     done = export(rows, out, format=format)

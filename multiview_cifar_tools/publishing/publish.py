@@ -196,5 +196,5 @@ def leave_files(
         print(f"{len(data):12,} bytes  {name}")
     for name in stale:
         print(f"{'':>12} delete {name}")
-    folder.remove_work()
+    folder.remove_state()
     return folder.place

@@ -117,7 +117,7 @@ def build_shards(
     signature = build_signature(plan, max_bytes)
     if manifest := state.read_manifest():
         shards, skipped = state.check_built(manifest, signature, plan.fingerprint)
-        store.remove_work()  # if a build ended just before it did that itself
+        store.remove_state()  # if a build ended just before it did that itself
     else:
         state.resume(signature, [*plan.splits])
         shards = make_missing(plan, state, engine, max_bytes)
@@ -276,7 +276,7 @@ class OutputState(BuildState):
     def rollback(self) -> None:
         """Leave nothing where no plan was made yet."""
         if self.read_signature() == {}:
-            self.store.remove_work()
+            self.store.remove_state()
 
     def read_manifest(self) -> Manifest | None:
         """The manifest of a build that is complete; OutputError where it is damaged."""
@@ -337,7 +337,7 @@ class OutputState(BuildState):
         kept = {shard.path for shard in shards if shard.num_rows}
         self.store.remove([path for path in self.store.sizes("data") if path not in kept])
         self.store.write(MANIFEST, format_manifest(manifest).encode())
-        self.store.remove_work()
+        self.store.remove_state()
 
     def _check_size(self, file: ShardFile, size: int) -> None:
         if size != file.num_bytes:

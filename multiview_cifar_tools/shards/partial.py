@@ -27,9 +27,15 @@ from multiview_cifar_tools.atomic_write import remove_path, sync_to_disk
 from multiview_cifar_tools.digests import file_digest, list_files
 from multiview_cifar_tools.errors import ExportError, OutputError
 from multiview_cifar_tools.shards.state import BuildState, ShardResult
-from multiview_cifar_tools.shards.store import DONE, ENDED, SIGNATURE, WORK, FsspecStore
+from multiview_cifar_tools.shards.store import (
+    ENDED_FOLDER,
+    NOTES_FOLDER,
+    SIGNATURE,
+    STATE_FOLDER,
+    FsspecStore,
+)
 
-COMPLETE = f"{WORK}.json"
+COMPLETE = f"{STATE_FOLDER}.json"
 
 
 class PartialExport(BuildState):
@@ -75,8 +81,8 @@ class PartialExport(BuildState):
 
     def remove_unfinished(self) -> None:
         """Remove all but the finished shards and the state."""
-        kept = {WORK, SIGNATURE, DONE, ENDED, *self.finished}
-        for folder in ("", f"{WORK}/"):
+        kept = {STATE_FOLDER, SIGNATURE, NOTES_FOLDER, ENDED_FOLDER, *self.finished}
+        for folder in ("", f"{STATE_FOLDER}/"):
             for name in os.listdir(os.path.join(self.folder, folder)):
                 if folder + name not in kept:
                     remove_path(os.path.join(self.folder, folder, name))
@@ -109,7 +115,7 @@ class PartialExport(BuildState):
 
     def finalize(self) -> None:
         """The folder becomes what was to be made; an empty folder may be there already."""
-        remove_path(os.path.join(self.folder, WORK))
+        remove_path(os.path.join(self.folder, STATE_FOLDER))
         if self.folder != self.root:
             sync_to_disk(self.folder)
             os.rename(self.folder, self.root)
@@ -199,7 +205,7 @@ def lock_folder(root: str, signature: Mapping[str, Any]) -> Iterator[str]:
     if folder != root:
         _check_free(root)
         names = os.listdir(folder) if os.path.isdir(folder) else []
-        if names and not {WORK, COMPLETE} & {*names}:
+        if names and not {STATE_FOLDER, COMPLETE} & {*names}:
             raise ExportError(
                 f"{folder} is not of an export. Expected nothing there: remove it, "
                 f"or name another place than {root}.",

@@ -19,7 +19,7 @@ from typing import Any
 from multiview_cifar import MultiviewError
 from multiview_cifar_tools.shards.manifest import ShardFile
 from multiview_cifar_tools.shards.stats import SplitStats
-from multiview_cifar_tools.shards.store import DONE, ENDED, SIGNATURE, FsspecStore
+from multiview_cifar_tools.shards.store import ENDED_FOLDER, NOTES_FOLDER, SIGNATURE, FsspecStore
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ class BuildState:
             self.compare(begun, self.signature)
         else:
             self.store.write(SIGNATURE, json.dumps(self.signature).encode())
-        notes = self.store.read_many([*self.store.sizes(DONE)])
+        notes = self.store.read_many([*self.store.sizes(NOTES_FOLDER)])
         shards = [self._parse_note(name, data) for name, data in notes]
         self.finished = {shard.path: shard for shard in in_order(shards, splits)}
-        self.ended = [name.rpartition("/")[2] for name in self.store.sizes(ENDED)]
+        self.ended = [name.rpartition("/")[2] for name in self.store.sizes(ENDED_FOLDER)]
 
     def read_signature(self) -> dict[str, Any] | None:
         """The signature of what was begun: empty before its plan was made, None where nothing is.
@@ -111,7 +111,7 @@ class BuildState:
 
     def end_split(self, split: str) -> None:
         """Note that all rows of a split are in finished shards."""
-        self.store.write(f"{ENDED}/{split}", b"")
+        self.store.write(f"{ENDED_FOLDER}/{split}", b"")
         self.ended.append(split)
 
     @property

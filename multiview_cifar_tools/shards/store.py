@@ -1,7 +1,7 @@
 """Where shards go: a folder, whatever else fsspec writes, or a repository of the Hub.
 
 Any number of processes and machines put shards at the same time. A shard is written aside, then
-appears under its name whole, or not at all.
+appears under its name complete, or not at all.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ from multiview_cifar_tools.retry import retry
 
 # Stores in which a file appears when its upload is complete, and not before.
 ATOMIC_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2"}
-WORK = ".multiview_cifar"  # the folder that stands beside the shards until all of them are there
-SIGNATURE = f"{WORK}/begun.json"  # what is made there, see `state`
-DONE = f"{WORK}/done"  # a note of each finished shard
-ENDED = f"{WORK}/ended"  # a file for each split all rows of which are in shards
+STATE_FOLDER = (
+    ".multiview_cifar"  # the folder that stands beside the shards until all of them are there
+)
+SIGNATURE = f"{STATE_FOLDER}/begun.json"  # what is made there, see `state`
+NOTES_FOLDER = f"{STATE_FOLDER}/done"  # a note of each finished shard
+ENDED_FOLDER = f"{STATE_FOLDER}/ended"  # a file for each split all rows of which are in shards
 FILES_A_REQUEST = 1000  # small files that are read together
 
 
@@ -86,7 +88,7 @@ class FsspecStore:
     @contextmanager
     def folder(self) -> Iterator[str]:
         """As a ShardStore. A local place's own, so that giving a name is no copying."""
-        within = os.path.join(self.place, WORK) if self.is_local else None
+        within = os.path.join(self.place, STATE_FOLDER) if self.is_local else None
         if within:
             with self.wrap_store_errors("be written"):
                 os.makedirs(within, exist_ok=True)
@@ -119,7 +121,7 @@ class FsspecStore:
 
     def note(self, name: str, data: bytes) -> None:
         """As a ShardStore."""
-        self.write(f"{DONE}/{posixpath.basename(name)}.json", data)
+        self.write(f"{NOTES_FOLDER}/{posixpath.basename(name)}.json", data)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a small file; OutputError where that fails for good."""
@@ -162,10 +164,10 @@ class FsspecStore:
             if names:
                 self._retry(self.fs[0].rm, [self.path(name) for name in names])
 
-    def remove_work(self) -> None:
-        """Remove the folder WORK, and with it a local place that holds nothing else."""
+    def remove_state(self) -> None:
+        """Remove the folder STATE_FOLDER, and with it a local place that holds nothing else."""
         if self.is_local:
-            folder = os.path.join(self.place, WORK)
+            folder = os.path.join(self.place, STATE_FOLDER)
             # The signature last: while it is there, the same call goes on with the removal.
             for name in os.listdir(folder) if os.path.isdir(folder) else ():
                 if name != os.path.basename(SIGNATURE):
@@ -174,7 +176,7 @@ class FsspecStore:
             with suppress(OSError):  # there are files in it
                 os.rmdir(self.place)
         else:
-            self.remove([name for name in self.sizes() if name.startswith(f"{WORK}/")])
+            self.remove([name for name in self.sizes() if name.startswith(f"{STATE_FOLDER}/")])
 
     def _retry(self, call: Any, *args: Any, **kwargs: Any) -> Any:
         if self.is_local:

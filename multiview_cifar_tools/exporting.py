@@ -33,7 +33,7 @@ from multiview_cifar_tools.shards.schema import features_json
 from multiview_cifar_tools.shards.state import ShardResult
 from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE, parse_size
 
-NEEDED = ("images", "label", "sample_id", "view_names")
+REQUIRED_COLUMNS = ("images", "label", "sample_id", "view_names")
 
 
 def export(
@@ -126,7 +126,7 @@ def checked_rows(splits: Mapping[str, Any]) -> dict[str, SplitRows]:
     if not splits:
         raise ExportError("There is no split to export. Expected one or more.")
     for split, data in splits.items():
-        if missing := [name for name in NEEDED if name not in (data.features or ())]:
+        if missing := [name for name in REQUIRED_COLUMNS if name not in (data.features or ())]:
             raise ExportError(
                 f"The split {split!r} has no column {missing[0]!r}. Expected rows of "
                 "multiview_cifar.load_dataset; for a row an image, group them first.",

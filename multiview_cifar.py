@@ -635,7 +635,7 @@ class Folder(NamedTuple):
         """A folder of files, which are sorted; folders of the same names share them."""
         files.sort()
         names, sizes, versions = zip(*files, strict=True) if files else ((), (), ())
-        return cls._make((path, intern_value(names), sizes, versions))
+        return cls(path, intern_value(names), sizes, versions)
 
     @property
     def paths(self) -> list[str]:
@@ -823,16 +823,17 @@ def scan_folder(data_dir: str, stats: bool = True) -> FileListing:
         times = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
         return FileListing(data_dir, fingerprint=times)
     listing, pending = FileListing(data_dir, [data_dir]), [""]
-    digest = hashlib.blake2b(digest_size=16)
+    versions = array("q")
     while pending:
         path = pending.pop()
         prefix = path and f"{path}/"
-        subfolders = list_folder(listing, path, stats)
-        folder = listing.folders[-1]
-        names = [path, *folder.names, "", ""]  # none holds a zero byte
-        digest.update("\0".join(names).encode(errors="surrogatepass"))
-        digest.update(array("q", folder.versions).tobytes())
-        pending += [prefix + name for name in reversed(subfolders)]
+        pending += [prefix + name for name in reversed(list_folder(listing, path, stats))]
+        versions.extend(listing.folders[-1].versions)
+    names = "\0".join(  # none holds a zero byte
+        text for folder in listing.folders for text in (folder.path, *folder.names, "")
+    )
+    digest = hashlib.blake2b(names.encode(errors="surrogatepass"), digest_size=16)
+    digest.update(versions.tobytes())
     listing.fingerprint = digest.hexdigest()
     return listing
 
@@ -854,7 +855,7 @@ def list_folder(listing: FileListing, path: str, stats: bool = True) -> list[str
                 if not is_folder and not stats:
                     files.append((name, 0, 0))
                 elif not is_folder:  # a link to nothing is a file, one that cannot be read
-                    stat = entry.stat(follow_symlinks=entry.is_file())
+                    stat = entry.stat() if entry.is_file() else os.lstat(entry)
                     times = stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
                     files.append((name, stat.st_size, hash(times)))  # the same in every process
                 elif entry.is_symlink() and is_upward_link(listing.data_dir, prefix + name):

@@ -715,7 +715,9 @@ def find_files(places: Mapping[str, str], options: Mapping[str, Any]) -> FileLis
             for prefix, place in places.items()
         ]
     if not sources[0].is_archive:
-        return scan_remote(sources[0])
+        listed = FileListing(sources[0].path)
+        listed.fingerprint = fill_listing(listed, sources)[0].version
+        return listed
     place = join_first(source.path for source in sources)
     versions = [(source.path, source.prefix, source.version) for source in sources]
     return FileListing(place, [*sources], fingerprint=json.dumps(versions))
@@ -880,20 +882,6 @@ def is_upward_link(data_dir: str, link: str) -> bool:
     return os.path.islink(target) or any(f"{f}/".startswith(f"{target}/") for f in way)
 
 
-def scan_remote(source: FileSource) -> FileListing:
-    """List a remote folder in one go, as `scan_folder` does a local one.
-
-    The fingerprint covers path, size and ETag (or time) of each file. ArchiveError where it cannot
-    be listed.
-    """
-    with wrap_tool_errors(source.path):
-        from multiview_cifar_tools.storage.listing import list_files
-
-        found = list_files([source], is_hidden, False)
-    listing = FileListing(source.path, fingerprint=found.sources[0].version)
-    return take_files(listing, found)
-
-
 def check_unchanged(source: Source) -> None:
     """ArchiveError where a remote folder is no longer what was listed."""
     if not isinstance(source, str):
@@ -909,19 +897,21 @@ def list_archives(listing: FileListing, pass_over_top: bool) -> None:
     Where `pass_over_top`, a folder around everything that is called as its archive is left out:
     `zip -r photos.zip photos` is read as photos. ArchiveError where one is damaged or refused.
     """
-    if archives := listing.archives:
-        with wrap_tool_errors(listing.data_dir):
-            from multiview_cifar_tools.storage.listing import list_files
-
-            found = list_files(archives, is_hidden, pass_over_top)
-        take_files(listing, found)
+    if listing.archives:
+        fill_listing(listing, listing.archives, pass_over_top)
 
 
-def take_files(listing: FileListing, found: Any) -> FileListing:
-    """The listing, filled with the `FoundFiles` of a remote folder or archives."""
+def fill_listing(
+    listing: FileListing, sources: Sequence[FileSource], pass_over_top: bool = False
+) -> list[FileSource]:
+    """Put the files of archives, or of a remote folder, into the listing; the sources as listed."""
+    with wrap_tool_errors(listing.data_dir):
+        from multiview_cifar_tools.storage.listing import list_files
+
+        found = list_files([*sources], is_hidden, pass_over_top)
     listing.sources, listing.ignored, listing.hidden = [*found.sources], found.ignored, found.hidden
     listing.folders = [Folder.of(path, files) for path, files in found.folders]
-    return listing
+    return list(found.sources)
 
 
 def extract_shapes(dl_manager: Any) -> FileListing:
@@ -1540,9 +1530,8 @@ def split_rows(
             )
         if not samples:
             raise LayoutError(
-                f"The split {split!r} gets none of {num_rows} samples. Expected one "
-                "or more: see the log for those left out, or give it a larger share "
-                "in split_ratios.",
+                f"The split {split!r} gets none of {num_rows} samples. Expected one or more: see "
+                "the log for those left out, or give it a larger share in split_ratios.",
                 split,
             )
     order = {split: i for i, split in enumerate(SPLIT_WORDS.values())}

@@ -478,13 +478,9 @@ def check_options(config: MultiviewCifarConfig) -> None:
         (option, values[option] in right, f"one of {', '.join(map(repr, right))}")
         for option, right in CHOICES.items()
     ]
-    rules.append(
-        (
-            "data_files",
-            config.data_files is None or not (config.data_dir or unsupported),
-            "none beside data_dir, or with a config that needs no files",
-        )
-    )
+    is_alone = config.data_files is None or not (config.data_dir or unsupported)
+    expected = "none beside data_dir, or with a config that needs no files"
+    rules.append(("data_files", is_alone, expected))
     rules += [
         (option, values[option] is defaults[option] is None or is_right(values[option]), expected)
         for option, (is_right, expected) in OPTION_TESTS.items()
@@ -1273,31 +1269,26 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
     listing.folders = []  # their memory is free again as samples are made
     samples, used = match_images(images, listing, templates)
     if not samples:
-        raise no_samples(listing, config)
+        raise LayoutError(
+            f"No image in {listing.data_dir} fits layout={config.layout!r} (found: "
+            f"{listing.ignored_summary}). Expected paths that fit it from end to end, extension "
+            "left out.",
+            listing.data_dir,
+        )
     check_folders(folders, listing, templates.values(), used, config.on_error == "skip_sample")
     fields = templates["images"].fields
     views = {key: natural_order(files.views) for key, files in samples.items()}
-    view_labels = number_views(all_views(views, fields, config), fields, config)
+    view_labels = number_view_labels(views, fields, config)
     labels = sorted({label for _, label, _ in samples}, key=natural_key)
     class_names, numbers = assign_labels(labels, config.class_names)
     rows, incomplete = make_rows(samples, views, [*templates], numbers, view_labels, config)
     check_incomplete(incomplete, len(views), listing, config)
     features = row_features(list(templates), class_names, view_labels)
     rows = add_metadata(rows, views, view_labels, templates, features, listing, config)
-    splits = split_rows(rows, len(rows), "split" in fields, listing.is_by_split, config)
+    splits = split_rows(rows, "split" in fields, listing.is_by_split, config)
     log_plan(listing, splits, class_names)
     batch = writer_batch_size([sample.nbytes for sample in rows.values()])
     return Plan(splits, features, dict(listing.ignored), batch, listing.sources)
-
-
-def no_samples(listing: FileListing, config: MultiviewCifarConfig) -> LayoutError:
-    """The error of a tree in which no image fits the layout."""
-    return LayoutError(
-        f"No image in {listing.data_dir} fits layout={config.layout!r} (found: "
-        f"{listing.ignored_summary}). Expected paths that fit it from end to end, extension "
-        "left out.",
-        listing.data_dir,
-    )
 
 
 def resolve_layout(
@@ -1340,22 +1331,18 @@ def check_names_exist(option: str, names: Iterable[str], there: Sequence[str], w
         )
 
 
-def all_views(views: Views, fields: frozenset[str], config: MultiviewCifarConfig) -> set[str]:
-    """The view keys that there are, where an option or the layout asks for them."""
-    if not config.view_names and "view_label" not in fields:
-        return set()
-    return {key for keys in {*views.values()} for key in keys}
-
-
-def number_views(
-    keys: Iterable[str], fields: frozenset[str], config: MultiviewCifarConfig
+def number_view_labels(
+    views: Views, fields: frozenset[str], config: MultiviewCifarConfig
 ) -> list[str] | None:
-    """The view labels in order, None where there are none; LayoutError at a view not there."""
-    there = sorted(keys, key=natural_key)
-    check_names_exist("view_names", config.view_names or (), there, "no sample has it")
-    if "view_label" not in fields:
+    """The view labels in order, None where the layout has none; LayoutError at one of `view_names`
+    that no sample has.
+    """
+    if not config.view_names and "view_label" not in fields:
         return None
-    return list(dict.fromkeys(key.partition("/")[0] for key in there))
+    there = sorted({key for keys in {*views.values()} for key in keys}, key=natural_key)
+    check_names_exist("view_names", config.view_names or (), there, "no sample has it")
+    labels = list(dict.fromkeys(key.partition("/")[0] for key in there))
+    return labels if "view_label" in fields else None
 
 
 def assign_labels(
@@ -1491,23 +1478,18 @@ def split_of(folder: str, sample_id: str, by_name: bool, config: MultiviewCifarC
 
 
 def split_rows(
-    rows: Mapping[SampleKey, Sample],
-    num_rows: int,
-    has_splits: bool,
-    by_name: bool,
-    config: MultiviewCifarConfig,
+    rows: Mapping[SampleKey, Sample], has_splits: bool, by_name: bool, config: MultiviewCifarConfig
 ) -> dict[str, list[Sample]]:
     """The rows of each split: train, validation and test first, others in natural order.
 
-    For errors, the first row of each split folder and split does: `num_rows` says how many there
-    are in all. A split folder's name is taken for the split that it means, or `by_name` as it is.
-    LayoutError where a split gets no sample, or `datasets` would not take its name.
+    A split folder's name is taken for the split that it means, or `by_name` as it is. LayoutError
+    where a split gets no sample, or `datasets` would not take its name.
     """
     ratios = config.split_ratios or {}
     if ratios and has_splits:
         raise OptionError(
-            "split_ratios is given, but the layout has split folders. Expected one "
-            "or the other: leave it out, or move the samples out of these folders.",
+            "split_ratios is given, but the layout has split folders. Expected one or the other: "
+            "leave it out, or move the samples out of these folders.",
             "split_ratios",
         )
     splits: dict[str, list[Sample]] = {name: [] for name in ratios}
@@ -1516,16 +1498,23 @@ def split_rows(
         split = split_of(folder, sample.sample_id, by_name, config)
         if folders.setdefault(split, folder) != folder:
             raise LayoutError(
-                f"The folders {folders[split]!r} and {folder!r} both mean the split "
-                f"{split!r}. Expected one folder a split: merge or rename them.",
+                f"The folders {folders[split]!r} and {folder!r} both mean the split {split!r}. "
+                "Expected one folder a split: merge or rename them.",
                 folder,
             )
         splits.setdefault(split, []).append(sample)
-    for split, samples in splits.items() or [("train", [])]:
+    check_splits(splits or {"train": []}, len(rows))
+    order = {split: i for i, split in enumerate(SPLIT_WORDS.values())}
+    return dict(sorted(splits.items(), key=lambda s: (order.get(s[0], 99), natural_key(s[0]))))
+
+
+def check_splits(splits: Mapping[str, Sequence[Sample]], num_rows: int) -> None:
+    """LayoutError where a split gets no sample, or `datasets` would not take its name."""
+    for split, samples in splits.items():
         if not _is_split(split):
             raise LayoutError(
-                f"{split!r} cannot name a split. Expected letters, digits, _ and "
-                'inner dots, and not "all": rename it.',
+                f"{split!r} cannot name a split. Expected letters, digits, _ and inner dots, and "
+                'not "all": rename it.',
                 split,
             )
         if not samples:
@@ -1534,8 +1523,6 @@ def split_rows(
                 "the log for those left out, or give it a larger share in split_ratios.",
                 split,
             )
-    order = {split: i for i, split in enumerate(SPLIT_WORDS.values())}
-    return dict(sorted(splits.items(), key=lambda s: (order.get(s[0], 99), natural_key(s[0]))))
 
 
 def row_features(

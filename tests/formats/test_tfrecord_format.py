@@ -521,7 +521,7 @@ def test_rows_that_are_not_right(tmp_path, fails):
 
 def test_a_row_too_large(tmp_path, fails, monkeypatch):
     """2 GB of bytes would be too much for a test."""
-    monkeypatch.setattr(tfrecords, "MOST_BYTES", 100)
+    monkeypatch.setattr(tfrecords, "MAX_BYTES", 100)
     writer = tfrecords.Writer(str(tmp_path / "a.tfrecord"), PLAIN, False)
     try:
         with fails("ExportError", "cat/0000", "more than 100 bytes", "leave out", path="cat/0000"):

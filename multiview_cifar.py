@@ -239,7 +239,7 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
             hash = hashlib.blake2b(code, digest_size=16).hexdigest()
         if kwargs.get("base_path") is None:  # where data/shapes.zip lies: here, or in a wheel
             here = os.path.dirname(os.path.abspath(__file__))
-            is_beside = os.path.exists(os.path.join(here, SHAPES_ARCHIVE))
+            is_beside = os.path.isfile(os.path.join(here, SHAPES_ARCHIVE))
             kwargs["base_path"] = here if is_beside else f"{here}/multiview_cifar_tools"
         if kwargs.get("data_files") is not None:
             kwargs["data_files"] = resolve_data_files(kwargs["data_files"])
@@ -682,15 +682,14 @@ def list_source(config: MultiviewCifarConfig) -> FileListing | None:
     if config.name in CIFARS and config.data_dir:
         with import_cifar(config) as cifar:
             expected = cifar.describe_files(config.name)
-        return scan_folder(existing_path(config.data_dir, expected, os.path.exists))
+        return scan_folder(existing_path(config.data_dir, expected, is_file_or_folder))
     if config.name != "default":
         return None
     if config.data_files is None:
         place = os.fspath(config.data_dir or existing_path(None)).removeprefix("file://")
         if not is_url(place):
-            path = existing_path(
-                place, f"a folder, or an archive of one ({ARCHIVES})", os.path.exists
-            )
+            expected = f"a folder, or an archive of one ({ARCHIVES})"
+            path = existing_path(place, expected, is_file_or_folder)
             if os.path.isdir(path):
                 return scan_folder(path)
         places = {"": place}
@@ -736,10 +735,17 @@ def existing_path(
         )
     path = os.path.abspath(os.path.expanduser(data_dir))
     if not exists(path):
-        found = "is a file" if os.path.exists(path) else "does not exist"
+        found = "is a file" if os.path.isfile(path) else "does not exist"
         found = "is a URL" if is_url(str(data_dir)) else f"{found} (looked at {path})"
         raise LayoutError(f"{str(data_dir)!r} {found}. Expected {expected}.", path)
     return path
+
+
+def is_file_or_folder(path: str) -> bool:
+    """Whether there is one. Not by `os.path.exists`: while `datasets` streams, its own stands in
+    this module, and takes "a::b" for two places.
+    """
+    return os.path.isfile(path) or os.path.isdir(path)
 
 
 def is_url(place: str) -> bool:

@@ -55,14 +55,19 @@ LATE = (
     "test_usual_loaders",
 )
 # What goes by other paths under another `datasets`: of the rest a few tests show that it works.
-SAME_ON_ALL_DATASETS = "batches checks elastic engines formats planning previews scripts".split()
+SAME_ON_ALL_DATASETS = {
+    *"batches checks elastic engines formats planning previews scripts".split(),
+    *"test_archives test_export_formats test_export_resume test_imports".split(),
+}
 
 
 def pytest_collection_modifyitems(config, items):
     """Take the sample of sampling.py; put last what spoils a process for others."""
     kept = items
     if sampling.SMOKE:
-        few = [item for item in items if item.path.parent.name in SAME_ON_ALL_DATASETS]
+        few = [
+            item for item in items if SAME_ON_ALL_DATASETS & {item.path.parent.name, item.path.stem}
+        ]
         kept = sampling.without(kept, sampling.all_but_a_few(few, 4))
     if not sampling.EXHAUSTIVE:
         kept = [item for item in kept if not item.get_closest_marker("exhaustive")]

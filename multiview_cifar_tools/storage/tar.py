@@ -63,7 +63,7 @@ class TarReader:
 
     def __init__(self, file: IO[bytes], is_seekable: bool, errors: str = "strict") -> None:
         self._file, self._is_seekable, self._errors = file, is_seekable, errors
-        self._latest = TarMember("its beginning", "file", 0, 0, 0, "")
+        self._latest = TarMember("", "file", 0, 0, 0, "")
         self._left = 0  # bytes of the contents of the latest one that are not read
 
     def read(self) -> bytes:
@@ -82,7 +82,7 @@ class TarReader:
                 name, kind, size, length, target = _read_header(block, file, self._errors)
             except (tarfile.TarError, ValueError) as error:
                 why = f"no header ({error})" if block else "no end-of-archive mark"
-                raise DamagedTar(at, f"after {self._latest.name}", why) from None
+                raise DamagedTar(at, self._place, why) from None
             self._latest = TarMember(name, kind, size, at, at + length, target)
             self._left = size
             yield self._latest
@@ -90,6 +90,11 @@ class TarReader:
             self._skip(self._left + padding)
             at += length + size + padding
         self._check_end(at)
+
+    @property
+    def _place(self) -> str:
+        """Where the reader is, for errors."""
+        return f"after {self._latest.name}" if self._latest.name else "at its beginning"
 
     def _skip(self, size: int) -> None:
         if self._is_seekable:
@@ -105,8 +110,7 @@ class TarReader:
         while rest := self._file.read(BUFFER_BYTES):
             count += len(rest)
             if any(rest) or count > FREE_BYTES:
-                where = f"after {self._latest.name}"
-                raise DamagedTar(at, where, "more data behind the end mark")
+                raise DamagedTar(at, self._place, "more data behind the end mark")
 
 
 # --- headers --------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ import multiview_cifar
 from array_rows import rows_with, with_columns
 from commands import ENVIRONMENT, MODULE
 from exports import PLAIN, contents, digests, rows_object
+from multiview_cifar_tools.errors import ExportError
 from multiview_cifar_tools.exporting import ExportWriter, export
 from multiview_cifar_tools.loading import load, open_source
 from multiview_cifar_tools.shards.partial import COMPLETE, PartialExport
@@ -436,3 +437,28 @@ def test_all_sizes_that_pixels_have_in_all_shards(tmp_path, fails):
         with fails("ExportError", "cat/9", "Expected one size"):
             go_on(tmp_path / "out", rows=rows, format="hdf5", pixels=True, max_shard_size=300)
     assert len(list((tmp_path / "out.partial").glob("train*"))) == 3
+
+
+def test_ctrl_c_right_after_a_note_keeps_its_shard(tmp_path):
+    folder = tmp_path / "out.partial"
+    export_state = PartialExport(str(tmp_path / "out"), str(folder))
+    export_state.resume({"format": "webdataset"}, ["train"])
+    (tmp_path / "written").write_bytes(b"a shard")
+    export_state.put_shard(str(tmp_path / "written"), "train-00000.tar", "train", 1, "cat/1", None)
+    export_state.finished.clear()  # as where the note is written, and no more
+    (folder / "train-00001.tar").write_bytes(b"not finished")
+    export_state.remove_unfinished()
+    assert [path.name for path in folder.glob("*.tar")] == ["train-00000.tar"]
+
+
+def test_a_finished_shard_that_is_gone_is_said(tmp_path):
+    folder = tmp_path / "out.partial"
+    export_state = PartialExport(str(tmp_path / "out"), str(folder))
+    export_state.resume({"format": "webdataset"}, ["train"])
+    (tmp_path / "written").write_bytes(b"a shard")
+    export_state.put_shard(str(tmp_path / "written"), "train-00000.tar", "train", 1, "cat/1", None)
+    (folder / "train-00000.tar").unlink()
+    with pytest.raises(ExportError, match=r"train-00000.tar has 0 bytes. Expected 7"):
+        PartialExport(str(tmp_path / "out"), str(folder)).resume(
+            {"format": "webdataset"}, ["train"]
+        )

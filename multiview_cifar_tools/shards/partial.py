@@ -71,7 +71,7 @@ class PartialExport(BuildState):
     def _check_finished(self) -> None:
         for shard in self.finished.values():
             path = os.path.join(self.folder, shard.path)
-            size = sum(map(os.path.getsize, list_files(path)))
+            size = sum(map(os.path.getsize, list_files(path))) if os.path.exists(path) else 0
             if size != shard.num_bytes:
                 raise ExportError(
                     f"{path} has {size} bytes. Expected {shard.num_bytes}, as when it"
@@ -81,7 +81,10 @@ class PartialExport(BuildState):
 
     def remove_unfinished(self) -> None:
         """Remove all but the finished shards and the state."""
-        kept = {STATE_FOLDER, SIGNATURE, NOTES_FOLDER, ENDED_FOLDER, *self.finished}
+        # By the notes: where Ctrl-C comes right after one, its shard is not in `finished` yet.
+        notes = [name.rpartition("/")[2] for name in self.store.sizes(NOTES_FOLDER)]
+        shards = {name.removesuffix(".json") for name in notes}
+        kept = {STATE_FOLDER, SIGNATURE, NOTES_FOLDER, ENDED_FOLDER, *shards}
         for folder in ("", f"{STATE_FOLDER}/"):
             for name in os.listdir(os.path.join(self.folder, folder)):
                 if folder + name not in kept:

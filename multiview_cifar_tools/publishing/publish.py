@@ -24,6 +24,7 @@ from multiview_cifar import OptionError
 from multiview_cifar_tools.engines.base import Engine
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.errors import PublishError
+from multiview_cifar_tools.options import SECRET_OPTIONS
 from multiview_cifar_tools.publishing.card import PICTURE, make_card, parse_card
 from multiview_cifar_tools.publishing.hub import (
     README,
@@ -134,7 +135,8 @@ def refuse_arguments(arguments: Mapping[str, Any], of: str) -> None:
     """OptionError at the first argument that is given, none of which such data takes."""
     for name, value in arguments.items():
         if value:
-            raise OptionError(f"{name}={value!r} is not for {of}. Expected it left out.", name)
+            shown = name if name in SECRET_OPTIONS else f"{name}={value!r}"
+            raise OptionError(f"{shown} is not for {of}. Expected it left out.", name)
 
 
 def check_features(

@@ -419,6 +419,9 @@ def test_options_that_are_not_for_built_rows(hub, photos, put):
     where, _ = put(photos, mode="L")
     assert where.startswith("OptionError: mode='L' is not for built rows")
     assert not hub.requests
+    where, _ = put(photos, storage_options={"key": "marked-secret"})
+    assert where.startswith("OptionError: storage_options is not for built rows")
+    assert "marked-secret" not in where
 
 
 def test_a_split_that_is_gone_goes(hub, make_tree, put, check_loaded):

@@ -16,8 +16,9 @@ All that is needed to load such a folder is in this single file, beside `dataset
 
 The folder may also be an archive of it (.zip, .tar, .tar.gz, .tar.zst), or either at a URL that
 fsspec reads; and there are "cifar10" and "cifar100", whose official files are downloaded and turned
-multi-view. For these, and for metadata, this file asks the package multiview_cifar_tools. By itself
-it reads local folders, and an embedded example, "shapes", where data/shapes.zip lies beside it.
+multi-view. For these, for metadata, and to convert images, this file asks the package
+multiview_cifar_tools, installed or beside it. By itself it reads local folders, and an embedded
+example, "shapes", where data/shapes.zip lies beside it.
 
 From top to bottom: the options, the builder, `load_dataset`; then plain functions in the order in
 which they are called: check the options, list the files, match their names to the layout, plan the
@@ -36,6 +37,7 @@ import json
 import logging
 import os
 import re
+import sys
 import zipfile
 import zlib
 from array import array
@@ -70,7 +72,6 @@ SPLIT_WORDS = (
     | dict.fromkeys("validation valid val dev".split(), "validation")
     | dict.fromkeys("test testing eval evaluation".split(), "test")
 )
-FLAT_MODES = ("L", "RGB", "RGBA")  # of images that can be flat PNGs
 FIELDS = ("split", "label", "sample", "view", "view_label")
 OWN_COLUMNS = {"label", "sample_id", "view_names", "view_labels"}  # beside images
 METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -241,6 +242,8 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
             here = os.path.dirname(os.path.abspath(__file__))
             is_beside = os.path.isfile(os.path.join(here, SHAPES_ARCHIVE))
             kwargs["base_path"] = here if is_beside else f"{here}/multiview_cifar_tools"
+        elif os.path.isdir(f"{kwargs['base_path']}/multiview_cifar_tools"):
+            sys.path.append(kwargs["base_path"])  # of a script in a clone, which runs as a copy
         if kwargs.get("data_files") is not None:
             kwargs["data_files"] = resolve_data_files(kwargs["data_files"])
         self._listing: FileListing | None = None
@@ -499,9 +502,9 @@ def check_options(config: MultiviewCifarConfig) -> None:
             )
     if config.layout is not None:
         parse_layout(config.layout)
-    if config.encoding == "flat_png":
-        with wrap_tool_errors('encoding="flat_png"'):
-            from multiview_cifar_tools import flat_png  # noqa: F401  (`convert` needs it)
+    if any([config.mode, config.image_size, config.encoding]):
+        with wrap_tool_errors("A conversion by mode, image_size or encoding"):
+            from multiview_cifar_tools import conversion  # noqa: F401  (`convert` needs it)
 
 
 def _is_count(number: Any, least: int) -> bool:
@@ -783,7 +786,7 @@ def wrap_tool_errors(what: str) -> Iterator[None]:
         raise ArchiveError(
             f"{what} needs the package multiview_cifar_tools, which is not installed: by itself "
             f'this script reads local folders, and "shapes" where {SHAPES_ARCHIVE} lies beside it. '
-            "Expected the package: pip install multiview-cifar.",
+            "Expected the package: take the whole repository, and pip install it.",
             what,
         ) from None
     except ValueError as error:
@@ -1756,44 +1759,24 @@ def decode(data: bytes, path: str) -> Any:
 
 
 def convert(data: Any, path: str, is_image: bool, config: MultiviewCifarConfig) -> bytes:
-    """Decode, turn as EXIF says, change mode and size, encode; ImageError where Pillow cannot."""
-    import PIL.Image
-    import PIL.ImageOps
+    """The bytes of an image, of a file's bytes or of a `PIL.Image.Image`, as the options ask for.
+
+    ImageError where Pillow cannot make them.
+    """
+    from multiview_cifar_tools import conversion
 
     image = decode(data, path) if isinstance(data, bytes) else data
-    encoding = config.encoding or "png"
-    if not is_image and (encoding != "flat_png" or image.mode not in FLAT_MODES):
-        encoding = "png"
+    geometry = config.image_size, config.resize, config.encoding
     try:
-        image = PIL.ImageOps.exif_transpose(image)
-        if is_image and config.mode:
-            image = to_mode(image, config.mode)
-        if config.image_size:
-            resize = {"crop": PIL.ImageOps.fit, "pad": PIL.ImageOps.pad}.get(
-                config.resize or "stretch", PIL.Image.Image.resize
-            )
-            method = PIL.Image.Resampling.BICUBIC if is_image else PIL.Image.Resampling.NEAREST
-            image = resize(image, (config.image_size[1], config.image_size[0]), method)
-        if encoding == "flat_png":
-            from multiview_cifar_tools.flat_png import flat_png
-
-            return flat_png(image)
-        buffer = io.BytesIO()
-        image.save(buffer, encoding, **({} if encoding == "png" else {"quality": 95}))
+        if is_image:
+            return conversion.convert(image, config.mode, *geometry)
+        return conversion.convert_mask(image, *geometry)
     except Exception as error:  # as above
         raise image_error(
             path,
             f"is of mode {image.mode} and cannot become what mode, image_size and "
             f'encoding ask ({error}); mode="RGB" may help',
         ) from None
-    return buffer.getvalue()
-
-
-def to_mode(image: Any, mode: str) -> Any:
-    """Convert to "RGB" or "L". 16 bits a pixel are scaled to 8: Pillow alone clips at 255."""
-    if image.mode.startswith("I;16"):
-        image = image.point(lambda value: value / 256, "L")
-    return image.convert(mode)
 
 
 @contextmanager

@@ -8,8 +8,9 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
-from multiview_cifar import has_image_signature, to_mode
+from multiview_cifar import has_image_signature
 from multiview_cifar_tools.batches.decode import PNG_SIGNATURE
+from multiview_cifar_tools.conversion import to_mode
 from multiview_cifar_tools.previews.html import data_url
 
 # The formats that browsers show, by Pillow's names; MPO is a JPEG with more behind it.

@@ -9,13 +9,16 @@ import pytest
 import multiview_cifar
 import multiview_cifar_tools
 from archives import files_of, write_archive
-from conftest import HAS_SCRIPTS
+from conftest import HAS_SCRIPTS, REPOSITORY
 
 CODE = """
 import json, sys
-sys.modules["multiview_cifar_tools"] = None  # as where it is not installed
+script, cache_dir, cases, checkout = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), sys.argv[4]
+if script.startswith(checkout):  # as where the package is not installed
+    sys.path[:] = [path for path in sys.path if path != checkout]
+else:
+    sys.modules["multiview_cifar_tools"] = None
 import datasets
-script, cache_dir, cases = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 for case in cases:
     try:
         rows = datasets.load_dataset(
@@ -27,6 +30,14 @@ for case in cases:
 """
 
 
+def load_alone(script, tmp_path, cases):
+    """What the script gives for each case, in a process that has no package installed."""
+    arguments = [script, str(tmp_path / "cache"), json.dumps(cases), str(REPOSITORY)]
+    done = subprocess.run([sys.executable, "-c", CODE, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 @pytest.mark.skipif(not HAS_SCRIPTS, reason="datasets 4 and later load no script")
 def test_a_lone_copy_reads_local_folders_and_says_what_else_needs(script, make_tree, tmp_path):
     tree = make_tree("cat/1/a.png", "dog/1/a.png")
@@ -34,28 +45,35 @@ def test_a_lone_copy_reads_local_folders_and_says_what_else_needs(script, make_t
     with_metadata = make_tree("cat/1/a.png", under="with metadata")
     (with_metadata / "metadata.csv").write_text("sample_id,weight\ncat/1,4\n")
     cases = [
-        {"data_dir": str(tree), "image_size": [8, 8]},
+        {"data_dir": str(tree), "num_views": 1},
         {"data_dir": str(archive)},
         {"data_dir": "s3://bucket/photos"},
         {"data_files": str(archive)},
         {"name": "cifar10"},
+        {"data_dir": str(tree), "image_size": [8, 8]},
         {"data_dir": str(with_metadata)},
         {"data_dir": str(with_metadata), "drop_metadata": True},
         {"data_dir": str(tmp_path / "nowhere")},
     ]
-    command = [sys.executable, "-c", CODE, script, str(tmp_path / "cache"), json.dumps(cases)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    rows, *others, without, nowhere = map(json.loads, done.stdout.splitlines())
+    rows, *others, without, nowhere = load_alone(script, tmp_path, cases)
     assert rows == [2, "cat/1"]
     assert without == [1, "cat/1"]
     for kind, message, path in others:
         assert kind == "ArchiveError"
-        for text in (path, "local folders", "shapes", "pip install multiview-cifar"):
+        for text in (path, "local folders", "shapes", "pip install it"):
             assert text in message
         assert len(message.splitlines()) == 1
     assert nowhere[0] == "LayoutError"
     assert "does not exist" in nowhere[1]
+
+
+@pytest.mark.skipif(not HAS_SCRIPTS, reason="datasets 4 and later load no script")
+def test_the_script_of_a_clone_finds_the_package_beside_it(make_tree, tmp_path):
+    tree = make_tree("cat/1/a.png", "dog/1/a.png")
+    archive = write_archive(tmp_path / "photos.zip", files_of(tree))
+    cases = [{"data_dir": str(archive)}, {"data_dir": str(tree), "image_size": [8, 8]}]
+    script = str(REPOSITORY / "multiview_cifar.py")
+    assert load_alone(script, tmp_path, cases) == [[2, "cat/1"]] * 2
 
 
 def test_the_line_where_the_package_lacks_is_the_import_route_s_too(tmp_path):
@@ -65,7 +83,7 @@ def test_the_line_where_the_package_lacks_is_the_import_route_s_too(tmp_path):
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert "pip install multiview-cifar" in done.stderr.splitlines()[-1]
+    assert "pip install it" in done.stderr.splitlines()[-1]
 
 
 def test_what_the_script_gives_by_name():

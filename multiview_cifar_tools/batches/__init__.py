@@ -1,6 +1,7 @@
 """From the rows of a dataset to batches of arrays and tensors.
 
     reader.py        BatchReader: any rows as a batch of NumPy arrays
+    indices.py       which samples an index selects
     columns.py       the images of rows, from the buffers of an Arrow column
     decode.py        one image file as an array; the layout of flat PNGs
     augment.py       augmentations with a seed an image

@@ -30,7 +30,8 @@ from multiview_cifar_tools.batches.adapters import (
     table_dataset,
 )
 from multiview_cifar_tools.batches.augment import Seeds
-from multiview_cifar_tools.batches.reader import VIEW_FIELDS, BatchReader
+from multiview_cifar_tools.batches.indices import Index, resolve_indices
+from multiview_cifar_tools.batches.reader import BatchReader, reshape_batch
 from multiview_cifar_tools.errors import BatchError
 
 try:
@@ -170,21 +171,37 @@ class TorchBatches(torch.utils.data.Dataset[Any]):
         """Number of samples."""
         return len(self.reader)
 
-    def __getitem__(self, sample: int) -> dict[str, Any]:
-        """One sample: `images` (V, C, H, W), `view_mask` (V,) bool, `label` () int64 and so on."""
-        batch = self._batch([sample])
-        if batch.pop("offsets", None) is None:
-            return {name: values[0] for name, values in batch.items()}
-        # With ragged="flat" the views of one sample have no axis of samples in front.
-        return {
-            name: values if name in VIEW_FIELDS else values[0] for name, values in batch.items()
-        }
+    def __getitem__(self, samples: Index) -> dict[str, Any]:
+        """What `BatchReader.read` selects, as tensors.
+
+        One sample of an int: `images` (V, C, H, W), `view_mask` (V,) bool, `label` () int64 and so
+        on. A batch of a list, as a `DataLoader(data, sampler=BatchSampler(...), batch_size=None)`
+        asks for it, of a slice, or of a mask.
+        """
+        numbers = resolve_indices(samples, len(self))
+        batch = dict(self._batch(numbers.ravel()))
+        return batch if numbers.ndim == 1 else reshape_batch(batch, numbers.shape)
 
     def __getitems__(self, samples: Sequence[int]) -> list[Batch]:
-        """A whole batch, in the list that the `DataLoader` hands to its collating."""
+        """A whole batch, in the list that the `DataLoader` hands to its collating.
+
+        BatchError where it has a sampler of batches beside a `batch_size`, or the other way round.
+        """
+        if not np.iterable(samples):
+            raise BatchError(
+                "The DataLoader's batch_sampler gives single samples. Expected sampler=sampler "
+                "and a batch_size in its place.",
+                "batch_sampler",
+            )
+        if any(map(np.iterable, samples)):
+            raise BatchError(
+                "The DataLoader would batch twice: its sampler makes batches, and it has a "
+                "batch_size. Expected batch_sampler=sampler in their place, or batch_size=None.",
+                "sampler",
+            )
         return [self._batch(samples)]
 
-    def _batch(self, samples: Sequence[int]) -> Batch:
+    def _batch(self, samples: Index) -> Batch:
         return to_tensors(self.reader.read(samples, int(self._epoch)), self.tensor_options)
 
 

@@ -44,12 +44,12 @@ from multiview_cifar_tools.batches.columns import (
     image_columns,
 )
 from multiview_cifar_tools.batches.decode import Pixels
+from multiview_cifar_tools.batches.indices import Index, select_rows
 from multiview_cifar_tools.errors import BatchError
 
 Ragged = Literal["pad", "flat", "list", "error"]
 Draws = Literal["per_sample", "per_view"]
 Augment = Callable[[Pixels, Seeds], npt.NDArray[Any]]
-Samples = Sequence[int] | npt.NDArray[np.integer[Any]]
 
 CHOICES = {
     "ragged": ("pad", "flat", "list", "error"),
@@ -149,12 +149,19 @@ class BatchReader:
         views = self._images.index.views[self._rows]
         return self.num_views or (int(views[0]) if (views == views[0]).all() else None)
 
-    def __getitem__(self, samples: Samples) -> dict[str, Any]:
+    def __getitem__(self, samples: Index) -> dict[str, Any]:
         """`read(samples, epoch)` with the epoch of `set_epoch`."""
         return self.read(samples, self.epoch)
 
-    def read(self, samples: Samples, epoch: int) -> dict[str, Any]:
+    def read(self, samples: Index, epoch: int) -> dict[str, Any]:
         """The batch of these samples, in this order.
+
+        Args:
+            samples: What NumPy takes for an array of one dimension: sample numbers in a list,
+                range, array or tensor, negative ones from the end; a slice; a mask, a bool for each
+                sample. One number gives one sample: arrays without B, values in place of lists.
+                Lists in lists give as many axes, or lists, in place of B.
+            epoch: Of the draws of `augment`.
 
         Returns:
             `images` uint8 and `view_mask` bool in the form that `ragged` asks for (see the class),
@@ -163,11 +170,17 @@ class BatchReader:
             rows of pixels.
 
         Raises:
-            BatchError: The images differ in size, an image cannot be decoded, or the samples'
-                numbers of views do not fit `ragged` and `num_views`.
+            BatchError: The images differ in size, an image cannot be decoded, the samples' numbers
+                of views do not fit `ragged` and `num_views`, or `samples` is no such index.
             IndexError: There is no such sample.
         """
-        rows = self._find_rows(samples)
+        rows = select_rows(self._rows, samples)
+        if rows.ndim == 1:
+            return self._read_rows(rows, epoch)
+        return reshape_batch(self._read_rows(rows.ravel(), epoch), rows.shape)
+
+    def _read_rows(self, rows: Integers, epoch: int) -> dict[str, Any]:
+        """The batch of these rows of the table, (B,)."""
         batch = self._read_images(rows, epoch)
         for name in self.columns:
             if name in self._arrays:
@@ -177,17 +190,6 @@ class BatchReader:
             else:
                 batch[name] = self._table[name].take(pa.array(rows)).to_pylist()
         return batch
-
-    def _find_rows(self, samples: Samples) -> Integers:
-        """The rows of the table that these samples are, (B,)."""
-        numbers = np.asarray(samples, np.int64)
-        if numbers.ndim != 1 or not len(numbers):
-            raise BatchError(f"A batch takes a list of sample numbers, found {samples!r}.")
-        try:
-            return self._rows[numbers]
-        except IndexError:
-            outside = numbers[(numbers < -len(self)) | (numbers >= len(self))]
-            raise IndexError(f"There are {len(self)} samples, no sample {outside[0]}.") from None
 
     def to_arrays(self, memmap: str | os.PathLike[str] | None = None) -> dict[str, Any]:
         """All samples as one batch: `images` (N, V, H, W, C) uint8, `view_mask` (N, V) bool, ...
@@ -411,6 +413,30 @@ def scatter(values: npt.NDArray[Any], mask: Mask, fill: int = 0) -> npt.NDArray[
     out = np.full((*mask.shape, *values.shape[1:]), fill, values.dtype)
     out[mask] = values
     return out
+
+
+def reshape_batch(batch: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+    """A batch of arrays or tensors with axes of this shape in place of B; () takes its one sample.
+
+    With `ragged="flat"` views have no B: they and `offsets` stay; those of one sample need none.
+    """
+    flat = {"offsets", *VIEW_FIELDS} if "offsets" in batch else set()
+    return {
+        name: values if name in flat else _reshape(values, shape)
+        for name, values in batch.items()
+        if shape or name != "offsets"
+    }
+
+
+def _reshape(values: Any, shape: tuple[int, ...]) -> Any:
+    """A list or array of B values with axes of this shape in place of B."""
+    if not shape:
+        return values[0]
+    if not isinstance(values, list):
+        return values.reshape(*shape, *values.shape[1:])
+    for size in shape[:0:-1]:
+        values = [values[start : start + size] for start in range(0, len(values), size)]
+    return values
 
 
 def hash_to_uint64(text: str) -> int:

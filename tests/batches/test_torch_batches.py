@@ -161,3 +161,49 @@ def test_wrong_streams(fails, make_tree):
         TorchStream(stream, 0)
     with fails("BatchError", "features"):
         TorchStream(stream.map(lambda row: row), 2)
+
+
+# --- indices --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_sampler_of_batches(rows, workers):
+    """As PyTorch's documentation loads in bulk; and as a `batch_sampler`."""
+    data = TorchBatches(rows, columns=["label", "sample_id"])
+    for how in ("sampler", "batch_sampler"):
+        batches = BatchSampler(RandomSampler(data), 4, drop_last=False)
+        size = {"batch_size": None} if how == "sampler" else {}
+        loader = DataLoader(data, num_workers=workers, **{how: batches}, **size)
+        seen = list(loader)
+        assert [tuple(batch["images"].shape) for batch in seen] == [
+            (count, 3, 3, 4, 4) for count in (4, 4, 2)
+        ]
+        ids = [name for batch in seen for name in batch["sample_id"]]
+        assert sorted(ids) == rows["sample_id"][:]
+    singles = list(DataLoader(data, batch_size=None))
+    assert [sample["sample_id"] for sample in singles] == rows["sample_id"][:]
+    assert singles[0]["images"].shape == (3, 3, 4, 4)
+
+
+def test_tensors_slices_and_masks_select(rows):
+    data = TorchBatches(rows)
+    labels = data[:]["label"]
+    assert labels.tolist() == [0] * 5 + [1] * 5
+    dogs = data[labels == 1]["images"]
+    assert torch.equal(dogs, data[5:]["images"])
+    assert torch.equal(dogs, data[torch.arange(5, 10)]["images"])
+    assert torch.equal(dogs[1], data[torch.tensor(6)]["images"])
+    assert torch.equal(torch.utils.data.Subset(data, range(5, 10))[[0, 1]]["images"], dogs[:2])
+    nested = data[[[5, 6], [7, 8]]]
+    assert torch.equal(nested["images"], dogs[:4].reshape(2, 2, 3, 3, 4, 4))
+    assert nested["label"].tolist() == [[1, 1], [1, 1]]
+
+
+def test_a_loader_that_would_batch_twice(rows, fails):
+    data = TorchBatches(rows)
+    batches = BatchSampler(RandomSampler(data), 4, drop_last=False)
+    for size in (1, 3):  # of which 3 has a batch that is shorter
+        with fails("BatchError", "batch twice", "batch_sampler=sampler", "batch_size=None"):
+            list(DataLoader(data, sampler=batches, batch_size=size))
+    with fails("BatchError", "batch_sampler gives single samples", "sampler=sampler"):
+        list(DataLoader(data, batch_sampler=RandomSampler(data)))

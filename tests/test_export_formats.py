@@ -24,7 +24,7 @@ from multiview_cifar import natural_key, row_features
 from multiview_cifar_tools.cli.main import main
 from multiview_cifar_tools.exporting import export
 from multiview_cifar_tools.formats.base import MODULES, format_module
-from multiview_cifar_tools.formats.image_bytes import image_extension
+from multiview_cifar_tools.formats.image_bytes import EXTENSIONS, image_extension
 from multiview_cifar_tools.loading import load, open_source
 from multiview_cifar_tools.shards.writer import row_sizes, write_shard
 from sampling import examples, sampled
@@ -338,6 +338,15 @@ def test_a_folder_in_runs_is_the_same_folder(splits, tmp_path):
         assert tables[0].equals(tables[1]) and [*tables[0].n] == own["n"][:]
         wanted.pop(f"{split}/metadata.parquet"), found.pop(f"{split}/metadata.parquet")
     assert found == wanted and len(wanted) == len(TREE)
+
+
+def test_every_format_has_an_extension_that_is_read_again():
+    from PIL import Image
+
+    registered = Image.registered_extensions()
+    for name in multiview_cifar.IMAGE_EXTENSIONS:
+        kind = registered[name]
+        assert registered[EXTENSIONS.get(kind, f".{kind.lower()}")] == kind
 
 
 def test_a_phone_s_jpeg_with_more_pictures(tmp_path):

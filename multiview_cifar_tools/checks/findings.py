@@ -71,6 +71,7 @@ KINDS = {
         "Decide for one class, and remove the other sample.",
     ),
     "extension": FindingKind("contents that are not what the extension says", "warning", ""),
+    "not-taken": FindingKind("images that a build does not take", "warning", ""),
     **{
         f"{aspect}-in-sample": FindingKind(f"{aspect} differs within a sample", "warning", remedy)
         for aspect, remedy in ASPECT_REMEDIES.items()
@@ -169,17 +170,28 @@ class ImageIndex:
         }
 
 
-def problem_finding(images: ImageIndex, first: int, problem: ImageProblem) -> Finding:
-    """The finding about an image by itself; `first` is the number of its chunk's first image."""
-    image = first + problem.image
+def problem_finding(images: ImageIndex, problem: ImageProblem) -> Finding:
+    """The finding about an image by itself."""
+    image = problem.image
     if problem.kind != "extension":
         return images.finding(problem.kind, problem.found, image)
-    extension = EXTENSIONS.get(problem.found, f".{problem.found.lower()}")
-    stem = images.paths[image].rpartition("/")[2].rpartition(".")[0]
-    remedy = f"Rename it to {stem}{extension}."
-    if extension not in IMAGE_EXTENSIONS:
-        remedy = "Convert it to PNG, say."
+    remedy = _extension_remedy(images.paths[image], problem.found)
     return images.finding("extension", f"holds {problem.found}", image, remedy=remedy)
+
+
+def not_taken_finding(path: str, image_format: str) -> Finding:
+    """The finding about an image beside those of a sample, which the plan leaves out."""
+    found = f"holds {image_format}, under a name that no build takes for an image's"
+    remedy = _extension_remedy(path, image_format)
+    return Finding("not-taken", found, paths=(path,), special_remedy=remedy)
+
+
+def _extension_remedy(path: str, image_format: str) -> str:
+    extension = EXTENSIONS.get(image_format, f".{image_format.lower()}")
+    if extension not in IMAGE_EXTENSIONS:
+        return "Convert it to PNG, say."
+    name = path.rpartition("/")[2]
+    return f"Rename it to {name.rpartition('.')[0] or name}{extension}."
 
 
 def find_differences(images: ImageIndex, facts: npt.NDArray[Any]) -> Iterator[Finding]:

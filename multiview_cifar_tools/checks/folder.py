@@ -16,13 +16,21 @@ are looked for in the first image column.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
 import numpy as np
 import numpy.typing as npt
 
-from multiview_cifar import MultiviewCifarConfig, OptionError, Plan, plan_rows, scan_folder
+from multiview_cifar import (
+    NO_IMAGES,
+    MultiviewCifarConfig,
+    OptionError,
+    Plan,
+    plan_rows,
+    scan_folder,
+)
 from multiview_cifar_tools.checks.duplicates import find_look_alikes, find_same_pixels
 from multiview_cifar_tools.checks.findings import (
     KINDS,
@@ -31,9 +39,15 @@ from multiview_cifar_tools.checks.findings import (
     find_class_imbalance,
     find_differences,
     find_unusual_view_counts,
+    not_taken_finding,
     problem_finding,
 )
-from multiview_cifar_tools.checks.images import FACTS, configure_pillow, inspect_images
+from multiview_cifar_tools.checks.images import (
+    FACTS,
+    ImageProblem,
+    configure_pillow,
+    inspect_images,
+)
 from multiview_cifar_tools.checks.report import CheckReport
 from multiview_cifar_tools.engines.workers import start_workers
 from multiview_cifar_tools.errors import CheckError
@@ -75,7 +89,18 @@ def check(
     with start_workers(num_proc, configure_pillow, max_pixels) as workers:  # up once it is planned
         plan = plan_folder(config)
         images = ImageIndex(plan, layout)
-        facts, findings = inspect_folder(workers, folder, images)
+        beside = paths_beside(images.paths, plan.ignored.get(NO_IMAGES, []))
+        compare = (images.column == 0) & (len(images.splits) > 1)
+        compare = np.append(compare, np.zeros(len(beside), np.bool_))
+        facts, problems = inspect_folder(workers, folder, [*images.paths, *beside], compare)
+    n = len(images.paths)
+    facts = facts[:n]
+    findings = [problem_finding(images, problem) for problem in problems if problem.image < n]
+    findings += [
+        not_taken_finding(beside[problem.image - n], problem.found)
+        for problem in problems
+        if problem.image >= n and problem.kind == "extension"  # an image then
+    ]
     findings += [
         Finding("empty-sample", "no image in it", paths=(path,))
         for path in plan.ignored.get(EMPTY_FOLDERS, [])
@@ -118,15 +143,22 @@ def compare_images(images: ImageIndex, facts: npt.NDArray[Any]) -> list[Finding]
     ]
 
 
+def paths_beside(paths: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Those of the others that stand in a folder of one of the paths."""
+    folders = {path.rpartition("/")[0] for path in paths}
+    return [path for path in others if path.rpartition("/")[0] in folders]
+
+
 def inspect_folder(
-    workers: Any, folder: str, images: ImageIndex
-) -> tuple[npt.NDArray[Any], list[Finding]]:
+    workers: Any, folder: str, paths: Sequence[str], compare: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[Any], list[ImageProblem]]:
     """Open every image, under a progress bar.
 
     Args:
         workers: Those of `start_workers`, in which Pillow is configured.
         folder: That the images are in.
-        images: All of them.
+        paths: All of them.
+        compare: (N,) bool, of which images a perceptual hash is wanted.
 
     Returns:
         (N,) FACTS of the images, and what is wrong with single ones.
@@ -136,20 +168,19 @@ def inspect_folder(
     """
     import loky
 
-    facts, findings, start = np.zeros(len(images.paths), FACTS), [], 0
-    compare = (images.column == 0) & (len(images.splits) > 1)
+    facts, problems, start = np.zeros(len(paths), FACTS), list[ImageProblem](), 0
     with datasets.utils.tqdm(total=len(facts), unit=" images", desc="Checking") as bar:
         try:
-            for chunk, problems in inspect_images(workers, folder, images.paths, compare):
+            for chunk, found in inspect_images(workers, folder, paths, compare):
                 facts[start : start + len(chunk)] = chunk
-                findings += [problem_finding(images, start, problem) for problem in problems]
+                problems += [problem._replace(image=start + problem.image) for problem in found]
                 start += len(chunk)
                 bar.update(len(chunk))
         except loky.BrokenProcessPool:
             raise CheckError(
                 f"A worker process ended while it checked {folder}, at or after "
-                f"{images.paths[start]}. Expected it to live on: for want of memory "
+                f"{paths[start]}. Expected it to live on: for want of memory "
                 "lower num_proc or max_pixels, else move that image away.",
                 folder,
             ) from None
-    return facts, findings
+    return facts, problems

@@ -141,7 +141,6 @@ def _open_batches(
         except Exception as error:  # Pillow raises SyntaxError, struct.error and more on bad files
             problems.append(ImageProblem(i, *classify_error(error)))
             continue
-        # A camera's JPEG that holds a preview is an MPO to Pillow.
         if (kind := image.format.replace("MPO", "JPEG")) != expected_format(path):
             problems.append(ImageProblem(i, "extension", kind))
         pixels += image.width * image.height
@@ -227,7 +226,8 @@ def classify_error(error: Exception) -> tuple[str, str]:
 
 @lru_cache(maxsize=64)
 def _format_of(extension: str) -> str:
-    return PIL.Image.registered_extensions().get(extension, "")
+    # A JPEG that holds further pictures, such as a camera's preview, is an MPO to Pillow.
+    return PIL.Image.registered_extensions().get(extension, "").replace("MPO", "JPEG")
 
 
 def expected_format(path: str) -> str:

@@ -11,7 +11,16 @@ from multiview_cifar_tools.batches.decode import PNG_SIGNATURE
 from multiview_cifar_tools.errors import ExportError
 
 IMAGE_EXPECTED = "the bytes of an image file that Pillow reads"  # in errors
-EXTENSIONS = {"JPEG": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2", "PPM": ".ppm"}  # else the format
+EXTENSIONS = {  # of Pillow's formats, where it is not the format's name
+    "FTEX": ".ftu",
+    "IPTC": ".iim",
+    "JPEG": ".jpg",
+    "JPEG2000": ".jp2",
+    "PIXAR": ".pxr",
+    "PPM": ".ppm",
+    "SUN": ".ras",
+    "TIFF": ".tif",
+}
 
 
 def image_extension(data: bytes, sample_id: str) -> str:

@@ -28,7 +28,14 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from multiview_cifar import IMAGE_EXTENSIONS, OWN_COLUMNS, SYSTEM_NAMES, join_first, natural_key
+from multiview_cifar import (
+    IMAGE_EXTENSIONS,
+    OWN_COLUMNS,
+    SUPPORTED_EXTENSIONS,
+    SYSTEM_NAMES,
+    join_first,
+    natural_key,
+)
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError
 from multiview_cifar_tools.formats.image_bytes import image_extension
@@ -211,9 +218,8 @@ def check_extension(data: bytes, sample: str) -> str:
     found = image_extension(data, sample)
     if (known := USUAL_EXTENSIONS.get(found, found)) not in IMAGE_EXTENSIONS:
         raise ExportError(
-            f"A view of {sample} is a {known} file. Expected one of "
-            f'{" ".join(sorted(IMAGE_EXTENSIONS))}: build with encoding="png", or '
-            "export in another format.",
+            f"A view of {sample} is a {known} file. Expected {SUPPORTED_EXTENSIONS}: build with "
+            'encoding="png", or export in another format.',
             sample,
         )
     return known

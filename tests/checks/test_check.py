@@ -178,6 +178,30 @@ def test_the_jpeg_of_a_camera_is_no_finding(make_tree):
     assert not {"extension", "animated"} & {*kinds(check(tree))}
 
 
+def test_the_extension_mpo_is_right(make_tree):
+    tree = make_tree(*GOOD)
+    pair = [picture(1, (4, 4)), picture(2, (4, 4))]
+    pair[0].save(tree / "cat/1/d.mpo", "MPO", save_all=True, append_images=pair[1:])
+    assert "extension" not in kinds(check(tree))
+
+
+def test_images_that_a_build_does_not_take(make_tree, run):
+    """Beside those of a sample, under a name that says nothing; no files that are no images."""
+    tree = make_tree(*GOOD, "cat/1/notes.txt", "cat/2/d.dat", "cat/about.jpgx")
+    Image.new("RGB", (4, 4)).save(tree / "cat/1/d", "PNG")
+    Image.new("RGB", (4, 4)).save(tree / "cat/1/e.dcm.1", "TIFF")
+    Image.new("RGB", (4, 4)).save(tree / "dog/0/f.eps")
+    shutil.copy(tree / "cat/1/a.png", tree / "cat/about.jpgx")  # beside no view
+    report = check(tree)
+    assert (kinds(report), report.good, report.num_images) == (["not-taken"], False, 18)
+    found = [tuple(row) for row in report.problems[["severity", "path", "remedy"]].values]
+    assert found == [
+        ("warning", "cat/1/d", "Rename it to d.png."),
+        ("warning", "cat/1/e.dcm.1", "Rename it to e.dcm.tif."),
+    ]
+    assert "holds PNG, under a name that no build takes" in run("photos", code=1).stdout
+
+
 def turned(file):
     exif = Image.Exif()
     exif[274] = 6

@@ -46,7 +46,11 @@ def test_data_files_are_not_taken(load, make_tree, fails):
 
 @pytest.mark.parametrize(
     ("paths", "found"),
-    [(["empty/"], "nothing"), (["notes.txt", "cat/1/a.psd"], "notes.txt"), ([".a.png"], "nothing")],
+    [
+        (["empty/"], "nothing"),
+        (["notes.txt", "cat/1/a.heic"], "notes.txt"),
+        ([".a.png"], "nothing"),
+    ],
 )
 def test_a_folder_without_images(stream, make_tree, tmp_path, fails, paths, found):
     tree = make_tree(*paths)

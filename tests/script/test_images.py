@@ -1,12 +1,14 @@
 """Image bytes: embedded, checked and, where asked for, converted."""
 
 import io
+import itertools
 import shutil
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+import multiview_cifar
 from pictures import encoded
 
 RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
@@ -77,6 +79,33 @@ def test_a_large_image_is_read_whole(quick, tree_of, stored):
     data = encoded(noise(700, 700, 3))
     assert len(data) > 1 << 20
     assert stored(quick(tree_of(data))) == [[data]]
+
+
+# Pillow's formats whose extensions are no images of a folder, and why.
+NOT_TAKEN = {
+    "only written": ["PALM", "PDF"],
+    "opened by a plugin, of which Pillow has none": ["BUFR", "GRIB", "HDF5"],
+    "drawn by another program": ["EPS", "WMF"],
+    "films, never decoded": ["MPEG"],
+}
+
+
+def test_every_extension_that_pillow_opens_is_taken():
+    not_taken = set(itertools.chain(*NOT_TAKEN.values()))
+    registered = Image.registered_extensions()
+    opened = {name for name, kind in registered.items() if kind not in not_taken}
+    assert opened == multiview_cifar.IMAGE_EXTENSIONS
+    assert not_taken <= set(registered.values())
+
+
+def test_formats_under_their_other_extensions(quick, make_tree, stored, write_image):
+    """As imagefolder takes them, in upper case too."""
+    tree = make_tree("cat/1/a.jpg")
+    for name in ("b.jfif", "c.JPE", "d.apng", "e.tga", "f.mpo", "g.qoi", "h.j2k"):
+        write_image(tree / "cat/1" / name, name)
+    (row,) = quick(tree)
+    assert row["view_names"] == list("abcdefgh")
+    assert [image.size for image in row["images"]] == [(4, 4)] * 8
 
 
 # --- checked --------------------------------------------------------------------------------------

@@ -248,7 +248,10 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
         elif os.path.isdir(f"{kwargs['base_path']}/multiview_cifar_tools"):
             sys.path.append(kwargs["base_path"])  # of a script in a clone, which runs as a copy
         if kwargs.get("data_files") is not None:
-            kwargs["data_files"] = resolve_data_files(kwargs["data_files"])
+            with wrap_tool_errors("data_files"):
+                from multiview_cifar_tools.storage import listing
+
+                kwargs["data_files"] = listing.resolve_data_files(kwargs["data_files"])
         self._listing: FileListing | None = None
         self._plan: Plan | None = None
         super().__init__(cache_dir, hash=hash, **kwargs)
@@ -273,24 +276,16 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
         if self._plan is None:
             if self._listing is None:
                 raise OptionError("The rows of this config are planned when it is built.", "name")
-            list_archives(self._listing, self.config.layout is None)
+            if self._listing.stored and not self._listing.folders:
+                list_stored(self._listing, self.config.layout is None)
             self._plan, self._listing = plan_rows(self._listing, self.config), None
         return self._plan
 
     @property
     def _needs_download(self) -> bool:
         """Whether the names can be had only by a download, or by streaming a whole tar."""
-        archives = self._listing.archives if self._listing else []
-        return any(archive.is_remote_archive for archive in archives)
-
-    def _download(self, dl_manager: Any) -> None:
-        """Have the remote archives here, each once for an ETag."""
-        if self._listing:
-            with wrap_tool_errors(self._listing.data_dir):
-                from multiview_cifar_tools.storage.remote import download_archive
-
-                archives = self._listing.archives
-                self._listing.sources = [download_archive(each, dl_manager) for each in archives]
+        stored = self._listing.stored if self._listing else []
+        return any(source.is_remote_archive for source in stored)
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker process gets its share of the rows; the whole plan need not travel with it.
@@ -316,8 +311,14 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         streaming = dl_manager.is_streaming
         if self.config.name == "default":
-            if self._needs_download and not streaming:
-                self._download(dl_manager)
+            if self._listing and self._needs_download and not streaming:
+                with wrap_tool_errors(self._listing.data_dir):
+                    from multiview_cifar_tools.storage import remote
+
+                    self._listing.sources = [
+                        remote.download_archive(source, dl_manager)
+                        for source in self._listing.stored
+                    ]
             plan = self.plan
             self.info.features = plan.features
         else:
@@ -344,7 +345,9 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
         """The rows of a config that needs no folder."""
         if self.config.name == "shapes":
             return plan_rows(extract_shapes(dl_manager), self.config)
-        with import_cifar(self.config) as cifar:
+        with wrap_tool_errors(f"The config {self.config.name!r}"):
+            from multiview_cifar_tools import cifar
+
             path = self.config.data_dir or cifar.download(self.config.name, dl_manager)
             files = cifar.read_files(path, self.config.name)
         return plan_cifar(files, self.config)._replace(sources=[path])
@@ -478,31 +481,20 @@ UNSUPPORTED_OPTIONS["shapes"] = (
 def check_options(config: MultiviewCifarConfig) -> None:
     """Raise OptionError, with the right values, at the first option whose value is wrong."""
     unsupported = UNSUPPORTED_OPTIONS.get(config.name, ())
-    values = {f.name: getattr(config, f.name) for f in fields(config)}
-    defaults = {f.name: f.default for f in fields(config)}
-    rules = [
-        (option, values[option] in right, f"one of {', '.join(map(repr, right))}")
-        for option, right in CHOICES.items()
-    ]
-    is_alone = config.data_files is None or not (config.data_dir or unsupported)
-    expected = "none beside data_dir, or with a config that needs no files"
-    rules.append(("data_files", is_alone, expected))
-    rules += [
-        (option, values[option] is defaults[option] is None or is_right(values[option]), expected)
-        for option, (is_right, expected) in OPTION_TESTS.items()
-    ]
-    is_resized = config.resize is None or config.image_size is not None
-    rules.append(("resize", is_resized, "image_size=(height, width) with it"))
-    rules += [
-        (option, values[option] == defaults[option], f'none for the config "{config.name}"')
-        for option in values
-        if option in unsupported
-    ]
-    for option, is_right, expected in rules:
-        if not is_right:
-            raise OptionError(
-                f"{option}={values[option]!r} is not right. Expected {expected}.", option
-            )
+    for option in fields(config):
+        name, value = option.name, getattr(config, option.name)
+        is_right, expected = OPTION_TESTS.get(name, (lambda value: True, ""))
+        if name in unsupported and value != option.default:
+            expected = f'none for the config "{config.name}"'
+        elif name in CHOICES and value not in CHOICES[name]:
+            expected = f"one of {', '.join(map(repr, CHOICES[name]))}"
+        elif name == "data_files" and value is not None and (config.data_dir or unsupported):
+            expected = "none beside data_dir, or with a config that needs no files"
+        elif name == "resize" and value and config.image_size is None:
+            expected = "image_size=(height, width) with it"
+        elif value is option.default is None or is_right(value):
+            continue
+        raise OptionError(f"{name}={value!r} is not right. Expected {expected}.", name)
     if config.layout is not None:
         parse_layout(config.layout)
     if any([config.mode, config.image_size, config.encoding]):
@@ -664,14 +656,14 @@ class FileListing:
     fingerprint: str = ""
 
     @property
-    def archives(self) -> list[FileSource]:
-        """Those of the sources that are archives."""
-        return [each for each in self.sources if not isinstance(each, str) and each.is_archive]
+    def stored(self) -> list[FileSource]:
+        """Those of the sources that are archives or remote folders."""
+        return [each for each in self.sources if not isinstance(each, str)]
 
     @property
     def is_by_split(self) -> bool:
         """Whether each top folder is the archive of a split."""
-        return any(source.prefix for source in self.archives)
+        return any(source.prefix for source in self.stored)
 
     @property
     def ignored_summary(self) -> str:
@@ -680,22 +672,24 @@ class FileListing:
 
 
 def list_source(config: MultiviewCifarConfig) -> FileListing | None:
-    """The files of a config; of archives only where they are, until `list_archives`. None where a
+    """The files of a config; of archives only where they are, until `list_stored`. None where a
     config needs none.
 
     OptionError where they are not given, LayoutError where they are not there.
     """
     if config.name in CIFARS and config.data_dir:
-        with import_cifar(config) as cifar:
+        with wrap_tool_errors(f"The config {config.name!r}"):
+            from multiview_cifar_tools import cifar
+
             expected = cifar.describe_files(config.name)
-        return scan_folder(existing_path(config.data_dir, expected, is_file_or_folder))
+        return scan_folder(existing_path(os.fspath(config.data_dir), expected))
     if config.name != "default":
         return None
     if config.data_files is None:
-        place = os.fspath(config.data_dir or existing_path(None)).removeprefix("file://")
+        expected = f"a folder, or an archive of one ({ARCHIVES})"
+        place = os.fspath(config.data_dir or existing_path(None, expected)).removeprefix("file://")
         if not is_url(place):
-            expected = f"a folder, or an archive of one ({ARCHIVES})"
-            path = existing_path(place, expected, is_file_or_folder)
+            path = existing_path(place, expected)
             if os.path.isdir(path):
                 return scan_folder(path)
         places = {"": place}
@@ -705,32 +699,38 @@ def list_source(config: MultiviewCifarConfig) -> FileListing | None:
 
 
 def find_files(places: Mapping[str, str], options: Mapping[str, Any]) -> FileListing:
-    """A remote folder, listed; or archives, which `list_archives` lists, by the folder of their
-    split.
-    """
+    """A remote folder, listed; or archives by the folder of their split, not listed yet."""
     with wrap_tool_errors(" and ".join(places.values())):
-        from multiview_cifar_tools.storage import listing
+        from multiview_cifar_tools.storage.listing import find_source
 
-        sources = [
-            listing.find_source(place, options, IMAGE_EXTENSIONS, prefix)
-            for prefix, place in places.items()
-        ]
-    if not sources[0].is_archive:
-        listed = FileListing(sources[0].path)
-        listed.fingerprint = fill_listing(listed, sources)[0].version
-        return listed
-    place = join_first(source.path for source in sources)
-    versions = [(source.path, source.prefix, source.version) for source in sources]
-    return FileListing(place, [*sources], fingerprint=json.dumps(versions))
+        found = [find_source(at, options, IMAGE_EXTENSIONS, top) for top, at in places.items()]
+    listing = FileListing(join_first(source.path for source in found), [*found])
+    if not found[0].is_archive:
+        list_stored(listing)
+    versions = [(source.path, source.prefix, source.version) for source in listing.stored]
+    listing.fingerprint = json.dumps(versions)
+    return listing
 
 
-def existing_path(
-    data_dir: str | None,
-    expected: str = "a local folder",
-    exists: Callable[[str], bool] = os.path.isdir,
-) -> str:
-    """The absolute path of data_dir; OptionError without one, LayoutError where it does not exist
-    as what is expected.
+def list_stored(listing: FileListing, pass_over_top: bool = False) -> None:
+    """List archives, or a remote folder, as `scan_folder` does a local one: nothing is unpacked.
+
+    Where `pass_over_top`, a folder around everything that is called as its archive is left out:
+    `zip -r photos.zip photos` is read as photos. ArchiveError where one is damaged or refused.
+    """
+    with wrap_tool_errors(listing.data_dir):
+        from multiview_cifar_tools.storage.listing import list_files
+
+        found = list_files(listing.stored, is_hidden, pass_over_top)
+    listing.sources, listing.ignored, listing.hidden = [*found.sources], found.ignored, found.hidden
+    listing.folders = [Folder.of(path, files) for path, files in found.folders]
+
+
+def existing_path(data_dir: str | None, expected: str) -> str:
+    """The absolute path of data_dir; OptionError without one, LayoutError where it does not exist.
+
+    Not by `os.path.exists`: while `datasets` streams, its own stands in this module, and takes
+    "a::b" for two places.
     """
     if not data_dir:
         raise OptionError(
@@ -740,38 +740,15 @@ def existing_path(
             "data_dir",
         )
     path = os.path.abspath(os.path.expanduser(data_dir))
-    if not exists(path):
-        found = "is a file" if os.path.isfile(path) else "does not exist"
-        found = "is a URL" if is_url(str(data_dir)) else f"{found} (looked at {path})"
-        raise LayoutError(f"{str(data_dir)!r} {found}. Expected {expected}.", path)
+    if not (os.path.isfile(path) or os.path.isdir(path)):
+        found = "is a URL" if is_url(data_dir) else f"does not exist (looked at {path})"
+        raise LayoutError(f"{data_dir!r} {found}. Expected {expected}.", path)
     return path
-
-
-def is_file_or_folder(path: str) -> bool:
-    """Whether there is one. Not by `os.path.exists`: while `datasets` streams, its own stands in
-    this module, and takes "a::b" for two places.
-    """
-    return os.path.isfile(path) or os.path.isdir(path)
 
 
 def is_url(place: str) -> bool:
     """Whether it is for fsspec."""
     return "://" in place
-
-
-def resolve_data_files(data_files: Any) -> Any:
-    """`data_files` with whole paths, as `datasets` takes it past its own search for patterns.
-
-    OptionError where it is not one archive a split.
-    """
-    with wrap_tool_errors("data_files"):
-        from multiview_cifar_tools.storage import listing
-
-        places = listing.parse_data_files(data_files)
-    lists = {
-        split: datasets.data_files.DataFilesList([place], [()]) for split, place in places.items()
-    }
-    return datasets.data_files.DataFilesDict(lists)
 
 
 @contextmanager
@@ -897,29 +874,6 @@ def check_unchanged(source: Source) -> None:
             from multiview_cifar_tools.storage import remote
 
             remote.check_unchanged(source)
-
-
-def list_archives(listing: FileListing, pass_over_top: bool) -> None:
-    """List the archives of a listing, as `scan_folder` does a folder: nothing is unpacked.
-
-    Where `pass_over_top`, a folder around everything that is called as its archive is left out:
-    `zip -r photos.zip photos` is read as photos. ArchiveError where one is damaged or refused.
-    """
-    if listing.archives:
-        fill_listing(listing, listing.archives, pass_over_top)
-
-
-def fill_listing(
-    listing: FileListing, sources: Sequence[FileSource], pass_over_top: bool = False
-) -> list[FileSource]:
-    """Put the files of archives, or of a remote folder, into the listing; the sources as listed."""
-    with wrap_tool_errors(listing.data_dir):
-        from multiview_cifar_tools.storage.listing import list_files
-
-        found = list_files([*sources], is_hidden, pass_over_top)
-    listing.sources, listing.ignored, listing.hidden = [*found.sources], found.ignored, found.hidden
-    listing.folders = [Folder.of(path, files) for path, files in found.folders]
-    return list(found.sources)
 
 
 def extract_shapes(dl_manager: Any) -> FileListing:
@@ -1634,8 +1588,7 @@ def iter_examples(
     columns = list(config.layout) if isinstance(config.layout, Mapping) else ["images"]
     samples = list(samples)
     paths = (path for sample in samples for own in sample.paths for path in own if path is not None)
-    opened = open_cifar(source, config) if config.name in CIFARS else open_files(source, paths)
-    with opened as read:
+    with open_files(source, paths, config.name) as read:
         for sample in samples:
             if (example := read_example(sample, columns, read, config)) is not None:
                 yield example
@@ -1766,14 +1719,14 @@ def convert(data: Any, path: str, is_image: bool, config: MultiviewCifarConfig) 
 
     ImageError where Pillow cannot make them.
     """
-    from multiview_cifar_tools import conversion
+    from multiview_cifar_tools.conversion import convert_image, convert_mask
 
     image = decode(data, path) if isinstance(data, bytes) else data
     geometry = config.image_size, config.resize, config.encoding
     try:
         if is_image:
-            return conversion.convert(image, config.mode, *geometry)
-        return conversion.convert_mask(image, *geometry)
+            return convert_image(image, config.mode, *geometry)
+        return convert_mask(image, *geometry)
     except Exception as error:  # as above
         raise image_error(
             path,
@@ -1783,25 +1736,34 @@ def convert(data: Any, path: str, is_image: bool, config: MultiviewCifarConfig) 
 
 
 @contextmanager
-def open_files(source: Source, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
-    """A function from a path in the listing to the file's bytes, called in the order of `wanted`.
+def open_files(
+    source: Source, wanted: Iterable[str], config_name: str = "default"
+) -> Iterator[Callable[[str], Any]]:
+    """A function from a path in the listing to the file's bytes, called in the order of `wanted`;
+    of a CIFAR from a view's name to its `PIL.Image.Image`.
 
     It raises OSError where a file cannot be read, ArchiveError where an archive cannot.
     """
-    if isinstance(source, str):
-        yield partial(read_file, source)
-        return
-    with wrap_tool_errors(source.path):
-        from multiview_cifar_tools.storage import reading
+    if config_name in CIFARS:
+        with wrap_tool_errors(f"The config {config_name!r}"):
+            from multiview_cifar_tools import cifar
 
-        with reading.open_files(source, wanted) as read:
-            yield read
+            files = cifar.read_files(str(source), config_name)
+            yield partial(cifar.read_image, files, config_name)
+    elif isinstance(source, str):
+        yield partial(read_file, source)
+    else:
+        with wrap_tool_errors(source.path):
+            from multiview_cifar_tools.storage import reading
+
+            with reading.open_files(source, wanted) as read:
+                yield read
 
 
 def read_file_of(source: Source, path: str) -> bytes:
     """The bytes of one file, wherever it is."""
     with open_files(source, [path]) as read:
-        return read(path)
+        return bytes(read(path))
 
 
 def read_file(folder: str, path: str) -> bytes:
@@ -1821,18 +1783,11 @@ def read_file(folder: str, path: str) -> bytes:
 # --- the CIFARs: as the package reads them --------------------------------------------------------
 
 
-@contextmanager
-def import_cifar(config: MultiviewCifarConfig) -> Iterator[Any]:
-    """The package's module, while whose errors become errors of this file."""
+def cifar_features(config: MultiviewCifarConfig) -> datasets.Features:
+    """The features of a CIFAR's rows."""
     with wrap_tool_errors(f"The config {config.name!r}"):
         from multiview_cifar_tools import cifar
 
-        yield cifar
-
-
-def cifar_features(config: MultiviewCifarConfig) -> datasets.Features:
-    """The features of a CIFAR's rows."""
-    with import_cifar(config) as cifar:
         class_names, _ = assign_labels(cifar.class_names(config.name), config.class_names)
         features = row_features(["images"], class_names, None)
         for column, names in cifar.coarse_names(config.name).items():
@@ -1846,32 +1801,20 @@ def plan_cifar(files: Mapping[str, bytes], config: MultiviewCifarConfig) -> Plan
 
     OptionError where a class has fewer, ArchiveError where a label means no class.
     """
-    with import_cifar(config) as cifar:
+    with wrap_tool_errors(f"The config {config.name!r}"):
+        from multiview_cifar_tools import cifar
+
         k, order = config.num_views or cifar.VIEWS, partial(stable_random, config.seed)
-        groups = cifar.group_views(files, config.name, k, order)
+        found = cifar.list_samples(files, config.name, k, order)
         class_names, numbers = assign_labels(cifar.class_names(config.name), config.class_names)
     height, width = config.image_size or (32, 32)
     nbytes = k * height * width * 3
     splits = {
         split: [
-            Sample(
-                f"{label}/{n:04}", numbers[label], views, (), (views,), group.columns, {}, nbytes
-            )
-            for label, group in classes.items()
-            for n, views in enumerate(group.samples)
+            Sample(f"{label}/{n:04}", numbers[label], views, (), (views,), columns, {}, nbytes)
+            for label, n, views, columns in samples
         ]
-        for split, classes in groups.items()
+        for split, samples in found.items()
     }
-    for split, classes in groups.items():
-        if left := [f"{g.num_left} of {label}" for label, g in classes.items() if g.num_left]:
-            text = "Ignored images of the split %r that fill no sample of %d views: %s"
-            logger.warning(text, split, k, ", ".join(left))
     log_plan(FileListing(""), splits, class_names)
     return Plan(splits, cifar_features(config), {}, writer_batch_size([nbytes]))
-
-
-@contextmanager
-def open_cifar(path: Source, config: MultiviewCifarConfig) -> Iterator[Callable[[str], Any]]:
-    """A function from a view of a CIFAR to its `PIL.Image.Image`."""
-    with import_cifar(config) as cifar:
-        yield partial(cifar.read_image, cifar.read_files(path, config.name), config.name)

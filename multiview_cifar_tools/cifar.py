@@ -9,11 +9,14 @@ from __future__ import annotations
 import gzip
 import hashlib
 import itertools
+import logging
 import os
 import tarfile
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
+
+logger = logging.getLogger(__name__)
 
 
 class CifarError(ValueError):
@@ -223,22 +226,24 @@ def read_classes(name: str, data: bytes, cifar: Cifar) -> list[str]:
     return [cifar.classes[label] for label in labels]
 
 
-class Group(NamedTuple):
-    """The images of one class and split."""
+class CifarSample(NamedTuple):
+    """A sample: so many different images of one class and split."""
 
-    samples: list[tuple[str, ...]]  # the views of each
-    num_left: int  # images that fill no sample
+    label: str
+    number: int  # among those of its class and split
+    views: tuple[str, ...]
     columns: dict[str, int]  # the value of each further column
 
 
-def group_views(
+def list_samples(
     files: Mapping[str, bytes], name: str, k: int, order: Callable[[str], float]
-) -> dict[str, dict[str, Group]]:
-    """The samples of each class of each split: k different images of it, see `read_files`.
+) -> dict[str, list[CifarSample]]:
+    """The samples of each split, by class: k different images each, see `read_files`.
 
     The view "data_batch_1-00042" is record 42 (the first is 0) of data_batch_1.bin. The views of a
     class and split are ordered by `order(view)`; the first k of them are its first sample, the next
-    ones its second, and so on.
+    ones its second, and so on. What fills no sample is logged. CifarError where a class has fewer
+    than k images, or a record labels no class.
     """
     cifar, splits = CIFAR[name], {}
     for split, names in cifar.files.items():
@@ -246,25 +251,29 @@ def group_views(
         for each in names:
             for i, label in enumerate(read_classes(each, files[each], cifar)):
                 views[label].append(f"{each}-{i:05}")
-        splits[split] = {
-            label: _group(sorted(own, key=order), k, name, split, label)
+        for label, own in views.items():
+            if 0 < len(own) < k:
+                raise CifarError(
+                    f"num_views={k} is more than the {len(own)} images of class {label!r} in the "
+                    f"split {split!r}. Expected no more than a class has: pass a smaller one.",
+                    "num_views",
+                    "OptionError",
+                )
+        if left := [f"{len(own) % k} of {label}" for label, own in views.items() if len(own) % k]:
+            text = "Ignored images of the split %r that fill no sample of %d views: %s"
+            logger.warning(text, split, k, ", ".join(left))
+        splits[split] = [
+            CifarSample(label, n, tuple(ordered[n * k : n * k + k]), further_columns(name, label))
             for label, own in views.items()
-        }
+            for ordered in [sorted(own, key=order)]
+            for n in range(len(own) // k)
+        ]
     return splits
 
 
-def _group(views: list[str], k: int, name: str, split: str, label: str) -> Group:
-    full = len(views) - len(views) % k
-    if views and not full:
-        raise CifarError(
-            f"num_views={k} is more than the {len(views)} images of class {label!r} in the split "
-            f"{split!r}. Expected no more than a class has: pass a smaller one.",
-            "num_views",
-            "OptionError",
-        )
-    samples = [tuple(views[at : at + k]) for at in range(0, full, k)]
-    columns = {"coarse_label": COARSE_LABELS[label]} if coarse_names(name) else {}
-    return Group(samples, len(views) - full, columns)
+def further_columns(name: str, label: str) -> dict[str, int]:
+    """The values of the columns of `coarse_names`."""
+    return {"coarse_label": COARSE_LABELS[label]} if coarse_names(name) else {}
 
 
 def read_image(files: Mapping[str, bytes], name: str, view: str) -> Any:

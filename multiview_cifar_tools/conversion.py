@@ -18,7 +18,7 @@ RESIZERS = {"crop": PIL.ImageOps.fit, "pad": PIL.ImageOps.pad}
 QUALITY = 95  # of JPEG and WebP
 
 
-def convert(
+def convert_image(
     image: PIL.Image.Image,
     mode: str | None = None,
     image_size: tuple[int, int] | None = None,
@@ -41,8 +41,8 @@ def convert_mask(
     resize: str | None = None,
     encoding: str | None = None,
 ) -> bytes:
-    """The bytes of an image of a further column, see `convert`: of the same geometry as the image,
-    by the nearest neighbour, in its own mode, and always without loss.
+    """The bytes of an image of a further column, see `convert_image`: of the same geometry as the
+    first one's, by the nearest neighbour, in its own mode, and always without loss.
     """
     image = PIL.ImageOps.exif_transpose(image)
     is_flat = encoding == "flat_png" and image.mode in FLAT_MODES

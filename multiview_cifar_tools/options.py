@@ -13,6 +13,7 @@ from typing import Any
 import datasets
 
 from multiview_cifar import (
+    LayoutError,
     MultiviewCifar,
     MultiviewCifarConfig,
     OptionError,
@@ -63,7 +64,9 @@ def make_config(
                 f"There is no option {name!r}. Expected one of {', '.join(known)}.", name
             )
     place = os.fspath(data_dir)
-    folder = place if or_url and is_url(place) else existing_path(place)
+    folder = place if or_url and is_url(place) else existing_path(place, "a local folder")
+    if not is_url(folder) and not os.path.isdir(folder):
+        raise LayoutError(f"{place!r} is a file. Expected a local folder: unpack it first.", folder)
     config = MultiviewCifarConfig(name="default", data_dir=folder, **options)
     check_options(config)
     return config

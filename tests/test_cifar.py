@@ -24,6 +24,7 @@ import multiview_cifar
 import write_dataset_infos as infos
 from cifar_files import file_of, pixels_of
 from conftest import BUILT, HAS_SCRIPTS, REPOSITORY, STREAMED, loader
+from multiview_cifar_tools import cifar
 from multiview_cifar_tools.cifar import CIFAR
 from multiview_cifar_tools.flat_png import flat_png
 from sampling import examples
@@ -219,11 +220,14 @@ def grouped(labels, **options):
     heard = []
     handler = logging.Handler()
     handler.emit = lambda record: heard.append(record.getMessage())
-    multiview_cifar.logger.addHandler(handler)
+    loggers = multiview_cifar.logger, cifar.logger
+    for logger in loggers:
+        logger.addHandler(handler)
     try:
         plan = multiview_cifar.plan_cifar(records(stems, labels), config)
     finally:
-        multiview_cifar.logger.removeHandler(handler)
+        for logger in loggers:
+            logger.removeHandler(handler)
     return plan.splits, heard
 
 

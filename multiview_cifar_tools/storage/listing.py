@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
+
+import datasets
 
 from multiview_cifar_tools.storage.remote import list_remote
 from multiview_cifar_tools.storage.source import (
@@ -37,8 +39,10 @@ class Listing(NamedTuple):
 # --- places ---------------------------------------------------------------------------------------
 
 
-def parse_data_files(data_files: Any) -> dict[str, str]:
-    """The path or URL of each split's archive; StorageError where it is not one archive a split."""
+def resolve_data_files(data_files: Any) -> Any:
+    """`data_files` with the whole path or URL of each split's archive, as `datasets` takes it past
+    its own search for patterns; StorageError where it is not one archive a split.
+    """
     splits = data_files if isinstance(data_files, Mapping) else {"train": data_files}
     places = {}
     for split, given in splits.items():
@@ -52,8 +56,8 @@ def parse_data_files(data_files: Any) -> dict[str, str]:
                 "data_files",
                 "OptionError",
             )
-        places[str(split)] = _absolute(names[0])
-    return places
+        places[str(split)] = datasets.data_files.DataFilesList([_absolute(names[0])], [()])
+    return datasets.data_files.DataFilesDict(places)
 
 
 def find_source(
@@ -86,7 +90,7 @@ def _absolute(place: str) -> str:
 
 
 def list_files(
-    sources: list[FileSource], is_hidden: Callable[[str], bool], pass_over_top: bool
+    sources: Iterable[FileSource], is_hidden: Callable[[str], bool], pass_over_top: bool
 ) -> Listing:
     """List archives or a remote folder; nothing is unpacked.
 

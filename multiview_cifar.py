@@ -35,6 +35,7 @@ import io
 import itertools
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -151,13 +152,15 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
         on_error: What becomes of an unreadable image: "raise", "skip_view" (a missing view) or
             "skip_sample", which also skips sample folders without images. Each is logged.
         mode: Convert `images` to "RGB", "L" or "RGBA".
+        value_range: (low, high), the grey values that become 0 and 255, such as the window of a CT:
+            linear, clipped, in 8 bits. `mode` alone divides 16 bits by 256, and refuses 32.
         image_size: Resize every image to (height, width), in pixels.
         resize: How to reach `image_size`: "stretch" (None means this too), "crop" (fill, then cut
             the centre) or "pad" (fit, then black borders).
         encoding: Encode `images` as "png", "jpeg" or "webp" (quality 95), or as "flat_png",
             uncompressed PNG that is read in batches without a decoder. None: the files' own
-            bytes, or PNG where `mode` or `image_size` changes them. Further image columns are
-            taken for masks: same geometry, nearest neighbour, own mode, always (flat) PNG.
+            bytes, or PNG (of 32 bits TIFF) where other options change them. Further image columns
+            are taken for masks: same geometry, nearest neighbour, own mode, always without loss.
         storage_options: Of the file system, where `data_dir` or a file is a URL, as fsspec takes
             them, such as {"key": "...", "secret": "..."} for s3://.
     """
@@ -175,6 +178,7 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
     verify: str = "signature"
     on_error: str = "raise"
     mode: str | None = None
+    value_range: tuple[float, float] | None = None
     image_size: tuple[int, int] | None = None
     resize: str | None = None
     encoding: str | None = None
@@ -470,11 +474,11 @@ CHOICES: dict[str, tuple[str | None, ...]] = {  # of every option that takes one
 }
 UNSUPPORTED_OPTIONS = dict.fromkeys(  # which mean nothing where there is no folder
     CIFARS,
-    "layout split_ratios view_names on_missing_view view_sampling "
+    "layout split_ratios view_names on_missing_view view_sampling value_range "
     "verify on_error drop_metadata on_missing_metadata".split(),
 )
 UNSUPPORTED_OPTIONS["shapes"] = (
-    "data_dir layout split_ratios drop_metadata on_missing_metadata".split()
+    "data_dir layout split_ratios value_range drop_metadata on_missing_metadata".split()
 )
 
 
@@ -497,8 +501,8 @@ def check_options(config: MultiviewCifarConfig) -> None:
         raise OptionError(f"{name}={value!r} is not right. Expected {expected}.", name)
     if config.layout is not None:
         parse_layout(config.layout)
-    if any([config.mode, config.image_size, config.encoding]):
-        with wrap_tool_errors("A conversion by mode, image_size or encoding"):
+    if is_converted(config):
+        with wrap_tool_errors("A conversion by mode, value_range, image_size or encoding"):
             from multiview_cifar_tools import conversion  # noqa: F401  (`convert` needs it)
 
 
@@ -534,6 +538,12 @@ def _is_size(size: Any) -> bool:
     return isinstance(size, (list, tuple)) and len(size) == 2 and all(_is_count(n, 1) for n in size)
 
 
+def _is_range(ends: Any) -> bool:
+    if not isinstance(ends, (list, tuple)) or not all(type(end) in (int, float) for end in ends):
+        return False
+    return len(ends) == 2 and -math.inf < ends[0] < ends[1] < math.inf
+
+
 OPTION_TESTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "storage_options": (lambda it: isinstance(it, Mapping), 'a dict, such as {"anon": True}'),
     "num_views": (partial(_is_count, least=1), "an int >= 1"),
@@ -551,6 +561,7 @@ OPTION_TESTS: dict[str, tuple[Callable[[Any], bool], str]] = {
         'shares above 0 that add up to 1, such as {"train": 0.8, "test": 0.2}',
     ),
     "drop_metadata": (lambda it: isinstance(it, bool), "True or False"),
+    "value_range": (_is_range, "(low, high), numbers, the lower one first, such as (-160, 240)"),
     "image_size": (_is_size, "(height, width) in pixels, such as (32, 32)"),
 }
 
@@ -1663,7 +1674,7 @@ def load_image(
         raise image_error(path, "was listed, but is gone now") from None
     except OSError as error:
         raise image_error(path, f"cannot be read: {error.strerror or error}") from None
-    if config.mode or config.image_size or config.encoding or not isinstance(data, bytes):
+    if is_converted(config) or not isinstance(data, bytes):
         return convert(data, path, column == "images", config)
     if config.verify == "decode" or (
         config.verify == "signature" and not has_image_signature(data)
@@ -1672,13 +1683,12 @@ def load_image(
     return data
 
 
-def image_error(path: str, found: str) -> ImageError:
+def image_error(
+    path: str, found: str, expected: str = "a readable image: replace the file"
+) -> ImageError:
     """The error of a file that is no readable image."""
-    return ImageError(
-        f"{path} {found}. Expected a readable image: replace the file, or pass "
-        'on_error="skip_view" or "skip_sample".',
-        path,
-    )
+    way_out = f'{expected}, or pass on_error="skip_view" or "skip_sample"'
+    return ImageError(f"{path} {found}. Expected {way_out}.", path)
 
 
 def has_image_signature(data: bytes) -> bool:
@@ -1725,14 +1735,17 @@ def convert(data: Any, path: str, is_image: bool, config: MultiviewCifarConfig) 
     geometry = config.image_size, config.resize, config.encoding
     try:
         if is_image:
-            return convert_image(image, config.mode, *geometry)
+            return convert_image(image, config.mode, config.value_range, *geometry)
         return convert_mask(image, *geometry)
     except Exception as error:  # as above
-        raise image_error(
-            path,
-            f"is of mode {image.mode} and cannot become what mode, image_size and "
-            f'encoding ask ({error}); mode="RGB" may help',
-        ) from None
+        found = f"is of mode {image.mode} and cannot become what the options ask ({error})"
+        remedy = getattr(error, "remedy", 'what can, such as by mode="RGB"')
+        raise image_error(path, found, remedy) from None
+
+
+def is_converted(config: MultiviewCifarConfig) -> bool:
+    """Whether images become others than the files' own."""
+    return any((config.mode, config.value_range, config.image_size, config.encoding))
 
 
 @contextmanager

@@ -7,8 +7,10 @@ The loading script imports this where it is asked for; so it imports nothing of 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
@@ -16,20 +18,33 @@ from multiview_cifar_tools.flat_png import FLAT_MODES, flat_png
 
 RESIZERS = {"crop": PIL.ImageOps.fit, "pad": PIL.ImageOps.pad}
 QUALITY = 95  # of JPEG and WebP
+WIDE_MODES = {"I": "32-bit integers", "F": "32-bit floats"}  # whose values have no fixed range
+DEEP_MODES = (*WIDE_MODES, "I;16", "I;16B", "I;16L")  # grey of more than 8 bits
+
+
+class ConversionError(ValueError):
+    """An image cannot become what was asked for; `.remedy` says by what it can."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 def convert_image(
     image: PIL.Image.Image,
     mode: str | None = None,
-    image_size: tuple[int, int] | None = None,
+    value_range: Sequence[float] | None = None,
+    image_size: Sequence[int] | None = None,
     resize: str | None = None,
     encoding: str | None = None,
 ) -> bytes:
     """The bytes of the converted image; the options are those of MultiviewCifarConfig.
 
-    Any exception of Pillow where the image cannot become what they ask for.
+    ConversionError, or any exception of Pillow, where the image cannot become what they ask for.
     """
-    image = PIL.ImageOps.exif_transpose(image)
+    image = apply_palette(PIL.ImageOps.exif_transpose(image))
+    if value_range:
+        image = scale_values(image, *value_range)
     if mode:
         image = to_mode(image, mode)
     return encode(resize_image(image, image_size, resize, is_mask=False), encoding)
@@ -37,7 +52,7 @@ def convert_image(
 
 def convert_mask(
     image: PIL.Image.Image,
-    image_size: tuple[int, int] | None = None,
+    image_size: Sequence[int] | None = None,
     resize: str | None = None,
     encoding: str | None = None,
 ) -> bytes:
@@ -47,18 +62,63 @@ def convert_mask(
     image = PIL.ImageOps.exif_transpose(image)
     is_flat = encoding == "flat_png" and image.mode in FLAT_MODES
     image = resize_image(image, image_size, resize, is_mask=True)
-    return encode(image, "flat_png" if is_flat else "png")
+    return encode(image, "flat_png" if is_flat else None)
+
+
+def apply_palette(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Colours in place of a palette's indices: RGB, or RGBA where some of it is transparent."""
+    if image.mode not in ("P", "PA"):
+        return image
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def scale_values(image: PIL.Image.Image, low: float, high: float) -> PIL.Image.Image:
+    """A grey image of any depth in 8 bits: `low` becomes 0, `high` 255, and what is outside, with
+    the infinite, the nearer of them; NaN becomes 0. ConversionError where it is not grey.
+    """
+    if image.mode not in ("L", *DEEP_MODES):
+        raise ConversionError("it has no grey values to scale", "build it without value_range")
+    values = np.nan_to_num(np.asarray(image, np.float64), nan=low, posinf=high, neginf=low)
+    scaled = (np.clip(values, low, high) - low) * 255 / ((high - low) or 1)
+    return PIL.Image.fromarray(np.rint(scaled).astype(np.uint8))
+
+
+def stretch_values(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Deep grey in 8 bits, to look at: from its least value to its largest."""
+    return scale_values(image, *find_value_range(image))
 
 
 def to_mode(image: PIL.Image.Image, mode: str) -> PIL.Image.Image:
-    """Convert to "RGB", "L" or "RGBA"; 16 bits a pixel are scaled to 8, as Pillow clips at 255."""
+    """Convert to "RGB", "L" or "RGBA"; 16 bits a pixel are scaled to 8, as Pillow clips at 255.
+
+    ConversionError at 32 bits: which values are black and white only `value_range` can say.
+    """
+    if image.mode in WIDE_MODES:
+        raise _no_range_error(image)
     if image.mode.startswith("I;16"):
         image = image.point(lambda value: value / 256, "L")
     return image.convert(mode)
 
 
+def _no_range_error(image: PIL.Image.Image) -> ConversionError:
+    low, high = find_value_range(image)
+    return ConversionError(
+        f"its {WIDE_MODES[image.mode]} reach from {low:.9g} to {high:.9g}; 8 bits hold 0 to 255",
+        f"value_range=({low:.9g}, {high:.9g}), or what is black and what white in all images",
+    )
+
+
+def find_value_range(image: PIL.Image.Image) -> tuple[float, float]:
+    """The least and the largest value of a grey image, of those that are finite; 0 and 1 where
+    there is none.
+    """
+    values = np.asarray(image)
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+
+
 def resize_image(
-    image: PIL.Image.Image, image_size: tuple[int, int] | None, resize: str | None, is_mask: bool
+    image: PIL.Image.Image, image_size: Sequence[int] | None, resize: str | None, is_mask: bool
 ) -> PIL.Image.Image:
     """The image of (height, width) pixels, reached as `resize` says."""
     if not image_size:
@@ -70,10 +130,17 @@ def resize_image(
 
 
 def encode(image: PIL.Image.Image, encoding: str | None) -> bytes:
-    """The file of an image; of PNG unless the encoding is another one."""
+    """The file of an image; None is PNG, or TIFF of 32 bits a pixel, which no PNG holds.
+
+    ConversionError where values would be lost: Pillow clips deep grey at 255 to write a WebP.
+    """
+    if encoding and image.mode in WIDE_MODES:
+        raise _no_range_error(image)
+    if encoding == "webp" and image.mode.startswith("I;16"):
+        raise ConversionError("a WebP holds 8 bits", 'mode="L" to scale it, or another encoding')
     if encoding == "flat_png":
         return flat_png(image)
     buffer = io.BytesIO()
     options = {"quality": QUALITY} if encoding in ("jpeg", "webp") else {}
-    image.save(buffer, encoding or "png", **options)
+    image.save(buffer, encoding or ("tiff" if image.mode in WIDE_MODES else "png"), **options)
     return buffer.getvalue()

@@ -271,7 +271,7 @@ def pixel_bytes(data: bytes) -> int:
     """The bytes of an image's pixels, as its header says; 0 where Pillow does not know it."""
     try:
         with PIL.Image.open(io.BytesIO(data)) as image:
-            depth = 2 if image.mode.startswith("I;16") else 1
+            depth = {"I": 4, "F": 4}.get(image.mode, 2 if image.mode.startswith("I;16") else 1)
             return image.width * image.height * len(image.getbands()) * depth
     except Exception:  # Pillow raises nearly anything on bad files; the Writer says what is wrong
         return 0

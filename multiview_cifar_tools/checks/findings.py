@@ -53,6 +53,13 @@ ASPECT_REMEDIES = {
     "image_size or mode does it.",
     "animation": "Keep one frame: of an animation only the first one is used.",
 }
+WIDE_REMEDY = 'Build with mode="RGB" and value_range=(low, high), the values of black and white.'
+# Of deep grey: its modes in Pillow, in words, and its batches' dtype.
+DEEP_KINDS = {
+    "16 bits": ([b"I;16", b"I;16B", b"I;16L"], "uint16"),
+    "32-bit integers": ([b"I"], "int32"),
+    "32-bit floats": ([b"F"], "float32"),
+}
 KINDS = {
     "unreadable": FindingKind("unreadable files", "error", _QUARANTINE_REMEDY),
     "truncated": FindingKind("truncated files", "error", _QUARANTINE_REMEDY),
@@ -107,6 +114,7 @@ KINDS = {
         f"{aspect}-varies": FindingKind(f"no usual {aspect}", "note", remedy)
         for aspect, remedy in ASPECT_REMEDIES.items()
     },
+    "deep": FindingKind("grey of more than 8 bits", "note", ""),
     "animated": FindingKind("animations", "note", ASPECT_REMEDIES["animation"]),
     "views": FindingKind(
         "samples with an unusual number of views",
@@ -203,12 +211,30 @@ def find_differences(images: ImageIndex, facts: npt.NDArray[Any]) -> Iterator[Fi
         for aspect in ASPECT_REMEDIES:
             names, codes = _aspect_values(facts[rows], aspect)
             if len(names) > 1:
-                yield from _compare_with_usual(images, rows, aspect, names, codes, column)
-                yield from _compare_within_samples(images, rows, aspect, names, codes)
+                differing = [*_compare_with_usual(images, rows, aspect, names, codes, column)]
+                differing += _compare_within_samples(images, rows, aspect, names, codes)
+                if aspect == "mode" and {"I", "F"} & {*names}:
+                    differing = [each._replace(special_remedy=WIDE_REMEDY) for each in differing]
+                yield from differing
         animated = rows[facts["animated"][rows]].tolist()
         if animated:
             found = f"{len(animated):,} of {len(rows):,} images in `{column}` have several frames"
             yield images.finding("animated", found, *animated)
+
+
+def find_deep_images(images: ImageIndex, facts: npt.NDArray[Any]) -> Iterator[Finding]:
+    """Images in `images` whose grey has more than 8 bits, and in what range."""
+    rows = np.flatnonzero((images.column == images.columns.index("images")) & facts["good"])
+    for words, (modes, dtype) in DEEP_KINDS.items():
+        deep = rows[np.isin(facts["mode"][rows], modes)]
+        if len(deep):
+            low, high = facts["low"][deep].min(), facts["high"][deep].max()
+            found = f"{len(deep):,} of {len(rows):,} in `images` are of {words}: "
+            remedy = f'For 8 bits build with mode="L" and value_range=({low:.9g}, {high:.9g}), say'
+            if dtype == "uint16":
+                remedy += "; without it they are divided by 256"
+            found += f"{low:.9g} to {high:.9g}, {dtype} in batches"
+            yield images.finding("deep", found, *deep.tolist(), remedy=f"{remedy}.")
 
 
 def _aspect_values(facts: npt.NDArray[Any], aspect: str) -> tuple[list[str], npt.NDArray[np.intp]]:

@@ -37,6 +37,7 @@ from multiview_cifar_tools.checks.findings import (
     Finding,
     ImageIndex,
     find_class_imbalance,
+    find_deep_images,
     find_differences,
     find_unusual_view_counts,
     not_taken_finding,
@@ -136,6 +137,7 @@ def compare_images(images: ImageIndex, facts: npt.NDArray[Any]) -> list[Finding]
     leaks = {finding.samples for finding in same_pixels if finding.kind == "leakage"}
     return [
         *find_differences(images, facts),
+        *find_deep_images(images, facts),
         *same_pixels,
         *find_look_alikes(images, facts, leaks),
         *find_unusual_view_counts(images),

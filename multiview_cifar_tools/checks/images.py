@@ -1,7 +1,6 @@
 """What Pillow finds in image files: opened in worker processes, told in a few bytes an image.
 
-This module imports neither `datasets` nor the rest of the project, so that a worker is up in a
-fifth of a second.
+This module imports neither `datasets` nor what does, so that a worker is up in a fifth of a second.
 """
 
 from __future__ import annotations
@@ -23,12 +22,20 @@ import PIL.ExifTags
 import PIL.Image
 import PIL.ImageOps
 
+from multiview_cifar_tools.conversion import (
+    DEEP_MODES,
+    apply_palette,
+    find_value_range,
+    stretch_values,
+)
+
 CHUNK_BYTES, CHUNK_IMAGES = 4 << 20, 256  # what a worker is given at a time: a part of a second
 BATCH_PIXELS = 1 << 17  # are decoded before they are looked at: short loops keep code cached
 MAX_READ_BYTES = 16 << 20  # bytes of a file that is read at once, which is a fifth faster
 
-# Of one image. All but `good` is 0 where it is not good; the last three only where it was asked
-# for. (The pixels' digest of 16 bytes: among 1e9 images a collision has a chance of 1e-21.)
+# Of one image. All but `good` is 0 where it is not good, `low` and `high` where it has 8 bits; the
+# last three only where it was asked for. (The pixels' digest of 16 bytes: among 1e9 images a
+# collision has a chance of 1e-21.)
 FACTS = np.dtype(
     [
         ("good", "?"),
@@ -37,6 +44,8 @@ FACTS = np.dtype(
         ("height", "u4"),  # in pixels, as turned by EXIF
         ("orientation", "u1"),  # 1 to 8 (EXIF 2.32, 4.6.5), 1 where the file says nothing
         ("animated", "?"),
+        ("low", "f8"),
+        ("high", "f8"),  # the least and the largest finite value of deep grey
         ("digest", "S16"),
         ("plain", "?"),  # too little contrast to be compared
         ("phash", "u8"),
@@ -167,6 +176,7 @@ def read_facts(image: Any) -> tuple[tuple[Any, ...], Any, bytes]:
             *normalized.size,
             orientation,
             animated,
+            *(find_value_range(normalized) if normalized.mode in DEEP_MODES else (0, 0)),
             digest.digest(),
             False,
             0,
@@ -239,16 +249,13 @@ def normalize_image(image: Any, orientation: int) -> Any:
     """The image as `datasets` shows it, turned as EXIF says; colours instead of a palette."""
     if orientation != 1:
         image = PIL.ImageOps.exif_transpose(image)
-    if image.mode in ("P", "PA"):
-        has_alpha = image.mode == "PA" or "transparency" in image.info
-        image = image.convert("RGBA" if has_alpha else "RGB")
-    return image
+    return apply_palette(image)
 
 
 def small_pixels(image: Any) -> bytes:
     """HASH_SIDE x HASH_SIDE RGB pixels; of a mode without RGB, zeros."""
     try:
-        colours = image.convert("RGB")
+        colours = (stretch_values(image) if image.mode in DEEP_MODES else image).convert("RGB")
     except ValueError:  # "LAB"
         return bytes(HASH_SIDE * HASH_SIDE * 3)
     return bytes(colours.resize((HASH_SIDE, HASH_SIDE), PIL.Image.Resampling.LANCZOS).tobytes())

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 
-import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
 from multiview_cifar import has_image_signature
 from multiview_cifar_tools.batches.decode import PNG_SIGNATURE
-from multiview_cifar_tools.conversion import to_mode
+from multiview_cifar_tools.conversion import WIDE_MODES, stretch_values, to_mode
 from multiview_cifar_tools.previews.html import data_url
 
 # The formats that browsers show, by Pillow's names; MPO is a JPEG with more behind it.
@@ -49,11 +48,8 @@ def to_screen_mode(image: PIL.Image.Image) -> PIL.Image.Image:
     """
     if image.has_transparency_data:
         return image.convert("RGBA")
-    if image.mode in ("I", "F"):
-        pixels = np.nan_to_num(np.asarray(image, np.float64), posinf=0, neginf=0)
-        low, span = pixels.min(), np.ptp(pixels) or 1
-        scaled = ((pixels - low) * (255 / span)).astype(np.uint8)
-        return PIL.Image.fromarray(scaled)
+    if image.mode in WIDE_MODES:
+        return stretch_values(image)
     is_grey = image.mode in ("1", "L") or image.mode.startswith("I;16")
     shown: PIL.Image.Image = to_mode(image, "L" if is_grey else "RGB")
     return shown

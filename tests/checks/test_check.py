@@ -202,6 +202,44 @@ def test_images_that_a_build_does_not_take(make_tree, run):
     assert "holds PNG, under a name that no build takes" in run("photos", code=1).stdout
 
 
+DEEP = {
+    "16 bits": (np.uint16, "300 to 4095, uint16 in batches", "value_range=(300, 4095), say; with"),
+    "32-bit integers": (np.int32, "300 to 4095, int32 in batches", "value_range=(300, 4095), say."),
+    "32-bit floats": (np.float32, "300 to 4095, float32 in batches", "value_range=(300, 4095),"),
+}
+
+
+@pytest.mark.parametrize(("words", "dtype", "found", "remedy"), [(k, *v) for k, v in DEEP.items()])
+def test_deep_grey_is_told_with_its_range(make_tree, words, dtype, found, remedy):
+    tree = make_tree("cat/1/a.png")
+    (tree / "cat/1/a.png").unlink()
+    values = np.linspace(300, 4095, 64).astype(dtype).reshape(8, 8)
+    for i in range(2):
+        Image.fromarray(values[::-1] if i else values).save(tree / f"cat/1/{i}.tif")
+    report = check(tree)
+    row = only(report, "deep")
+    assert (row["severity"], report.good) == ("note", True)
+    assert f"2 of 2 in `images` are of {words}: {found}" in row["found"]
+    assert remedy in row["remedy"]
+
+
+def test_floats_among_8_bits(make_tree):
+    """What `mode` alone cannot mend."""
+    tree = make_tree(*GOOD)
+    Image.fromarray(np.eye(4, dtype=np.float32)).save(tree / "dog/2/d.tif")
+    row = only(check(tree), "mode")
+    assert "value_range=(low, high)" in row["remedy"]
+
+
+def test_deep_look_alikes_are_found_too(tmp_path):
+    """Pillow alone would make them all white."""
+    for split, gain in {"train": 1, "test": 0.9}.items():
+        grey = np.asarray(picture(3).convert("L"), np.float32) * 200 * gain + 1000
+        (tmp_path / split / "cat/1").mkdir(parents=True)
+        Image.fromarray(grey).save(tmp_path / split / "cat/1/a.tif")
+    assert "suspect" in kinds(check(tmp_path))
+
+
 def turned(file):
     exif = Image.Exif()
     exif[274] = 6

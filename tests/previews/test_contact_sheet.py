@@ -153,8 +153,8 @@ def test_every_mode_can_be_shown(mode):
 def test_depths_are_scaled():
     values = np.array([[0, 300], [600, 1200]])
     assert np.asarray(to_screen_mode(Image.fromarray(values.astype(np.int32)))).tolist() == [
-        [0, 63],
-        [127, 255],
+        [0, 64],
+        [128, 255],
     ]
     broken = np.array([[np.nan, 1], [2, np.inf]], np.float32)
     assert to_screen_mode(Image.fromarray(broken)).getextrema() == (0, 255)

@@ -82,6 +82,6 @@ def test_masks_become_flat_too(load, make_tree, stored):
 
 def test_a_mode_that_has_no_flat_png(load, make_tree, fails):
     tree = make_tree("cat/1/a.png")
-    picture("L", (4, 4)).convert("P").save(tree / "cat/1/a.png")
+    picture("L", (4, 4)).convert("LA").save(tree / "cat/1/a.png")
     with fails("ImageError", "cat/1/a.png", 'mode="RGB"'):
         list(load(tree, encoding="flat_png"))

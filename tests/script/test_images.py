@@ -290,6 +290,94 @@ def test_16_bit_grey_keeps_its_depth_when_resized(quick, tree_of, resize):
     assert np.asarray(view).max() == pytest.approx(40000, abs=1)
 
 
+def tiff_of(values, dtype):
+    return encoded(Image.fromarray(np.array(values, dtype)), "TIFF")
+
+
+WIDE = {  # 32 bits a pixel: the reflectance of a satellite, the Hounsfield units of a CT
+    "float32": ([[0, 0.25, 0.5, 1]], "F", "0 to 1", "value_range=(0, 1)"),
+    "int32": ([[-1000, 0, 40, 3000]], "I", "-1000 to 3000", "value_range=(-1000, 3000)"),
+}
+
+
+TO_8_BITS = [{"encoding": encoding} for encoding in ("png", "jpeg", "webp", "flat_png")]
+TO_8_BITS += [{"mode": "RGB"}, {"mode": "L"}, {"mode": "RGBA", "image_size": (2, 2)}]
+
+
+@pytest.mark.parametrize("options", TO_8_BITS)
+@pytest.mark.parametrize("dtype", WIDE)
+def test_32_bits_do_not_become_8_in_silence(quick, tree_of, fails, dtype, options):
+    values, mode, found, remedy = WIDE[dtype]
+    tree = tree_of(tiff_of(values, dtype), extension="tif")
+    with fails("ImageError", "cat/1/a.tif", f"mode {mode}", found, remedy, path="cat/1/a.tif"):
+        list(quick(tree, **options))
+
+
+@pytest.mark.parametrize("dtype", WIDE)
+def test_32_bits_keep_their_values_when_resized(quick, tree_of, dtype):
+    values = np.full((8, 8), WIDE[dtype][0][0][3], dtype)
+    view = only_view(quick(tree_of(tiff_of(values, dtype), extension="tif"), image_size=(4, 4)))
+    assert np.array_equal(np.asarray(view), values[:4, :4])
+    assert np.asarray(view).dtype == dtype
+
+
+@pytest.mark.every_route
+@pytest.mark.parametrize(
+    ("values", "dtype", "value_range", "expected"),
+    [
+        ([[0, 0.25, 0.5, 1]], np.float32, (0, 1), [0, 64, 128, 255]),
+        ([[-5, np.nan, np.inf, -np.inf]], np.float32, (-5, 5), [0, 0, 255, 0]),
+        ([[-1000, -160, 40, 3000]], np.int32, (-160, 240), [0, 0, 128, 255]),
+        ([[0, 2048, 4095, 65535]], np.uint16, (0, 4095), [0, 128, 255, 255]),
+        ([[0, 50, 75, 200]], np.uint8, (50, 100), [0, 0, 128, 255]),
+    ],
+)
+def test_value_range_is_linear_and_clipped(load, tree_of, values, dtype, value_range, expected):
+    tree = tree_of(tiff_of(values, dtype), extension="tif")
+    view = only_view(load(tree, value_range=value_range))
+    assert view.mode == "L"
+    assert np.asarray(view).tolist() == [expected]
+    view = only_view(load(tree, value_range=list(value_range), mode="RGB"))
+    assert view.mode == "RGB"
+    assert np.asarray(view)[0].tolist() == [[grey] * 3 for grey in expected]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "1", "P", "CMYK"])
+def test_value_range_is_of_grey_alone(quick, tree_of, fails, mode):
+    tree = tree_of(encoded(noise(8, 8, 3).convert(mode), "TIFF"), extension="tif")
+    with fails("ImageError", "cat/1/a.tif", "no grey values", "without value_range"):
+        list(quick(tree, value_range=(0, 100)))
+
+
+def test_16_bits_do_not_become_8_in_silence(quick, tree_of, fails):
+    """Pillow clips them at 255 to write a WebP, where JPEG is an error of its own."""
+    tree = tree_of(Image.fromarray(np.full((4, 4), 40000, np.uint16)))
+    for encoding in ("webp", "jpeg"):
+        with fails("ImageError", "cat/1/a.png", "I;16", "mode="):
+            list(quick(tree, encoding=encoding))
+
+
+@pytest.mark.parametrize("options", [{}, {"image_size": (2, 2)}, {"encoding": "flat_png"}])
+def test_further_columns_keep_32_bits(quick, tree_of, options):
+    """Such as depths in metres beside photographs."""
+    tree = tree_of(noise(4, 4, 3))
+    (tree / "cat/1/masks").mkdir()
+    (tree / "cat/1/masks/a.tif").write_bytes(tiff_of([[0.5, 7.25]] * 2, np.float32))
+    view = only_view(quick(tree, layout=LAYOUT, mode="RGB", **options), "masks")
+    assert np.unique(np.asarray(view)).tolist() == [0.5, 7.25]
+
+
+@pytest.mark.parametrize("options", [{"image_size": (4, 8)}, {"encoding": "png"}])
+@pytest.mark.parametrize("clear", [None, 0])
+def test_a_palette_becomes_colours(quick, tree_of, options, clear):
+    """Its indices cannot be resized, nor stand beside RGB."""
+    picture = bands().quantize(8)
+    data = encoded(picture, **({} if clear is None else {"transparency": clear}))
+    view = only_view(quick(tree_of(data), **options))
+    assert view.mode == ("RGB" if clear is None else "RGBA")
+    assert np.array_equal(np.asarray(view)[..., :3], np.asarray(picture.convert("RGB")))
+
+
 @pytest.mark.parametrize(
     ("options", "head"),
     [

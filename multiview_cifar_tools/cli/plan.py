@@ -47,7 +47,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def print_report(report: PlanReport) -> None:
-    """Print the report as text and tables, the layout first, the problem last."""
+    """Print the report as text and tables: the set if it is a known one, the layout first, the
+    problem last.
+    """
+    print_known_set(report)
     print_section("layout", [str(report.layout or "none"), report.layout_reason])
     if report.plan:
         print_classes(report)
@@ -69,6 +72,14 @@ def print_report(report: PlanReport) -> None:
     if not report.good:
         left_out = f"Images that the layout leaves out: {report.num_left_out:,}, see above."
         print_section("problem", [report.problem or left_out])
+
+
+def print_known_set(report: PlanReport) -> None:
+    """Print the name of the public set that the folder is, and how to load it."""
+    if known := report.known_set:
+        licence = known["licence"] or "not stated"
+        lines = [f"{known['name']}, {known['home']}, licence: {licence}", known["load"]]
+        print_section("known set", [*lines, *filter(None, [known["note"]])])
 
 
 def print_section(title: str, lines: Sequence[str]) -> None:

@@ -32,6 +32,7 @@ from multiview_cifar import (
 )
 from multiview_cifar_tools.options import describe_feature, load_line, make_config
 from multiview_cifar_tools.planning.hints import find_hints
+from multiview_cifar_tools.planning.known_sets import Greeting, find_known_set
 from multiview_cifar_tools.planning.suggest_layout import Candidate, suggest_layouts
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class PlanReport:
             None where none would.
         ignored: The paths that would be left out, by reason.
         candidates: Where most images would be left out, the layouts that come nearest, best first.
+        greeting: The public set that the folder is, where no layout was given; see known_sets.
     """
 
     data_dir: str
@@ -68,6 +70,7 @@ class PlanReport:
     plan: Plan | None = None
     ignored: dict[str, list[str]] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
+    greeting: Greeting | None = None
 
     @property
     def good(self) -> bool:
@@ -178,11 +181,28 @@ class PlanReport:
         """The Python that loads exactly this."""
         return load_line({"data_dir": self.data_dir, **self.options})
 
+    @property
+    def known_set(self) -> dict[str, str]:
+        """Of the public set that the folder is: name, home, licence, note, and `load`, the Python
+        that loads it. Empty where it is none.
+        """
+        if self.greeting is None:
+            return {}
+        known, data_dir = self.greeting
+        return {
+            "name": known.name,
+            "home": known.home,
+            "licence": known.licence,
+            "note": known.note,
+            "load": load_line({**self.options, "data_dir": data_dir, **known.options}),
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""
         features = self.plan.features if self.plan else {}
         return {
             "data_dir": self.data_dir,
+            "known_set": self.known_set,
             "good": self.good,
             "problem": self.problem,
             "layout": self.layout,
@@ -223,6 +243,8 @@ def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
     if tree.hidden:
         ignored[HIDDEN_REASON] = tree.hidden
     report = PlanReport(tree.data_dir, options, problem, rows, ignored)
+    if not options.get("layout"):
+        report.greeting = find_known_set(tree)
     if not rows or report.num_left_out > report.num_images:
         report.candidates = suggest_layouts(_image_paths(tree))
     return report

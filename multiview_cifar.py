@@ -76,6 +76,8 @@ SPLIT_WORDS = (
     | dict.fromkeys("validation valid val dev".split(), "validation")
     | dict.fromkeys("test testing eval evaluation".split(), "test")
 )
+# One set off by anything but letters, as it knows them: train2017, test-images, bbox_train.
+SPLIT_WORD = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(SPLIT_WORDS)})(?![^\W\d_])")
 FIELDS = ("split", "label", "sample", "view", "view_label")
 OWN_COLUMNS = {"label", "sample_id", "view_names", "view_labels"}  # beside images
 METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -140,6 +142,8 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
             first one on), or "random" (fixed by seed, sample and view).
         seed: Seed of `view_sampling="random"`, of `split_ratios`, and of which images of a class
             are a sample of "cifar10" or "cifar100".
+        split_names: A dict from split folder to split. A folder that it leaves out is called as
+            it is, or as the usual word in it: in a layout of your own only if it is that word.
         split_ratios: {"train": 0.8, "test": 0.2} for a tree with no split level. Each sample goes
             by its own hash, so that new samples move none of the old ones.
         drop_metadata: True ignores metadata.csv, metadata.jsonl and metadata.parquet, which
@@ -172,6 +176,7 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
     num_views: int | None = None
     view_sampling: str = "even"
     seed: int = 0
+    split_names: dict[str, str] | None = None
     split_ratios: dict[str, float] | None = None
     drop_metadata: bool = False
     on_missing_metadata: str = "raise"
@@ -474,11 +479,11 @@ CHOICES: dict[str, tuple[str | None, ...]] = {  # of every option that takes one
 }
 UNSUPPORTED_OPTIONS = dict.fromkeys(  # which mean nothing where there is no folder
     CIFARS,
-    "layout split_ratios view_names on_missing_view view_sampling value_range "
+    "layout split_names split_ratios view_names on_missing_view view_sampling value_range "
     "verify on_error drop_metadata on_missing_metadata".split(),
 )
 UNSUPPORTED_OPTIONS["shapes"] = (
-    "data_dir layout split_ratios value_range drop_metadata on_missing_metadata".split()
+    "data_dir layout split_names split_ratios value_range drop_metadata on_missing_metadata".split()
 )
 
 
@@ -494,6 +499,8 @@ def check_options(config: MultiviewCifarConfig) -> None:
             expected = f"one of {', '.join(map(repr, CHOICES[name]))}"
         elif name == "data_files" and value is not None and (config.data_dir or unsupported):
             expected = "none beside data_dir, or with a config that needs no files"
+        elif name == "split_names" and value is not None and config.data_files is not None:
+            expected = "none beside data_files, which names the splits"
         elif name == "resize" and value and config.image_size is None:
             expected = "image_size=(height, width) with it"
         elif value is option.default is None or is_right(value):
@@ -555,6 +562,11 @@ OPTION_TESTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "view_names": (
         lambda it: _are_names(it) and not isinstance(it, Mapping),
         'a list of different names, such as ["front", "left"]',
+    ),
+    "split_names": (
+        lambda it: _are_names(it) and isinstance(it, Mapping) and all(map(_is_split, it.values())),
+        'a dict from folder to split (letters, digits, _ and inner dots, not "all"), such as '
+        '{"Real World": "real_world"}',
     ),
     "split_ratios": (
         _are_ratios,
@@ -1034,11 +1046,17 @@ def _regex(template: str) -> re.Pattern[str]:
     )
 
 
-def detect_layout(images: Sequence[Folder], listing: FileListing) -> str:
+def find_split(folder: str) -> str | None:
+    """The split of which a folder's name holds a word; None where it holds none, or of two."""
+    splits = {SPLIT_WORDS[word] for word in SPLIT_WORD.findall(folder.lower())}
+    return splits.pop() if len(splits) == 1 else None
+
+
+def detect_layout(images: Sequence[Folder], listing: FileListing, has_splits: bool) -> str:
     """`[split/]label/sample/view`; LayoutError where there are no images, or all stand too deep.
 
-    The top folders are splits only if every one is a split word, or each the archive of a split:
-    otherwise train and test would become classes in silence, or a class a split.
+    Unless it is known, the top folders are splits only if every one has a split word: else train
+    and test would be classes in silence, or a class a split.
     """
     if not images:
         raise LayoutError(
@@ -1047,8 +1065,8 @@ def detect_layout(images: Sequence[Folder], listing: FileListing) -> str:
             listing.data_dir,
         )
     tops = list(dict.fromkeys(folder.path.partition("/")[0] for folder in images if folder.path))
-    splits = [top for top in tops if top.lower() in SPLIT_WORDS]
-    has_splits = listing.is_by_split or (bool(tops) and splits == tops)
+    splits = [top for top in tops if find_split(top)]
+    has_splits = has_splits or (bool(tops) and splits == tops)
     layout = "{split}/" * has_splits + "{label}/{sample}/{view}"
     first = images[0].paths[0]
     if all(folder.paths[0].count("/") > layout.count("/") for folder in images):
@@ -1242,7 +1260,9 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
     LayoutError where a name does not fit the layout or an option.
     """
     folders, images = list_images(listing)
-    templates = parse_layout(resolve_layout(listing, images, config.layout))
+    templates = parse_layout(resolve_layout(listing, images, config))
+    fields = templates["images"].fields
+    check_split_options("split" in fields, config)
     listing.folders = []  # their memory is free again as samples are made
     samples, used = match_images(images, listing, templates)
     if not samples:
@@ -1253,7 +1273,6 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
             listing.data_dir,
         )
     check_folders(folders, listing, templates.values(), used, config.on_error == "skip_sample")
-    fields = templates["images"].fields
     views = {key: natural_order(files.views) for key, files in samples.items()}
     view_labels = number_view_labels(views, fields, config)
     labels = sorted({label for _, label, _ in samples}, key=natural_key)
@@ -1261,19 +1280,21 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
     rows, incomplete = make_rows(samples, views, [*templates], numbers, view_labels, config)
     check_incomplete(incomplete, len(views), listing, config)
     features = row_features(list(templates), class_names, view_labels)
-    rows = add_metadata(rows, views, view_labels, templates, features, listing, config)
-    splits = split_rows(rows, "split" in fields, listing.is_by_split, config)
+    name_split = split_namer(listing.is_by_split, config)
+    rows = add_metadata(rows, views, view_labels, templates, features, name_split, listing, config)
+    splits = split_rows(rows, name_split, config)
     log_plan(listing, splits, class_names)
     batch = writer_batch_size([sample.nbytes for sample in rows.values()])
     return Plan(splits, features, dict(listing.ignored), batch, listing.sources)
 
 
 def resolve_layout(
-    listing: FileListing, images: Sequence[Folder], layout: str | Mapping[str, str] | None
+    listing: FileListing, images: Sequence[Folder], config: MultiviewCifarConfig
 ) -> str | Mapping[str, str]:
     """The layout of the whole listing, in which the archive of a split stands as a split folder."""
+    layout = config.layout
     if layout is None:
-        return detect_layout(images, listing)
+        return detect_layout(images, listing, listing.is_by_split or bool(config.split_names))
     if not listing.is_by_split:
         return layout
     if any("split" in template.fields for template in parse_layout(layout).values()):
@@ -1284,6 +1305,22 @@ def resolve_layout(
         )
     texts = {"images": layout} if isinstance(layout, str) else layout
     return {column: "{split}/" + text for column, text in texts.items()}
+
+
+def check_split_options(has_splits: bool, config: MultiviewCifarConfig) -> None:
+    """OptionError where an option and the layout's split folders exclude each other."""
+    if config.split_ratios and has_splits:
+        raise OptionError(
+            "split_ratios is given, but the layout has split folders. Expected one or the other: "
+            "leave it out, or move the samples out of these folders.",
+            "split_ratios",
+        )
+    if config.split_names and not has_splits:
+        raise OptionError(
+            "split_names is given, but the layout has no split folders. Expected {split} in it, "
+            'such as layout="{split}/{label}/{sample}/{view}".',
+            "split_names",
+        )
 
 
 def log_plan(
@@ -1442,44 +1479,58 @@ def stable_random(*what: object) -> float:
 
 
 def split_name(folder: str) -> str:
-    """The split that a split folder holds."""
+    """The split that a split folder of a layout holds: one of the usual words, or its own name."""
     return SPLIT_WORDS.get(folder.lower(), folder)
 
 
-def split_of(folder: str, sample_id: str, by_name: bool, config: MultiviewCifarConfig) -> str:
-    """The split of a sample."""
-    if ratios := config.split_ratios:
-        edges = list(itertools.accumulate(ratios.values()))[:-1]  # what is left is the last share
-        return [*ratios][bisect.bisect(edges, stable_random(config.seed, sample_id))]
-    return folder if by_name else split_name(folder)
+def split_namer(by_name: bool, config: MultiviewCifarConfig) -> Callable[[str], str]:
+    """What names the split of a split folder; `by_name` it is called as the folder is.
+
+    In a layout that was given, test_seen and test_unseen are two splits.
+    """
+    if by_name:
+        return str
+    names, find = config.split_names or {}, find_split if config.layout is None else split_name
+    return lambda folder: names.get(folder) or find(folder) or folder
 
 
 def split_rows(
-    rows: Mapping[SampleKey, Sample], has_splits: bool, by_name: bool, config: MultiviewCifarConfig
+    rows: Mapping[SampleKey, Sample],
+    name_split: Callable[[str], str],
+    config: MultiviewCifarConfig,
 ) -> dict[str, list[Sample]]:
     """The rows of each split: train, validation and test first, others in natural order.
 
-    A split folder's name is taken for the split that it means, or `by_name` as it is. LayoutError
-    where a split gets no sample, or `datasets` would not take its name.
+    LayoutError where a split gets no sample or, but for `split_names`, two folders, or `datasets`
+    would not take its name.
     """
-    ratios = config.split_ratios or {}
-    if ratios and has_splits:
-        raise OptionError(
-            "split_ratios is given, but the layout has split folders. Expected one or the other: "
-            "leave it out, or move the samples out of these folders.",
-            "split_ratios",
-        )
+    names, ratios = config.split_names or {}, config.split_ratios or {}
+    there = sorted({folder for folder, _, _ in rows}, key=natural_key)
+    check_names_exist("split_names", names, there, "no split folder has it")
+    edges = [*itertools.accumulate(ratios.values())][:-1]  # what is left is the last share
     splits: dict[str, list[Sample]] = {name: [] for name in ratios}
     folders: dict[str, str] = {}
     for (folder, _, _), sample in rows.items():
-        split = split_of(folder, sample.sample_id, by_name, config)
-        if folders.setdefault(split, folder) != folder:
+        if ratios:
+            at = bisect.bisect(edges, stable_random(config.seed, sample.sample_id))
+            splits[[*ratios][at]].append(sample)
+            continue
+        own = splits.setdefault(split := name_split(folder), [])
+        other = folders.setdefault(split, folder)
+        if other != folder and not {other, folder} <= names.keys():
             raise LayoutError(
-                f"The folders {folders[split]!r} and {folder!r} both mean the split {split!r}. "
-                "Expected one folder a split: merge or rename them.",
+                f"The folders {other!r} and {folder!r} both mean the split {split!r}. Expected one "
+                "folder a split: merge or rename them, or say which splits they are: "
+                f'split_names={{{other!r}: "...", {folder!r}: "..."}}.',
                 folder,
             )
-        splits.setdefault(split, []).append(sample)
+        if own and own[-1].sample_id == sample.sample_id:  # equal ones follow each other
+            raise LayoutError(
+                f"{sample.sample_id} stands twice in the split {split!r}, of which split_names "
+                "makes several folders. Expected each once: rename one, or map them to two splits.",
+                sample.sample_id,
+            )
+        own.append(sample)
     check_splits(splits or {"train": []}, len(rows))
     order = {split: i for i, split in enumerate(SPLIT_WORDS.values())}
     return dict(sorted(splits.items(), key=lambda s: (order.get(s[0], 99), natural_key(s[0]))))
@@ -1491,7 +1542,7 @@ def check_splits(splits: Mapping[str, Sequence[Sample]], num_rows: int) -> None:
         if not _is_split(split):
             raise LayoutError(
                 f"{split!r} cannot name a split. Expected letters, digits, _ and inner dots, and "
-                'not "all": rename it.',
+                f'not "all": rename it, or pass split_names={{{split!r}: "..."}}.',
                 split,
             )
         if not samples:
@@ -1535,6 +1586,7 @@ def add_metadata(
     view_labels: Sequence[str] | None,
     templates: Mapping[str, Template],
     features: datasets.Features,
+    name_split: Callable[[str], str],
     listing: FileListing,
     config: MultiviewCifarConfig,
 ) -> dict[SampleKey, Sample]:
@@ -1560,7 +1612,7 @@ def add_metadata(
             views,
             templates["images"].fields,
             OWN_COLUMNS | {*features},
-            split_name,
+            name_split,
         )
         keys = {key: view_keys(sample, view_labels) for key, sample in rows.items()}
         values, strays = metadata.join(found, keys, views, config.on_missing_metadata)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from multiview_cifar import SPLIT_WORDS, join_first, natural_key
+from multiview_cifar import find_split, join_first, natural_key
 
 if TYPE_CHECKING:
     from multiview_cifar_tools.planning.report import PlanReport
@@ -31,7 +31,7 @@ def find_hints(report: PlanReport) -> Iterator[str]:
 
 
 def _hint_split_words(report: PlanReport) -> str:
-    words = [name for name in report.classes.index if name.lower() in SPLIT_WORDS]
+    words = [name for name in report.classes.index if find_split(name)]
     if not words or "{split}" in str(report.layout):
         return ""
     classes = join_first((name for name in report.classes.index if name not in words), most=3)

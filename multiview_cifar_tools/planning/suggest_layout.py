@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from multiview_cifar import SPLIT_WORDS, Template, parse_template
+from multiview_cifar import Template, find_split, parse_template
 
 MAX_CANDIDATES = 5
 FILE_FORMS = ("{sample}_{view}", "{sample}-{view}", "{sample}")
@@ -61,7 +61,7 @@ def guess_layouts(paths: Sequence[str]) -> Iterator[str]:
     for depth, _ in depths.most_common(3):
         at_depth = [path.split("/")[:-1] for path in paths if path.count("/") == depth]
         levels = [set(level) for level in zip(*at_depth, strict=True)]
-        splits = {name for name in levels[0] if name.lower() in SPLIT_WORDS} if levels else set()
+        splits = {name for name in levels[0] if find_split(name)} if levels else set()
         if splits:
             yield from _guess_from_folders(levels, ["{split}", *[""] * (depth - 1)])
         if not splits or splits != levels[0]:

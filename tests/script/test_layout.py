@@ -27,12 +27,100 @@ def test_two_levels_are_classes_and_samples(load, make_tree, shown):
         ("test", "test"),
         ("testing", "test"),
         ("eval", "test"),
+        ("training_set", "train"),
+        ("train2017", "train"),
+        ("Test-Images", "test"),
+        ("val_256", "validation"),
+        ("bbox train", "train"),
+        ("the.dev(1)", "validation"),
     ],
 )
 def test_words_for_splits(quick, make_tree, shown, folder, split):
     splits = quick(make_tree(f"{folder}/cat/1/a.png"), split=None)
     assert list(splits) == [split]
     assert shown(splits[split]) == [("cat/1", f"{folder}/cat/1/a.png")]
+
+
+@pytest.mark.parametrize("folder", ["trains", "testé", "atrain", "train_test", "latest", "strain5"])
+def test_words_in_words_are_no_splits(quick, make_tree, folder):
+    ds = quick(make_tree(f"{folder}/1/a.png"))
+    assert ds.features["label"].names == [folder]
+
+
+@pytest.mark.every_route
+def test_split_words_with_more_around_them(load, make_tree, shown):
+    tree = make_tree("train2017/cat/1/a.png", "val2017/cat/1/a.png", "docs/read.txt")
+    splits = load(tree, split=None)
+    assert list(splits) == ["train", "validation"]
+    assert shown(splits["validation"]) == [("cat/1", "val2017/cat/1/a.png")]
+    assert splits["train"].features["label"].names == ["cat"]
+
+
+def test_two_folders_of_one_split(stream, make_tree, fails):
+    tree = make_tree("train/c/1/a.png", "test_seen/c/1/a.png", "test_unseen/c/2/a.png")
+    with fails("LayoutError", "'test_seen' and 'test_unseen'", "'test'", "split_names={"):
+        list(stream(tree))
+    splits = stream(tree, split=None, layout="{split}/{label}/{sample}/{view}")
+    assert list(splits) == ["train", "test_seen", "test_unseen"]
+    names = {"test_seen": "test", "test_unseen": "unseen"}
+    assert list(stream(tree, split=None, split_names=names)) == ["train", "test", "unseen"]
+
+
+@pytest.mark.every_route
+def test_split_names(load, make_tree, shown):
+    tree = make_tree("Real World/cat/1/a.png", "Art/cat/1/a.png", "train/cat/1/a.png")
+    names = {"Real World": "real_world"}
+    splits = load(tree, split=None, split_names=names)
+    assert list(splits) == ["train", "Art", "real_world"]
+    assert shown(splits["real_world"]) == [("cat/1", "Real World/cat/1/a.png")]
+
+
+def test_split_names_may_leave_folders_as_they_are(stream, make_tree, fails):
+    tree = make_tree("Real World/cat/1.png", "Art/cat/1.png", "train-2/cat/1.png")
+    options = {"layout": "{split}/{label}/{sample}", "split": None}
+    with fails("LayoutError", "cannot name a split", "split_names={'", path="Real World"):
+        list(stream(tree, **options))
+    names = {"Real World": "real", "train-2": "train"}
+    assert list(stream(tree, **options, split_names=names)) == ["train", "Art", "real"]
+
+
+def test_split_names_may_make_one_split_of_several_folders(stream, make_tree, shown, fails):
+    tree = make_tree("a/cat/1/v.png", "b/cat/2/v.png", "a/dog/1/v.png")
+    names = {"a": "train", "b": "train"}
+    assert shown(stream(tree, split_names=names)) == [
+        ("cat/1", "a/cat/1/v.png"),
+        ("cat/2", "b/cat/2/v.png"),
+        ("dog/1", "a/dog/1/v.png"),
+    ]
+    make_tree("b/cat/1/v.png")
+    with fails("LayoutError", "cat/1", "twice", "split_names", path="cat/1"):
+        list(stream(tree, split_names=names))
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "says"),
+    [
+        ({"split_names": {"c": "train"}}, "LayoutError", "'c'"),
+        ({"split_names": {"a": "one", "b": "two", "c": "x"}}, "LayoutError", "'c'"),
+        ({"split_names": {"a": "real world"}}, "OptionError", "letters, digits"),
+        ({"split_names": {"a": "all"}}, "OptionError", '"all"'),
+        ({"split_names": ["a"]}, "OptionError", "a dict"),
+        ({"split_names": {}}, "OptionError", "a dict"),
+        (
+            {"split_names": {"a": "x"}, "layout": "{label}/{sample}/{view}"},
+            "OptionError",
+            "{split}",
+        ),
+        (
+            {"split_names": {"a": "x", "b": "y"}, "split_ratios": {"train": 1}},
+            "OptionError",
+            "split_ratios",
+        ),
+    ],
+)
+def test_wrong_split_names(stream, make_tree, fails, options, kind, says):
+    with fails(kind, says):
+        list(stream(make_tree("a/cat/1/v.png", "b/cat/1/v.png"), **options))
 
 
 @pytest.mark.every_route

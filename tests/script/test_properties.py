@@ -24,7 +24,7 @@ text = st.text(
 name = text.filter(
     lambda s: (
         s[0] != "."
-        and s.lower() not in multiview_cifar.SPLIT_WORDS
+        and multiview_cifar.find_split(s) is None
         and s not in multiview_cifar.SYSTEM_NAMES
     )
 )

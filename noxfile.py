@@ -16,10 +16,11 @@ for name in ("FIND_LINKS", "EXTRA_INDEX_URL"):
         os.environ.setdefault(f"UV_{name}", value)
 
 
-def run_tests(session: nox.Session, **env: str) -> None:
+def run_tests(session: nox.Session, **env: str | None) -> None:
     """Two modules at a time, in the order of conftest.py; then one by one what starts, stops and
     kills processes, which wants a machine that is not full.
     """
+    env = {**env, "PYTHONDONTWRITEBYTECODE": None}  # else each process compiles all that it imports
     two = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder")
     for which, how in (("not serial", two), ("serial", ())):
         command = ("python", "-m", "pytest", "--durations=15", "-m", which, *how, *session.posargs)

@@ -46,6 +46,12 @@ def pytest_unconfigure():
     shutil.rmtree(HOME, ignore_errors=True)
 
 
+def pytest_ignore_collect(collection_path, config):
+    """For the serial tests modules that have none are not imported."""
+    if config.option.markexpr == "serial" and collection_path.suffix == ".py":
+        return "mark.serial" not in collection_path.read_text(encoding="utf-8") or None
+
+
 LATE = (
     "test_cluster",
     "test_export_formats",

@@ -78,6 +78,7 @@ def pytest_collection_modifyitems(config, items):
     if not sampling.EXHAUSTIVE:
         kept = [item for item in kept if not item.get_closest_marker("exhaustive")]
         kept = sampling.without(kept, sampling.repeated_routes(kept, ROUTES))
+        kept = sampling.without(kept, sampling.repeated_values(kept))
     config.hook.pytest_deselected(items=sampling.without(items, kept))
     # Once JAX is imported, which TensorFlow does too, it warns at every later fork; and Ray leaves
     # threads. Processes take modules in this order.

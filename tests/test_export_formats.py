@@ -43,6 +43,7 @@ modes = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.each_value(times=2)  # in one of them a kind may be skipped
 @modes
 @pytest.mark.parametrize("kind", ROWS)
 def test_rows_of_every_kind_come_back(kind, format, pixels, tmp_path):
@@ -100,6 +101,7 @@ FORMS = {
 }
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("format", [name for name in SHARDED if name != "cifar"])
 def test_every_form_of_rows_gives_the_same_files(form, format, splits, tmp_path):
@@ -406,6 +408,7 @@ NO_FOLDER = {
 }
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("size", [1, "1MB"])
 @pytest.mark.parametrize("name", NO_FOLDER)
 def test_what_a_folder_cannot_hold(name, size, tmp_path, fails):
@@ -577,6 +580,7 @@ def test_any_tree_comes_back(format, tree, size):
 # --- the command ----------------------------------------------------------------------------------
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("more", [[], ["--streaming"]])
 @pytest.mark.parametrize("format", MODULES)
 def test_the_command(format, more, splits, tmp_path, capsys):

@@ -24,7 +24,7 @@ from multiview_cifar_tools.exporting import ExportWriter, export
 from multiview_cifar_tools.loading import load, open_source
 from multiview_cifar_tools.shards.partial import COMPLETE, PartialExport
 from multiview_cifar_tools.shards.store import NOTES_FOLDER, SIGNATURE, STATE_FOLDER
-from sampling import EXHAUSTIVE, sampled
+from sampling import EXHAUSTIVE
 
 FORMATS = ["folder", "webdataset", "numpy"]  # by samples, by files and by folders
 
@@ -108,7 +108,7 @@ print(*steps)
 @pytest.mark.parametrize("format", FORMATS)
 def test_killed_at_each_step(format, photos, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", CRASH, photos, tmp_path, format, "300", "1" if EXHAUSTIVE else "4"],
+        [sys.executable, "-c", CRASH, photos, tmp_path, format, "300", "1" if EXHAUSTIVE else "8"],
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
@@ -150,11 +150,14 @@ def stop(arguments, sign, seconds, printed):
     return printed.read_text()
 
 
-@pytest.mark.serial
-@pytest.mark.parametrize(
-    ("format", "sign"),
-    sampled(itertools.product(FORMATS, (signal.SIGKILL, signal.SIGINT)), 3),
-)
+SOME = {("folder", signal.SIGKILL), ("numpy", signal.SIGINT)}
+STOPS = [
+    pytest.param(*stop, marks=() if stop in SOME else pytest.mark.exhaustive)
+    for stop in itertools.product(FORMATS, (signal.SIGKILL, signal.SIGINT))
+]
+
+
+@pytest.mark.parametrize(("format", "sign"), STOPS)
 def test_stopped_at_some_moment(format, sign, make_tree, tmp_path):
     photos = make_tree(
         *(

@@ -1,6 +1,7 @@
 """What a sample of the tests holds: each case, and each route."""
 
 import itertools
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,18 +12,21 @@ import sampling
 ROUTES = ["import-built", "script-built", "import-streamed", "script-streamed"]
 
 
+def item_of(function, marker, **parameters):
+    marks = [pytest.mark.parametrize(name, [value]).mark for name, value in parameters.items()]
+    return SimpleNamespace(
+        path=Path("test_it.py"),
+        originalname=function,
+        get_closest_marker=lambda name: marker if marker and marker.name == name else None,
+        iter_markers=lambda name: marks,
+        callspec=SimpleNamespace(params=parameters),
+    )
+
+
 def items_of(function, routes, cases, marker=None):
     """As pytest collects a function that takes a route, and has so many cases unless None."""
     return [
-        SimpleNamespace(
-            path=Path("test_it.py"),
-            originalname=function,
-            get_closest_marker=lambda name: name == marker,
-            callspec=SimpleNamespace(
-                params={"load": routes[i]} | ({} if cases is None else {"case": case}),
-                indices={"load": i} | ({} if cases is None else {"case": case}),
-            ),
-        )
+        item_of(function, marker, load=routes[i], **({} if cases is None else {"case": case}))
         for case, i in itertools.product(range(cases or 1), range(len(routes)))
     ]
 
@@ -49,8 +53,25 @@ def test_functions_without_cases_take_the_routes_in_turn():
 
 
 def test_every_route_of_a_test_that_is_marked_so():
-    tests = items_of("test_a", ROUTES, 5, "every_route")
+    tests = items_of("test_a", ROUTES, 5, pytest.mark.every_route.mark)
     assert len(kept_of(tests)) == len(tests)
+
+
+@pytest.mark.parametrize("counts", [(5,), (2, 3), (12, 10), (4, 4, 4), (1, 7, 2)], ids=str)
+@pytest.mark.parametrize("times", [1, 2])
+def test_each_value_stays(counts, times):
+    marker = pytest.mark.each_value(times=times).mark
+    tests = [
+        item_of("test_a", marker, **{f"p{axis}": value for axis, value in enumerate(values)})
+        for values in itertools.product(*map(range, counts))
+    ]
+    dropped = {id(test) for test in sampling.repeated_values(tests)}
+    kept = [test.callspec.params for test in tests if id(test) not in dropped]
+    for axis, count in enumerate(counts):
+        seen = Counter(values[f"p{axis}"] for values in kept)
+        assert len(seen) == count
+        assert min(seen.values()) >= min(times, len(tests) // count)
+    assert len(kept) <= times * (max(counts) + 2)
 
 
 def test_a_sample_is_the_same_each_time_and_in_order():
@@ -58,3 +79,12 @@ def test_a_sample_is_the_same_each_time_and_in_order():
     few = sampling.sampled(range(100), 9)
     assert few == sampling.sampled(range(100), 9) == sorted(few)
     assert len({*few}) == (100 if sampling.EXHAUSTIVE else 9)
+
+
+@pytest.mark.each_value
+@pytest.mark.parametrize("first", "abcd")
+@pytest.mark.parametrize("second", "abc")
+def test_cases_as_pytest_collects_them(first, second, request):
+    items = request.session.items
+    cases = [item for item in items if item.originalname == request.node.originalname]
+    assert len(cases) == (12 if sampling.EXHAUSTIVE else 4)

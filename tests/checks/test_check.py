@@ -41,6 +41,12 @@ def picture(seed, size=(48, 48)):
     return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
 
 
+@pytest.fixture(autouse=True)
+def one_worker(monkeypatch):
+    """Unless a test asks for more: to start them is most of the time of a check."""
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+
+
 @pytest.fixture
 def pictures(tmp_path):
     """pictures("train/cat/1/a.png", ...): the folder of these, each a picture of its own."""

@@ -1,5 +1,6 @@
 """Bad files moved aside and put back: nothing is lost or overwritten, wherever it is cut off."""
 
+import itertools
 import json
 import os
 import random
@@ -219,7 +220,10 @@ def cut_off(aside, data_dir, paths, after, folder):
     process.communicate()
 
 
-@pytest.fixture(params=["same-disk", "another-disk"])
+DISKS = ["same-disk", "another-disk"]
+
+
+@pytest.fixture(params=DISKS)
 def elsewhere(request, tmp_path):
     """A folder to move files to."""
     if request.param == "same-disk":
@@ -241,8 +245,11 @@ def test_another_disk(bad_tree, elsewhere):
     assert not (elsewhere / "aside").exists()
 
 
-@pytest.mark.serial
-@pytest.mark.parametrize("after", sampled([1, 30, 100, 200, 350], 2))
+@pytest.mark.parametrize(
+    ("elsewhere", "after"),
+    sampled(itertools.product(DISKS, [1, 30, 100, 200, 350]), 3),
+    indirect=["elsewhere"],
+)
 def test_killed_in_the_midst(tmp_path, elsewhere, after):
     data_dir, aside = tmp_path / "photos", elsewhere / "aside"
     rng = random.Random(after)

@@ -319,7 +319,7 @@ def read_in_process(source, options, folder, limit, rank, queue):
     queue.put((rank, [[rows_in(batch) for batch in data] for _ in range(3)]))
 
 
-@pytest.mark.parametrize("share", [1, 0.7])
+@pytest.mark.parametrize("share", [pytest.param(1, marks=pytest.mark.exhaustive), 0.7])
 def test_two_processes_at_once(s3, opened, tmp_path, share):
     """Without and with too little room for all: each has few at a time."""
     name = f"{tmp_path.name}/many"

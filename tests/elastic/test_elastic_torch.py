@@ -60,6 +60,7 @@ def test_batches_are_those_of_torch_batches(opened):
 # --- loaders --------------------------------------------------------------------------------------
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("loader", [DataLoader, StatefulDataLoader])
 @pytest.mark.parametrize("workers", [0, 1, 2])
 @pytest.mark.parametrize("ranks", [1, 3])
@@ -71,6 +72,7 @@ def test_workers_change_nothing(opened, right, loader, workers, ranks):
     assert together(read, SIZE) == right
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(("ranks", "workers"), [(1, 0), (1, 2), (2, 0), (2, 2), (3, 2)])
 @pytest.mark.parametrize(("ranks_then", "workers_then"), [(1, 2), (3, 0), (2, 2)])
 def test_saved_by_a_stateful_loader_and_gone_on_with_on_others(
@@ -92,6 +94,7 @@ def test_saved_by_a_stateful_loader_and_gone_on_with_on_others(
     assert seen + together(rest, 5) == right
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("every", [1, 4])
 @pytest.mark.parametrize("stop", [0, 1, 5, 20])

@@ -29,9 +29,10 @@ from multiview_cifar_tools.errors import EngineError
 from multiview_cifar_tools.loading import load
 from sampling import EXHAUSTIVE, sampled
 
-pytestmark = pytest.mark.serial
 SMALL = ["--max-shard-size", "6KB"]  # some ten samples of these trees
 RAW = datasets.Sequence(datasets.Image(decode=False))
+TWO = ["--num-proc", "2"]
+rare = pytest.mark.exhaustive, pytest.mark.serial
 
 
 @pytest.fixture(scope="module")
@@ -101,14 +102,21 @@ def test_the_rows_are_those_of_a_build(photos, tmp_path):
         assert ours[split].features == plain[split].features == ds.features
 
 
-@pytest.mark.parametrize("engine", ["two processes", "one node", "three nodes"])
-def test_the_same_shards_from_any_engine(engine, photos, clean, cluster, tmp_path):
-    arguments = {
-        "two processes": ["--num-proc", "2"],
-        "three nodes": on(cluster),
-        "one node": ["--engine", "ray", "--num-proc", "2"],
-    }[engine]
-    third = ray_cluster.one_more(cluster) if engine == "three nodes" else contextlib.nullcontext()
+@pytest.mark.parametrize(
+    "engine",
+    [
+        "two processes",
+        pytest.param("one node", marks=rare),
+        pytest.param("three nodes", marks=rare),
+    ],
+)
+def test_the_same_shards_from_any_engine(engine, photos, clean, tmp_path, request):
+    arguments, third = TWO, contextlib.nullcontext()
+    if engine == "one node":
+        arguments = ["--engine", "ray", *TWO]
+    if engine == "three nodes":
+        cluster = request.getfixturevalue("cluster")
+        arguments, third = on(cluster), ray_cluster.one_more(cluster)
     with third:
         printed = run_command("build", photos, "--output", tmp_path / "out", *SMALL, *arguments)
     assert digests(tmp_path / "out") == clean
@@ -121,6 +129,7 @@ def test_the_same_shards_from_any_engine(engine, photos, clean, cluster, tmp_pat
 OPTIONS = ["--image-size", "[8, 8]", "--mode", "L", "--encoding", "flat_png"]
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("on_error", sampled(["skip_view", "skip_sample"], 1))
 def test_conversions_and_skipped_images(on_error, photos, cluster, tmp_path):
     tree = tmp_path / "photos"
@@ -247,14 +256,16 @@ def same(clean, tmp_path):
     return check
 
 
+@pytest.mark.serial
 def test_a_worker_is_killed(slow, cluster, same):
     with running(*slow, *on(cluster)):
         os.kill(ray_cluster.one_busy_worker(), signal.SIGKILL)
     same()
 
 
+@pytest.mark.serial
 def test_a_worker_of_this_machine_is_killed(slow, same, tmp_path):
-    arguments = [*slow, "--num-proc", "2"]
+    arguments = [*slow, *TWO]
     with subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True) as process:
         wait_for(".multiview_cifar/done/*", tmp_path / "out")
         os.kill(ray_cluster.one_busy_worker("popen_loky_posix"), signal.SIGKILL)
@@ -262,12 +273,13 @@ def test_a_worker_of_this_machine_is_killed(slow, same, tmp_path):
     assert process.returncode == 1
     assert "A worker process ended" in said
     assert "Traceback" not in said
-    assert "of these shards were finished before" in run_command(*arguments)
+    assert "of these shards were finished before" in build_here(*slow[1:])
     same()
 
 
+@pytest.mark.serial
 def test_control_c(slow, same, tmp_path):
-    arguments = [*slow, "--num-proc", "2"]
+    arguments = [*slow, *TWO]
     with subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True) as process:
         wait_for(".multiview_cifar/done/*", tmp_path / "out")
         process.send_signal(signal.SIGINT)
@@ -275,10 +287,11 @@ def test_control_c(slow, same, tmp_path):
     assert process.returncode == 1
     assert re.search(r"interrupted; \d shards are finished in .*goes on from there", said)
     assert "Traceback" not in said
-    assert "of these shards were finished before" in run_command(*arguments)
+    assert "of these shards were finished before" in build_here(*slow[1:])
     same()
 
 
+@pytest.mark.serial
 def test_a_node_is_lost(slow, cluster, same):
     with ray_cluster.one_more(cluster) as node, running(*slow, *on(cluster)):
         ray_cluster.one_busy_worker()
@@ -287,12 +300,14 @@ def test_a_node_is_lost(slow, cluster, same):
 
 
 @pytest.mark.exhaustive
+@pytest.mark.serial
 def test_a_node_is_slow(slow, cluster, same):
     with running(*slow, *on(cluster)):
         ray_cluster.pause(ray_cluster.one_busy_worker(), seconds=3)
     same()
 
 
+@pytest.mark.serial
 def test_the_driver_is_killed_and_started_again(slow, cluster, same, tmp_path):
     with subprocess.Popen(command(*slow, *on(cluster)), stderr=subprocess.DEVNULL) as process:
         wait_for(".multiview_cifar/done/*", tmp_path / "out")
@@ -303,23 +318,28 @@ def test_the_driver_is_killed_and_started_again(slow, cluster, same, tmp_path):
     same()
 
 
+@pytest.mark.serial
 def test_local_workers_end_with_their_driver(slow, same, tmp_path):
-    arguments = [*slow, "--num-proc", "2"]
+    arguments = [*slow, *TWO]
     with subprocess.Popen(command(*arguments), stderr=subprocess.PIPE) as process:
         wait_for(".multiview_cifar/done/*", tmp_path / "out")
         process.kill()
         process.communicate(timeout=60)  # the workers' ends of the pipe are closed: they are gone
-    run_command(*arguments)
+    build_here(*slow[1:])
     same()
 
 
-def test_a_bad_image_ends_a_build_that_goes_on_once_it_is_mended(photos, cluster, same, tmp_path):
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=rare)])
+def test_a_bad_image_ends_a_build_that_goes_on_once_it_is_mended(
+    engine, photos, same, tmp_path, request
+):
     tree, out = tmp_path / "photos", tmp_path / "out"
     subprocess.run(["cp", "-rp", photos, tree], check=True)
     bad = tree / "train/class_2/056/1.png"
     good, stat = bad.read_bytes(), bad.stat()
     bad.write_bytes(bytes(len(good)))
-    arguments = ["build", tree, "--output", out, *SMALL, *on(cluster)]
+    where = on(request.getfixturevalue("cluster")) if engine == "ray" else TWO
+    arguments = ["build", tree, "--output", out, *SMALL, *where]
     said = run_command(*arguments, good=False)
     assert "train/class_2/056/1.png" in said
     assert "Traceback" not in said
@@ -359,12 +379,12 @@ def store(s3_address, tmp_path):
     return options, stored
 
 
-@pytest.mark.parametrize("engine", sampled(["ray", "local"], 1))
-def test_output_on_s3_that_fails_for_a_while(engine, store, photos, clean, cluster, s3_address):
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=rare)])
+def test_output_on_s3_that_fails_for_a_while(engine, store, photos, clean, s3_address, request):
     options, stored = store
     s3_address.fail(503, times=2, where="data/train-00001")
     s3_address.fail(0, times=2, where="data/train-00002")
-    where = on(cluster) if engine == "ray" else []
+    where = on(request.getfixturevalue("cluster")) if engine == "ray" else []
     printed = run_command("build", photos, *options, *SMALL, *where)
     assert stored() == clean
     code = [
@@ -381,6 +401,7 @@ def test_output_on_s3_that_fails_for_a_while(engine, store, photos, clean, clust
     assert loaded.stdout == "{'train': 45, 'test': 15}\n", loaded.stderr
 
 
+@pytest.mark.serial
 def test_output_on_s3_that_fails_for_good(store, photos, clean, cluster, s3_address):
     options, stored = store
     s3_address.fail(403, times=1000, where="data/train-00002")
@@ -393,6 +414,7 @@ def test_output_on_s3_that_fails_for_good(store, photos, clean, cluster, s3_addr
     assert stored() == clean
 
 
+@pytest.mark.serial
 def test_a_small_disk_is_seen_before_the_work(photos, cluster, tmp_path):
     said = run_command(
         "build",
@@ -421,9 +443,7 @@ def test_a_disk_that_fills_up(photos, same, tmp_path):
 # --- the Hub --------------------------------------------------------------------------------------
 
 
-TWO = ["--num-proc", "2"]
-
-
+@pytest.mark.serial
 @pytest.mark.parametrize("engine", sampled([TWO, ["--engine", "ray", *TWO]], 1))
 def test_what_is_published_is_the_same(engine, hub, photos, tmp_path):
     printed = run_command("publish", photos, "me/photos", *SMALL, *engine, env=hub.environment)
@@ -514,12 +534,14 @@ def test_a_folder_that_ray_cannot_use(photos, tmp_path):
     assert f"Ray would keep its files in {tmp_path / 'tmp'}" in said
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize(
     ("code", "says"),
     [
-        (
+        pytest.param(
             "raise ImportError('none here')",
             "cannot import multiview_cifar_tools (ImportError: none",
+            marks=pytest.mark.exhaustive,
         ),
         ("# another version", "has multiview-cifar code"),
     ],
@@ -538,6 +560,7 @@ def test_nodes_with_other_code(code, says, photos, cluster, tmp_path):
     assert not [*(tmp_path / "out").glob("*")]
 
 
+@pytest.mark.serial
 def test_a_node_that_does_not_see_the_folder(photos, cluster, tmp_path):
     with ray_cluster.blind_node(cluster, photos.parent):
         said = run_command("build", photos, "--output", tmp_path / "out", *on(cluster), good=False)
@@ -573,6 +596,7 @@ def test_wrong_use(arguments, says, photos, run, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.serial
 def test_processes_that_are_forked_after_ray_end(photos, tmp_path):
     code = (
         "import signal, sys, multiview_cifar\n"

@@ -168,6 +168,7 @@ def check_labels(found, expected, form):
     assert found.values.tolist() == expected
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("case", CASES)
 @each_format
 @imported
@@ -180,6 +181,7 @@ def test_rows_and_batches(build, load_case, name, case):
         check_labels(item["label"], label, form)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("case", CASES)
 @each_format
 def test_streamed_rows_and_batches(quick, load_case, name, case):
@@ -199,6 +201,7 @@ def test_streamed_rows_and_batches(quick, load_case, name, case):
         check_labels(found["label"], [0, 1], form)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("case", ["RGB", "a view is missing"])
 @each_format
 @imported

@@ -678,7 +678,7 @@ def clients(pipe):
     import datasets  # noqa: F401
     import pytest  # noqa: F401
 
-    import multiview_cifar  # noqa: F401
+    import multiview_cifar_tools.publishing.publish  # noqa: F401
 
     context = multiprocessing.get_context("fork")
     with suppress(EOFError):

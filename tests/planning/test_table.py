@@ -232,6 +232,7 @@ def store(s3_address, tmp_path):
     return make
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(
     ("paths", "options"),
     [

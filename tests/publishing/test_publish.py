@@ -514,6 +514,7 @@ def test_a_card_without_yaml_and_a_card_with_bad_yaml(hub, photos, put):
 # --- faults ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("how", [503, "drop"])
 @pytest.mark.parametrize("kind", ["create", "info", "tree", "preupload", "batch", "put", "commit"])
 def test_a_fault_that_passes(hub, make_tree, put, check_loaded, kind, how):

@@ -96,6 +96,7 @@ def swap_two_files(tree, write_image):
     os.rename(tree / "x.tmp", tree / "cat/2/a.png")
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(
     "change",
     [
@@ -140,6 +141,7 @@ def test_the_old_rows_stay_readable(build, make_tree, shown):
 # --- the key --------------------------------------------------------------------------------------
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(
     "options",
     [

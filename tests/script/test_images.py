@@ -129,6 +129,7 @@ PASSES = {  # whatever Pillow reads
 }
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("verify", ["signature", "decode"])
 @pytest.mark.parametrize("bad", BAD)
 def test_a_bad_image_raises(quick, tree_of, fails, verify, bad):
@@ -136,6 +137,7 @@ def test_a_bad_image_raises(quick, tree_of, fails, verify, bad):
         list(quick(tree_of(GOOD, BAD[bad]), verify=verify))
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("verify", ["signature", "decode"])
 @pytest.mark.parametrize("bad", BAD)
 def test_a_bad_view_is_skipped_and_logged(quick, tree_of, stored, caplog, verify, bad):
@@ -145,6 +147,7 @@ def test_a_bad_view_is_skipped_and_logged(quick, tree_of, stored, caplog, verify
     assert "cat/1/b.png" in caplog.text
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("verify", ["signature", "decode"])
 @pytest.mark.parametrize("bad", BAD)
 def test_a_bad_sample_is_skipped_and_logged(quick, tree_of, make_tree, shown, caplog, verify, bad):
@@ -154,6 +157,7 @@ def test_a_bad_sample_is_skipped_and_logged(quick, tree_of, make_tree, shown, ca
     assert "cat/1/b.png" in caplog.text
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("on_error", ["raise", "skip_view", "skip_sample"])
 @pytest.mark.parametrize("bad", BAD)
 def test_verify_none_keeps_any_bytes(quick, tree_of, stored, on_error, bad):
@@ -161,6 +165,7 @@ def test_verify_none_keeps_any_bytes(quick, tree_of, stored, on_error, bad):
     assert stored(ds) == [[GOOD, BAD[bad]]]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("verify", ["signature", "decode", "none"])
 @pytest.mark.parametrize("good", PASSES)
 def test_pillow_has_the_last_word(quick, tree_of, stored, verify, good):
@@ -264,6 +269,7 @@ def test_image_size_is_height_and_width(quick, tree_of):
     assert only_view(quick(tree_of(bands()), image_size=(3, 5))).size == (5, 3)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("source", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"])
 def test_mode(quick, tree_of, mode, source):

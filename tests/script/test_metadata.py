@@ -269,6 +269,7 @@ VALUES = [
 ]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("by_view", [False, True])
 @pytest.mark.parametrize(("dtype", "kind", "values"), VALUES, ids=lambda v: str(v)[:40])
 def test_types(load, photos, dtype, kind, values, by_view):

@@ -77,6 +77,7 @@ def test_a_stream_takes_no_processes(stream, make_tree):
         stream(make_tree(*TREE), num_proc=2)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(
     ("split", "ids"),
     [

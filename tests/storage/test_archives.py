@@ -37,7 +37,7 @@ def pack(tmp_path):
 # --- the same rows --------------------------------------------------------------------------------
 
 
-@pytest.mark.every_route
+@pytest.mark.each_value
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_archive_is_the_folder(load, make_tree, pack, kind):
     tree = make_tree(*PATHS, "train/cat/1/notes.txt")
@@ -91,7 +91,7 @@ def test_masks_and_metadata(load, make_tree, pack, kind):
     assert rows == list(load(tree, layout=layout))
 
 
-@pytest.mark.every_route
+@pytest.mark.each_value
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_processes(build, make_tree, pack, kind):
     tree = make_tree(*PATHS)
@@ -227,6 +227,7 @@ def test_names_that_lead_out(load, tmp_path, fails, kind, name):
     assert built_nothing(tmp_path)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("kind", ["tar", "tar.zst"])
 @pytest.mark.parametrize(
     "member",

@@ -11,7 +11,6 @@ import threading
 
 import datasets
 import pytest
-from torch.utils.data import DataLoader
 
 import multiview_cifar
 import s3_server
@@ -210,6 +209,8 @@ def test_keys_are_not_printed(make_tree, s3, run, tmp_path):
 
 
 def test_workers_stream_from_s3(stream, make_tree, s3):
+    from torch.utils.data import DataLoader  # not above: clients of the Hub import this module
+
     s3.put_tree(make_tree(*PATHS), f"{s3.name}/photos")
     rows = stream(url(s3, "photos"), storage_options=s3.options).select_columns(["sample_id"])
     ids = [row["sample_id"] for row in DataLoader(rows, batch_size=None, num_workers=2)]

@@ -47,6 +47,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import datasets
@@ -633,34 +634,6 @@ def make_shards(samples: list[Sample], source: Source, streaming: bool) -> list[
 # --- the files: where they are, and what there is -------------------------------------------------
 
 
-File = tuple[str, int, int]  # name, bytes, and a number that changes with it; 0 in an archive
-
-
-class Folder(NamedTuple):
-    """The files that stand in a folder, sorted, by their attributes.
-
-    As a tuple for each of them, a million files take twice the memory.
-    """
-
-    path: str
-    names: tuple[str, ...]
-    sizes: tuple[int, ...]
-    versions: tuple[int, ...]
-
-    @classmethod
-    def of(cls, path: str, files: list[File]) -> Folder:
-        """A folder of files, which are sorted; folders of the same names share them."""
-        files.sort()
-        names, sizes, versions = zip(*files, strict=True) if files else ((), (), ())
-        return cls(path, intern_value(names), sizes, versions)
-
-    @property
-    def paths(self) -> list[str]:
-        """The path of each file."""
-        prefix = self.path and f"{self.path}/"
-        return [prefix + name for name in self.names]
-
-
 @lru_cache(maxsize=4096)
 def intern_value(value: Any) -> Any:
     """An equal value that came before: what a million samples repeat is in memory once."""
@@ -669,11 +642,17 @@ def intern_value(value: Any) -> Any:
 
 @dataclass
 class FileListing:
-    """The files of each folder, from the top down; and what is passed over, by reason."""
+    """All folders and files, from the top down; and what is passed over, by reason.
+
+    In flat lists, which take a third of the memory that a tuple for each file would.
+    """
 
     data_dir: str
     sources: list[Source] = field(default_factory=list)  # where the files are read from
-    folders: list[Folder] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)  # their paths
+    paths: list[str] = field(default_factory=list)  # of the files
+    sizes: array[int] = field(default_factory=partial(array, "q"))  # bytes
+    versions: array[int] = field(default_factory=partial(array, "q"))  # change with the file, or 0
     ignored: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     hidden: list[str] = field(default_factory=list)  # never taken, and never worth a warning
     fingerprint: str = ""
@@ -746,7 +725,9 @@ def list_stored(listing: FileListing, pass_over_top: bool = False) -> None:
 
         found = list_files(listing.stored, is_hidden, pass_over_top)
     listing.sources, listing.ignored, listing.hidden = [*found.sources], found.ignored, found.hidden
-    listing.folders = [Folder.of(path, files) for path, files in found.folders]
+    listing.folders, listing.paths = found.folders, [path for path, _, _ in found.files]
+    listing.sizes = array("q", [size for _, size, _ in found.files])
+    listing.versions = array("q", [version for _, _, version in found.files])
 
 
 def existing_path(data_dir: str | None, expected: str) -> str:
@@ -833,53 +814,57 @@ def scan_folder(data_dir: str, stats: bool = True) -> FileListing:
         times = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
         return FileListing(data_dir, fingerprint=times)
     listing, pending = FileListing(data_dir, [data_dir]), [""]
-    versions = array("q")
     while pending:
-        path = pending.pop()
-        prefix = path and f"{path}/"
-        pending += [prefix + name for name in reversed(list_folder(listing, path, stats))]
-        versions.extend(listing.folders[-1].versions)
-    names = "\0".join(  # none holds a zero byte
-        text for folder in listing.folders for text in (folder.path, *folder.names, "")
-    )
+        pending += reversed(list_folder(listing, pending.pop(), stats))
+    names = "\0".join([*listing.folders, "", *listing.paths])  # none holds a zero byte
     digest = hashlib.blake2b(names.encode(errors="surrogatepass"), digest_size=16)
-    digest.update(versions.tobytes())
+    digest.update(listing.sizes)
+    digest.update(listing.versions)
     listing.fingerprint = digest.hexdigest()
     return listing
 
 
-def list_folder(listing: FileListing, path: str, stats: bool = True) -> list[str]:
-    """Add one folder to the listing, see `scan_folder`; the names of its subfolders, sorted."""
-    prefix, files, subfolders = path and f"{path}/", [], []
+NO_STAT = os.stat_result([0] * os.stat_result.n_fields)
+
+
+def list_folder(listing: FileListing, folder: str, stats: bool = True) -> list[str]:
+    """Add one folder to the listing, see `scan_folder`; the paths of its subfolders, in order."""
+    prefix, subfolders = folder and f"{folder}/", []
+    paths, sizes, versions = listing.paths, listing.sizes, listing.versions
+    listing.folders.append(folder)
     try:
-        with os.scandir(f"{listing.data_dir}/{prefix}") as entries:
-            for entry in entries:
-                name = entry.name
-                if is_hidden(name):
-                    listing.hidden.append(prefix + name)
-                    continue
+        with os.scandir(f"{listing.data_dir}/{prefix}") as found:
+            entries = sorted(found, key=attrgetter("name"), reverse=True)
+        while entries:  # each takes much memory, once it has its stat
+            entry = entries.pop()
+            path = prefix + entry.name
+            if is_hidden(entry.name):
+                listing.hidden.append(path)
+                continue
+            try:
+                is_folder = entry.is_dir()
+            except OSError:  # a link to itself
+                is_folder = True
+            if not is_folder:
+                paths.append(path)
                 try:
-                    is_folder = entry.is_dir()
-                except OSError:  # a link to itself
-                    is_folder = True
-                if not is_folder and not stats:
-                    files.append((name, 0, 0))
-                elif not is_folder:  # a link to nothing is a file, one that cannot be read
-                    stat = entry.stat() if entry.is_file() else os.lstat(entry)
-                    times = stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
-                    files.append((name, stat.st_size, hash(times)))  # the same in every process
-                elif entry.is_symlink() and is_upward_link(listing.data_dir, prefix + name):
-                    listing.ignored["links to a folder above themselves"].append(prefix + name)
-                else:
-                    subfolders.append(name)
+                    stat = entry.stat() if stats else NO_STAT
+                except FileNotFoundError:  # a link to nothing is a file, one that cannot be read
+                    stat = os.lstat(entry)
+                size = stat.st_size
+                sizes.append(size)
+                versions.append(hash((size, stat.st_mtime_ns, stat.st_ctime_ns)))
+            elif entry.is_symlink() and is_upward_link(listing.data_dir, path):
+                listing.ignored["links to a folder above themselves"].append(path)
+            else:
+                subfolders.append(path)
     except OSError as error:
         raise LayoutError(
-            f"The folder {path or listing.data_dir} cannot be listed: {error.strerror}. "
+            f"The folder {folder or listing.data_dir} cannot be listed: {error.strerror}. "
             "Expected the right to read it: grant it, or move the folder away.",
-            path,
+            folder,
         ) from None
-    listing.folders.append(Folder.of(path, files))
-    return sorted(subfolders)
+    return subfolders
 
 
 def is_upward_link(data_dir: str, link: str) -> bool:
@@ -910,7 +895,7 @@ def extract_shapes(dl_manager: Any) -> FileListing:
         with zipfile.ZipFile(archive) as opened:
             checksums = {file.filename: file.CRC for file in opened.infolist()}
         listing = scan_folder(str(dl_manager.extract(archive)))
-        paths = [path for folder in list_images(listing)[1] for path in folder.paths]
+        paths = filter(_is_image, listing.paths)
         if checksums != {path: zlib.crc32(read_file(listing.data_dir, path)) for path in paths}:
             dl_manager.download_config.force_extract = True
             listing = scan_folder(str(dl_manager.extract(archive)))
@@ -929,29 +914,23 @@ def is_hidden(name: str) -> bool:
     return name[0] == "." or name in SYSTEM_NAMES
 
 
-def list_images(listing: FileListing) -> tuple[list[str], list[Folder]]:
-    """All folders, and the images of each that has some; other files go to `listing.ignored`."""
-    folders, images = [folder.path for folder in listing.folders], list[Folder]()
-    for folder in listing.folders:
-        if not all(map(_is_image, folder.names)):
-            files = zip(folder.names, folder.sizes, folder.versions, strict=True)
-            listing.ignored[NO_IMAGES] += [path for path in folder.paths if not _is_image(path)]
-            folder = Folder.of(folder.path, [file for file in files if _is_image(file[0])])
-        if folder.names:
-            images.append(folder)
-    try:
-        "".join(folders).encode()
-        for folder in images:
-            "".join(folder.names).encode()
-    except UnicodeEncodeError:
-        paths = itertools.chain(folders, *(folder.paths for folder in images))
-        path = next(p for p in paths if p.encode(errors="ignore").decode() != p)
-        raise LayoutError(
-            f"The name {path!a} is not UTF-8. Expected text, as names become text in the rows: "
-            "rename it.",
-            path,
-        ) from None
-    return folders, images
+def keep_images(listing: FileListing) -> None:
+    """Keep of the files the images, others go to `ignored`; LayoutError at a name not UTF-8."""
+    is_image = [*map(_is_image, listing.paths)]
+    if not all(is_image):
+        listing.ignored[NO_IMAGES] += [path for path in listing.paths if not _is_image(path)]
+        listing.paths = [*itertools.compress(listing.paths, is_image)]
+        listing.sizes = array("q", itertools.compress(listing.sizes, is_image))
+        listing.versions = array("q", itertools.compress(listing.versions, is_image))
+    for path in itertools.chain(listing.folders, listing.paths):
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise LayoutError(
+                f"The name {path!a} is not UTF-8. Expected text, as names become text in the rows: "
+                "rename it.",
+                path,
+            ) from None
 
 
 def _is_image(name: str) -> bool:
@@ -1052,24 +1031,24 @@ def find_split(folder: str) -> str | None:
     return splits.pop() if len(splits) == 1 else None
 
 
-def detect_layout(images: Sequence[Folder], listing: FileListing, has_splits: bool) -> str:
+def detect_layout(listing: FileListing, has_splits: bool) -> str:
     """`[split/]label/sample/view`; LayoutError where there are no images, or all stand too deep.
 
     Unless it is known, the top folders are splits only if every one has a split word: else train
     and test would be classes in silence, or a class a split.
     """
-    if not images:
+    if not (images := listing.paths):
         raise LayoutError(
             f"{listing.data_dir} holds no images (found: {listing.ignored_summary}). Expected "
             f"class/sample/view.png; supported: {SUPPORTED_EXTENSIONS}.",
             listing.data_dir,
         )
-    tops = list(dict.fromkeys(folder.path.partition("/")[0] for folder in images if folder.path))
+    tops = list(dict.fromkeys(path.partition("/")[0] for path in images if "/" in path))
     splits = [top for top in tops if find_split(top)]
     has_splits = has_splits or (bool(tops) and splits == tops)
     layout = "{split}/" * has_splits + "{label}/{sample}/{view}"
-    first = images[0].paths[0]
-    if all(folder.paths[0].count("/") > layout.count("/") for folder in images):
+    first = images[0]
+    if all(path.count("/") > layout.count("/") for path in images):
         mixed = splits and not has_splits
         is_packed = any(not isinstance(source, str) for source in listing.sources)
         around = len(tops) == 1 and not has_splits and is_packed
@@ -1116,44 +1095,38 @@ Views = Mapping[SampleKey, tuple[str, ...]]  # the view keys of each sample, in 
 
 
 def match_images(
-    images: list[Folder], listing: FileListing, templates: Mapping[str, Template]
+    listing: FileListing, templates: Mapping[str, Template]
 ) -> tuple[Samples, set[str]]:
     """Gather each sample's files, and the folders in which these stand; what fits nowhere goes to
-    `ignored`.
-
-    The images are taken out of the list, so that their memory is free again as samples are made.
-    LayoutError where an image stands above the layout, or two mean the same view.
+    `ignored`. LayoutError where an image stands above the layout, or two mean the same view.
     """
     samples: Samples = {}
     order, used = [*templates], set[str]()
-    images.reverse()
-    while images:
-        folder = images.pop()
-        for path, size, version in zip(folder.paths, folder.sizes, folder.versions, strict=True):
-            column, fields = _best_fit(path, templates)
-            if not fields:
-                listing.ignored[_why_not(path, [*templates.values()])].append(path)
-                continue
-            key = (
-                fields.get("split", "train"),
-                intern_value(fields["label"]),
-                intern_value(fields["sample"]),
+    for path, size, version in zip(listing.paths, listing.sizes, listing.versions, strict=True):
+        column, fields = _best_fit(path, templates)
+        if not fields:
+            listing.ignored[_why_not(path, [*templates.values()])].append(path)
+            continue
+        key = (
+            fields.get("split", "train"),
+            intern_value(fields["label"]),
+            intern_value(fields["sample"]),
+        )
+        view = fields.get("view", "0")
+        if "view_label" in fields:
+            view = f"{fields['view_label']}/{view}"
+        if (sample := samples.get(key)) is None:
+            sample = samples[key] = SampleFiles(tuple([{} for _ in templates]))
+        other = sample.columns[order.index(column)].setdefault(intern_value(view), path)
+        if other is not path:
+            raise LayoutError(
+                f"{other} and {path} mean the same view {view!r} of one sample. "
+                "Expected one file a view: remove or rename one.",
+                path,
             )
-            view = fields.get("view", "0")
-            if "view_label" in fields:
-                view = f"{fields['view_label']}/{view}"
-            if (sample := samples.get(key)) is None:
-                sample = samples[key] = SampleFiles(tuple([{} for _ in templates]))
-            other = sample.columns[order.index(column)].setdefault(intern_value(view), path)
-            if other is not path:
-                raise LayoutError(
-                    f"{other} and {path} mean the same view {view!r} of one sample. "
-                    "Expected one file a view: remove or rename one.",
-                    path,
-                )
-            sample.nbytes += size
-            sample.version = hash((sample.version, version)) if version else 0
-            used.add(folder.path)
+        sample.nbytes += size
+        sample.version = hash((sample.version, version)) if version else 0
+        used.add(path.rpartition("/")[0])
     return samples, used
 
 
@@ -1193,11 +1166,7 @@ def _why_not(path: str, templates: Sequence[Template]) -> str:
 
 
 def check_folders(
-    folders: Sequence[str],
-    listing: FileListing,
-    templates: Iterable[Template],
-    used: set[str],
-    skip: bool,
+    listing: FileListing, templates: Iterable[Template], used: set[str], skip: bool
 ) -> None:
     """LayoutError at a sample's folder that gave no image, unless they are to be skipped; `used`
     are the folders in which images of samples stand.
@@ -1206,10 +1175,10 @@ def check_folders(
     for path in used:
         while path and (path := path.rpartition("/")[0]) not in alive:
             alive.add(path)
-    if not (dead := [folder for folder in folders if folder not in alive]):
+    if not (dead := [folder for folder in listing.folders if folder not in alive]):
         return
     below = defaultdict(list)
-    for path in itertools.chain(folders, *listing.ignored.values()):
+    for path in itertools.chain(listing.folders, *listing.ignored.values()):
         below[path.rpartition("/")[0]].append(path.rpartition("/")[2])
     for folder in dead:
         if any(t.sample and t.sample.fullmatch(folder) for t in templates):
@@ -1259,12 +1228,11 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
 
     LayoutError where a name does not fit the layout or an option.
     """
-    folders, images = list_images(listing)
-    templates = parse_layout(resolve_layout(listing, images, config))
+    keep_images(listing)
+    templates = parse_layout(resolve_layout(listing, config))
     fields = templates["images"].fields
     check_split_options("split" in fields, config)
-    listing.folders = []  # their memory is free again as samples are made
-    samples, used = match_images(images, listing, templates)
+    samples, used = match_images(listing, templates)
     if not samples:
         raise LayoutError(
             f"No image in {listing.data_dir} fits layout={config.layout!r} (found: "
@@ -1272,7 +1240,7 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
             "left out.",
             listing.data_dir,
         )
-    check_folders(folders, listing, templates.values(), used, config.on_error == "skip_sample")
+    check_folders(listing, templates.values(), used, config.on_error == "skip_sample")
     views = {key: natural_order(files.views) for key, files in samples.items()}
     view_labels = number_view_labels(views, fields, config)
     labels = sorted({label for _, label, _ in samples}, key=natural_key)
@@ -1288,13 +1256,11 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
     return Plan(splits, features, dict(listing.ignored), batch, listing.sources)
 
 
-def resolve_layout(
-    listing: FileListing, images: Sequence[Folder], config: MultiviewCifarConfig
-) -> str | Mapping[str, str]:
+def resolve_layout(listing: FileListing, config: MultiviewCifarConfig) -> str | Mapping[str, str]:
     """The layout of the whole listing, in which the archive of a split stands as a split folder."""
     layout = config.layout
     if layout is None:
-        return detect_layout(images, listing, listing.is_by_split or bool(config.split_names))
+        return detect_layout(listing, listing.is_by_split or bool(config.split_names))
     if not listing.is_by_split:
         return layout
     if any("split" in template.fields for template in parse_layout(layout).values()):

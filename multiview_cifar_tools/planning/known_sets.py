@@ -101,7 +101,6 @@ def _sets_of_image(path: str, data_dir: str) -> list[tuple[KnownSet, str]]:
 
 def iter_images(tree: FileListing) -> Iterator[str]:
     """The paths of all images."""
-    for folder in tree.folders:
-        for path in folder.paths:
-            if os.path.splitext(path)[1].lower() in IMAGE_EXTENSIONS:
-                yield path
+    for path in tree.paths:
+        if os.path.splitext(path)[1].lower() in IMAGE_EXTENSIONS:
+            yield path

@@ -24,7 +24,7 @@ from multiview_cifar import (
     MultiviewCifarConfig,
     Plan,
     Sample,
-    list_images,
+    keep_images,
     natural_key,
     plan_rows,
     scan_folder,
@@ -271,8 +271,9 @@ def _plan_leniently(
 def _image_paths(tree: FileListing) -> list[str]:
     """The paths of all images; none where a name is no text, which is the problem then."""
     try:
-        _, images = list_images(replace(tree, ignored=defaultdict(list)))
-        return [path for folder in images for path in folder.paths]
+        images = replace(tree, ignored=defaultdict(list))
+        keep_images(images)
+        return images.paths
     except LayoutError:
         return []
 

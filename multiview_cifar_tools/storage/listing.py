@@ -1,4 +1,4 @@
-"""What stands at a place: the files of archives and of remote folders, by folder."""
+"""What stands at a place: the files of archives and of remote folders."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ from multiview_cifar_tools.storage.source import (
 from multiview_cifar_tools.storage.tar import list_tar
 from multiview_cifar_tools.storage.zip import list_zip
 
-File = tuple[str, int, int]  # name, bytes, and a number that changes with it; 0 in an archive
+File = tuple[str, int, int]  # path, bytes, and a number that changes with it; 0 in an archive
 
 
 class Listing(NamedTuple):
-    """The files of each folder, from the top down; and what is passed over, by reason."""
+    """All folders and files, sorted by folder; and what is passed over, by reason."""
 
     sources: list[FileSource]
-    folders: list[tuple[str, list[File]]]
+    folders: list[str]  # their paths
+    files: list[File]
     ignored: dict[str, list[str]]
     hidden: list[str]
 
@@ -102,7 +103,7 @@ def list_files(
 
     StorageError where one is damaged or refused, or cannot be listed.
     """
-    listing = Listing([], [], defaultdict(list), [])
+    listing = Listing([], [], [], defaultdict(list), [])
     for source in sources:
         if not source.is_archive:
             files, version = list_remote(source)
@@ -134,7 +135,7 @@ def add_files(
     """Put files, name to (bytes, version), into the listing; a name with a "/" at its end is a
     folder.
     """
-    folders: dict[str, list[File]] = {"": []}
+    folders, found = {""}, list[File]()
     for name, (size, version) in files.items():
         if not name.startswith(source.top):
             listing.ignored["files beside the folder around the others"].append(name)
@@ -145,8 +146,9 @@ def add_files(
             continue
         folder, _, file = path.rpartition("/")
         if file:
-            folders.setdefault(folder, []).append((file, size, version))
-        while folder:
-            folders.setdefault(folder, [])
+            found.append((path, size, version))
+        while folder not in folders:
+            folders.add(folder)
             folder = folder.rpartition("/")[0]
-    listing.folders.extend((folder, sorted(own)) for folder, own in sorted(folders.items()))
+    listing.folders.extend(sorted(folders))
+    listing.files.extend(sorted(found, key=lambda file: file[0].rpartition("/")))

@@ -3,7 +3,6 @@
 import itertools
 import json
 import re
-from collections import defaultdict
 from dataclasses import replace
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import REPOSITORY
-from multiview_cifar import FileListing, Folder, scan_folder
+from multiview_cifar import FileListing, scan_folder
 from multiview_cifar_tools.planning.known_sets import find_known_set, read_known_sets
 from multiview_cifar_tools.planning.report import plan
 from plans import WHOLE, within
@@ -47,11 +46,7 @@ def shown_rows(splits):
 
 def listing_of(data_dir, paths):
     """What `scan_folder` would list, without a file on disk."""
-    names = defaultdict(list)
-    for path in paths:
-        folder, _, name = path.rpartition("/")
-        names[folder].append((name, 0, 0))
-    return FileListing(data_dir, folders=[Folder.of(path, names[path]) for path in sorted(names)])
+    return FileListing(data_dir, paths=sorted(paths))
 
 
 @pytest.mark.parametrize("known", KNOWN_SETS, ids=BY_NAME)

@@ -4,6 +4,7 @@ import os
 import pickle
 import shutil
 import tempfile
+from array import array
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ import s3_server
 from archives import write_archive
 from multiview_cifar import (
     FileListing,
-    Folder,
     MultiviewCifar,
     MultiviewCifarConfig,
     MultiviewError,
@@ -454,9 +454,14 @@ def test_rows_are_made_without_another_look_at_the_tree(make_tree):
     assert [row["sample_id"] for row in rows] == ["dog/1", "dog/2"]
 
 
-VIEWS = tuple(f"view_{view}.png" for view in range(4))
-
 # --- what it takes --------------------------------------------------------------------------------
+
+
+def listing_of(folders):
+    """A listing of four images of 2,400 bytes in each folder."""
+    paths = [f"{folder}/view_{view}.png" for folder in folders for view in range(4)]
+    sizes, versions = array("q", [2400] * len(paths)), array("q", [1] * len(paths))
+    return FileListing("/photos", [], folders, paths, sizes, versions)
 
 
 def test_bytes(make_tree):
@@ -471,15 +476,15 @@ def test_bytes(make_tree):
 
 
 def test_a_file_takes_less_than_150_bytes():
-    folders = [Folder(f"cat/{i:032x}", VIEWS, (2400,) * 4, (1,) * 4) for i in range(2500)]
-    plan = plan_rows(FileListing("/photos", folders=folders), MultiviewCifarConfig())
+    listing = listing_of([f"cat/{i:032x}" for i in range(2500)])
+    plan = plan_rows(listing, MultiviewCifarConfig())
     table = table_of(plan.splits["train"], ["images"], {})
     assert table.get_total_buffer_size() / 10_000 < 150
 
 
 def test_samples_are_freed_as_they_become_columns():
-    folders = [Folder(f"cat/{i}", VIEWS, (2400,) * 4, (1,) * 4) for i in range(100)]
-    plan = plan_rows(FileListing("/photos", folders=folders), MultiviewCifarConfig())
+    listing = listing_of([f"cat/{i}" for i in range(100)])
+    plan = plan_rows(listing, MultiviewCifarConfig())
     samples = plan.splits["train"]
     chunks = [samples[i : i + 10] for i in range(0, 100, 10)]
     table = split_table(chunks, ["images"], {})

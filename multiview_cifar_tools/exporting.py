@@ -21,11 +21,12 @@ import datasets
 import PIL.Image
 
 from multiview_cifar import OptionError
+from multiview_cifar_tools.arguments import expect_splits
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.base import MODULES, format_module
 from multiview_cifar_tools.formats.builder import check_ids
-from multiview_cifar_tools.loading import SplitRows, to_split_rows
+from multiview_cifar_tools.loading import SPLIT_KINDS, SplitRows, to_split_rows
 from multiview_cifar_tools.shards.manifest import MANIFEST, Manifest, ShardFile, format_manifest
 from multiview_cifar_tools.shards.partial import PartialExport, partial_export
 from multiview_cifar_tools.shards.rows import Row, row_bytes
@@ -37,7 +38,7 @@ REQUIRED_COLUMNS = ("images", "label", "sample_id", "view_names")
 
 
 def export(
-    splits: Mapping[str, Any],
+    splits: Any,
     dest: str | os.PathLike[str],
     *,
     format: str = "folder",
@@ -52,8 +53,8 @@ def export(
 
     Args:
         splits: Rows of `multiview_cifar`, built here, loaded from the Hub, or streamed: a
-            `DatasetDict`, a dict of `Dataset`, `IterableDataset` or `SplitRows`. Where streams are
-            no `SplitRows`, that they are the same ones is told by the last sample_id alone.
+            `Dataset`, `IterableDataset` or `SplitRows`, or a dict of them by split. Where streams
+            are no `SplitRows`, that they are the same ones is told by the last sample_id alone.
         dest: Where to: a folder that is not there yet, or empty.
         format: One of `formats.MODULES`.
         pixels: Write arrays of pixels in place of the files' bytes; "cifar" always does.
@@ -68,8 +69,8 @@ def export(
 
     Raises:
         OptionError: A wrong format, size, or pixels of a format that holds none.
-        ExportError: The place is taken, another export was begun there, the format cannot hold a
-            row, or the disk is full, say.
+        ExportError: These are no rows, the place is taken, another export was begun there, the
+            format cannot hold a row, or the disk is full, say.
         MultiviewError: The source cannot be read, by what is wrong.
     """
     arguments = write(splits, dest, format, pixels, max_shard_size)
@@ -78,7 +79,7 @@ def export(
 
 
 def write(
-    splits: Mapping[str, Any],
+    splits: Any,
     dest: str | os.PathLike[str],
     format: str,
     pixels: bool,
@@ -87,7 +88,7 @@ def write(
     """As `export`; what it returns is all that is needed."""
     module, max_bytes = format_module(format), parse_size(max_shard_size)
     pixels = holds_pixels(module, format, pixels)
-    sources = checked_rows(splits)
+    sources = checked_rows(expect_splits(splits, "export({}, dest)", ExportError, SPLIT_KINDS))
     features = next(iter(sources.values())).features
     root = os.path.abspath(os.path.expanduser(dest))
     signature = {
@@ -123,10 +124,8 @@ def checked_rows(splits: Mapping[str, Any]) -> dict[str, SplitRows]:
     """The rows of each split; ExportError where they are no rows of this project, differ in their
     features, or are known to have a sample twice.
     """
-    if not splits:
-        raise ExportError("There is no split to export. Expected one or more.")
     for split, data in splits.items():
-        if missing := [name for name in REQUIRED_COLUMNS if name not in (data.features or ())]:
+        if missing := [name for name in REQUIRED_COLUMNS if name not in data.features]:
             raise ExportError(
                 f"The split {split!r} has no column {missing[0]!r}. Expected rows of "
                 "multiview_cifar.load_dataset; for a row an image, group them first.",

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -27,16 +28,18 @@ import numpy as np
 import pyarrow as pa
 
 from multiview_cifar import OptionError, natural_key, row_features
+from multiview_cifar_tools.arguments import expect_splits
 from multiview_cifar_tools.batches.columns import Integers
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.formats.builder import make_datasets, read_column
-from multiview_cifar_tools.loading import SplitRows, as_split_dict, embed_view, load, to_split_rows
+from multiview_cifar_tools.loading import SplitRows, embed_view, load, to_split_rows
 from multiview_cifar_tools.shards.rows import Row
 
 logger = logging.getLogger(__name__)
 
+DATASET_KINDS = (datasets.Dataset, datasets.IterableDataset)
 SAMPLE_ORDERS = ("first seen", "natural")
 GATHER_BYTES = 256 << 20  # of a stream's images that wait for others of their samples
 BATCH_ROWS = 16  # few at a time: images become Python objects
@@ -87,15 +90,15 @@ def group(
         and the value of `by`) and view_names. A dataset is built once, and opened from then on.
 
     Raises:
-        OptionError: There is no such column, or it has another type.
+        OptionError: `ds` is none of these, there is no such column, or it has another type.
         FormatError: A row has None in a column, a sample has two classes or two views of one name,
             a value cannot be in a sample_id, or rows of a sample are too far apart in a stream.
     """
-    source = load(ds) if isinstance(ds, str) else ds
-    splits = as_split_dict(source)
+    source = load(ds) if isinstance(ds, (str, os.PathLike)) else ds
+    splits = expect_splits(source, "group({}, by)", OptionError, DATASET_KINDS)
     rows = group_rows(splits, by, image=image, label=label, view=view, sample_order=sample_order)
     grouped = _make_datasets(rows, isinstance(next(iter(splits.values())), datasets.Dataset))
-    return grouped if isinstance(source, dict) else next(iter(grouped.values()))
+    return grouped if isinstance(source, Mapping) else next(iter(grouped.values()))
 
 
 def _make_datasets(rows: Mapping[str, SplitRows], is_built: bool) -> Any:

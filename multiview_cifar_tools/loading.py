@@ -32,6 +32,7 @@ from multiview_cifar import (
     OptionError,
     is_url,
 )
+from multiview_cifar_tools.arguments import expect_path, split_name
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.errors import FormatError
@@ -43,6 +44,7 @@ from multiview_cifar_tools.shards.rows import Row
 from multiview_cifar_tools.storage.source import FileSource, Options, archive_kind, remote_version
 
 SAVED_FILES = ("dataset_dict.json", "state.json")  # which `save_to_disk` writes
+LOADED = "the rows themselves, which need no loading"  # in the place of a source
 BATCH_ROWS = 16  # few at a time: images become Python objects
 
 
@@ -61,6 +63,9 @@ class SplitRows:
     num_rows: int | None
     fingerprint: str
     iterate: Callable[..., Iterator[Row]]
+
+
+SPLIT_KINDS = (datasets.Dataset, datasets.IterableDataset, SplitRows)  # what holds a split's rows
 
 
 def open_source(
@@ -92,6 +97,7 @@ def open_source(
     Raises:
         OptionError, LayoutError, ImageError, ArchiveError, FormatError: By what is wrong.
     """
+    source = expect_path(source, "open_source({})", OptionError, LOADED)
     place, kind = _detect_source(source, source_format, streaming, num_proc)
     if storage_options is not None:
         options["storage_options"] = storage_options
@@ -134,6 +140,7 @@ def load(
         >>> ds = load("exported")["train"]
         >>> ds[0]["images"], ds.features["label"].int2str(ds[0]["label"])
     """
+    source = expect_path(source, "load({})", OptionError, LOADED)
     place, kind = _detect_source(source, source_format, streaming, num_proc)
     how: dict[str, Any] = {"streaming": streaming, "cache_dir": cache_dir, "num_proc": num_proc}
     if kind in ("config", "folder"):
@@ -332,7 +339,7 @@ def as_split_dict(loaded: Any) -> Any:
     """A dict of splits, also where one dataset is given."""
     if isinstance(loaded, dict):
         return loaded
-    split = str(loaded.split or "train")
+    split = split_name(loaded)
     if isinstance(loaded, datasets.IterableDataset):
         return datasets.IterableDatasetDict({split: loaded})
     return datasets.DatasetDict({split: loaded})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import reprlib
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from multiview_cifar_tools.arguments import short_repr
 from multiview_cifar_tools.errors import BatchError
 
 Integers = npt.NDArray[np.int64]
@@ -86,6 +86,6 @@ def _range_error(numbers: Integers, length: int) -> IndexError:
 
 def _index_error(problem: str, index: Index) -> BatchError:
     return BatchError(
-        f"The index {reprlib.repr(index)} {problem}. Expected a list of sample numbers (one or "
+        f"The index {short_repr(index)} {problem}. Expected a list of sample numbers (one or "
         "more), one number, a slice, or a mask with a bool for each sample."
     )

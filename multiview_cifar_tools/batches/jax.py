@@ -19,8 +19,10 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
+from multiview_cifar_tools.arguments import expect_dataset
 from multiview_cifar_tools.batches.adapters import ReaderOptions, make_reader, map_arrays
 from multiview_cifar_tools.batches.reader import count_batches, iter_batches
+from multiview_cifar_tools.errors import BatchError
 
 try:
     import jax
@@ -57,6 +59,7 @@ class JaxBatches:
         device: Any = None,
         **options: Unpack[ReaderOptions],
     ) -> None:
+        expect_dataset(dataset, "JaxBatches({}, batch_size)", BatchError)
         self.reader = make_reader(dataset, options)
         self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
         self.device = device

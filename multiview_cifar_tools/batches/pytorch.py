@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from multiview_cifar_tools.arguments import check_count, expect_dataset, expect_stream
 from multiview_cifar_tools.batches.adapters import (
     ReaderOptions,
     make_reader,
@@ -159,6 +160,7 @@ class TorchBatches(torch.utils.data.Dataset[Any]):
         dataset: datasets.Dataset,
         **options: Unpack[TorchOptions],
     ) -> None:
+        expect_dataset(dataset, "TorchBatches({})", BatchError, "TorchStream(stream, batch_size)")
         self.tensor_options, reader_options = split_options(options)
         self.reader = make_reader(dataset, reader_options)
         self._epoch = shared_number()
@@ -218,7 +220,7 @@ class TorchStream(torch.utils.data.IterableDataset[Any]):
         options: See `TensorOptions` and `ReaderOptions`.
 
     Raises:
-        BatchError: As `BatchReader` does; or the stream does not know its features.
+        BatchError: As `BatchReader` does; `stream` is no stream, or does not know its features.
         ValueError: `mean` or `std` without a floating `dtype`.
     """
 
@@ -228,18 +230,10 @@ class TorchStream(torch.utils.data.IterableDataset[Any]):
         batch_size: int,
         **options: Unpack[TorchOptions],
     ) -> None:
-        if stream.features is None:
-            raise BatchError(
-                "The stream does not know its features. Expected a stream out of "
-                "load_dataset, or features= given to its map.",
-                "stream",
-            )
-        if batch_size < 1:
-            raise BatchError(
-                f"batch_size={batch_size} is not right. Expected 1 or more.", "batch_size"
-            )
+        expect_stream(stream, "TorchStream({}, batch_size)", BatchError, "TorchBatches(ds)")
+        self.batch_size = check_count("batch_size", batch_size, 1, BatchError)
         self.tensor_options, self.reader_options = split_options(options)
-        self.stream, self.features, self.batch_size = stream, stream.features, batch_size
+        self.stream, self.features = stream, stream.features
         self._reader([])  # raises where columns or options do not fit
         self._epoch = shared_number()
 

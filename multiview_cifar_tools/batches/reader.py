@@ -34,6 +34,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from multiview_cifar_tools.arguments import expect_dataset
 from multiview_cifar_tools.atomic_write import atomic_write
 from multiview_cifar_tools.batches.augment import Seeds
 from multiview_cifar_tools.batches.columns import (
@@ -56,6 +57,7 @@ CHOICES = {
     "draws": ("per_sample", "per_view"),
     "on_error": ("raise", "skip_view"),
 }
+STREAM_READER = "for PyTorch, TorchStream(stream, batch_size)"  # in the place of a BatchReader
 VIEW_LABELS = "view_labels"  # the column with the label of each view
 VIEW_FIELDS = ("images", "view_mask", VIEW_LABELS)  # of a batch, in the form that `ragged` asks for
 
@@ -83,8 +85,9 @@ class BatchReader:
             worker process one.
 
     Raises:
-        BatchError: There is no such column, it holds no sequence of images, or an option is not
-            one of its choices.
+        BatchError: `dataset` is no dataset (but a dict of splits, a stream or a path, say), there
+            is no such column, it holds no sequence of images, or an option is not one of its
+            choices.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class BatchReader:
         on_error: OnError = "raise",
         num_threads: int | None = None,
     ) -> None:
+        expect_dataset(dataset, "BatchReader({})", BatchError, STREAM_READER)
         features = dataset.features  # a copy, and not a cheap one
         self.columns = select_columns(features, column, columns)
         check_choices(ragged=ragged, draws=draws, on_error=on_error)

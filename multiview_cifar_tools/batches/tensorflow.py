@@ -19,6 +19,7 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
+from multiview_cifar_tools.arguments import expect_dataset
 from multiview_cifar_tools.batches.adapters import ReaderOptions, make_reader
 from multiview_cifar_tools.batches.reader import (
     VIEW_FIELDS,
@@ -62,6 +63,7 @@ def to_tf_dataset(
         BatchError: As `BatchReader` does, or a column has no form in TensorFlow. While iterating,
             TensorFlow wraps it in an error of its own, which ends with its text.
     """
+    expect_dataset(dataset, "to_tf_dataset({}, batch_size)", BatchError)
     if options.get("ragged") == "list":
         options["ragged"] = "flat"
     reader = make_reader(dataset, options)

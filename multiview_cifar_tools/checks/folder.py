@@ -31,6 +31,7 @@ from multiview_cifar import (
     plan_rows,
     scan_folder,
 )
+from multiview_cifar_tools.arguments import check_count, expect_path
 from multiview_cifar_tools.checks.duplicates import find_look_alikes, find_same_pixels
 from multiview_cifar_tools.checks.findings import (
     KINDS,
@@ -79,11 +80,13 @@ def check(
     Raises:
         OptionError: An option has a wrong name or value.
         LayoutError: The names in the folder do not fit the layout.
-        CheckError: A worker process was killed, or crashed in a decoder.
+        CheckError: `data_dir` is no path; or a worker process was killed, or crashed in a decoder.
     """
-    for name, number in {"num_proc": num_proc, "max_pixels": max_pixels}.items():
-        if number is not None and (type(number) is not int or number < 1):
-            raise OptionError(f"{name}={number!r} is not right. Expected an int >= 1.", name)
+    max_pixels = check_count("max_pixels", max_pixels, 1, OptionError)
+    if num_proc is not None:
+        check_count("num_proc", num_proc, 1, OptionError)
+    of_rows = 'export(rows, "photos"), then check("photos")'
+    data_dir = expect_path(data_dir, "check({})", CheckError, of_rows)
     config = make_config(data_dir, {**LENIENT_OPTIONS, **options})
     folder = str(config.data_dir)
     layout = config.layout if isinstance(config.layout, dict) else ["images"]

@@ -17,6 +17,7 @@ import os
 import shutil
 from collections.abc import Mapping
 
+from multiview_cifar_tools.arguments import expect_path, short_repr
 from multiview_cifar_tools.atomic_write import sync_to_disk
 from multiview_cifar_tools.errors import QuarantineError
 
@@ -24,8 +25,10 @@ MANIFEST = "manifest.jsonl"
 PARTIAL_SUFFIX = ".part"  # of a file that is not completely written
 
 
-def check_quarantine_dir(folder: str | os.PathLike[str], data_dir: str) -> str:
+def check_quarantine_dir(folder: str | os.PathLike[str], data_dir: str | os.PathLike[str]) -> str:
     """The absolute path of a quarantine for data_dir; QuarantineError where it can be none."""
+    folder = expect_path(folder, "quarantine(files, data_dir, {})", QuarantineError)
+    data_dir = expect_path(data_dir, "quarantine(files, {}, folder)", QuarantineError)
     root, data = os.path.realpath(folder), os.path.realpath(data_dir)
     if os.path.commonpath([root, data]) == data:
         raise QuarantineError(
@@ -58,7 +61,7 @@ def _is_unused(root: str) -> bool:
 
 
 def quarantine(
-    files: Mapping[str, str], data_dir: str, folder: str | os.PathLike[str]
+    files: Mapping[str, str], data_dir: str | os.PathLike[str], folder: str | os.PathLike[str]
 ) -> list[str]:
     """Move files aside.
 
@@ -75,6 +78,11 @@ def quarantine(
         OSError: A file may not be moved, the disk is full, say. What was moved can be put back.
     """
     root, home = check_quarantine_dir(folder, data_dir), os.path.realpath(data_dir)
+    if not isinstance(files, Mapping):
+        raise QuarantineError(
+            f"files={short_repr(files)} is not right. Expected a dict from paths to reasons, such "
+            "as check(data_dir).bad_files."
+        )
     present = {path: why for path, why in files.items() if os.path.lexists(f"{home}/{path}")}
     if not present:
         return []
@@ -104,7 +112,7 @@ def restore(folder: str | os.PathLike[str]) -> list[str]:
             has taken the place of one, which stays in quarantine while all others are put back.
         OSError: A file may not be moved. Try again once it may.
     """
-    root = os.path.realpath(folder)
+    root = os.path.realpath(expect_path(folder, "restore({})", QuarantineError))
     if os.path.isdir(root) and _is_unused(root):
         shutil.rmtree(root)
         return []

@@ -30,6 +30,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 import pyarrow as pa
 
+from multiview_cifar_tools.arguments import expect_path
 from multiview_cifar_tools.batches.adapters import ReaderOptions, make_reader, table_dataset
 from multiview_cifar_tools.batches.columns import Integers
 from multiview_cifar_tools.batches.reader import iter_batches
@@ -291,8 +292,11 @@ class ElasticTables(ElasticSampler):
         cache_limit: str | int = "50GB",
         **options: Unpack[SamplerOptions],
     ) -> None:
+        name = type(self).__name__
+        of_rows = f'export(rows, "shards", format="parquet"), then {name}("shards", batch_size)'
+        source = expect_path(source, f"{name}({{}}, batch_size)", ElasticError, of_rows)
         self.cache = ShardCache(cache_dir, cache_limit)
-        self.index = read_index(os.fspath(source), split, revision, storage_options)
+        self.index = read_index(source, split, revision, storage_options)
         super().__init__(self.index.counts, batch_size, seed=seed, **options)
         self.fingerprint = self.index.fingerprint
 

@@ -27,9 +27,10 @@ import pyarrow as pa
 from datasets.features.features import get_nested_type
 
 from multiview_cifar import OWN_COLUMNS
+from multiview_cifar_tools.arguments import short_repr
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import FormatError
-from multiview_cifar_tools.shards.rows import Row, short_repr
+from multiview_cifar_tools.shards.rows import Row
 
 # --- to JSON --------------------------------------------------------------------------------------
 

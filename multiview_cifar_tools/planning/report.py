@@ -22,6 +22,7 @@ from multiview_cifar import (
     FileListing,
     LayoutError,
     MultiviewCifarConfig,
+    OptionError,
     Plan,
     Sample,
     keep_images,
@@ -30,6 +31,7 @@ from multiview_cifar import (
     scan_folder,
     view_keys,
 )
+from multiview_cifar_tools.arguments import expect_path
 from multiview_cifar_tools.options import describe_feature, load_line, make_config
 from multiview_cifar_tools.planning.hints import find_hints
 from multiview_cifar_tools.planning.known_sets import Greeting, find_known_set
@@ -234,9 +236,11 @@ def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
         **options: Those of `MultiviewCifarConfig`.
 
     Raises:
-        OptionError: An option has a wrong name or value, or contradicts the folder.
+        OptionError: An option has a wrong name or value, or contradicts the folder, or `data_dir`
+            is no path.
         LayoutError: There is no such folder, or it may not be listed.
     """
+    data_dir = expect_path(data_dir, "plan({})", OptionError)
     config = make_config(data_dir, options)
     tree = scan_folder(str(config.data_dir), stats=False)
     rows, problem, ignored = _plan_leniently(tree, config)

@@ -14,7 +14,7 @@ import math
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,6 @@ from typing import IO, TYPE_CHECKING, Any
 import PIL.Image
 
 from multiview_cifar_tools.atomic_write import atomic_write
-from multiview_cifar_tools.errors import PreviewError
 from multiview_cifar_tools.loading import to_split_rows
 from multiview_cifar_tools.previews.html import html_page, json_element, page_json
 from multiview_cifar_tools.previews.samples import (
@@ -37,6 +36,7 @@ from multiview_cifar_tools.previews.sheet import (
     THUMBNAIL,
     SamplesByClass,
     draw_sheet,
+    expect_rows,
 )
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Preview:
 
 
 def preview(
-    splits: Mapping[str, Any],
+    splits: Any,
     file: str | os.PathLike[str],
     *,
     title: str = "",
@@ -100,7 +100,7 @@ def preview(
     """Write a page that shows all samples.
 
     Args:
-        splits: Rows of `multiview_cifar`, built or streamed: a `DatasetDict`, say.
+        splits: Rows of `multiview_cifar`, built or streamed: one dataset, or a dict of splits.
         file: The page, which is whole or not there.
         title: Its heading; "": the file's name.
         samples_per_class: Of the contact sheet.
@@ -110,10 +110,10 @@ def preview(
             besides: the first samples of each class.
 
     Raises:
-        PreviewError: A split has no rows of `multiview_cifar`.
+        PreviewError: These are no rows of `multiview_cifar`.
         OSError: The disk is full, say.
     """
-    check_columns(splits)
+    splits = expect_rows(splits, "preview({}, file)")
     sources = {split: to_split_rows(rows) for split, rows in splits.items()}
     features = next(iter(sources.values())).features
     by_class, budget = SamplesByClass(features, samples_per_class), FullSizeBudget(full_size * 1e6)
@@ -127,17 +127,6 @@ def preview(
         with open(partial_file, "wb") as page:
             write_page(page, spool, content, budget, name, thumbnail)
     return content
-
-
-def check_columns(splits: Mapping[str, Any]) -> None:
-    """PreviewError where a split has no rows of `multiview_cifar`."""
-    for split, rows in splits.items():
-        if missing := {"images", "label", "sample_id"} - set(rows.features or ()):
-            raise PreviewError(
-                f"The split {split!r} has no column {min(missing)!r}. Expected rows "
-                "of multiview_cifar.load_dataset.",
-                split,
-            )
 
 
 def page_order(sample: PageSample, splits: Sequence[str]) -> tuple[int, int]:

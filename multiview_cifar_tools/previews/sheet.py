@@ -18,7 +18,10 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
+from multiview_cifar_tools.arguments import expect_splits
 from multiview_cifar_tools.console import escape_unprintable
+from multiview_cifar_tools.errors import PreviewError
+from multiview_cifar_tools.loading import SPLIT_KINDS, to_split_rows
 from multiview_cifar_tools.previews.images import enlarge, shrink
 from multiview_cifar_tools.shards.rows import Row, name_view_labels
 
@@ -81,7 +84,7 @@ class SamplesByClass:
 
 
 def contact_sheet(
-    splits: Mapping[str, Any],
+    splits: Any,
     samples_per_class: int = 3,
     thumbnail: int = THUMBNAIL,
     counts: bool = True,
@@ -93,7 +96,7 @@ def contact_sheet(
     one grey.
 
     Args:
-        splits: Rows of `multiview_cifar`, built or streamed: a `DatasetDict`, say.
+        splits: Rows of `multiview_cifar`, built or streamed: one dataset, or a dict of splits.
         samples_per_class: Rows a class.
         thumbnail: Each view fits into a square of so many pixels; small ones are enlarged by
             whole numbers.
@@ -102,12 +105,29 @@ def contact_sheet(
 
     Returns:
         A picture of mode "RGB".
+
+    Raises:
+        PreviewError: These are no rows of `multiview_cifar`.
     """
+    splits = expect_rows(splits, "contact_sheet({})")
     by_class = SamplesByClass(next(iter(splits.values())).features, samples_per_class)
     for rows in splits.values():
         for label, read in labelled_rows(rows):
             by_class.add(label, read)
     return draw_sheet(by_class, thumbnail, counts)
+
+
+def expect_rows(splits: Any, call: str) -> Mapping[str, Any]:
+    """The rows by split; PreviewError where they are no rows of `multiview_cifar`."""
+    by_split = expect_splits(splits, call, PreviewError, SPLIT_KINDS)
+    for split, rows in by_split.items():
+        if missing := {"images", "label", "sample_id"} - set(rows.features):
+            raise PreviewError(
+                f"The split {split!r} has no column {min(missing)!r}. Expected rows "
+                "of multiview_cifar.load_dataset.",
+                split,
+            )
+    return by_split
 
 
 def labelled_rows(rows: Any) -> Iterator[tuple[int, Callable[[], Row]]]:
@@ -118,7 +138,7 @@ def labelled_rows(rows: Any) -> Iterator[tuple[int, Callable[[], Row]]]:
         for i, label in enumerate(labels):
             yield label, lambda i=i: arrow[i].to_pylist()[0]  # type: ignore[misc]
     else:
-        for row in rows.decode(False):
+        for row in to_split_rows(rows).iterate():
             yield row_label(row), lambda row=row: row  # type: ignore[misc]
 
 

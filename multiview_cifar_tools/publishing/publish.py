@@ -21,6 +21,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from multiview_cifar import OptionError
+from multiview_cifar_tools.arguments import expect_splits
 from multiview_cifar_tools.engines.base import Engine
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.errors import PublishError
@@ -39,9 +40,12 @@ from multiview_cifar_tools.shards.state import ShardResult
 from multiview_cifar_tools.shards.store import FsspecStore
 from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE, parse_size
 
+CALL = "publish({}, repo_id)"
+OF_STREAM = 'publish("photos", repo_id), which reads the folder itself'
+
 
 def publish(
-    data: Mapping[str, datasets.Dataset] | str | os.PathLike[str],
+    data: datasets.Dataset | Mapping[str, datasets.Dataset] | str | os.PathLike[str],
     repo_id: str,
     *,
     engine: Engine | None = None,
@@ -65,8 +69,9 @@ def publish(
     any is read: the bytes of the files, or with `image_size` of the pixels, skipped ones too.
 
     Args:
-        data: The rows, as `load_dataset(data_dir="photos")` gives them; or a source: a folder, an
-            archive of it, or the URL of either; "shapes", "cifar10", "cifar100".
+        data: The rows, as `load_dataset(data_dir="photos")` gives them, or those of one split; or
+            a source: a folder, an archive of it, or the URL of either; "shapes", "cifar10",
+            "cifar100".
         repo_id: "user/name".
         engine: Of a source, what makes its shards: see `open_engine`. All machines have to see the
             source, and the Hub. None: this process.
@@ -92,8 +97,8 @@ def publish(
     Raises:
         OptionError: `max_shard_size` is no size, or an argument does not fit such data.
         LayoutError, ImageError, ArchiveError: What is wrong with the source.
-        PublishError: What is wrong with the name, the rights, the published dataset, or the
-            network; nothing is half published, and the same call finishes the work later.
+        PublishError: What is wrong with the rows, the name, the rights, the published dataset, or
+            the network; nothing is half published, and the same call finishes the work later.
         OutputError, OSError: The disk is full, say.
         EngineError: A machine is not fit, or ended too often.
     """
@@ -102,12 +107,13 @@ def publish(
     hub = Repository(repo_id, revision, create_pr, token)
     with nullcontext(engine) if engine is not None else open_engine() as opened:
         rows: PublishInput
-        if isinstance(data, Mapping):
-            refuse_arguments(options, "built rows, which have their options already")
-            rows = DatasetInput(data, max_bytes, made_with or {})
-        else:
+        if isinstance(data, (str, os.PathLike)):
             refuse_arguments({"append": append, "made_with": made_with}, "a source")
             rows = SourceInput(os.fspath(data), opened, max_bytes, cache_dir, options)
+        else:
+            splits = expect_splits(data, CALL, PublishError, (datasets.Dataset,), OF_STREAM)
+            refuse_arguments(options, "built rows, which have their options already")
+            rows = DatasetInput(splits, max_bytes, made_with or {})
         if not dry_run:
             hub.create(private)
         published = hub.read(all_shards=append) if append or not dry_run else PublishedDataset()

@@ -25,8 +25,9 @@ from typing import Any
 
 import datasets
 
-from multiview_cifar import ImageError, MultiviewError, is_url, source_of
+from multiview_cifar import ImageError, MultiviewError, OptionError, is_url, source_of
 from multiview_cifar_tools import __version__
+from multiview_cifar_tools.arguments import expect_path
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.engines.base import Engine
 from multiview_cifar_tools.engines.nodes import code_digest
@@ -74,8 +75,8 @@ class BuildReport:
 
 
 def build_shards(
-    source: str,
-    output: str,
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
     *,
     engine: Engine,
     max_shard_size: str | int = MAX_SHARD_SIZE,
@@ -104,6 +105,9 @@ def build_shards(
         EngineError: A machine is not fit, or ended too often.
     """
     began, max_bytes = time.perf_counter(), parse_size(max_shard_size)
+    of_rows = 'export(rows, output, format="parquet")'
+    source = expect_path(source, "build_shards({}, output)", OptionError, of_rows)
+    output = expect_path(output, 'build_shards("photos", {})', OutputError)
     store = FsspecStore(output, output_options)
     state = OutputState(store)
     state.claim()

@@ -14,16 +14,11 @@ from typing import Any
 
 import datasets
 
+from multiview_cifar_tools.arguments import short_repr
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError, FormatError
 
 Row = dict[str, Any]
-
-
-def short_repr(value: Any) -> str:
-    """A value for an error's text, its beginning if it is long."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]} ..."
 
 
 def features_from(info: Any) -> datasets.Features:

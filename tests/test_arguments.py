@@ -1,0 +1,265 @@
+"""Arguments as people give them: for what is no rows, one line names the call that is right."""
+
+import datasets
+import pytest
+
+from multiview_cifar_tools import (
+    BatchReader,
+    ElasticBatches,
+    ElasticTables,
+    build_shards,
+    check,
+    contact_sheet,
+    export,
+    group,
+    load,
+    open_engine,
+    open_source,
+    plan,
+    preview,
+    publish,
+    quarantine,
+    restore,
+)
+from multiview_cifar_tools.arguments import split_name
+from pictures import FEATURES, make_rows
+
+DATASET = make_rows([1, 2])
+STREAM = DATASET.to_iterable_dataset()
+SPLITS = datasets.DatasetDict(train=DATASET, test=DATASET)
+STREAMS = datasets.IterableDatasetDict(train=STREAM)
+ROWS = [{"images": [], "label": 0}] * 3
+UNKNOWN = STREAM.map(lambda row: row)  # a stream without features
+
+
+def no_rows(name):
+    """What is neither rows nor where rows are; and what the error calls it."""
+    values = {"None": None, "5 (int)": 5, "b'photos' (bytes)": b"photos", "{} (dict)": {}}
+    values["{'images': [1]} (dict)"] = {"images": [1]}
+    return [pytest.param(value, said, id=f"{name}-{said}") for said, value in values.items()]
+
+
+# --- one dataset ----------------------------------------------------------------------------------
+
+
+def torch_batches(rows):
+    from multiview_cifar_tools import TorchBatches
+
+    return TorchBatches(rows)
+
+
+def torch_stream(rows):
+    from multiview_cifar_tools import TorchStream
+
+    return TorchStream(rows, 2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "found", "remedy"),
+    [
+        (SPLITS, "the splits train, test (DatasetDict)", '({call}(ds["train"]), or split="train"'),
+        ({"test": DATASET}, "the splits test (dict)", '{call}(ds["test"])'),
+        (STREAM, "a stream (IterableDataset)", "without streaming=True; or"),
+        (STREAMS, "streams of the splits train", 'split="train", without streaming=True; or'),
+        ("photos", "the path 'photos'", "{call}(load('photos')[\"train\"])"),
+        (ROWS, "a list of 3", "{call}(datasets.Dataset.from_list(rows, features=features))"),
+        *[
+            (*each.values, '{call}(load_dataset(..., split="train"))')
+            for each in no_rows("BatchReader")
+        ],
+    ],
+)
+@pytest.mark.parametrize("call", [BatchReader, torch_batches])
+def test_no_dataset(fails, call, rows, found, remedy):
+    name = "BatchReader" if call is BatchReader else "TorchBatches"
+    remedy = remedy.format(call=name).removeprefix("(")
+    with fails("BatchError", f"{name} takes one datasets.Dataset, found {found}", remedy) as caught:
+        call(rows)
+    assert "\n" not in str(caught.value)
+
+
+def test_streams_have_a_class_of_their_own(fails):
+    for rows in (STREAM, STREAMS):
+        with fails("BatchError", "TorchStream(stream, batch_size)"):
+            BatchReader(rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "found", "remedy"),
+    [
+        (DATASET, "a Dataset", "TorchBatches(ds), or TorchStream(ds.to_iterable_dataset(), "),
+        (SPLITS, "the splits train, test", "TorchBatches(ds) of one split, or split="),
+        (STREAMS, "streams of the splits train", 'TorchStream(ds["train"], batch_size), or split'),
+        ("photos", "the path 'photos'", "load('photos', streaming=True)[\"train\"]"),
+        (ROWS, "a list of 3", "from_list(rows, features=features).to_iterable_dataset()"),
+        (None, "None", 'load_dataset(..., split="train", streaming=True)'),
+    ],
+)
+def test_no_stream(fails, rows, found, remedy):
+    with fails("BatchError", f"takes one datasets.IterableDataset, found {found}", remedy):
+        torch_stream(rows)
+
+
+# --- splits ---------------------------------------------------------------------------------------
+
+TAKE_SPLITS = {  # with the error's class, and the call with the path
+    "export": (lambda rows: export(rows, "dest"), "ExportError", "dest"),
+    "publish": (lambda rows: publish(rows, "me/x", dry_run="dest"), "PublishError", "repo_id"),
+    "preview": (lambda rows: preview(rows, "page.html"), "PreviewError", "file"),
+    "contact_sheet": (contact_sheet, "PreviewError", ""),
+    "group": (lambda rows: group(rows, "sample_id"), "OptionError", "by"),
+}
+
+
+@pytest.mark.parametrize("name", TAKE_SPLITS)
+def test_no_splits(fails, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call, error, other = TAKE_SPLITS[name]
+    end = f", {other})" if other else ")"
+    cases = [
+        (each.values[0], each.values[1], f'load_dataset(data_dir="photos"){end}')
+        for each in no_rows(name)
+    ]
+    cases.append((ROWS, "a list of 3", f"from_list(rows, features=features){end}"))
+    if name not in ("publish", "group"):  # which take a path
+        cases.append(("photos", "the path 'photos'", f"{name}(load('photos'){end}"))
+        cases.append((tmp_path, f"the path {str(tmp_path)!r}", f"{name}(load({str(tmp_path)!r})"))
+    for rows, found, remedy in cases:
+        with fails(
+            error, f"{name} takes a datasets.Dataset or a dict of them, found {found}", remedy
+        ) as caught:
+            call(rows)
+        assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("rows", [STREAM, STREAMS, {"train": STREAM}])
+def test_publish_takes_no_streams(fails, rows, tmp_path):
+    with fails("PublishError", "stream", "without streaming=True", 'publish("photos", repo_id)'):
+        publish(rows, "me/x", dry_run=tmp_path / "dest")
+
+
+@pytest.mark.parametrize("name", [name for name in TAKE_SPLITS if name != "publish"])
+@pytest.mark.parametrize("rows", [UNKNOWN, {"train": UNKNOWN}])
+def test_a_stream_without_features(fails, name, rows, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call, error, _ = TAKE_SPLITS[name]
+    with fails(error, "does not know its features", "features="):
+        call(rows)
+
+
+def test_a_split_stands_for_a_dict_of_it(tmp_path, capsys):
+    """The same files and pictures of one dataset, named or not, as of a dict with it."""
+
+    def written(rows, name):
+        folder = tmp_path / name
+        export(rows, folder / "export", format="parquet")
+        if not isinstance(rows, datasets.IterableDataset):
+            publish(rows, "me/x", dry_run=folder / "published")
+        table = preview(rows, folder / "page.html").table
+        files = {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*.*")}
+        return files, table.to_dict("list"), contact_sheet(rows).tobytes()
+
+    ds = make_rows([1, 2])
+    files, table, picture = written({"train": ds}, "dict")
+    assert len(files) > 4
+    assert written(ds, "dataset") == (files, table, picture)
+    streamed = written(ds.to_iterable_dataset(), "stream")
+    assert streamed[1:] == (table, picture)
+    named = datasets.Dataset(ds.data, split=datasets.NamedSplit("test"), info=ds.info)
+    assert {*preview(named, tmp_path / "page.html").table["split"]} == {"test"}
+
+
+def test_raw_rows_make_a_contact_sheet(make_tree):
+    tree = make_tree("cat/1/a.png", "dog/1/a.png")
+    splits = open_source(tree, streaming=True)
+    assert contact_sheet(splits).tobytes() == contact_sheet(splits["train"]).tobytes()
+    assert contact_sheet(splits).tobytes() == contact_sheet(load(tree)).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("split", "name"),
+    [
+        (None, "train"),
+        ("test", "test"),
+        ("a.b_c", "a.b_c"),
+        ("test[:10%]", "test"),
+        ("test[:1]+test[3:]", "test"),
+        ("train+test", "train"),
+    ],
+)
+def test_the_name_of_a_split(split, name):
+    assert split_name(datasets.Dataset(DATASET.data, split=split, info=DATASET.info)) == name
+
+
+# --- paths ----------------------------------------------------------------------------------------
+
+
+def build(source):
+    with open_engine() as engine:
+        return build_shards(source, "dest", engine=engine)
+
+
+TAKE_PATHS = {  # with the error's class, the call for None, and the call for rows
+    "load": (load, "OptionError", 'load("photos")', "the rows themselves"),
+    "open_source": (open_source, "OptionError", 'open_source("photos")', "the rows themselves"),
+    "plan": (plan, "OptionError", 'plan("photos")', 'plan("photos")'),
+    "check": (check, "CheckError", 'check("photos")', 'export(rows, "photos"), then check("ph'),
+    "build_shards": (build, "OptionError", 'build_shards("photos", output)', "export(rows, output"),
+    "restore": (restore, "QuarantineError", 'restore("photos")', 'restore("photos")'),
+    "quarantine": (
+        lambda place: quarantine({}, place, "dest"),
+        "QuarantineError",
+        'quarantine(files, "photos", folder)',
+        'quarantine(files, "photos", folder)',
+    ),
+    **{
+        kind.__name__: (
+            lambda source, kind=kind: kind(source, 4),
+            "ElasticError",
+            f'{kind.__name__}("photos", batch_size)',
+            f'export(rows, "shards", format="parquet"), then {kind.__name__}("shards", batch_size)',
+        )
+        for kind in (ElasticBatches, ElasticTables)
+    },
+}
+
+
+@pytest.mark.parametrize("name", TAKE_PATHS)
+def test_no_path(fails, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call, error, of_none, of_rows = TAKE_PATHS[name]
+    for place in (None, 5, b"photos", "", {}):
+        with fails(error, f"{name} takes a path, found ", of_none):
+            call(place)
+    for rows in (DATASET, SPLITS, STREAM, STREAMS, ROWS):
+        with fails(error, f"{name} takes a path, found ", of_rows) as caught:
+            call(rows)
+        assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_paths_may_be_path_objects(make_tree, tmp_path):
+    tree = make_tree("cat/1/a.png", "cat/2/a.png")
+    with open_engine() as engine:
+        build_shards(tree, tmp_path / "shards", engine=engine)
+    assert load(tmp_path / "shards")["train"]["sample_id"][:] == ["cat/1", "cat/2"]
+
+
+def test_grouping_reads_a_path(tmp_path):
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "label": FEATURES["label"],
+            "object": datasets.Value("string"),
+        }
+    )
+    views = DATASET.with_format("arrow")[:]["images"].combine_chunks().flatten().to_pylist()
+    rows = {"image": views, "label": [0, 1, 1], "object": ["a", "b", "b"]}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "saved")
+    assert group(tmp_path / "saved", "object")["train"]["sample_id"][:] == ["cat/a", "dog/b"]
+
+
+def test_a_quarantine_wants_reasons(fails, tmp_path):
+    with fails("QuarantineError", "['cat/1/a.png']", "check(data_dir).bad_files"):
+        quarantine(["cat/1/a.png"], tmp_path / "photos", tmp_path / "bad")

@@ -21,7 +21,7 @@ import datasets
 import PIL.Image
 
 from multiview_cifar import OptionError
-from multiview_cifar_tools.arguments import expect_splits
+from multiview_cifar_tools.arguments import expect_path, expect_splits
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.base import MODULES, format_module
@@ -90,6 +90,7 @@ def write(
     pixels = holds_pixels(module, format, pixels)
     sources = checked_rows(expect_splits(splits, "export({}, dest)", ExportError, SPLIT_KINDS))
     features = next(iter(sources.values())).features
+    dest = expect_path(dest, "export(rows, {})", ExportError)
     root = os.path.abspath(os.path.expanduser(dest))
     signature = {
         "source": {split: rows.fingerprint for split, rows in sources.items()},

@@ -161,7 +161,7 @@ def check_columns(split: str, ds: Any, columns: GroupColumns) -> None:
     """OptionError where a column is missing or has another type; further columns are logged."""
     features = to_split_rows(ds).features
     for option, name in columns._asdict().items():
-        if name and name not in features:
+        if (name or option != "view") and name not in [*features]:
             raise OptionError(
                 f"The split {split!r} has no column {name!r} (it has: "
                 f"{', '.join(features)}). Expected {option}=, one of them.",

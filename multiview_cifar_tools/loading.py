@@ -32,7 +32,7 @@ from multiview_cifar import (
     OptionError,
     is_url,
 )
-from multiview_cifar_tools.arguments import expect_path, split_name
+from multiview_cifar_tools.arguments import check_count, expect_path, split_name
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.errors import FormatError
@@ -167,8 +167,10 @@ def _load_splits(
 def _detect_source(
     source: str | os.PathLike[str], source_format: str | None, streaming: bool, num_proc: int | None
 ) -> tuple[str, str]:
-    """As `detect_source`; OptionError where processes are given for a stream."""
+    """As `detect_source`; OptionError where processes are given for a stream, or are no number."""
     detected = detect_source(source, source_format)
+    if num_proc is not None:
+        check_count("num_proc", num_proc, 1, OptionError)
     if streaming and num_proc is not None:
         raise OptionError(
             f"num_proc={num_proc} is for what is built, and streaming builds nothing."

@@ -1,12 +1,17 @@
 """Arguments as people give them: for what is no rows, one line names the call that is right."""
 
+import json
+
 import datasets
+import numpy as np
 import pytest
 
 from multiview_cifar_tools import (
     BatchReader,
     ElasticBatches,
+    ElasticSampler,
     ElasticTables,
+    RandomCropFlip,
     build_shards,
     check,
     contact_sheet,
@@ -263,3 +268,139 @@ def test_grouping_reads_a_path(tmp_path):
 def test_a_quarantine_wants_reasons(fails, tmp_path):
     with fails("QuarantineError", "['cat/1/a.png']", "check(data_dir).bad_files"):
         quarantine(["cat/1/a.png"], tmp_path / "photos", tmp_path / "bad")
+
+
+# --- numbers --------------------------------------------------------------------------------------
+
+NO_COUNTS = ("4", None, 0, -1, 2.0, True, [4])
+
+
+def stream_batches(size):
+    from multiview_cifar_tools import TorchStream
+
+    return TorchStream(STREAM, size)
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    {
+        "batches": (BatchReader(DATASET).batches, "BatchError"),
+        "TorchStream": (stream_batches, "BatchError"),
+        "ElasticSampler": (lambda size: ElasticSampler(9, size), "ElasticError"),
+    }.values(),
+)
+def test_no_batch_size(fails, call, error):
+    """Told where it is given, not at the first batch."""
+    for size in NO_COUNTS:
+        with fails(
+            error,
+            f"batch_size={size!r} is not right. Expected an int, 1 or more",
+            path="batch_size",
+        ):
+            call(size)
+
+
+@pytest.mark.parametrize("size", [2, np.int64(2), np.uint8(2)])
+def test_batch_sizes_of_numpy(size):
+    assert [len(batch["label"]) for batch in BatchReader(make_rows([1] * 3)).batches(size)] == [
+        2,
+        1,
+    ]
+    assert [*ElasticSampler(3, size, shuffle=False)] == [[0, 1], [2]]
+    state = ElasticSampler(np.int32(3), size, seed=np.int64(1)).state_dict()
+    assert json.loads(json.dumps(state)) == state
+
+
+COUNTS = {  # whose least is 1, and whose least is 0
+    1: {
+        "num_views": (lambda n: BatchReader(DATASET, num_views=n), "BatchError"),
+        "num_threads": (lambda n: BatchReader(DATASET, num_threads=n), "BatchError"),
+        "num_replicas": (lambda n: ElasticSampler(9, 2, num_replicas=n), "ElasticError"),
+        "lanes": (lambda n: ElasticSampler(9, 2, lanes=n), "ElasticError"),
+        "window": (lambda n: ElasticSampler(9, 2, window=n), "ElasticError"),
+        "samples_per_class": (lambda n: contact_sheet(DATASET, samples_per_class=n), "OptionError"),
+        "max_pixels": (lambda n: check("photos", max_pixels=n), "OptionError"),
+        "num_proc": (lambda n: load("photos", num_proc=n), "OptionError"),
+    },
+    0: {
+        "seed": (lambda n: BatchReader(DATASET, seed=n), "BatchError"),
+        "epoch": (BatchReader(DATASET).set_epoch, "BatchError"),
+        "rank": (lambda n: ElasticSampler(9, 2, rank=n), "ElasticError"),
+        "padding": (lambda n: RandomCropFlip(padding=n), "BatchError"),
+        "batches": (ElasticSampler(9, 2).state_dict, "ElasticError"),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("least", "name"), [(least, name) for least, calls in COUNTS.items() for name in calls]
+)
+def test_no_count(fails, least, name):
+    call, error = COUNTS[least][name]
+    for number in ("4", least - 1, 2.5, True):
+        with fails(error, f"{name}={number!r} is not right", f"an int, {least} or more", path=name):
+            call(number)
+
+
+def test_epochs_of_every_kind(fails):
+    from multiview_cifar_tools import TorchBatches, TorchStream
+
+    for data in (TorchBatches(DATASET), TorchStream(STREAM, 2), ElasticSampler(9, 2)):
+        for epoch in (1.5, -1, "1", None):
+            with pytest.raises(ValueError, match=f"epoch={epoch!r} is not right"):
+                data.set_epoch(epoch)
+        data.set_epoch(np.int64(3))
+
+
+def test_sizes_of_pictures(fails, tmp_path):
+    for size in (0, 15, "32", 32.0):
+        with fails("OptionError", f"thumbnail={size!r} is not right", "16 or more"):
+            contact_sheet(DATASET, thumbnail=size)
+    for size in (-1, float("nan"), "50", None):
+        with fails("OptionError", f"full_size={size!r} is not right", "0 or more"):
+            preview(DATASET, tmp_path / "page.html", full_size=size)
+
+
+def test_processes_of_an_engine(fails):
+    for number in (0, "2", 1.5):
+        with (
+            fails("OptionError", f"num_proc={number!r}", "1 or more"),
+            open_engine(num_proc=number),
+        ):
+            pass
+
+
+@pytest.mark.parametrize(
+    "rows", [10.5, [1.5, 2], "10", None, DATASET, {}, -1, [3, -1], [[1]], True]
+)
+def test_no_numbers_of_rows(fails, rows):
+    with fails("ElasticError", "num_rows=", "such as len(ds), or a list", path="num_rows"):
+        ElasticSampler(rows, 2)
+
+
+# --- others ---------------------------------------------------------------------------------------
+
+
+def test_options_of_readers(fails):
+    with fails("BatchError", "columns='label'", "columns=['label']"):
+        BatchReader(DATASET, columns="label")
+    with fails("BatchError", "augment='flip'", "RandomCropFlip()"):
+        BatchReader(DATASET, augment="flip")
+    with fails("BatchError", "to_arrays takes a path, found True (bool)", 'memmap="images.npy"'):
+        BatchReader(DATASET).to_arrays(memmap=True)
+
+
+def test_where_to(fails):
+    for call, error, says in (
+        (lambda: export(DATASET, None), "ExportError", 'export(rows, "photos")'),
+        (lambda: preview(DATASET, None), "PreviewError", 'preview(rows, "photos.html")'),
+        (lambda: publish(DATASET, "me/x", dry_run=True), "PublishError", 'dry_run="files"'),
+    ):
+        with fails(error, "takes a path, found ", says):
+            call()
+
+
+def test_columns_to_group_by(fails):
+    for by in (None, "", ["sample_id"]):
+        with fails("OptionError", f"no column {by!r}", "Expected by="):
+            group(DATASET, by)

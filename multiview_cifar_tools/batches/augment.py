@@ -20,6 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from multiview_cifar_tools.arguments import check_count
+from multiview_cifar_tools.errors import BatchError
+
 Seeds = npt.NDArray[np.uint64]
 
 
@@ -34,13 +37,11 @@ class RandomCropFlip:
         flip: Whether half of the images are mirrored.
 
     Raises:
-        ValueError: `padding` is negative.
+        BatchError: `padding` is no integer, or negative.
     """
 
     def __init__(self, padding: int = 4, flip: bool = True) -> None:
-        if padding < 0:
-            raise ValueError(f"padding={padding} is not right. Expected pixels, 0 or more.")
-        self.padding, self.flip = padding, flip
+        self.padding, self.flip = check_count("padding", padding, 0, BatchError), flip
 
     def __call__(self, images: npt.NDArray[Any], seeds: Seeds) -> npt.NDArray[Any]:
         """(N, H, W, C) images and their (N,) seeds to as many images of that size."""

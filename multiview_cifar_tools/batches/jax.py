@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from multiview_cifar_tools.arguments import expect_dataset
 from multiview_cifar_tools.batches.adapters import ReaderOptions, make_reader, map_arrays
-from multiview_cifar_tools.batches.reader import count_batches, iter_batches
+from multiview_cifar_tools.batches.reader import check_batch_size, count_batches, iter_batches
 from multiview_cifar_tools.errors import BatchError
 
 try:
@@ -46,7 +46,7 @@ class JaxBatches:
         options: See `ReaderOptions`.
 
     Raises:
-        BatchError: As `BatchReader` does.
+        BatchError: As `BatchReader` does; or `batch_size` is no integer, or below 1.
     """
 
     def __init__(
@@ -61,8 +61,8 @@ class JaxBatches:
     ) -> None:
         expect_dataset(dataset, "JaxBatches({}, batch_size)", BatchError)
         self.reader = make_reader(dataset, options)
-        self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
-        self.device = device
+        self.batch_size = check_batch_size(batch_size)
+        self.shuffle, self.drop_last, self.device = shuffle, drop_last, device
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch the next pass is; each pass counts it up."""

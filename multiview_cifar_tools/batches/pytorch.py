@@ -23,7 +23,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from multiview_cifar_tools.arguments import check_count, expect_dataset, expect_stream
+from multiview_cifar_tools.arguments import (
+    check_count,
+    expect_dataset,
+    expect_stream,
+    short_repr,
+)
 from multiview_cifar_tools.batches.adapters import (
     ReaderOptions,
     make_reader,
@@ -32,7 +37,12 @@ from multiview_cifar_tools.batches.adapters import (
 )
 from multiview_cifar_tools.batches.augment import Seeds
 from multiview_cifar_tools.batches.indices import Index, resolve_indices
-from multiview_cifar_tools.batches.reader import BatchReader, reshape_batch
+from multiview_cifar_tools.batches.reader import (
+    BatchReader,
+    check_batch_size,
+    check_callable,
+    reshape_batch,
+)
 from multiview_cifar_tools.errors import BatchError
 
 try:
@@ -48,6 +58,22 @@ class Batch(dict[str, Any]):
 
 # `default_collate` looks here for types it does not know: https://pytorch.org/docs/stable/data.html
 default_collate_fn_map[Batch] = lambda batches, *, collate_fn_map=None: dict(batches[0])
+
+
+class StreamBatch(dict[str, Any]):
+    """A complete batch of a stream, for a `DataLoader` that does no batching of its own."""
+
+
+def refuse_batches(batches: Any, *, collate_fn_map: Any = None) -> Any:
+    """BatchError: a `DataLoader` makes a batch of these batches."""
+    raise BatchError(
+        "The DataLoader would batch twice: what TorchStream and TorchElastic give are batches. "
+        "Expected DataLoader(..., batch_size=None).",
+        "batch_size",
+    )
+
+
+default_collate_fn_map[StreamBatch] = refuse_batches
 
 
 class TensorOptions(TypedDict, total=False):
@@ -72,17 +98,39 @@ class TensorOptions(TypedDict, total=False):
 def split_options(options: Mapping[str, Any]) -> tuple[TensorOptions, dict[str, Any]]:
     """The tensor options among these, and the others.
 
-    ValueError where `mean` or `std` come without a floating `dtype`.
+    BatchError where `dtype` is none of PyTorch's, `mean` or `std` are no lists of numbers, or come
+    without a floating `dtype`.
     """
     names = TensorOptions.__annotations__
     tensor_options: Any = {name: value for name, value in options.items() if name in names}
     dtype = tensor_options.get("dtype")
-    has_statistics = tensor_options.get("mean") or tensor_options.get("std")
-    if has_statistics and not (dtype and dtype.is_floating_point):
-        raise ValueError(
-            f"mean and std need a floating dtype, found {dtype}. Expected dtype=torch.float32, say."
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise BatchError(
+            f"dtype={short_repr(dtype)} is not right. Expected one of PyTorch's: torch.float32.",
+            "dtype",
         )
+    for name in ("mean", "std"):
+        if tensor_options.get(name) is not None:
+            check_statistics(name, tensor_options[name], dtype)
     return tensor_options, {name: value for name, value in options.items() if name not in names}
+
+
+def check_statistics(name: str, numbers: Any, dtype: torch.dtype | None) -> None:
+    """BatchError where a mean or deviation is no list of numbers, or `dtype` is not floating."""
+    if not (dtype and dtype.is_floating_point):
+        raise BatchError(
+            f"{name} needs a floating dtype, found {dtype}. Expected dtype=torch.float32, say.",
+            name,
+        )
+    try:
+        is_list = torch.as_tensor(numbers, dtype=dtype).ndim == 1
+    except (TypeError, ValueError, RuntimeError):  # of text, of lists of several lengths
+        is_list = False
+    if not is_list:
+        raise BatchError(
+            f"{name}={short_repr(numbers)} is not right. Expected one number a channel, in a list.",
+            name,
+        )
 
 
 def to_tensors(batch: dict[str, Any], options: TensorOptions) -> Batch:
@@ -113,7 +161,13 @@ def convert_images(
             images = images / 255
     for numbers, apply in ((mean, torch.sub), (std, torch.div)):
         if numbers is not None:
-            images = apply(images, torch.tensor(numbers, dtype=dtype)[:, None, None])
+            if len(numbers) != images.shape[-3]:
+                raise BatchError(
+                    f"mean or std has {len(numbers)} numbers, and the images have "
+                    f"{images.shape[-3]} channels. Expected as many.",
+                    "mean",
+                )
+            images = apply(images, torch.as_tensor(numbers, dtype=dtype)[:, None, None])
     return images
 
 
@@ -151,8 +205,8 @@ class TorchBatches(torch.utils.data.Dataset[Any]):
         options: See `TensorOptions` and `ReaderOptions`.
 
     Raises:
-        BatchError: As `BatchReader` does; from `DataLoader` too.
-        ValueError: `mean` or `std` without a floating `dtype`.
+        BatchError: As `BatchReader` does; a tensor option has a wrong value, or `mean` or `std`
+            come without a floating `dtype`; from `DataLoader` too.
     """
 
     def __init__(
@@ -166,8 +220,10 @@ class TorchBatches(torch.utils.data.Dataset[Any]):
         self._epoch = shared_number()
 
     def set_epoch(self, epoch: int) -> None:
-        """Say, before each epoch, which it is: another one gives other draws of `augment`."""
-        self._epoch.fill_(epoch)
+        """Say, before each epoch, which it is, 0 or more: another one gives other draws of
+        `augment`.
+        """
+        self._epoch.fill_(check_count("epoch", epoch, 0, BatchError))
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -220,8 +276,8 @@ class TorchStream(torch.utils.data.IterableDataset[Any]):
         options: See `TensorOptions` and `ReaderOptions`.
 
     Raises:
-        BatchError: As `BatchReader` does; `stream` is no stream, or does not know its features.
-        ValueError: `mean` or `std` without a floating `dtype`.
+        BatchError: As `BatchReader` does; `stream` is no stream, or does not know its features; or
+            a tensor option has a wrong value.
     """
 
     def __init__(
@@ -231,15 +287,17 @@ class TorchStream(torch.utils.data.IterableDataset[Any]):
         **options: Unpack[TorchOptions],
     ) -> None:
         expect_stream(stream, "TorchStream({}, batch_size)", BatchError, "TorchBatches(ds)")
-        self.batch_size = check_count("batch_size", batch_size, 1, BatchError)
+        self.batch_size = check_batch_size(batch_size)
         self.tensor_options, self.reader_options = split_options(options)
         self.stream, self.features = stream, stream.features
         self._reader([])  # raises where columns or options do not fit
         self._epoch = shared_number()
 
     def set_epoch(self, epoch: int) -> None:
-        """Say, before each epoch, which it is: for the draws of `augment` and the stream's own."""
-        self._epoch.fill_(epoch)
+        """Say, before each epoch, which it is, 0 or more: for the draws of `augment` and the
+        stream's own.
+        """
+        self._epoch.fill_(check_count("epoch", epoch, 0, BatchError))
         self.stream.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -255,9 +313,9 @@ class TorchStream(torch.utils.data.IterableDataset[Any]):
         if rows:
             yield self._batch(rows)
 
-    def _batch(self, rows: list[Any]) -> dict[str, Any]:
+    def _batch(self, rows: list[Any]) -> StreamBatch:
         batch = self._reader(rows).read(range(len(rows)), int(self._epoch))
-        return dict(to_tensors(batch, self.tensor_options))
+        return StreamBatch(to_tensors(batch, self.tensor_options))
 
     def _reader(self, rows: list[Any]) -> BatchReader:
         table = pa.Table.from_pylist(rows, schema=self.features.arrow_schema)
@@ -272,9 +330,13 @@ class SeededTransform:
 
     Args:
         transform: A callable from (C, H, W) uint8 to (C, H', W') of any dtype, all of one size.
+
+    Raises:
+        BatchError: `transform` is no callable.
     """
 
     def __init__(self, transform: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        check_callable("transform", transform, "a callable of one image")
         self.transform = transform
 
     def __call__(self, images: npt.NDArray[np.uint8], seeds: Seeds) -> npt.NDArray[Any]:

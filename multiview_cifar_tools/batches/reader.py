@@ -34,7 +34,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from multiview_cifar_tools.arguments import expect_dataset
+from multiview_cifar_tools.arguments import check_count, expect_dataset, expect_path, short_repr
 from multiview_cifar_tools.atomic_write import atomic_write
 from multiview_cifar_tools.batches.augment import Seeds
 from multiview_cifar_tools.batches.columns import (
@@ -108,10 +108,14 @@ class BatchReader:
         features = dataset.features  # a copy, and not a cheap one
         self.columns = select_columns(features, column, columns)
         check_choices(ragged=ragged, draws=draws, on_error=on_error)
-        if seed < 0:
-            raise BatchError(f"seed={seed} is not right. Expected 0 or more.", "seed")
+        for name, number in {"num_views": num_views, "num_threads": num_threads}.items():
+            if number is not None:
+                check_count(name, number, 1, BatchError)
+        if augment is not None:
+            check_callable("augment", augment, "a callable of images and seeds: RandomCropFlip()")
         self.dataset, self.column, self.ragged, self.num_views = dataset, column, ragged, num_views
-        self.augment, self.draws, self.seed, self.epoch = augment, draws, seed, 0
+        self.augment, self.draws, self.epoch = augment, draws, 0
+        self.seed = check_count("seed", seed, 0, BatchError)
         self.on_error, self.num_threads = on_error, num_threads
         self._features = features
 
@@ -129,16 +133,20 @@ class BatchReader:
         }
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch that is read next: another one gives other seeds and another shuffle."""
-        self.epoch = epoch
+        """Set the epoch that is read next, 0 or more: another one gives other seeds and another
+        shuffle.
+        """
+        self.epoch = check_count("epoch", epoch, 0, BatchError)
 
     def batches(
         self, batch_size: int, *, shuffle: bool = False, drop_last: bool = False
     ) -> Iterator[dict[str, Any]]:
-        """One epoch of batches; `shuffle` by (seed, epoch)."""
-        order = self.order(shuffle, self.epoch)
-        for samples in iter_batches(order, batch_size, drop_last):
-            yield self.read(samples, self.epoch)
+        """One epoch of batches; `shuffle` by (seed, epoch). BatchError where `batch_size` is no
+        integer, or below 1.
+        """
+        order, epoch = self.order(shuffle, self.epoch), self.epoch
+        batches = iter_batches(order, check_batch_size(batch_size), drop_last)
+        return (self.read(samples, epoch) for samples in batches)
 
     def order(self, shuffle: bool, epoch: int) -> Integers:
         """The samples in the order of that epoch, (N,) int64."""
@@ -205,13 +213,16 @@ class BatchReader:
                 memory map. None: all in memory.
 
         Raises:
-            BatchError: As `read` does; there are no samples; or `ragged` is "flat" or "list".
+            BatchError: As `read` does; there are no samples; `ragged` is "flat" or "list"; or
+                `memmap` is no path.
         """
         if self.ragged not in ("pad", "error") or not len(self):
             raise BatchError(
                 f"ragged={self.ragged!r} with {len(self)} samples cannot be one array."
                 ' Expected samples, and ragged="pad" or "error".'
             )
+        if memmap is not None:
+            memmap = expect_path(memmap, 'to_arrays(memmap="images.npy")', BatchError)
         with nullcontext() if memmap is None else atomic_write(memmap) as partial:
             arrays = self._read_all(partial)
         if memmap is not None:
@@ -378,6 +389,10 @@ def select_columns(
             f"{with_images or 'none'} (columns: {list(features)}).",
             column,
         )
+    if isinstance(columns, str):
+        raise BatchError(
+            f"columns={columns!r} is not right. Expected a list: columns=[{columns!r}].", "columns"
+        )
     if missing := [name for name in columns or () if name not in other_names]:
         raise BatchError(
             f"There is no column {missing[0]!r} to bring along. Expected some of {other_names}.",
@@ -404,10 +419,19 @@ def iter_batches(order: Integers, batch_size: int, drop_last: bool) -> Iterator[
 
 
 def count_batches(samples: int, batch_size: int, drop_last: bool) -> int:
-    """The number of batches that `iter_batches` gives; BatchError where `batch_size` is below 1."""
-    if batch_size < 1:
-        raise BatchError(f"batch_size={batch_size} is not right. Expected 1 or more.", "batch_size")
+    """The number of batches that `iter_batches` gives."""
     return samples // batch_size if drop_last else -(-samples // batch_size)
+
+
+def check_batch_size(batch_size: Any) -> int:
+    """The samples of a batch; BatchError where it is no integer, or below 1."""
+    return check_count("batch_size", batch_size, 1, BatchError)
+
+
+def check_callable(name: str, value: Any, expected: str) -> None:
+    """BatchError where an option is no function, nor an object that is called like one."""
+    if not callable(value):
+        raise BatchError(f"{name}={short_repr(value)} is not right. Expected {expected}.", name)
 
 
 def scatter(values: npt.NDArray[Any], mask: Mask, fill: int = 0) -> npt.NDArray[Any]:

@@ -24,6 +24,7 @@ from multiview_cifar_tools.batches.adapters import ReaderOptions, make_reader
 from multiview_cifar_tools.batches.reader import (
     VIEW_FIELDS,
     BatchReader,
+    check_batch_size,
     count_batches,
     iter_batches,
 )
@@ -60,10 +61,12 @@ def to_tf_dataset(
         batch: H, W and C are those of the first sample, V is None where samples differ.
 
     Raises:
-        BatchError: As `BatchReader` does, or a column has no form in TensorFlow. While iterating,
-            TensorFlow wraps it in an error of its own, which ends with its text.
+        BatchError: As `BatchReader` does, `batch_size` is no integer or below 1, or a column has
+            no form in TensorFlow. While iterating, TensorFlow wraps it in an error of its own,
+            which ends with its text.
     """
     expect_dataset(dataset, "to_tf_dataset({}, batch_size)", BatchError)
+    batch_size = check_batch_size(batch_size)
     if options.get("ragged") == "list":
         options["ragged"] = "flat"
     reader = make_reader(dataset, options)

@@ -17,8 +17,8 @@ from multiview_cifar_tools.cli.arguments import (
 )
 from multiview_cifar_tools.console import escape_unprintable
 from multiview_cifar_tools.loading import SplitRows, detect_source, open_source
-from multiview_cifar_tools.previews.page import FULL_SIZE, preview
-from multiview_cifar_tools.previews.sheet import THUMBNAIL
+from multiview_cifar_tools.previews.page import FULL_SIZE, check_full_size, preview
+from multiview_cifar_tools.previews.sheet import THUMBNAIL, check_sizes
 
 HELP = "look at a folder or dataset, as a page and a picture"
 DESCRIPTION = "Write a page to look at all samples with, and a picture of a few."
@@ -111,11 +111,8 @@ def run(args: argparse.Namespace) -> None:
 
 def check_arguments(args: argparse.Namespace, sheet: Path) -> None:
     """OptionError where a number is wrong, or a file would stand where it does harm."""
-    for option, least in {"samples_per_class": 1, "thumbnail": 16, "full_size": 0}.items():
-        if not vars(args)[option] >= least:  # which is how NaN is refused too
-            raise OptionError(
-                f"{option}={vars(args)[option]} is not right. Expected {least} or more.", option
-            )
+    check_sizes(args.samples_per_class, args.thumbnail)
+    check_full_size(args.full_size)
     if args.output == sheet:
         raise OptionError(
             f"{sheet} cannot be page and picture. Expected two names, such as "

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from multiview_cifar_tools.arguments import check_count
 from multiview_cifar_tools.batches.columns import Integers
 from multiview_cifar_tools.errors import ElasticError
 
@@ -39,7 +40,7 @@ class Order:
         shuffle: False gives the rows in the order of their numbers, without lanes.
 
     Raises:
-        ElasticError: There are no rows, or an option is out of range.
+        ElasticError: There are no rows, or an option is no integer or out of range.
     """
 
     def __init__(
@@ -54,11 +55,11 @@ class Order:
         if not self.num_rows:
             raise ElasticError("There are no rows. Expected one or more.")
         mean = self.num_rows // int(np.count_nonzero(counts))
-        self.window = max(mean, MIN_WINDOW) if window is None else window
-        check_minimum("seed", seed, 0)
-        check_minimum("lanes", lanes, 1)
-        check_minimum("window", self.window, 1)
-        self.counts, self.seed, self.lanes, self.shuffle = counts, seed, lanes, shuffle
+        window = max(mean, MIN_WINDOW) if window is None else window
+        self.window = check_count("window", window, 1, ElasticError)
+        self.seed = check_count("seed", seed, 0, ElasticError)
+        self.lanes = check_count("lanes", lanes, 1, ElasticError)
+        self.counts, self.shuffle = counts, shuffle
         self.starts = np.cumsum(counts) - counts  # the first row of each shard, (S,)
 
     def shards_of(self, rows: Integers) -> Integers:
@@ -121,9 +122,3 @@ def random_numbers(count: int, *seeds: int) -> npt.NDArray[np.floating[Any]]:
     """
     bits = np.random.PCG64(seeds).random_raw(count)
     return (bits >> np.uint64(11)) * 2.0**-53
-
-
-def check_minimum(name: str, value: int, minimum: int) -> None:
-    """ElasticError where an option is below its minimum."""
-    if value < minimum:
-        raise ElasticError(f"{name}={value} is not right. Expected {minimum} or more.", name)

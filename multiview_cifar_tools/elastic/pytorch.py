@@ -18,7 +18,12 @@ import os
 from typing import Any, Unpack
 
 from multiview_cifar_tools.batches.columns import Integers
-from multiview_cifar_tools.batches.pytorch import TensorOptions, split_options, to_tensors
+from multiview_cifar_tools.batches.pytorch import (
+    StreamBatch,
+    TensorOptions,
+    split_options,
+    to_tensors,
+)
 from multiview_cifar_tools.elastic.sampler import ElasticBatches, ElasticOptions
 from multiview_cifar_tools.errors import ElasticError
 
@@ -41,8 +46,7 @@ class TorchElastic(ElasticBatches, torch.utils.data.IterableDataset[Any]):
             those of `torch.distributed`, where that is initialised.
 
     Raises:
-        ElasticError, OptionError, BatchError: As `ElasticBatches` does.
-        ValueError: `mean` or `std` without a floating `dtype`.
+        ElasticError, OptionError, BatchError: As `ElasticBatches` and `TorchBatches` do.
     """
 
     def __init__(
@@ -84,7 +88,7 @@ class TorchElastic(ElasticBatches, torch.utils.data.IterableDataset[Any]):
         self._position[2] = 0
 
     def _convert(self, batch: dict[str, Any]) -> dict[str, Any]:
-        return dict(to_tensors(batch, self.tensor_options))
+        return StreamBatch(to_tensors(batch, self.tensor_options))
 
     def _worker_info(self) -> tuple[int, int]:
         info = torch.utils.data.get_worker_info()

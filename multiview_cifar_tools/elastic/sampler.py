@@ -30,14 +30,14 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 import pyarrow as pa
 
-from multiview_cifar_tools.arguments import expect_path
+from multiview_cifar_tools.arguments import check_count, expect_path, short_repr
 from multiview_cifar_tools.batches.adapters import ReaderOptions, make_reader, table_dataset
 from multiview_cifar_tools.batches.columns import Integers
 from multiview_cifar_tools.batches.reader import iter_batches
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.elastic.cache import ShardCache
 from multiview_cifar_tools.elastic.index import read_index
-from multiview_cifar_tools.elastic.order import Order, check_minimum
+from multiview_cifar_tools.elastic.order import Order
 from multiview_cifar_tools.elastic.prefetch import ReadRows, ShardPrefetcher
 from multiview_cifar_tools.errors import ElasticError
 from multiview_cifar_tools.shards.writer import take_rows
@@ -60,7 +60,7 @@ class ElasticSampler:
             number of batches, all of one size.
 
     Raises:
-        ElasticError: An option is out of range.
+        ElasticError: `num_rows` are no numbers of rows, or an option is no integer or out of range.
 
     Example:
         >>> sampler = ElasticSampler(len(ds), 64, num_replicas=2, rank=0)
@@ -80,18 +80,18 @@ class ElasticSampler:
         lanes: int = 8,
         window: int | None = None,
     ) -> None:
-        counts = np.atleast_1d(np.asarray(num_rows, np.int64))
-        check_minimum("batch_size", batch_size, 1)
-        check_minimum("num_replicas", num_replicas, 1)
-        if not 0 <= rank < num_replicas:
+        counts = check_counts(num_rows)
+        self.batch_size = check_count("batch_size", batch_size, 1, ElasticError)
+        self.num_replicas = check_count("num_replicas", num_replicas, 1, ElasticError)
+        self.rank = check_count("rank", rank, 0, ElasticError)
+        if rank >= num_replicas:
             raise ElasticError(
                 f"rank={rank} is not right. Expected 0 or more, and less than "
                 f"num_replicas={num_replicas}.",
                 "rank",
             )
         self.order = Order(counts, seed, lanes, window, shuffle)
-        self.batch_size, self.drop_last = batch_size, drop_last
-        self.num_replicas, self.rank = num_replicas, rank
+        self.drop_last = drop_last
         self.fingerprint = hash_text(*map(str, counts))
         # The epoch, and the position in its order where a pass begins.
         self._position: MutableSequence[Any] = [0, 0]
@@ -111,7 +111,7 @@ class ElasticSampler:
         where the state ends, any other one begins at its first sample. Without this call, worker
         processes of a plain `DataLoader` begin at the same position again.
         """
-        check_minimum("epoch", epoch, 0)
+        epoch = check_count("epoch", epoch, 0, ElasticError)
         if epoch != self.epoch:
             self._seek(epoch, 0)
 
@@ -156,7 +156,9 @@ class ElasticSampler:
             batches: The number of batches given in this pass. None: those that this object gave.
                 Required where worker processes of a plain `DataLoader` iterate copies of it.
         """
-        num_batches = self._num_batches if batches is None else batches
+        num_batches = self._num_batches
+        if batches is not None:
+            num_batches = check_count("batches", batches, 0, ElasticError)
         worker, workers = self._worker_info()
         steps = (num_batches - 1) * workers + worker + 1 if num_batches else 0
         begin, seen = int(self._position[1]), self.order.num_rows
@@ -235,6 +237,19 @@ class ElasticSampler:
         self._position[0], self._position[1] = epoch, begin
         self._num_batches = self._num_skipped = batches
         self._is_finished = False
+
+
+def check_counts(num_rows: Any) -> Integers:
+    """The numbers of rows of all shards, (S,) int64; ElasticError where these are none."""
+    is_plain = isinstance(num_rows, (int, np.integer, np.ndarray, list, tuple))
+    counts = np.atleast_1d(num_rows) if is_plain else np.zeros(0)
+    if counts.dtype.kind not in "iu" or counts.ndim > 1 or (counts < 0).any():
+        raise ElasticError(
+            f"num_rows={short_repr(num_rows)} is not right. Expected a number of rows, such as "
+            "len(ds), or a list of the numbers of all shards.",
+            "num_rows",
+        )
+    return counts.astype(np.int64)
 
 
 def _find_states(state: Any, steps_since: int = 0) -> Iterator[tuple[Mapping[str, Any], int]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from multiview_cifar import OptionError
+from multiview_cifar_tools.arguments import check_count
 from multiview_cifar_tools.engines.base import ENGINES, Engine
 from multiview_cifar_tools.engines.local import local_engine
 from multiview_cifar_tools.engines.ray import ray_engine
@@ -25,7 +26,8 @@ def open_engine(
             machine that ends with the context.
 
     Raises:
-        OptionError: A wrong name, an address without Ray, or a `num_proc` for a running cluster.
+        OptionError: A wrong name or number, an address without Ray, or a `num_proc` for a running
+            cluster.
         EngineError: Ray is not installed, or no cluster is at the address.
     """
     if name not in ENGINES:
@@ -36,6 +38,8 @@ def open_engine(
         raise OptionError(
             f'address={address!r} is of a Ray cluster. Expected it with engine="ray".', "address"
         )
+    if num_proc is not None:
+        check_count("num_proc", num_proc, 1, OptionError)
     opened = local_engine(num_proc or 1) if name == "local" else ray_engine(address, num_proc)
     with opened as engine:
         yield engine

@@ -22,7 +22,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 import PIL.Image
 
+from multiview_cifar import OptionError
+from multiview_cifar_tools.arguments import expect_path
 from multiview_cifar_tools.atomic_write import atomic_write
+from multiview_cifar_tools.errors import PreviewError
 from multiview_cifar_tools.loading import to_split_rows
 from multiview_cifar_tools.previews.html import html_page, json_element, page_json
 from multiview_cifar_tools.previews.samples import (
@@ -35,6 +38,7 @@ from multiview_cifar_tools.previews.samples import (
 from multiview_cifar_tools.previews.sheet import (
     THUMBNAIL,
     SamplesByClass,
+    check_sizes,
     draw_sheet,
     expect_rows,
 )
@@ -104,16 +108,20 @@ def preview(
         file: The page, which is whole or not there.
         title: Its heading; "": the file's name.
         samples_per_class: Of the contact sheet.
-        thumbnail: Images of more pixels in width or height are shrunk to so many. (Those of fewer
-            are in the page as they are.)
+        thumbnail: Images of more pixels in width or height are shrunk to so many, 16 or more.
+            (Those of fewer are in the page as they are.)
         full_size: How many MB (1e6 bytes) of the larger images the page may hold at full size
             besides: the first samples of each class.
 
     Raises:
-        PreviewError: These are no rows of `multiview_cifar`.
+        OptionError: A number is none, or too small.
+        PreviewError: These are no rows of `multiview_cifar`, or `file` is no path.
         OSError: The disk is full, say.
     """
+    check_sizes(samples_per_class, thumbnail)
+    check_full_size(full_size)
     splits = expect_rows(splits, "preview({}, file)")
+    file = expect_path(file, 'preview(rows, "photos.html")', PreviewError)
     sources = {split: to_split_rows(rows) for split, rows in splits.items()}
     features = next(iter(sources.values())).features
     by_class, budget = SamplesByClass(features, samples_per_class), FullSizeBudget(full_size * 1e6)
@@ -127,6 +135,15 @@ def preview(
         with open(partial_file, "wb") as page:
             write_page(page, spool, content, budget, name, thumbnail)
     return content
+
+
+def check_full_size(full_size: Any) -> None:
+    """OptionError where this is no number of MB."""
+    is_size = isinstance(full_size, (int, float)) and full_size >= 0  # NaN is none
+    if not is_size:
+        raise OptionError(
+            f"full_size={full_size!r} is not right. Expected MB, 0 or more.", "full_size"
+        )
 
 
 def page_order(sample: PageSample, splits: Sequence[str]) -> tuple[int, int]:

@@ -18,14 +18,15 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from multiview_cifar_tools.arguments import expect_splits
+from multiview_cifar import OptionError
+from multiview_cifar_tools.arguments import check_count, expect_splits
 from multiview_cifar_tools.console import escape_unprintable
 from multiview_cifar_tools.errors import PreviewError
 from multiview_cifar_tools.loading import SPLIT_KINDS, to_split_rows
 from multiview_cifar_tools.previews.images import enlarge, shrink
 from multiview_cifar_tools.shards.rows import Row, name_view_labels
 
-THUMBNAIL = 96  # pixels: three times CIFAR's
+THUMBNAIL, MIN_THUMBNAIL = 96, 16  # pixels: three times CIFAR's, and the least
 MAX_CLASSES, MAX_ROWS, MAX_VIEWS = 40, 120, 8  # in a picture
 MARGIN, GAP, LINE = 16, 6, 16  # pixels: around a class, between views, of a line of small text
 TEXT, QUIET_TEXT, FRAME, UNREADABLE = "#1c1e21", "#5a6068", "#c4c8ce", "#a0a6ad"
@@ -98,8 +99,8 @@ def contact_sheet(
     Args:
         splits: Rows of `multiview_cifar`, built or streamed: one dataset, or a dict of splits.
         samples_per_class: Rows a class.
-        thumbnail: Each view fits into a square of so many pixels; small ones are enlarged by
-            whole numbers.
+        thumbnail: Each view fits into a square of so many pixels, 16 or more; small ones are
+            enlarged by whole numbers.
         counts: Say how many samples there are. Without, the picture stays as it is when samples
             are added behind those that it shows.
 
@@ -107,14 +108,22 @@ def contact_sheet(
         A picture of mode "RGB".
 
     Raises:
+        OptionError: A number is no integer, or too small.
         PreviewError: These are no rows of `multiview_cifar`.
     """
+    check_sizes(samples_per_class, thumbnail)
     splits = expect_rows(splits, "contact_sheet({})")
     by_class = SamplesByClass(next(iter(splits.values())).features, samples_per_class)
     for rows in splits.values():
         for label, read in labelled_rows(rows):
             by_class.add(label, read)
     return draw_sheet(by_class, thumbnail, counts)
+
+
+def check_sizes(samples_per_class: Any, thumbnail: Any) -> None:
+    """OptionError where one of these is no integer, or too small."""
+    check_count("samples_per_class", samples_per_class, 1, OptionError)
+    check_count("thumbnail", thumbnail, MIN_THUMBNAIL, OptionError)
 
 
 def expect_rows(splits: Any, call: str) -> Mapping[str, Any]:

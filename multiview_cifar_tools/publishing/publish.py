@@ -21,7 +21,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from multiview_cifar import OptionError
-from multiview_cifar_tools.arguments import expect_splits
+from multiview_cifar_tools.arguments import expect_path, expect_splits
 from multiview_cifar_tools.engines.base import Engine
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.errors import PublishError
@@ -103,6 +103,8 @@ def publish(
         EngineError: A machine is not fit, or ended too often.
     """
     check_repo_id(repo_id)
+    if dry_run is not None:
+        dry_run = expect_path(dry_run, 'publish(rows, repo_id, dry_run="files")', PublishError)
     max_bytes = parse_size(max_shard_size)
     hub = Repository(repo_id, revision, create_pr, token)
     with nullcontext(engine) if engine is not None else open_engine() as opened:

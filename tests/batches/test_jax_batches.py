@@ -83,5 +83,13 @@ def test_a_device_of_ones_choice(jax, JaxBatches):
 def test_errors_are_told(JaxBatches, fails):
     with fails("BatchError", "View 0 of cat/0"):
         list(JaxBatches(make_rows([1], lambda _: b"no image"), 1))
-    with fails("BatchError", "batch_size=0"):
-        len(JaxBatches(make_rows([1]), 0))
+    for size in (0, "4", None, 2.0):
+        with fails("BatchError", f"batch_size={size!r} is not right"):
+            JaxBatches(make_rows([1]), size)
+    batches = JaxBatches(make_rows([1]), 1)
+    for epoch in (-1, 1.5, None):
+        with fails("BatchError", f"epoch={epoch!r} is not right"):
+            batches.set_epoch(epoch)
+    for rows in ({"train": make_rows([1])}, "photos", make_rows([1]).to_iterable_dataset()):
+        with fails("BatchError", "JaxBatches takes one datasets.Dataset, found"):
+            JaxBatches(rows, 1)

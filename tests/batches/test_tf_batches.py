@@ -123,8 +123,12 @@ def test_keras_trains_on_it(tf, to_tf_dataset):
 def test_errors_are_told(tf, to_tf_dataset, fails):
     with fails("BatchError", "no samples"):
         to_tf_dataset(make_rows([1]).select([]), 2)
-    with fails("BatchError", "batch_size=0"):
-        to_tf_dataset(make_rows([1]), 0)
+    for size in (0, "4", None, 2.0):
+        with fails("BatchError", f"batch_size={size!r} is not right"):
+            to_tf_dataset(make_rows([1]), size, drop_remainder=True)
+    for rows in ({"train": make_rows([1])}, "photos", make_rows([1]).to_iterable_dataset()):
+        with fails("BatchError", "to_tf_dataset takes one datasets.Dataset, found"):
+            to_tf_dataset(rows, 1)
     with fails("BatchError", "'tags'", "string"):
         to_tf_dataset(make_rows([1]).add_column("tags", [{"a": 1}]), 1, columns=["tags"])
     mixed = datasets.concatenate_datasets([make_rows([1]), make_rows([1], size=(6, 6))])

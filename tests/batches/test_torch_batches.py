@@ -207,3 +207,38 @@ def test_a_loader_that_would_batch_twice(rows, fails):
             list(DataLoader(data, sampler=batches, batch_size=size))
     with fails("BatchError", "batch_sampler gives single samples", "sampler=sampler"):
         list(DataLoader(data, batch_sampler=RandomSampler(data)))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_of_a_stream_are_not_batched_again(fails, workers):
+    stream = TorchStream(make_rows([1] * 4).to_iterable_dataset(), 2)
+    for size in (1, 3):
+        with fails("BatchError", "batch twice", "DataLoader(..., batch_size=None)"):
+            list(DataLoader(stream, batch_size=size, num_workers=workers))
+    assert [len(batch["label"]) for batch in DataLoader(stream, batch_size=None)] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"dtype": "float32"}, "dtype='float32' is not right"),
+        ({"dtype": np.float32}, "Expected one of PyTorch's"),
+        ({"mean": 0.5}, "mean=0.5 is not right. Expected one number a channel"),
+        ({"std": "0.5"}, "std='0.5' is not right"),
+        ({"std": [[0.5], [0.5]]}, "std=[[0.5], [0.5]] is not right"),
+        ({"mean": [0.5], "dtype": torch.uint8}, "mean needs a floating dtype, found torch.uint8"),
+    ],
+)
+def test_wrong_tensor_options(rows, fails, options, says):
+    with fails("BatchError", says):
+        TorchBatches(rows, **{"dtype": torch.float32, **options})
+    with fails("BatchError", "2 numbers", "3 channels"):
+        TorchBatches(rows, dtype=torch.float32, mean=[0.5, 0.5])[0]
+
+
+def test_mean_and_std_as_tensors(rows):
+    mean, std = [0.4, 0.5, 0.6], [0.2, 0.3, 0.4]
+    lists = TorchBatches(rows, dtype=torch.float32, mean=mean, std=std)[:]["images"]
+    for make in (torch.tensor, np.array):
+        data = TorchBatches(rows, dtype=torch.float32, mean=make(mean), std=make(std))
+        assert torch.allclose(data[:]["images"], lists)

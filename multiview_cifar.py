@@ -1241,6 +1241,8 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
             listing.data_dir,
         )
     check_folders(listing, templates.values(), used, config.on_error == "skip_sample")
+    # Their memory is free again as rows are made.
+    listing.folders, listing.paths, listing.sizes, listing.versions = [], [], array("q"), array("q")
     views = {key: natural_order(files.views) for key, files in samples.items()}
     view_labels = number_view_labels(views, fields, config)
     labels = sorted({label for _, label, _ in samples}, key=natural_key)

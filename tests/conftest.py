@@ -4,6 +4,7 @@ The routes: `import multiview_cifar` under every version of `datasets`, and unde
 too, copied alone; each builds or streams.
 """
 
+import gc
 import hashlib
 import os
 import shutil
@@ -83,6 +84,12 @@ def pytest_collection_modifyitems(config, items):
     # Once JAX is imported, which TensorFlow does too, it warns at every later fork; and Ray leaves
     # threads. Processes take modules in this order.
     items[:] = sorted(kept, key=lambda item: item.path.stem in LATE)
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: no collection of garbage has to walk through it."""
+    gc.collect()
+    gc.freeze()
 
 
 def colour_of(path):

@@ -6,10 +6,10 @@ import pickle
 import struct
 import sys
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +33,13 @@ from multiview_cifar_tools.formats import tfrecords
 from sampling import examples
 
 ANIMALS = row_features(["images"], ["cat", "dog"], None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tensorflow():
+    """As `tf`, and not above: of the processes that import this module only one runs its tests."""
+    global tf
+    import tensorflow as tf
 
 
 def write_records(path, rows, features=PLAIN, pixels=False):
@@ -147,18 +154,22 @@ def test_nothing_is_said_of_deprecation(tmp_path, caplog):
 
 # --- as others read them --------------------------------------------------------------------------
 
-CONTEXT = {name: tf.io.FixedLenFeature([], tf.string) for name in ("label_name", "sample_id")} | {
-    "label": tf.io.FixedLenFeature([], tf.int64)
-}
-LISTS = {name: tf.io.FixedLenSequenceFeature([], tf.string) for name in ("images", "view_names")}
+
+@pytest.fixture
+def strings():
+    """The features that are lists of strings."""
+    feature = tf.io.FixedLenSequenceFeature([], tf.string)
+    return dict.fromkeys(("images", "view_names"), feature)
 
 
-def test_tensorflow_decodes_them(tmp_path):
+def test_tensorflow_decodes_them(strings, tmp_path):
     rows = rows_with([2, 3])
     path = write_records(tmp_path / "a.tfrecord", rows)
+    about = dict.fromkeys(("label_name", "sample_id"), tf.io.FixedLenFeature([], tf.string))
+    about["label"] = tf.io.FixedLenFeature([], tf.int64)
 
     def parse(record):
-        context, lists = tf.io.parse_single_sequence_example(record, CONTEXT, LISTS)
+        context, lists = tf.io.parse_single_sequence_example(record, about, strings)
         images = tf.map_fn(tf.io.decode_image, lists["images"], fn_output_signature=tf.uint8)
         return context, lists, images
 
@@ -174,7 +185,7 @@ def test_tensorflow_decodes_them(tmp_path):
         assert images.tolist() == [pixels for _, pixels in plain["images"]]
 
 
-def test_tensorflow_reads_pixels(tmp_path):
+def test_tensorflow_reads_pixels(strings, tmp_path):
     rows = rows_with([2], {(0, 1)}, shape=(4, 5, 1), dtype=np.uint16)
     path = write_records(tmp_path / "a.tfrecord", rows, pixels=True)
     about = {
@@ -182,7 +193,7 @@ def test_tensorflow_reads_pixels(tmp_path):
         "images/dtype": tf.io.FixedLenFeature([], tf.string),
     }
     (record,) = tf.data.TFRecordDataset(path)
-    context, lists = tf.io.parse_single_sequence_example(record, about, LISTS)
+    context, lists = tf.io.parse_single_sequence_example(record, about, strings)
     assert context["images/dtype"] == b"uint16"
     assert lists["images"][1] == b""
     pixels = tf.reshape(tf.io.decode_raw(lists["images"][0], tf.uint16), context["images/shape"])
@@ -215,7 +226,7 @@ def feature(value):
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
 
 
-def example(**features):
+def made_example(features):
     return tf.train.Example(
         features=tf.train.Features(
             feature={name: feature(value) for name, value in features.items()}
@@ -223,7 +234,12 @@ def example(**features):
     )
 
 
-def sequence(context, **lists):
+def example(**features):
+    """example(): the record; as TensorFlow is not imported yet where these are listed."""
+    return partial(made_example, features)
+
+
+def made_sequence(context, lists):
     return tf.train.SequenceExample(
         context=tf.train.Features(feature={name: feature(v) for name, v in context.items()}),
         feature_lists=tf.train.FeatureLists(
@@ -234,10 +250,14 @@ def sequence(context, **lists):
     )
 
 
+def sequence(context, **lists):
+    return partial(made_sequence, context, lists)
+
+
 def file_of(path, *examples):
     with tf.io.TFRecordWriter(str(path)) as writer:
         for each in examples:
-            writer.write(each if isinstance(each, bytes) else each.SerializeToString())
+            writer.write(each if isinstance(each, bytes) else each().SerializeToString())
     return str(path)
 
 
@@ -360,7 +380,7 @@ WRONG = {
 def test_records_that_are_not_right(name, tmp_path, fails):
     record, found = WRONG[name]
     path = file_of(tmp_path / "a.tfrecord", GOOD, record)
-    at = len(GOOD.SerializeToString()) + 16
+    at = len(GOOD().SerializeToString()) + 16
     with fails("FormatError", f"{path}, record 1 at byte {at}: ", found, "Expected", path=path):
         read_records(path)
 

@@ -79,7 +79,9 @@ SPLIT_WORDS = (
 )
 # One set off by anything but letters, as it knows them: train2017, test-images, bbox_train.
 SPLIT_WORD = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(SPLIT_WORDS)})(?![^\W\d_])")
-FIELDS = ("split", "label", "sample", "view", "view_label")
+FIELD = re.compile(r"\{(\w*|\*)\}")
+FIELDS = ("split", "label", "sample", "view", "view_label", "*")  # of a template
+VIEW_FIELDS = {"view", "view_label"}
 OWN_COLUMNS = {"label", "sample_id", "view_names", "view_labels"}  # beside images
 METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 NO_IMAGES = "files that are no images"
@@ -669,8 +671,9 @@ class FileListing:
 
     @property
     def ignored_summary(self) -> str:
-        """The first of what is passed over, for errors."""
-        return join_first(itertools.chain.from_iterable(self.ignored.values())) or "nothing"
+        """The first of what is passed over, by reason, for errors."""
+        lines = [f"{reason}: {join_first(paths)}" for reason, paths in self.ignored.items()]
+        return "; ".join(lines) or "nothing"
 
 
 def list_source(config: MultiviewCifarConfig) -> FileListing | None:
@@ -962,6 +965,8 @@ class Template(NamedTuple):
     literal: int  # characters that are no field: where two templates fit, the longer one wins
     path: re.Pattern[str]  # of a file, without its extension
     sample: re.Pattern[str] | None  # of the folders that are samples; None where files are
+    extension: str  # of the files, in lower case; "" where any will do
+    view: str = "0"  # of files that name none; "" where one image is of all views of a sample
 
 
 def parse_layout(layout: str | Mapping[str, str]) -> dict[str, Template]:
@@ -979,50 +984,60 @@ def parse_layout(layout: str | Mapping[str, str]) -> dict[str, Template]:
     templates = {column: parse_template(text) for column, text in texts.items()}
     if len({t.text for t in templates.values()}) < len(templates):
         raise OptionError(f"layout={layout!r}: two columns have the same template.", "layout")
-    if len({t.fields & {"split", "view_label"} for t in templates.values()}) > 1:
-        raise OptionError(
-            f"layout={layout!r}: columns are joined on {{split}} and {{view_label}}. "
-            "Expected these fields in every template or in none.",
-            "layout",
-        )
+    fields = templates["images"].fields
+    for column, template in templates.items():
+        lone = column != "images" and not template.fields & VIEW_FIELDS
+        if (template.fields ^ fields) - (VIEW_FIELDS if lone else set()):
+            raise OptionError(
+                f"layout={layout!r}: columns are joined on {{split}}, {{label}}, {{sample}}, "
+                "{view} and {view_label}. Expected the same of these in every template; or neither "
+                "{view} nor {view_label} in a further column, which is one image a row then.",
+                "layout",
+            )
+        if lone:
+            templates[column] = template._replace(view="")
     return templates
 
 
 def parse_template(text: str) -> Template:
     """Compile a template such as "{label}/{sample}/{view}"; OptionError where it is wrong."""
-    names, literal = re.findall(r"\{(\w*)\}", text), re.sub(r"\{\w*\}", "", text)
+    extension = text[text.rfind(".") :].lower() if _is_image(text) else ""
+    stem = text[: len(text) - len(extension)]
+    names, literal = FIELD.findall(stem), FIELD.sub("", text)
     wrong = [f"has the unknown field {{{name}}}" for name in names if name not in FIELDS]
-    wrong += [f"has the field {{{name}}} twice" for name in names if names.count(name) > 1]
     wrong += [f"lacks the field {{{name}}}" for name in ("label", "sample") if name not in names]
     if "{" in literal or "}" in literal:
         wrong.append("has a brace too many, or more than a name in braces")
-    if not all(text.split("/")):
+    if not all(stem.split("/")):
         wrong.append('has an empty part before, after or between "/"')
-    if _is_image(text):
-        wrong.append("ends with an extension, which is never part of a name: leave it out")
     if wrong:
         raise OptionError(
-            f"layout {text!r} {wrong[0]}. Expected {{label}} and {{sample}}, and "
-            "where they are there {split}, {view} and {view_label}, each once, such "
+            f"layout {text!r} {wrong[0]}. Expected {{label}} and {{sample}}, where they are there "
+            "{split}, {view} and {view_label}, and {*} for what is part of no name, such "
             'as "{split}/{label}/{sample}/{view}".',
             "layout",
         )
-    end = text.find("/", text.index("{sample}"))
+    end = stem.find("/", stem.index("{sample}"))
     return Template(
         text,
-        frozenset(names),
-        text.count("/"),
+        frozenset(names) - {"*"},
+        stem.count("/"),
         len(literal),
-        _regex(text),
-        _regex(text[:end]) if end > 0 else None,
+        _regex(stem),
+        _regex(stem[:end]) if end > 0 else None,
+        extension,
     )
 
 
-def _regex(template: str) -> re.Pattern[str]:
-    parts = re.split(r"\{(\w+)\}", template)  # literal text and field names in turn
-    return re.compile(
-        "".join(f"(?P<{part}>[^/]+)" if i % 2 else re.escape(part) for i, part in enumerate(parts))
-    )
+@lru_cache
+def _regex(template: str, repeats: bool = True) -> re.Pattern[str]:
+    """The pattern of a template; where not `repeats`, a field that stands twice may differ."""
+    parts, named = FIELD.split(template), set[str]()  # literal text and field names in turn
+    for i in range(1, len(parts), 2):
+        name, again = parts[i], f"(?P={parts[i]})" if repeats else "[^/]+"
+        parts[i] = again if name in named else f"(?P<{name}>[^/]+)" if name != "*" else "[^/]*"
+        named |= {name} - {"*"}
+    return re.compile("".join(part if i % 2 else re.escape(part) for i, part in enumerate(parts)))
 
 
 def find_split(folder: str) -> str | None:
@@ -1074,8 +1089,8 @@ def join_first(names: Iterable[object], most: int = 5) -> str:
 
 @dataclass(slots=True)
 class SampleFiles:
-    """The files of a sample: of each image column the paths by view key, which is "view", or
-    "view_label/view" where the layout has both.
+    """The files of a sample: of each image column the paths by view key, which is "view",
+    "view_label/view" where the layout has both, or "" where one image is of all views.
     """
 
     columns: tuple[dict[str, str], ...]
@@ -1086,7 +1101,7 @@ class SampleFiles:
     def views(self) -> tuple[str, ...]:
         """The keys of all views, of whichever column."""
         first, *others = self.columns
-        return tuple({*first}.union(*others)) if others else tuple(first)
+        return tuple({*first}.union(*others) - {""}) if others else tuple(first)
 
 
 SampleKey = tuple[str, str, str]  # split folder, label folder, name
@@ -1101,54 +1116,78 @@ def match_images(
     `ignored`. LayoutError where an image stands above the layout, or two mean the same view.
     """
     samples: Samples = {}
-    order, used = [*templates], set[str]()
+    ordered, used = [*templates.values()], set[str]()
     for path, size, version in zip(listing.paths, listing.sizes, listing.versions, strict=True):
-        column, fields = _best_fit(path, templates)
+        column, fields = best_fit(path, ordered)
         if not fields:
-            listing.ignored[_why_not(path, [*templates.values()])].append(path)
+            listing.ignored[_why_not(path, ordered)].append(path)
             continue
         key = (
             fields.get("split", "train"),
             intern_value(fields["label"]),
             intern_value(fields["sample"]),
         )
-        view = fields.get("view", "0")
+        view = fields.get("view", ordered[column].view)
         if "view_label" in fields:
             view = f"{fields['view_label']}/{view}"
         if (sample := samples.get(key)) is None:
             sample = samples[key] = SampleFiles(tuple([{} for _ in templates]))
-        other = sample.columns[order.index(column)].setdefault(intern_value(view), path)
+        other = sample.columns[column].setdefault(intern_value(view), path)
         if other is not path:
-            raise LayoutError(
-                f"{other} and {path} mean the same view {view!r} of one sample. "
-                "Expected one file a view: remove or rename one.",
-                path,
-            )
+            raise same_view_error(other, path, view, ordered[column].text)
         sample.nbytes += size
         sample.version = hash((sample.version, version)) if version else 0
         used.add(path.rpartition("/")[0])
     return samples, used
 
 
-def _best_fit(path: str, templates: Mapping[str, Template]) -> tuple[str, dict[str, str]]:
-    """The column and the field values of a file; no values where no template fits it."""
-    best, column, fields = -1, "", {}
-    for name, template in templates.items():
-        match = template.path.fullmatch(path, 0, path.rfind("."))  # without the extension
-        if match and template.literal == best:
+def best_fit(path: str, templates: Sequence[Template]) -> tuple[int, dict[str, str]]:
+    """Which template fits a file best, and the field values; no values where none fits."""
+    best, column, fields, dot = -1, 0, {}, path.rfind(".")
+    for i, template in enumerate(templates):
+        match = template.path.fullmatch(path, 0, dot)  # without the extension
+        if not match or (template.extension and template.extension != path[dot:].lower()):
+            continue
+        if template.literal == best:
             raise LayoutError(
                 f"{path} fits two templates of the layout equally well. Expected one "
                 "of them to have more literal text.",
                 path,
             )
-        if match and template.literal > best:
-            best, column, fields = template.literal, name, match.groupdict()
+        if template.literal > best:
+            best, column, fields = template.literal, i, match.groupdict()
     return column, fields
+
+
+def same_view_error(other: str, path: str, view: str, text: str) -> LayoutError:
+    """The error of two files that stand for one view, or for the one image of a sample."""
+    (stem, dot, ending), (other_stem, _, other_ending) = path.rpartition("."), other.rpartition(".")
+    way_out = "remove or rename one"
+    if stem == other_stem and ending.lower() != other_ending.lower():
+        way_out += (
+            f', or say with an extension which is meant: layout="{text}{dot}{ending}", or '
+            f'{{"images": "{text}{dot}{other_ending}", "masks": "{text}{dot}{ending}"}}'
+        )
+    elif "{*}" in text:
+        way_out += (
+            f", or put a field such as {{view}} for the {{*}} in {text}, in which they differ"
+        )
+    what = f"view {view!r} of" if view else "image, the layout having no {view}, of"
+    return LayoutError(
+        f"{other} and {path} mean the same {what} one sample. Expected one file: {way_out}.", path
+    )
 
 
 def _why_not(path: str, templates: Sequence[Template]) -> str:
     """Why an image fits no template; LayoutError where it stands above them all."""
     depth, depths = path.count("/"), [template.depth for template in templates]
+    stem = path.rpartition(".")[0]
+    for template in templates:
+        if template.path.fullmatch(stem):
+            return "images with another extension than that of the layout"
+        text = template.text[: len(template.text) - len(template.extension)]
+        if _regex(text, repeats=False).fullmatch(stem):
+            return "images in whose path a repeated field differs"
     if depth >= min(depths):
         return "images below the layout" if depth > max(depths) else "images that fit no template"
     flat = templates[0].text.rpartition("/{view}")[0]
@@ -1205,7 +1244,7 @@ class Sample(NamedTuple):
     label: int
     view_names: tuple[str | None, ...]
     view_labels: tuple[int | None, ...]  # () where the layout has none
-    paths: tuple[tuple[str | None, ...], ...]  # a file a view for each image column
+    paths: tuple[tuple[str | None, ...], ...]  # for each image column a file a view, or one of all
     metadata: Mapping[str, Any] = {}  # a value for each further column
     view_metadata: Mapping[str, list[Any]] = {}  # or a value a view
     nbytes: int = 0  # of its images, where they are resized of their pixels
@@ -1247,9 +1286,11 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
     view_labels = number_view_labels(views, fields, config)
     labels = sorted({label for _, label, _ in samples}, key=natural_key)
     class_names, numbers = assign_labels(labels, config.class_names)
-    rows, incomplete = make_rows(samples, views, [*templates], numbers, view_labels, config)
+    rows, incomplete = make_rows(samples, views, templates, numbers, view_labels, config)
     check_incomplete(incomplete, len(views), listing, config)
     features = row_features(list(templates), class_names, view_labels)
+    lone = [column for column, template in templates.items() if not template.view]
+    features.update(dict.fromkeys(lone, datasets.Image()))
     name_split = split_namer(listing.is_by_split, config)
     rows = add_metadata(rows, views, view_labels, templates, features, name_split, listing, config)
     splits = split_rows(rows, name_split, config)
@@ -1349,7 +1390,7 @@ def assign_labels(
 def make_rows(
     samples: Samples,
     views: Views,
-    columns: Sequence[str],
+    templates: Mapping[str, Template],
     numbers: Mapping[str, int],
     view_labels: list[str] | None,
     config: MultiviewCifarConfig,
@@ -1360,10 +1401,14 @@ def make_rows(
     """
     rows: dict[SampleKey, Sample] = {}
     incomplete: dict[SampleKey, str] = {}
+    are_views = [bool(template.view) for template in templates.values()]
     for key in sorted(samples, key=row_order):
         files = samples.pop(key)
-        sample, lack = make_sample(key, files, views[key], columns, numbers, view_labels, config)
-        if not lack or (config.on_missing_view == "null" and any(map(any, sample.paths))):
+        sample, lack = make_sample(key, files, views[key], templates, numbers, view_labels, config)
+        has_some = config.on_missing_view == "null" and any(
+            map(any, itertools.compress(sample.paths, are_views))
+        )
+        if not lack or has_some:
             rows[key] = sample
         else:
             incomplete[key] = lack
@@ -1398,7 +1443,7 @@ def make_sample(
     key: SampleKey,
     files: SampleFiles,
     keys: tuple[str, ...],
-    columns: Sequence[str],
+    templates: Mapping[str, Template],
     numbers: Mapping[str, int],
     view_labels: list[str] | None,
     config: MultiviewCifarConfig,
@@ -1408,14 +1453,19 @@ def make_sample(
     views: Sequence[Any] = config.view_names or keys
     k = config.num_views or len(views)
     lack = f"has {len(views)} of {k} views" if len(views) < k else ""
+    if not views:
+        there = (path for column in files.columns for path in column.values())
+        lack = f"has no image in images (but {join_first(there)})"
     if len(views) > k:
         views = sample_views(views, k, sample_id, config)
-    for column, paths in zip(columns, files.columns, strict=True):
-        if absent := [view for view in views if view not in paths]:
+    blank, aligned = (None,) * (k - len(views)), list[tuple[str | None, ...]]()
+    for (column, template), paths in zip(templates.items(), files.columns, strict=True):
+        own = views if template.view else [""]
+        aligned.append((*map(paths.get, own), *(blank if template.view else ())))
+        if absent := [view for view in own if view not in paths]:
             here = join_first(map(repr, paths)) or "nothing"
-            lack = lack or f"has no {join_first(map(repr, absent))} in {column} (but {here})"
-    blank = (None,) * (k - len(views))
-    aligned = tuple([(*map(paths.get, views), *blank) for paths in files.columns])
+            absent = [repr(view) if view else "image" for view in absent]
+            lack = lack or f"has no {join_first(absent)} in {column} (but {here})"
     numbered: tuple[int | None, ...] = ()
     if view_labels is not None:
         pairs = [view.partition("/") for view in views]
@@ -1425,7 +1475,8 @@ def make_sample(
         nbytes = k * config.image_size[0] * config.image_size[1] * 3
     names = intern_value((*views, *blank))
     label = numbers[key[1]]
-    return Sample(sample_id, label, names, numbered, aligned, {}, {}, nbytes, files.version), lack
+    every = tuple(aligned)
+    return Sample(sample_id, label, names, numbered, every, {}, {}, nbytes, files.version), lack
 
 
 def sample_views(
@@ -1616,8 +1667,7 @@ def iter_examples(
     Raises:
         ImageError, ArchiveError: By what cannot be read.
     """
-    columns = list(config.layout) if isinstance(config.layout, Mapping) else ["images"]
-    samples = list(samples)
+    columns, samples = image_columns(config.layout), list(samples)
     paths = (path for sample in samples for own in sample.paths for path in own if path is not None)
     with open_files(source, paths, config.name) as read:
         for sample in samples:
@@ -1625,9 +1675,15 @@ def iter_examples(
                 yield example
 
 
+def image_columns(layout: str | Mapping[str, str] | None) -> dict[str, bool]:
+    """The image columns in the order of `Sample.paths`, and whether each is a list of views."""
+    texts = layout if isinstance(layout, Mapping) else {"images": ""}
+    return {column: column == "images" or "{view" in text for column, text in texts.items()}
+
+
 def read_example(
     sample: Sample,
-    columns: Sequence[str],
+    columns: Mapping[str, bool],
     read: Callable[[str], Any],
     config: MultiviewCifarConfig,
 ) -> dict[str, Any] | None:
@@ -1656,10 +1712,13 @@ def read_example(
             row[column].append(None if data is None else {"bytes": data, "path": None})
     if bad:
         drop_unreadable_views(bad, row, sample, config)
-        if config.on_missing_view == "skip_sample" or not any(any(row[name]) for name in columns):
+        left = any(any(row[name]) for name, is_list in columns.items() if is_list)
+        if config.on_missing_view == "skip_sample" or not left:
             logger.warning("skip_sample: %s lacks the skipped views", sample.sample_id)
             return None
-    return {**row, **sample.metadata, "label": sample.label, "sample_id": sample.sample_id}
+    lone = {name: row[name][0] for name, is_list in columns.items() if not is_list}
+    labels = {"label": sample.label, "sample_id": sample.sample_id}
+    return {**row, **lone, **sample.metadata, **labels}
 
 
 def drop_unreadable_views(

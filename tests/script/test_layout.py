@@ -223,6 +223,12 @@ def test_images_in_no_folder_at_all(stream, make_tree, fails):
         ("{label}_{sample}_{view}", "black_cat_1_a.png", "black_cat/1", "a"),
         ("{label}/{sample}", "cat/1.png", "cat/1", "0"),
         ("{label}/{sample}/{view}", "cat/1/a.b.PNG", "cat/1", "a.b"),
+        ("{label}/{sample}/{sample}_{view}", "cat/1_2/1_2_a.png", "cat/1_2", "a"),
+        ("{view}Img8bit/{label}/{sample}_{view}", "aImg8bit/cat/1_a.png", "cat/1", "a"),
+        ("{label}/{sample}/{*}-{view}", "cat/1/2024-02-a.png", "cat/1", "a"),
+        ("{*}/{label}/{sample}{*}/{view}", "any/cat/1/a.png", "cat/1", "a"),
+        ("{label}/{sample}/{view}.png", "cat/1/a.PNG", "cat/1", "a"),
+        ("{label}/{sample}/{view}.JPG", "cat/1/a.jpg", "cat/1", "a"),
     ],
 )
 def test_template(stream, make_tree, shown, layout, path, sample_id, view):
@@ -263,6 +269,43 @@ def test_images_that_no_template_fits_are_reported(stream, make_tree, shown, cap
     tree = make_tree("cat/1_a.png", "cat/cover.png")
     assert shown(stream(tree, layout="{label}/{sample}_{view}")) == [("cat/1", "cat/1_a.png")]
     assert "cat/cover.png" in caplog.text
+
+
+def test_a_field_that_stands_twice_is_the_same_twice(stream, make_tree, shown, fails, caplog):
+    tree = make_tree("cat/1/1_a.png", "cat/2/3_a.png", "cat/2/2_a.png")
+    layout = "{label}/{sample}/{sample}_{view}"
+    assert shown(stream(tree, layout=layout)) == [
+        ("cat/1", "cat/1/1_a.png"),
+        ("cat/2", "cat/2/2_a.png"),
+    ]
+    assert "a repeated field differs: cat/2/3_a.png" in caplog.text
+    with fails("LayoutError", "a repeated field differs", "cat/2/3_a.png", layout):
+        list(stream(make_tree("cat/2/3_a.png", under="none"), layout=layout))
+
+
+def test_files_that_differ_in_what_no_field_takes(stream, make_tree, fails):
+    tree = make_tree("cat/1/x-a.png", "cat/1/y-a.png")
+    with fails("LayoutError", "cat/1/x-a.png and cat/1/y-a.png", "{*}", "{view}"):
+        list(stream(tree, layout="{label}/{sample}/{*}-{view}"))
+    with fails("LayoutError", "the same view '0'", "a field such as {view} for the {*}"):
+        list(stream(tree, layout="{label}/{sample}/{*}-a"))
+
+
+def test_files_that_differ_in_their_extension(stream, make_tree, shown, fails, caplog):
+    tree = make_tree("cat/1/a.JPG", "cat/1/a.png", "cat/1/a.jpeg")
+    layouts = [f"{{label}}/{{sample}}/{{view}}.{ending}" for ending in ("jpg", "png")]
+    with fails("LayoutError", "cat/1/a.JPG and cat/1/a.jpeg", "{view}.JPG", "{view}.jpeg"):
+        list(stream(tree))
+    assert shown(stream(tree, layout=layouts[0])) == [("cat/1", "cat/1/a.JPG")]
+    assert "2 images with another extension than that of the layout: cat/1/a.jpeg" in caplog.text
+    ds = stream(tree, layout=dict(zip(("images", "masks"), layouts, strict=True)))
+    assert shown(ds) == [("cat/1", "cat/1/a.JPG")]
+    assert shown(ds, "masks") == [("cat/1", "cat/1/a.png")]
+    ds = stream(
+        make_tree("cat/1/a.jpg", "cat/1/a.png", under="two"),
+        layout={"images": "{label}/{sample}/{view}", "masks": layouts[1]},
+    )
+    assert shown(ds, "masks") == [("cat/1", "cat/1/a.png")]
 
 
 def test_folders_outside_a_literal_part_are_reported(stream, make_tree, shown, caplog):
@@ -394,6 +437,8 @@ def test_a_view_that_lacks_in_one_column(stream, make_tree, shown, fails, lost):
             {"images": "{label}/{sample}/{view_label}/{view}", "masks": "{label}/{sample}/{view}"},
             "view_label",
         ),
+        ({"images": "{split}/{label}/{sample}/{view}", "mask": "{label}/{sample}"}, "{split}"),
+        ({"images": "{label}/{sample}", "masks": "{label}/{sample}/{view}"}, "neither {view}"),
         (["{label}/{sample}/{view}"], "dict"),
         (5, "{label}/{sample}/{view}"),
     ],
@@ -407,6 +452,70 @@ def test_a_file_that_fits_two_columns_equally_well(stream, make_tree, fails):
     layout = {"images": "{label}/{sample}_x{view}", "masks": "{label}/{sample}x_{view}"}
     with fails("LayoutError", "cat/1x_xa.png"):
         list(stream(make_tree("cat/1x_xa.png"), layout=layout))
+
+
+# --- columns of one image a row -------------------------------------------------------------------
+
+ONE_MASK = {"images": "{label}/{view}/{sample}", "mask": "{label}/mask/{sample}"}
+CHANGES = [f"town/{view}/{sample}.png" for sample in "12" for view in ("A", "B", "mask")]
+
+
+@pytest.mark.every_route
+def test_a_column_without_views_is_one_image_a_row(load, make_tree, shown, seen):
+    ds = load(make_tree(*CHANGES), layout=ONE_MASK)
+    assert ds.features["mask"] == datasets.Image()
+    assert shown(ds) == [(f"town/{n}", f"town/A/{n}.png", f"town/B/{n}.png") for n in "12"]
+    assert seen([row["mask"] for row in ds]) == ["town/mask/1.png", "town/mask/2.png"]
+    assert [row["view_names"] for row in ds] == [["A", "B"]] * 2
+
+
+def test_options_of_views_leave_that_image_alone(stream, make_tree, shown, seen):
+    tree = make_tree(*CHANGES)
+    for options in ({"view_names": ["B"]}, {"num_views": 1, "view_sampling": "first"}):
+        (row, _) = stream(tree, layout=ONE_MASK, **options)
+        assert len(row["images"]) == 1
+        assert seen([row["mask"]]) == ["town/mask/1.png"]
+    (row, _) = stream(tree, layout=ONE_MASK, num_views=3, on_missing_view="null")
+    assert seen(row["images"]) == ["town/A/1.png", "town/B/1.png", None]
+    assert seen([row["mask"]]) == ["town/mask/1.png"]
+
+
+def test_that_image_may_lack(stream, make_tree, seen, fails):
+    tree = make_tree(*(path for path in CHANGES if path != "town/mask/1.png"))
+    with fails("LayoutError", "town/1 has no image in mask", 'on_missing_view="skip_sample"'):
+        list(stream(tree, layout=ONE_MASK))
+    (row,) = stream(tree, layout=ONE_MASK, on_missing_view="skip_sample")
+    assert row["sample_id"] == "town/2"
+    rows = stream(tree, layout=ONE_MASK, on_missing_view="null")
+    assert seen([row["mask"] for row in rows]) == [None, "town/mask/2.png"]
+
+
+def test_that_image_of_no_sample(stream, make_tree, fails, caplog):
+    tree = make_tree(*CHANGES, "town/mask/9.png")
+    with fails("LayoutError", "town/9 has no image in images (but town/mask/9.png)"):
+        list(stream(tree, layout=ONE_MASK))
+    for how in ("null", "skip_sample"):
+        rows = stream(tree, layout=ONE_MASK, on_missing_view=how)
+        assert [row["sample_id"] for row in rows] == ["town/1", "town/2"]
+        assert "town/mask/9.png" in caplog.text
+
+
+def test_two_of_that_image(stream, make_tree, fails):
+    layout = {"images": "{label}/{sample}/{view}", "mask": "{label}/{sample}/mask{*}"}
+    tree = make_tree("cat/1/a.png", "cat/1/mask1.png", "cat/1/mask2.png")
+    with fails("LayoutError", "cat/1/mask1.png and cat/1/mask2.png", "the same image", "{*}"):
+        list(stream(tree, layout=layout))
+
+
+def test_that_image_is_unreadable(stream, make_tree, seen, fails):
+    tree = make_tree(*CHANGES)
+    (tree / "town/mask/1.png").write_bytes(b"no image")
+    with fails("ImageError", "town/mask/1.png"):
+        list(stream(tree, layout=ONE_MASK))
+    with fails("ImageError", "town/1 lacks a view"):
+        list(stream(tree, layout=ONE_MASK, on_error="skip_view"))
+    options = {"layout": ONE_MASK, "on_error": "skip_view", "on_missing_view": "null"}
+    assert seen([row["mask"] for row in stream(tree, **options)]) == [None, "town/mask/2.png"]
 
 
 def test_the_layout_given_is_left_as_it_was(stream, make_tree):

@@ -134,22 +134,22 @@ def test_split_ratios_move_no_sample(samples, seed, data):
 
 @st.composite
 def layouts(draw):
-    """A template of label, sample, view and perhaps a literal folder, cut anywhere by / or =."""
-    fields = draw(st.permutations(["{label}", "{sample}", "{view}"]))
-    if draw(st.booleans()):
-        fields = [*fields, "set-x"]
-        fields = draw(st.permutations(fields))
+    """A template of label, sample, view and more that may stand there, cut anywhere by / or =."""
+    more = st.lists(st.sampled_from(["set-x", "{*}", "{label}", "{sample}", "{view}"]), max_size=2)
+    fields = draw(st.permutations(["{label}", "{sample}", "{view}", *draw(more)]))
     cuts = draw(st.lists(st.sampled_from("/="), min_size=len(fields) - 1, max_size=len(fields) - 1))
-    return fields[0] + "".join(cut + f for cut, f in zip(cuts, fields[1:], strict=True))
+    text = fields[0] + "".join(cut + f for cut, f in zip(cuts, fields[1:], strict=True))
+    return text + draw(st.sampled_from(["", ".png", ".PNG"]))
 
 
 @few
-@given(layouts(), st.sets(st.tuples(plain, plain, plain), min_size=1, max_size=6))
-def test_any_layout_gives_back_what_it_was_filled_with(layout, triples):
-    files = {}
-    for label, sample, view in triples:
-        path = layout.format(label=label, sample=sample, view=view) + ".png"
-        files[path] = image_bytes(path)
+@given(layouts(), st.sets(st.tuples(plain, plain, plain), min_size=1, max_size=6), plain)
+def test_any_layout_gives_back_what_it_was_filled_with(layout, triples, other):
+    def path_of(label, sample, view):
+        stem = layout.removesuffix(".png").removesuffix(".PNG").replace("{*}", other)
+        return stem.format(label=label, sample=sample, view=view) + ".png"
+
+    files = {path_of(*triple): image_bytes(path_of(*triple)) for triple in triples}
     rows = rows_of(files, layout=layout)
     got = {
         (row["label"], row["sample_id"].partition("/")[2], view): data
@@ -158,7 +158,7 @@ def test_any_layout_gives_back_what_it_was_filled_with(layout, triples):
     }
     assert got.keys() == triples
     for (label, sample, view), data in got.items():
-        assert data == files[layout.format(label=label, sample=sample, view=view) + ".png"]
+        assert data == files[path_of(label, sample, view)]
 
 
 @few

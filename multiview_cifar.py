@@ -129,10 +129,11 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
     Args:
         layout: Where things stand in the tree: a template of `{split} {label} {sample} {view}
             {view_label}`, such as "{split}/{label}/{sample}/{view}", "{label}/{sample}_{view}"
-            (flat) or "{label}/{sample}" (every file is a sample of one view). A file's extension
-            is never part of a name. A dict {"images": "...", "masks": "..."} makes one image
-            column a template, joined on split, label, sample and view. None: detect
-            [split/]label/sample/view.
+            (flat) or "{label}/{sample}" (every file is a sample of one view). A field that stands
+            twice is the same twice, `{*}` takes what is part of no name, an extension at the end
+            such files alone. A dict {"images": "...", "masks": "..."} makes one image column a
+            template, joined on split, label, sample and view; a further one without view fields
+            is one image a row. None: detect [split/]label/sample/view.
         class_names: A list (names and order) or a dict from folder to name, whose order is the
             label order. A class folder left out is an error. None: the folders, natural-sorted.
         view_names: Which views, in which order; under a layout with `{view_label}` each name is

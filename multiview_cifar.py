@@ -290,7 +290,7 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
             if self._listing is None:
                 raise OptionError("The rows of this config are planned when it is built.", "name")
             if self._listing.stored and not self._listing.folders:
-                list_stored(self._listing, self.config.layout is None)
+                list_stored(self._listing, self.config)
             self._plan, self._listing = plan_rows(self._listing, self.config), None
         return self._plan
 
@@ -701,33 +701,47 @@ def list_source(config: MultiviewCifarConfig) -> FileListing | None:
         places = {"": place}
     else:
         places = {f"{split}/": place for split, (place,) in config.data_files.items()}
-    return find_files(places, config.storage_options or {})
+    return find_files(places, config)
 
 
-def find_files(places: Mapping[str, str], options: Mapping[str, Any]) -> FileListing:
+def find_files(places: Mapping[str, str], config: MultiviewCifarConfig) -> FileListing:
     """A remote folder, listed; or archives by the folder of their split, not listed yet."""
     with wrap_tool_errors(" and ".join(places.values())):
         from multiview_cifar_tools.storage.listing import find_source
 
+        options = config.storage_options or {}
         found = [find_source(at, options, IMAGE_EXTENSIONS, top) for top, at in places.items()]
     listing = FileListing(join_first(source.path for source in found), [*found])
     if not found[0].is_archive:
-        list_stored(listing)
+        list_stored(listing, config)
     versions = [(source.path, source.prefix, source.version) for source in listing.stored]
     listing.fingerprint = json.dumps(versions)
     return listing
 
 
-def list_stored(listing: FileListing, pass_over_top: bool = False) -> None:
+def list_stored(listing: FileListing, config: MultiviewCifarConfig) -> None:
     """List archives, or a remote folder, as `scan_folder` does a local one: nothing is unpacked.
 
-    Where `pass_over_top`, a folder around everything that is called as its archive is left out:
-    `zip -r photos.zip photos` is read as photos. ArchiveError where one is damaged or refused.
+    In an archive a folder around everything is passed over, whatever its name, where the layout
+    takes no image with it, and some without. ArchiveError where one is damaged or refused.
     """
+    detected = config.layout is None
+    templates = [] if detected else [*parse_layout(resolve_layout(listing, config)).values()]
+
+    def is_taken(path: str) -> bool:
+        if not detected:
+            return bool(best_fit(path, templates)[1])
+        has_splits = listing.is_by_split or bool(config.split_names)
+        has_splits = has_splits or find_split(path.partition("/")[0]) is not None
+        return path.count("/") == 2 + has_splits
+
     with wrap_tool_errors(listing.data_dir):
         from multiview_cifar_tools.storage.listing import list_files
 
-        found = list_files(listing.stored, is_hidden, pass_over_top)
+        found = list_files(listing.stored, is_hidden, is_taken, detected)
+    for source in found.sources:
+        if source.top:
+            logger.warning("Passed over %s, around everything in %s", source.top, source.path)
     listing.sources, listing.ignored, listing.hidden = [*found.sources], found.ignored, found.hidden
     listing.folders, listing.paths = found.folders, [path for path, _, _ in found.files]
     listing.sizes = array("q", [size for _, size, _ in found.files])
@@ -1066,13 +1080,9 @@ def detect_layout(listing: FileListing, has_splits: bool) -> str:
     first = images[0]
     if all(path.count("/") > layout.count("/") for path in images):
         mixed = splits and not has_splits
-        is_packed = any(not isinstance(source, str) for source in listing.sources)
-        around = len(tops) == 1 and not has_splits and is_packed
         hint = (
             f" Of {join_first(tops)} only {join_first(splits)} would be a split." if mixed else ""
         )
-        if around:
-            hint = f' If {tops[0]} is a folder around everything, pass layout="{tops[0]}/{layout}".'
         raise LayoutError(
             f"Every image stands deeper than {layout}, such as {first}.{hint} "
             "Expected [split/]class/sample/view: pass a data_dir further down, or "

@@ -91,15 +91,19 @@ def _absolute(place: str) -> str:
 
 
 def list_files(
-    sources: Iterable[FileSource], is_hidden: Callable[[str], bool], pass_over_top: bool
+    sources: Iterable[FileSource],
+    is_hidden: Callable[[str], bool],
+    is_taken: Callable[[str], bool],
+    by_name: bool,
 ) -> Listing:
-    """List archives or a remote folder; nothing is unpacked.
+    """List archives or a remote folder; nothing is unpacked. Folders around everything in an
+    archive are passed over, see `find_top`.
 
     Args:
         sources: Of which a remote folder is given its version.
         is_hidden: Whether a file or folder of this name is never taken.
-        pass_over_top: Leave out a folder around everything that is called as its archive is:
-            `zip -r photos.zip photos` is read as photos.
+        is_taken: Whether an image with this path would be in a row.
+        by_name: As for `find_top`.
 
     StorageError where one is damaged or refused, or cannot be listed.
     """
@@ -110,14 +114,29 @@ def list_files(
             source = source._replace(version=version)
         else:
             files = {name: (size, 0) for name, size in list_members(source).items()}
-            top = os.path.basename(source.path).partition(".")[0] + "/"
-            if pass_over_top and all(
-                name.startswith(top) for name in files if source.is_image(name)
-            ):
-                source = source._replace(top=top)
+            source = source._replace(top=find_top(source, files, is_taken, by_name))
         listing.sources.append(source)
         add_files(listing, source, files, is_hidden)
     return listing
+
+
+def find_top(
+    source: FileSource, names: Iterable[str], is_taken: Callable[[str], bool], by_name: bool
+) -> str:
+    """The folder around everything in an archive that is passed over, such as "photos/", or "".
+
+    It is one without which images are taken, and with which none is; and with `by_name` one that is
+    called as its archive, as `zip -r photos.zip photos` makes it.
+    """
+    images = [name for name in names if source.is_image(name)]
+    top = images[0][: images[0].find("/") + 1] if images else ""
+    if not top or not all(name.startswith(top) for name in images):
+        return ""
+    if by_name and top == os.path.basename(source.path).partition(".")[0] + "/":
+        return top
+    if any(is_taken(source.prefix + name) for name in images):
+        return ""
+    return top if any(is_taken(source.prefix + name[len(top) :]) for name in images) else ""
 
 
 def list_members(source: FileSource) -> dict[str, int]:

@@ -52,13 +52,16 @@ def _infos(source: FileSource, process: int) -> dict[str, zipfile.ZipInfo]:
 
 
 def _name(info: zipfile.ZipInfo) -> str:
-    """A member's name. Many tools write UTF-8 without the flag for it (APPNOTE 4.4.4, bit 11)."""
-    if info.flag_bits & 0x800 or info.filename.isascii():
-        return info.filename
-    try:
-        return info.filename.encode("cp437").decode()
-    except UnicodeError:
-        return info.filename
+    """A member's name. Many tools write UTF-8 without the flag for it (APPNOTE 4.4.4, bit 11), and
+    some a backslash in place of "/" (4.4.17.1), which in an older code may be part of a letter.
+    """
+    name = info.filename
+    if not info.flag_bits & 0x800 and not name.isascii():
+        try:
+            name = name.encode("cp437").decode()
+        except UnicodeError:
+            return name
+    return name.replace("\\", "/")
 
 
 def _is_plain(source: FileSource, info: zipfile.ZipInfo) -> bool:

@@ -52,13 +52,51 @@ def test_the_folder_around_everything(load, make_tree, pack, kind):
     assert everything(load(archive, split=None)) == everything(load(tree, split=None))
 
 
-def test_a_folder_around_everything_of_another_name(stream, make_tree, pack, fails, shown):
-    tree = make_tree("cat/1/a.png", "dog/1/a.png")
-    archive = pack(tree, "zip", under="pictures/")
-    with fails("LayoutError", "deeper", 'layout="pictures/{label}/{sample}/{view}"'):
-        stream(archive)
-    rows = stream(archive, layout="pictures/{label}/{sample}/{view}")
-    assert shown(rows) == [("cat/1", "cat/1/a.png"), ("dog/1", "dog/1/a.png")]
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_around_everything_of_another_name(load, make_tree, pack, kind, caplog):
+    """As archive.zip of Kaggle has it; a split folder is none, nor is the only class."""
+    tree = make_tree(*PATHS)
+    archive = pack(tree, kind, under="pictures 1/")
+    assert everything(load(archive, split=None)) == everything(load(tree, split=None))
+    assert f"Passed over pictures 1/, around everything in {archive}" in caplog.text
+
+
+@pytest.mark.parametrize("top", ["train/", "pictures/train/", "cat/", "pictures/cat/"])
+def test_what_is_no_folder_around_everything(stream, make_tree, pack, shown, top):
+    samples = ["1/a.png", "2/a.png"] if "cat" in top else ["cat/1/a.png", "dog/2/a.png"]
+    tree = make_tree(*samples)
+    splits = stream(pack(tree, "zip", under=top), split=None)
+    assert list(splits) == ["train"]
+    names = ["cat/1", "cat/2"] if "cat" in top else ["cat/1", "dog/2"]
+    assert [row["sample_id"] for row in splits["train"]] == names
+
+
+def test_a_folder_around_everything_under_a_layout(stream, make_tree, pack, shown, fails):
+    archive = pack(make_tree("cat/1_a.png", "dog/1_a.png"), "zip", under="pictures/")
+    wanted = [("cat/1", "cat/1_a.png"), ("dog/1", "dog/1_a.png")]
+    for layout in ("{label}/{sample}_{view}", "pictures/{label}/{sample}_{view}"):
+        assert shown(stream(archive, layout=layout)) == wanted
+    (row, _) = stream(archive, layout="{label}/{sample}/{view}")  # it takes them as they are
+    assert row["sample_id"] == "pictures/cat"
+
+
+def test_a_folder_around_everything_in_each_archive_of_a_split(stream, make_tree, pack):
+    archives = {
+        split: str(pack(make_tree("cat/1/a.png"), "zip", under=top, name=name))
+        for split, top, name in [("train", "one/", "x"), ("fold", "train/", "y"), ("test", "", "z")]
+    }
+    splits = stream(None, split=None, data_files=archives)
+    assert [[row["sample_id"] for row in rows] for rows in splits.values()] == [["cat/1"]] * 3
+
+
+def test_backslashes_in_a_zip(load, make_tree, tmp_path, fails):
+    tree = make_tree(*PATHS)
+    files = {name.replace("/", "\\"): data for name, data in files_of(tree, "photos/").items()}
+    archive = write_archive(tmp_path / "photos.zip", {"photos\\train\\": b"", **files})
+    assert everything(load(archive, split=None)) == everything(load(tree, split=None))
+    write_archive(archive, {"cat\\..\\..\\a.png": b""})
+    with fails("ArchiveError", "leads out of it"):
+        load(archive)
 
 
 @pytest.mark.parametrize("kinds", [("zip", "tar.gz"), ("tar", "zip"), ("tar.zst", "tar")])

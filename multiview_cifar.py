@@ -160,8 +160,8 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
         on_error: What becomes of an unreadable image: "raise", "skip_view" (a missing view) or
             "skip_sample", which also skips sample folders without images. Each is logged.
         mode: Convert `images` to "RGB", "L" or "RGBA".
-        value_range: (low, high), the grey values that become 0 and 255, such as the window of a CT:
-            linear, clipped, in 8 bits. `mode` alone divides 16 bits by 256, and refuses 32.
+        value_range: (low, high): what becomes 0 and 255 of 16- and 32-bit grey, as the window of a
+            CT, linear and clipped. `mode` alone divides 16 bits by 256, and refuses 32.
         image_size: Resize every image to (height, width), in pixels.
         resize: How to reach `image_size`: "stretch" (None means this too), "crop" (fill, then cut
             the centre) or "pad" (fit, then black borders).

@@ -42,8 +42,8 @@ def convert_image(
 
     ConversionError, or any exception of Pillow, where the image cannot become what they ask for.
     """
-    image = apply_palette(PIL.ImageOps.exif_transpose(image))
-    if value_range:
+    image = order_bytes(apply_palette(PIL.ImageOps.exif_transpose(image)))
+    if value_range and image.mode in DEEP_MODES:
         image = scale_values(image, *value_range)
     if mode:
         image = to_mode(image, mode)
@@ -59,7 +59,7 @@ def convert_mask(
     """The bytes of an image of a further column, see `convert_image`: of the same geometry as the
     first one's, by the nearest neighbour, in its own mode, and always without loss.
     """
-    image = PIL.ImageOps.exif_transpose(image)
+    image = order_bytes(PIL.ImageOps.exif_transpose(image))
     is_flat = encoding == "flat_png" and image.mode in FLAT_MODES
     image = resize_image(image, image_size, resize, is_mask=True)
     return encode(image, "flat_png" if is_flat else None)
@@ -72,12 +72,17 @@ def apply_palette(image: PIL.Image.Image) -> PIL.Image.Image:
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
+def order_bytes(image: PIL.Image.Image) -> PIL.Image.Image:
+    """16 bits with the low byte first: of the other order Pillow writes and converts few."""
+    if image.mode != "I;16B":
+        return image
+    return PIL.Image.fromarray(np.asarray(image).astype(np.uint16))
+
+
 def scale_values(image: PIL.Image.Image, low: float, high: float) -> PIL.Image.Image:
-    """A grey image of any depth in 8 bits: `low` becomes 0, `high` 255, and what is outside, with
-    the infinite, the nearer of them; NaN becomes 0. ConversionError where it is not grey.
+    """Deep grey in 8 bits: `low` becomes 0, `high` 255, and what is outside, with the infinite, the
+    nearer of them; NaN becomes 0.
     """
-    if image.mode not in ("L", *DEEP_MODES):
-        raise ConversionError("it has no grey values to scale", "build it without value_range")
     values = np.nan_to_num(np.asarray(image, np.float64), nan=low, posinf=high, neginf=low)
     scaled = (np.clip(values, low, high) - low) * 255 / ((high - low) or 1)
     return PIL.Image.fromarray(np.rint(scaled).astype(np.uint8))
@@ -95,8 +100,8 @@ def to_mode(image: PIL.Image.Image, mode: str) -> PIL.Image.Image:
     """
     if image.mode in WIDE_MODES:
         raise _no_range_error(image)
-    if image.mode.startswith("I;16"):
-        image = image.point(lambda value: value / 256, "L")
+    if image.mode in DEEP_MODES:
+        image = order_bytes(image).point(lambda value: value / 256, "L")
     return image.convert(mode)
 
 
@@ -136,7 +141,7 @@ def encode(image: PIL.Image.Image, encoding: str | None) -> bytes:
     """
     if encoding and image.mode in WIDE_MODES:
         raise _no_range_error(image)
-    if encoding == "webp" and image.mode.startswith("I;16"):
+    if encoding == "webp" and image.mode in DEEP_MODES:
         raise ConversionError("a WebP holds 8 bits", 'mode="L" to scale it, or another encoding')
     if encoding == "flat_png":
         return flat_png(image)

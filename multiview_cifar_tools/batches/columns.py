@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from multiview_cifar_tools.batches.decode import (
+    Bytes,
     FlatLayout,
     Pixels,
     are_flat,
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 OnError = Literal["raise", "skip_view"]
 Integers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+CACHED_BYTES = 1 << 18  # of pixels, which a processor has at hand to go over them twice
 
 
 class RowIndex(NamedTuple):
@@ -95,6 +97,7 @@ class ImageColumn:
         column: Its column of image sequences.
         on_error: An image that cannot be decoded: "raise" BatchError, or "skip_view": log it.
         num_threads: Threads that decode. None: one a core, and in a worker process one.
+        keep_indices: Give the indices of palettes instead of their colours.
     """
 
     def __init__(
@@ -103,8 +106,10 @@ class ImageColumn:
         column: str,
         on_error: OnError = "raise",
         num_threads: int | None = None,
+        keep_indices: bool = False,
     ) -> None:
         self.table, self.column, self.on_error = table, column, on_error
+        self.keep_indices = keep_indices
         # Workers have the cores already.
         in_worker = multiprocessing.parent_process() is not None
         self.num_threads = num_threads or (1 if in_worker else os.cpu_count() or 1)
@@ -122,7 +127,7 @@ class ImageColumn:
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.num_threads)
 
-    def _map_memory(self) -> tuple[Pixels, int]:
+    def _map_memory(self) -> tuple[Bytes, int]:
         """All memory from the first image to the last as one array, and its first address.
 
         The files of a dataset are mapped anywhere, so most of this range may be no memory at all:
@@ -137,18 +142,37 @@ class ImageColumn:
         return np.frombuffer(buffer, np.uint8), first
 
     def read_uniform(self, rows: Integers) -> Pixels | None:
-        """The images of these rows (B, V, H, W, C) uint8, if all images of the table are flat PNGs
-        of one size and all rows have V of them; None otherwise: then use `read`.
+        """The images of these rows (B, V, H, W, C), uint8 or uint16, if all images of the table are
+        flat PNGs of one size and all rows have V of them; None otherwise: then use `read`.
 
         It touches no Python object a row: that is what makes it fast.
         """
         if self._uniform_layout is None:
             return None
         offsets, windows, layout = self._uniform_layout
+        if layout.dtype.itemsize > 1:
+            if self._has_unchecked_rows and not self._check_flat(
+                windows[offsets[rows]], layout, rows
+            ):
+                return None
+            return self._copy_deep(offsets[rows], windows.shape[1], layout)
         files = windows[offsets[rows]]
         if self._has_unchecked_rows and not self._check_flat(files, layout, rows):
             return None
-        return view_pixels(files, layout)
+        return view_pixels(files, files.shape[:-1], files.strides[:-1], layout)
+
+    def _copy_deep(self, starts: Integers, views: int, layout: FlatLayout) -> Pixels:
+        """The pixels of so many 16-bit flat files from each start in memory on, (B, V, H, W, C)."""
+        length = len(layout.reference)
+        count = len(self._memory) - views * length + 1
+        pixels = view_pixels(self._memory, (count, views), (1, length), layout)
+        out = np.empty((len(starts), *pixels.shape[1:]), np.uint16)
+        # Gathered, then put into the order of this machine's bytes: at once would take thrice as
+        # long, since NumPy does that number by number where they stand at odd addresses.
+        step = max(1, CACHED_BYTES // out[:1].nbytes)
+        for at in range(0, len(starts), step):
+            out[at : at + step] = pixels[starts[at : at + step]]
+        return out
 
     def read(self, rows: Integers) -> tuple[Pixels, Mask]:
         """The images of any rows.
@@ -157,7 +181,7 @@ class ImageColumn:
             The real images (N, H, W, C), and which of all M views of the rows are real (M,).
 
         Raises:
-            BatchError: The images differ in size, or one cannot be decoded.
+            BatchError: The images differ in size or type, or one cannot be decoded.
         """
         files = self.index.files_of(rows)
         real = self.index.length[files] >= 0
@@ -194,7 +218,7 @@ class ImageColumn:
             if length >= 0:
                 yield bytes(memory[start : start + length])
 
-    def _find_uniform_layout(self) -> tuple[Integers, Pixels, FlatLayout] | None:
+    def _find_uniform_layout(self) -> tuple[Integers, Bytes, FlatLayout] | None:
         """Where each row begins in memory (R,), all windows of memory as long as a row, and the
         layout of all files. None where rows differ in their number of views, or files in length.
         """
@@ -215,7 +239,7 @@ class ImageColumn:
             self._flat_layouts[length] = read_flat_layout(self.file_bytes(file))
         return self._flat_layouts[length]
 
-    def _windows(self, files: int, length: int) -> Pixels:
+    def _windows(self, files: int, length: int) -> Bytes:
         """Memory as windows of so many files, one starting at each byte: a view, they overlap."""
         count = len(self._memory) - files * length + 1
         return np.ndarray((count, files, length), np.uint8, self._memory, strides=(1, length, 1))
@@ -226,9 +250,13 @@ class ImageColumn:
         if layout is None or (length != length[0]).any():
             return None
         copied = self._windows(1, int(length[0]))[self._offsets[files], 0]
-        return view_pixels(copied, layout) if self._check_flat(copied, layout, rows) else None
+        if not self._check_flat(copied, layout, rows):
+            return None
+        if layout.dtype.itemsize > 1:
+            return self._copy_deep(self._offsets[files], 1, layout)[:, 0]
+        return view_pixels(copied, copied.shape[:-1], copied.strides[:-1], layout)
 
-    def _check_flat(self, files: Pixels, layout: FlatLayout, rows: Integers) -> bool:
+    def _check_flat(self, files: Bytes, layout: FlatLayout, rows: Integers) -> bool:
         """Whether all files (..., length) of these rows are flat; a row is checked once."""
         if not self._flat_rows[rows].all():
             if not are_flat(files.reshape(-1, files.shape[-1]), layout).all():
@@ -254,14 +282,14 @@ class ImageColumn:
         at, first = next(((at, p) for at, p in attempts if p is not None), (0, None))
         if first is None:
             return np.zeros((0, 1, 1, 1), np.uint8), decoded
-        out = np.empty((len(files), *first.shape), np.uint8)  # the first one tells the size
+        out = np.empty((len(files), *first.shape), first.dtype)  # the first one tells the kind
         out[at], decoded[at] = first, True
 
         def fill(places: Integers) -> None:
             for place in places:
                 pixels = self._decode_one(files[place], out[place])
                 if pixels is not None:
-                    self.check_size(files[at].row, out.shape[1:], files[place].row, pixels.shape)
+                    self.check_alike(files[at].row, first, files[place].row, pixels)
                     if not np.may_share_memory(pixels, out):
                         out[place] = pixels
                     decoded[place] = True
@@ -273,7 +301,7 @@ class ImageColumn:
 
     def _decode_one(self, file: EncodedImage, out: Pixels | None) -> Pixels | None:
         try:
-            return decode_image(file.source, out)
+            return decode_image(file.source, out, self.keep_indices)
         except PIL.UnidentifiedImageError:  # whose text is an address in memory
             problem = "is no image that Pillow knows"
         except Exception as error:  # Pillow raises SyntaxError, struct.error and more on bad files
@@ -283,24 +311,14 @@ class ImageColumn:
             logger.warning("View %d of %s %s. It is skipped.", file.view, name, problem)
             return None
         raise BatchError(
-            f"View {file.view} of {name} {problem}. Expected an image of 8 bits a channel. Read "
-            'with on_error="skip_view", or build with verify="decode" and on_error="skip_view", '
-            'or with mode="RGB".',
+            f"View {file.view} of {name} {problem}. Expected an image. Read with "
+            'on_error="skip_view", or build with verify="decode" and on_error="skip_view".',
             name,
         )
 
-    def check_size(
-        self, row: int, shape: tuple[int, ...], other: int, other_shape: tuple[int, ...]
-    ) -> None:
-        """Raise BatchError where the images (H, W, C) of two rows differ in size."""
-        if shape != other_shape:
-            name = self.row_name(other)
-            raise BatchError(
-                f"{self.row_name(row)} has images of (H, W, C) = {shape}, {name} of "
-                f"{other_shape}. Expected one size: build with image_size={shape[:2]} and "
-                'mode="RGB".',
-                name,
-            )
+    def check_alike(self, row: int, pixels: Pixels, other: int, others: Pixels) -> None:
+        """Raise BatchError where the images (..., H, W, C) of two rows differ in size or dtype."""
+        check_alike(self.row_name(row), pixels, self.row_name(other), others)
 
     def row_name(self, row: int) -> str:
         """What to call a row: its sample_id, or its number where the table has none."""
@@ -312,6 +330,29 @@ class ImageColumn:
             return [f"row {row}" for row in rows]
         names: list[str] = self.table["sample_id"].take(pa.array(rows)).to_pylist()
         return names
+
+
+def check_alike(name: str, pixels: Pixels, other: str, others: Pixels) -> None:
+    """Raise BatchError where the images (..., H, W, C) of two samples differ in size or dtype."""
+    shape, other_shape = pixels.shape[-3:], others.shape[-3:]
+    if shape == other_shape and pixels.dtype == others.dtype:
+        return
+    remedy = f'image_size={shape[:2]} and mode="RGB"'
+    if {pixels.dtype.itemsize, others.dtype.itemsize} & {4}:
+        remedy += ", with value_range=(low, high) for 32 bits"
+    raise BatchError(
+        f"{name} has images of (H, W, C) = {shape}, {pixels.dtype}, {other} of {other_shape}, "
+        f"{others.dtype}. Expected one size and type: build with {remedy}.",
+        other,
+    )
+
+
+def keeps_indices(features: datasets.Features, column: str) -> bool:
+    """Whether palettes in this column are no colours but masks: it is neither `images` nor, where
+    there is no such column, the first image column.
+    """
+    columns = image_columns(features)
+    return column != ("images" if "images" in columns else columns[0])
 
 
 def image_columns(features: datasets.Features) -> list[str]:

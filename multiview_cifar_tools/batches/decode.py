@@ -2,21 +2,22 @@
 
 Plain JPEG and PNG go to simplejpeg (libjpeg-turbo) and pyspng (libspng) where these are installed
 (`pip install "multiview-cifar[fast]"`), which give the same pixels as Pillow in a half to a tenth
-of its time. Whatever is not plain (palettes, 16 bits, CMYK, an orientation in EXIF or XMP) or fails
-there goes to Pillow, which decides.
+of its time. Whatever is not plain (palettes, deep grey, CMYK, an orientation in EXIF or XMP) or
+fails there goes to Pillow, which decides.
 """
 
 from __future__ import annotations
 
 import io
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
 import PIL.ImageOps
 
+from multiview_cifar_tools.conversion import apply_palette
 from multiview_cifar_tools.flat_png import FLAT_MODES, flat_png
 
 try:
@@ -28,7 +29,8 @@ try:
 except ImportError:
     pyspng = None
 
-Pixels = npt.NDArray[np.uint8]
+Bytes = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[Any]  # of the image's own type: uint8, uint16, int32 or float32
 
 # Where an orientation may stand in a PNG or JPEG: the markers of EXIF and of XMP, and ImageMagick's
 # hexadecimal EXIF. Pillow reads all of them (PIL.Image.Image.getexif).
@@ -45,32 +47,35 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_COLOURS = {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}
 
 
-def decode_image(source: bytes | str, out: Pixels | None = None) -> Pixels:
+def decode_image(
+    source: bytes | str, out: Pixels | None = None, keep_indices: bool = False
+) -> Pixels:
     """Decode a file's bytes, or the file of that path.
 
     Args:
         source: The bytes or the path.
         out: A contiguous (H, W, C) array; a JPEG of that size may be decoded right into it.
+        keep_indices: Give the indices of a palette, (H, W, 1), instead of its colours.
 
     Returns:
-        (H, W, C) uint8, C = 1 for grey; turned as EXIF says, as `datasets.Image()` does. Colour
-        indices of a palette are given as they are, as `np.asarray` of Pillow's image gives them.
+        (H, W, C) uint8, C = 1 for grey, 3 or 4 for a palette; of deeper grey uint16, int32 or
+        float32. Turned as EXIF says, as `datasets.Image()` does.
 
     Raises:
-        ValueError: It has more than 8 bits a channel.
         Exception: Whatever Pillow raises on bad files: OSError, SyntaxError, struct.error and more.
     """
     if isinstance(source, bytes):
-        pixels = _decode_fast(source, out)
+        pixels = _decode_fast(source, out)  # no palettes
         if pixels is not None:
             return pixels
     with PIL.Image.open(source if isinstance(source, str) else io.BytesIO(source)) as image:
         image.load()
         # Looking for an orientation takes a while, so only where there may be one.
         upright = image if EXIF_KEYS.isdisjoint(image.info) else PIL.ImageOps.exif_transpose(image)
+        if not keep_indices:
+            upright = apply_palette(upright)
         pixels = np.asarray(upright.convert("L") if upright.mode == "1" else upright)
-    if pixels.dtype != np.uint8:
-        raise ValueError(f"it is of mode {image.mode}")
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
@@ -103,7 +108,7 @@ def _decode_jpeg(data: bytes, out: Pixels | None) -> Pixels | None:
 def _decode_png(data: bytes, out: Pixels | None) -> Pixels | None:
     # IHDR (PNG 11.2.2): bit depth, colour type. A tRNS chunk would make pyspng add alpha; checksums
     # it does not compare.
-    if data[24] != 8 or data[25] not in FLAT_MODES.values() or not _has_valid_chunks(data):
+    if data[24] != 8 or data[25] not in (0, 2, 6) or not _has_valid_chunks(data):
         return None
     pixels: Pixels = pyspng.load(data)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
@@ -135,13 +140,14 @@ def _has_orientation(data: bytes) -> bool:
 
 
 class FlatLayout(NamedTuple):
-    """Where the pixels of a flat PNG stand: `height` rows of `width * channels` bytes."""
+    """Where the pixels of a flat PNG stand: `height` rows of `width * channels` numbers."""
 
     height: int
     width: int
     channels: int
+    dtype: np.dtype[Any]  # of a number, as it stands there: uint8, or uint16 the high byte first
     stride: int  # bytes from one row's first pixel to the next one's
-    reference: Pixels  # (length,) the black image, which shares all but pixels and checksums
+    reference: Bytes  # (length,) the black image, which shares all but pixels and checksums
 
 
 FIRST_PIXEL = 49  # signature 8, IHDR 25, IDAT's length and name 8, zlib 2, block 5, filter 1
@@ -156,21 +162,25 @@ def read_flat_layout(data: bytes) -> FlatLayout | None:
     if len(data) < FIRST_PIXEL or data[:8] != PNG_SIGNATURE or data[12:16] != b"IHDR":
         return None
     width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
-    mode = next((mode for mode, kind in FLAT_MODES.items() if kind == data[25]), "")
-    channels = len(mode)
-    if not (0 < width * height * channels < len(data)):
+    header = (data[24], data[25])
+    mode = next((mode for mode, kind in FLAT_MODES.items() if kind[:2] == header), None)
+    if mode is None:
+        return None
+    row = width * FLAT_MODES[mode].pixel_bytes
+    if not (0 < height * row < len(data)):
         return None
     black = np.frombuffer(flat_png(PIL.Image.new(mode, (width, height))), np.uint8)
-    rest = len(black) - FIRST_PIXEL - TAIL - 8 - width * channels
-    stride = rest // (height - 1) if height > 1 else width * channels
+    rest = len(black) - FIRST_PIXEL - TAIL - 8 - row
+    stride = rest // (height - 1) if height > 1 else row
     if len(black) != len(data) or stride * (height - 1) != rest:
         return None
-    return FlatLayout(height, width, channels, stride, black)
+    dtype = np.dtype(f">u{header[0] // 8}")
+    return FlatLayout(height, width, row // width // dtype.itemsize, dtype, stride, black)
 
 
-def are_flat(files: Pixels, layout: FlatLayout) -> npt.NDArray[np.bool_]:
+def are_flat(files: Bytes, layout: FlatLayout) -> npt.NDArray[np.bool_]:
     """Which of (n, length) files equal the reference in all but pixels and checksums, (n,)."""
-    row = layout.width * layout.channels
+    row = layout.width * layout.channels * layout.dtype.itemsize
     shape = (layout.height - 1, layout.stride - row)
     at = FIRST_PIXEL + row
     between = np.lib.stride_tricks.as_strided(
@@ -185,8 +195,14 @@ def are_flat(files: Pixels, layout: FlatLayout) -> npt.NDArray[np.bool_]:
     return flat
 
 
-def view_pixels(files: Pixels, layout: FlatLayout) -> Pixels:
-    """The pixels of (..., length) flat files: a view (..., H, W, C)."""
-    shape = (*files.shape[:-1], layout.height, layout.width, layout.channels)
-    strides = (*files.strides[:-1], layout.stride, layout.channels, 1)
-    return np.ndarray(shape, np.uint8, files, FIRST_PIXEL, strides)
+def view_pixels(
+    memory: Bytes, shape: tuple[int, ...], strides: tuple[int, ...], layout: FlatLayout
+) -> Pixels:
+    """The pixels of flat files, as the layout's dtype: a view (*shape, H, W, C).
+
+    The files stand in contiguous memory as an array of that shape, `strides` bytes apart.
+    """
+    size = layout.dtype.itemsize
+    shape = (*shape, layout.height, layout.width, layout.channels)
+    strides = (*strides, layout.stride, layout.channels * size, size)
+    return np.ndarray(shape, layout.dtype, memory, FIRST_PIXEL, strides)

@@ -3,7 +3,7 @@
     batches = JaxBatches(ds, batch_size=64, shuffle=True)
     for epoch in range(10):
         for batch in batches:
-            batch["images"]      (B, V, H, W, C) uint8, 0..255, on the device
+            batch["images"]      (B, V, H, W, C) of their own type, on the device
             batch["view_mask"]   (B, V) bool, True = a real view
             batch["label"]       (B,) int32; int64 with jax_enable_x64
 

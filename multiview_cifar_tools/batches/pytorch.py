@@ -2,7 +2,7 @@
 
     loader = DataLoader(TorchBatches(ds), batch_size=64, shuffle=True, num_workers=2)
     for batch in loader:
-        batch["images"]      (B, V, C, H, W) uint8, 0..255: a channels-last view
+        batch["images"]      (B, V, C, H, W) of their own type, such as uint8: a channels-last view
         batch["view_mask"]   (B, V) bool, True = a real view
         batch["label"]       (B,) int64
 
@@ -75,6 +75,8 @@ def refuse_batches(batches: Any, *, collate_fn_map: Any = None) -> Any:
 
 default_collate_fn_map[StreamBatch] = refuse_batches
 
+LARGEST = {torch.uint8: 255, torch.uint16: 65535}  # of the types whose range has a meaning
+
 
 class TensorOptions(TypedDict, total=False):
     """How batches become tensors: keywords of `TorchBatches`, `TorchStream` and `TorchElastic`.
@@ -83,8 +85,9 @@ class TensorOptions(TypedDict, total=False):
         contiguous: Copy the images to contiguous (B, V, C, H, W) memory. False, the default: a view
             of (B, V, H, W, C) memory, which costs nothing and is what convolutions in
             `torch.channels_last` want.
-        dtype: Of the images, such as `torch.float32`, whose range is then 0..1. None, the default:
-            uint8, or what an augmentation made of it.
+        dtype: Of the images, such as `torch.float32`: 8 and 16 bits are then in the range 0..1, all
+            other numbers stay as they are. None, the default: the images' own, or what an
+            augmentation made of it.
         mean, std: One number a channel, in the range of `dtype`: (images - mean) / std. None, the
             default: neither.
     """
@@ -155,10 +158,11 @@ def convert_images(
     """(..., H, W, C) pixels as a tensor (..., C, H, W), see `TensorOptions`."""
     images = torch.from_numpy(copy_planes(pixels) if contiguous else channels_first(pixels))
     if dtype is not None:
-        is_scaled = images.is_floating_point()  # by an augmentation
+        largest = LARGEST.get(images.dtype) if dtype.is_floating_point else None
+        if largest:
+            holds = dtype if largest == 255 else torch.promote_types(dtype, torch.float32)
+            images = images.to(holds) / largest
         images = images.to(dtype)
-        if dtype.is_floating_point and not is_scaled:
-            images = images / 255
     for numbers, apply in ((mean, torch.sub), (std, torch.div)):
         if numbers is not None:
             if len(numbers) != images.shape[-3]:
@@ -329,7 +333,8 @@ class SeededTransform:
     batch they are as they were before: what draws from them is the same on every run.
 
     Args:
-        transform: A callable from (C, H, W) uint8 to (C, H', W') of any dtype, all of one size.
+        transform: A callable from (C, H, W), such as uint8, to (C, H', W') of any dtype, all of one
+            size.
 
     Raises:
         BatchError: `transform` is no callable.
@@ -339,7 +344,7 @@ class SeededTransform:
         check_callable("transform", transform, "a callable of one image")
         self.transform = transform
 
-    def __call__(self, images: npt.NDArray[np.uint8], seeds: Seeds) -> npt.NDArray[Any]:
+    def __call__(self, images: npt.NDArray[Any], seeds: Seeds) -> npt.NDArray[Any]:
         """(N, H, W, C) images and their (N,) seeds to (N, H', W', C)."""
         outputs = []
         with torch.random.fork_rng(devices=[]):

@@ -2,7 +2,7 @@
 
     reader = BatchReader(ds)                     # rows built here, or loaded back from Parquet
     batch = reader[[7, 0, 3]]                    # any samples, in any order
-    batch["images"]      (B, V, H, W, C) uint8, 0..255
+    batch["images"]      (B, V, H, W, C) uint8, 0..255; of deeper grey uint16, int32 or float32
     batch["view_mask"]   (B, V) bool, True = a real view
     batch["label"]       (B,) int64
     batch["sample_id"]   list of B strings, and so on for the other columns
@@ -43,6 +43,7 @@ from multiview_cifar_tools.batches.columns import (
     Mask,
     OnError,
     image_columns,
+    keeps_indices,
 )
 from multiview_cifar_tools.batches.decode import Pixels
 from multiview_cifar_tools.batches.indices import Index, select_rows
@@ -176,14 +177,15 @@ class BatchReader:
             epoch: Of the draws of `augment`.
 
         Returns:
-            `images` uint8 and `view_mask` bool in the form that `ragged` asks for (see the class),
-            `label` (B,) int64, `view_labels` in the form of `view_mask`, int64 (in both, -1 is no
-            label), the other columns as lists. `images` may be a view that skips bytes between
-            rows of pixels.
+            `images`, of the files' own type, and `view_mask` bool in the form that `ragged` asks
+            for (see the class), `label` (B,) int64, `view_labels` in the form of `view_mask`, int64
+            (in both, -1 is no label), the other columns as lists. `images` may be a view that skips
+            bytes between rows of pixels. A palette is given as its colours, but as its indices in
+            further image columns (masks).
 
         Raises:
-            BatchError: The images differ in size, an image cannot be decoded, the samples' numbers
-                of views do not fit `ragged` and `num_views`, or `samples` is no such index.
+            BatchError: The images differ in size or type, an image cannot be decoded, the samples'
+                numbers of views do not fit `ragged` and `num_views`, or `samples` is no such index.
             IndexError: There is no such sample.
         """
         rows = select_rows(self._rows, samples)
@@ -204,7 +206,7 @@ class BatchReader:
         return batch
 
     def to_arrays(self, memmap: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-        """All samples as one batch: `images` (N, V, H, W, C) uint8, `view_mask` (N, V) bool, ...
+        """All samples as one batch: `images` (N, V, H, W, C), `view_mask` (N, V) bool, ...
 
         Samples with fewer views than the longest (or `num_views`) are padded, as in a batch.
 
@@ -242,7 +244,7 @@ class BatchReader:
                 if images is None:
                     images = allocate((len(self), *pixels.shape[1:]), pixels.dtype, path)
                 first, row = int(self._rows[0]), int(self._rows[samples[0]])
-                self._images.check_size(first, images.shape[2:], row, pixels.shape[2:])
+                self._images.check_alike(first, images, row, pixels)
                 images[samples] = pixels
                 for name, values in batch.items():
                     fields.setdefault(name, []).append(values)
@@ -280,7 +282,8 @@ class BatchReader:
 
     @cached_property
     def _images(self) -> ImageColumn:
-        return ImageColumn(self._table, self.column, self.on_error, self.num_threads)
+        keep_indices = keeps_indices(self._features, self.column)
+        return ImageColumn(self._table, self.column, self.on_error, self.num_threads, keep_indices)
 
     # Reading, augmenting, and the form of a batch.
 

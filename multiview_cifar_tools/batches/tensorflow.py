@@ -1,12 +1,12 @@
 """Batches for TensorFlow, fed by `BatchReader`.
 
     for batch in to_tf_dataset(ds, batch_size=64, shuffle=True):
-        batch["images"]      (B, V, H, W, C) uint8, 0..255
+        batch["images"]      (B, V, H, W, C) uint8, 0..255, or of their own type
         batch["view_mask"]   (B, V) bool, True = a real view
         batch["label"]       (B,) int64
 
-Unlike the method of that name in `datasets`, it keeps images uint8, takes samples that differ in
-their number of views, and reads flat PNG with no decoder.
+Unlike the method of that name in `datasets`, it keeps the type of images, takes samples that differ
+in their number of views, and reads flat PNG with no decoder.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from multiview_cifar_tools.arguments import expect_dataset
 from multiview_cifar_tools.batches.adapters import ReaderOptions, make_reader
+from multiview_cifar_tools.batches.columns import check_alike
 from multiview_cifar_tools.batches.reader import (
     VIEW_FIELDS,
     BatchReader,
@@ -112,19 +113,15 @@ def read_arrays(
     reader: BatchReader, fields: list[Field], epoch: Any, samples: npt.NDArray[np.int64]
 ) -> list[Any]:
     """A batch as the arrays of all fields. BatchError where its images differ from the first
-    sample's in size.
+    sample's in size or type.
     """
     batch = reader.read(samples, int(epoch))
-    images, size = batch["images"], fields[0].spec.shape[-3:]
+    images, spec = batch["images"], fields[0].spec
+    like_first = np.zeros(spec.shape[-3:], spec.dtype.as_numpy_dtype)
     if not batch["view_mask"].any():  # no image tells its size
-        batch["images"] = np.zeros((*images.shape[:-3], *size), images.dtype)
-    elif images.shape[-3:] != size:
-        raise BatchError(
-            f"Sample {samples[0]} has images of (H, W, C) = {images.shape[-3:]}, "
-            f"sample 0 of {tuple(size)}. Expected one size: build with "
-            f'image_size={tuple(size[:2])} and mode="RGB".',
-            f"row {samples[0]}",
-        )
+        batch["images"] = np.broadcast_to(like_first, (*images.shape[:-3], *like_first.shape))
+    else:
+        check_alike("sample 0", like_first, f"sample {samples[0]}", images)
     return [array for field in fields for array in field.flatten(batch)]
 
 

@@ -6,7 +6,7 @@
     for epoch in range(data.epoch, 90):
         data.set_epoch(epoch)
         for batch in loader:
-            batch["images"]      (B, V, C, H, W) uint8, as `TorchBatches` gives them
+            batch["images"]      (B, V, C, H, W), as `TorchBatches` gives them
             state = loader.state_dict()
 
 The worker processes of a rank take its batches in turn, so that their order is that without any.

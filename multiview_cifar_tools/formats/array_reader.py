@@ -29,7 +29,7 @@ from multiview_cifar_tools.formats.array_writer import array_names, mask_name
 from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.formats.image_bytes import IMAGE_EXPECTED, describe_bytes, is_image
 from multiview_cifar_tools.formats.labels import MAX_LABELS, check_no_class_names, number_names
-from multiview_cifar_tools.formats.pixels import array_mode, encode
+from multiview_cifar_tools.formats.pixels import ARRAYS, array_mode, encode
 from multiview_cifar_tools.formats.row_json import from_json
 from multiview_cifar_tools.formats.shard_files import (
     common_features,
@@ -126,8 +126,7 @@ class ArrayFile:
         if not is_valid:
             raise self._array_error(
                 column,
-                "(N, V, H, W, C) or (N, H, W, C) of uint8 with a C of 1, 3 "
-                "or 4, or of uint16 with 1",
+                f"(N, V, H, W, C) or (N, H, W, C), {ARRAYS}",
             )
         return int(array.shape[0]), int(array.shape[1]) if has_views else 1
 

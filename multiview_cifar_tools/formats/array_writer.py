@@ -1,6 +1,6 @@
 """Rows to arrays: what HDF5 files, NumPy folders and CIFAR's binary files have in common.
 
-    images       (N, V, H, W, C)  pixels: uint8, or of 16-bit grey uint16; or files' bytes (N, V)
+    images       (N, V, H, W, C)  pixels, see `decode_row`; or files' bytes (N, V)
     labels       (N,) int64
     sample_id    (N,) text
     view_names   (N, V) text      "" where a view has no name
@@ -25,10 +25,10 @@ import numpy.typing as npt
 
 from multiview_cifar import OWN_COLUMNS
 from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.batches.decode import Pixels
 from multiview_cifar_tools.errors import ExportError
 from multiview_cifar_tools.formats.pixels import (
     FirstPixels,
-    Pixels,
     PixelShapes,
     decode_row,
     view_bytes,

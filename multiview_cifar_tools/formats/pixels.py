@@ -1,7 +1,7 @@
 """Views as arrays of pixels, for formats that hold arrays: files to pixels, and pixels to files.
 
-What an array cannot hold is an error: CMYK would come back as RGBA, 16 bits of colour as 8, and a
-palette without its colours. Further image columns are treated as masks, whose colour indices are
+What an array cannot hold is an error: CMYK would come back as RGBA, 16 bits of colour as 8.
+Palettes become colours; but further image columns are treated as masks, whose colour indices are
 their content: they lose their palettes. Of an animation the first frame is used.
 """
 
@@ -11,19 +11,26 @@ import io
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import PIL.Image
 import PIL.ImageOps
 
 from multiview_cifar_tools.batches.columns import Mask
-from multiview_cifar_tools.batches.decode import PNG_SIGNATURE, decode_image
+from multiview_cifar_tools.batches.decode import PNG_SIGNATURE, Pixels, decode_image
 from multiview_cifar_tools.errors import ExportError, FormatError
-from multiview_cifar_tools.flat_png import flat_png
+from multiview_cifar_tools.flat_png import FLAT_MODES, flat_png
 from multiview_cifar_tools.shards.rows import Row
 
-Pixels = npt.NDArray[np.uint8 | np.uint16]
-# What an array (H, W, C) of unsigned integers of so many bytes is, by Pillow's name.
-ARRAY_MODES = {("u", 1, 1): "L", ("u", 1, 3): "RGB", ("u", 1, 4): "RGBA", ("u", 2, 1): "I;16"}
+# What an array (H, W, C) is, by Pillow's name: the kind and the bytes of its numbers, and C.
+ARRAY_MODES = {
+    ("u", 1, 1): "L",
+    ("u", 1, 3): "RGB",
+    ("u", 1, 4): "RGBA",
+    ("u", 2, 1): "I;16",
+    ("i", 4, 1): "I",
+    ("f", 4, 1): "F",
+}
+ARRAYS = "uint8 with a C of 1, 3 or 4, or uint16, int32 or float32 with 1"
+DECODED_MODES = {*ARRAY_MODES.values(), "1", "P", "I;16B", "I;16L"}
 # What IHDR says (PNG 11.2.2), bit depth and colour type, by Pillow's name of the pixels.
 PNG_MODES = {
     (1, 0): "1",
@@ -35,7 +42,7 @@ PNG_MODES = {
     (8, 6): "RGBA",
     **{(depth, 3): "P" for depth in (1, 2, 4, 8)},
 }
-KINDS = "images of 8 bits in grey, RGB or RGBA, or of 16 bits in grey"
+KINDS = "grey of 8, 16 or 32 bits, RGB or RGBA of 8"
 REMEDY = (
     'export a folder with --image-size "[32, 32]" --mode RGB, say, or export the bytes of '
     "the files, in a format that holds them, and not pixels"
@@ -46,8 +53,8 @@ def decode_row(row: Row, column: str) -> tuple[Pixels, Mask]:
     """The views of an image column as one array.
 
     Returns:
-        The pixels (V, H, W, C), uint8 or, of 16-bit grey, uint16; zeros where a view is None, and
-        (V, 0, 0, 0) where all are. And which views are real, (V,) bool.
+        The pixels (V, H, W, C), uint8 or, of deeper grey, uint16, int32 or float32; zeros where a
+        view is None, and (V, 0, 0, 0) where all are. And which views are real, (V,) bool.
 
     Raises:
         ExportError: A view cannot be decoded, has a mode that no array can hold, or differs in
@@ -84,10 +91,8 @@ def _decode(data: bytes, name: str, sample: str, column: str) -> Pixels:
     """(H, W, C); ExportError where it cannot be."""
     try:
         mode = _read_mode(data)
-        if mode.startswith("I;16"):
-            return _decode_16_bits(data)
-        if mode in ("1", "L", "RGB", "RGBA") or mode == "P" and column != "images":
-            return decode_image(data)
+        if mode in DECODED_MODES:
+            return decode_image(data, keep_indices=column != "images")
     except Exception as error:  # Pillow raises SyntaxError, struct.error and more on bad files
         why = "no known format" if isinstance(error, PIL.UnidentifiedImageError) else error
         raise ExportError(
@@ -109,13 +114,6 @@ def _read_mode(data: bytes) -> str:
         return PNG_MODES.get((depth, colour), f"(PNG, bit depth {depth}, colour type {colour})")
     with PIL.Image.open(io.BytesIO(data)) as image:
         return image.mode
-
-
-def _decode_16_bits(data: bytes) -> Pixels:
-    with PIL.Image.open(io.BytesIO(data)) as image:
-        image.load()
-        turned = PIL.ImageOps.exif_transpose(image)
-        return np.asarray(turned).astype(np.uint16)[:, :, None]
 
 
 class FirstPixels(NamedTuple):
@@ -156,21 +154,21 @@ def array_mode(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
 
 
 def encode(pixels: Pixels) -> bytes:
-    """A PNG of these pixels (H, W, C): of uint8 (C is 1, 3 or 4) a flat one, see `flat_png`; of
-    uint16 (C is 1) a grey one.
+    """A flat PNG of these pixels (H, W, C), see `flat_png`: of uint8 (C is 1, 3 or 4) or uint16
+    (C is 1). Of int32 or float32 (C is 1) a TIFF, as no PNG holds them.
 
     FormatError where the array is of another shape or dtype.
     """
     mode = array_mode(pixels.shape, pixels.dtype) if pixels.ndim == 3 else None
     if mode is None:
         raise FormatError(
-            f"Pixels are of shape {pixels.shape}, {pixels.dtype}. Expected "
-            "(H, W, C), uint8 with a C of 1, 3 or 4, or uint16 with 1."
+            f"Pixels are of shape {pixels.shape}, {pixels.dtype}. Expected (H, W, C), {ARRAYS}."
         )
-    if mode != "I;16":
+    if mode in FLAT_MODES:
         return flat_png(FlatImage(pixels, mode))
     buffer = io.BytesIO()
-    PIL.Image.fromarray(pixels[:, :, 0].astype(np.uint16)).save(buffer, "png", compress_level=1)
+    native = pixels[:, :, 0].astype(pixels.dtype.newbyteorder("="))
+    PIL.Image.fromarray(native).save(buffer, "tiff")
     return buffer.getvalue()
 
 
@@ -179,7 +177,9 @@ class FlatImage:
 
     def __init__(self, pixels: Pixels, mode: str) -> None:
         height, width, channels = pixels.shape
-        self.rows = pixels.reshape(height, width * channels)
+        rows = pixels.reshape(height, width * channels)
+        # As bytes: of 16 bits the high one first, as they stand in a PNG.
+        self.rows = rows if rows.itemsize == 1 else rows.astype(">u2").view(np.uint8)
         self.size, self.mode = (width, height), mode
 
     def tobytes(self, encoder: str = "raw", mode: str = "", step: int = 0) -> bytes:

@@ -5,7 +5,7 @@
                     sample_id     bytes
                     metadata      bytes, all other columns as JSON; only where there are any
                     images/shape  int64 (H, W, C), with pixels only; all 0 where no view is real
-                    images/dtype  bytes, "uint8" or "uint16", with pixels only
+                    images/dtype  bytes, "uint8", "uint16", "int32" or "float32", with pixels only
     feature_lists   images        bytes of each view, b"" where it is missing: a file's, or with
                                   pixels those of the array, little endian
                     view_names    bytes of each view, b"" where it has no name
@@ -65,6 +65,7 @@ IMAGES = ("images", "image", "image/encoded")  # their names in other tools' rec
 USED_FIELDS = {"label", "label_name", "sample_id", "view_names"}
 FRAME_BYTES = 8 + 4 + 4  # around a record: its length, that one's checksum, the record's
 MAX_BYTES = (1 << 31) - 1  # of a protocol buffer
+DTYPES = ("uint8", "uint16", "int32", "float32")  # of pixels
 
 
 def _tensorflow() -> Any:
@@ -408,8 +409,8 @@ def _read_views(record: Record, column: str) -> list[dict[str, Any] | None]:
 def _read_dtype(record: Record, name: str) -> Any:
     """The dtype of pixels, as a feature of the context names it."""
     dtype = record.text(name)
-    if dtype not in ("uint8", "uint16"):
-        raise record.error(f"{name} is {dtype!r}", "'uint8' or 'uint16'")
+    if dtype not in DTYPES:
+        raise record.error(f"{name} is {dtype!r}", f"one of {', '.join(map(repr, DTYPES))}")
     return np.dtype(dtype).newbyteorder("<")
 
 

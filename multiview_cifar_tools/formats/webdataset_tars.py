@@ -59,7 +59,7 @@ from multiview_cifar_tools.formats.labels import (
     check_no_class_names,
     number_names,
 )
-from multiview_cifar_tools.formats.pixels import decode_row, encode, view_bytes
+from multiview_cifar_tools.formats.pixels import ARRAYS, decode_row, encode, view_bytes
 from multiview_cifar_tools.formats.row_json import from_object, parse_object, to_json
 from multiview_cifar_tools.formats.shard_files import (
     Shard,
@@ -520,7 +520,7 @@ def _read_view(sample: Sample, field: Any) -> dict[str, Any]:
             data = encode(_read_npy(data))
         except Exception as error:  # those of NumPy, and of `encode`
             raise sample.error(
-                field, f"no array of pixels ({error})", "a .npy of (H, W, C), uint8 or uint16"
+                field, f"no array of pixels ({error})", f"a .npy of (H, W, C), {ARRAYS}"
             ) from None
     elif not is_image(data):
         raise sample.error(field, describe_bytes(data), IMAGE_EXPECTED)

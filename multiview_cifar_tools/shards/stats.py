@@ -16,7 +16,7 @@ from multiview_cifar_tools.batches.decode import PNG_SIGNATURE
 from multiview_cifar_tools.flat_png import FLAT_MODES
 from multiview_cifar_tools.shards.writer import row_sizes
 
-PNG_MODES = {bytes([8, kind]): mode for mode, kind in FLAT_MODES.items()}  # bit depth, colour type
+PNG_MODES = {bytes([kind.depth, kind.colour_type]): mode for mode, kind in FLAT_MODES.items()}
 # https://huggingface.co/docs/hub/datasets-cards, "size_categories"
 SIZE_CATEGORIES = {
     1_000: "n<1K",

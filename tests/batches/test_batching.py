@@ -14,7 +14,7 @@ from PIL import Image
 import multiview_cifar
 from multiview_cifar_tools.batches.reader import BatchError, BatchReader
 from multiview_cifar_tools.flat_png import flat_png
-from pictures import FEATURES, expected, make_rows, picture, png
+from pictures import FEATURES, encoded, expected, make_rows, picture, png
 from sampling import examples
 
 
@@ -25,10 +25,11 @@ def check(reader, ds, samples):
         for v in range(batch["images"].shape[1]):
             view = row[v] if v < len(row) else None
             assert batch["view_mask"][i, v] == (view is not None)
+            assert view is None or batch["images"].dtype == view.dtype
             assert np.array_equal(
                 batch["images"][i, v], 0 * batch["images"][i, v] if view is None else view
             )
-    assert batch["images"].dtype == np.uint8
+    assert batch["images"].dtype.isnative and batch["images"].dtype in (np.uint8, np.uint16)
     assert batch["view_mask"].dtype == np.bool_
     assert batch["label"].dtype == np.int64
     assert batch["label"].tolist() == [ds[i]["label"] for i in samples]
@@ -38,7 +39,16 @@ def check(reader, ds, samples):
 
 @pytest.mark.parametrize("encode", [flat_png, png])
 @pytest.mark.parametrize(
-    ("mode", "size"), [("RGB", (5, 4)), ("L", (1, 1)), ("RGBA", (3, 7)), ("RGB", (150, 160))]
+    ("mode", "size"),
+    [
+        ("RGB", (5, 4)),
+        ("L", (1, 1)),
+        ("RGBA", (3, 7)),
+        ("RGB", (150, 160)),
+        ("I;16", (5, 4)),
+        ("I;16", (1, 1)),
+        ("I;16", (150, 221)),
+    ],
 )
 def test_pixels(encode, mode, size):
     ds = make_rows([2] * 7, encode, mode, size)
@@ -47,8 +57,10 @@ def test_pixels(encode, mode, size):
 
 def test_flat_images_are_not_decoded(monkeypatch):
     ds = make_rows([2] * 4)
+    deep = make_rows([2] * 4, mode="I;16")
     monkeypatch.setattr("multiview_cifar_tools.batches.columns.decode_image", None)
     assert BatchReader(ds)[[2, 1]]["images"].shape == (2, 2, 4, 5, 3)
+    assert BatchReader(deep)[[2, 1]]["images"].shape == (2, 2, 4, 5, 1)
     with pytest.raises(BatchError):
         BatchReader(make_rows([2] * 4, png))[[2, 1]]
 
@@ -215,6 +227,52 @@ def test_a_whole_set_that_is_no_array(fails, tmp_path):
         BatchReader(rows.select([])).to_arrays()
 
 
+# --- the images' own type ------------------------------------------------------------------------
+
+
+def tiff(image):
+    return encoded(image, "tiff")
+
+
+@pytest.mark.parametrize("views", [[2, 2], [1, [True, None, True]]])
+@pytest.mark.parametrize(
+    ("mode", "encode", "dtype"),
+    [
+        ("I", tiff, np.int32),
+        ("F", tiff, np.float32),
+        ("I;16", tiff, np.uint16),
+        ("I;16", flat_png, np.uint16),
+    ],
+)
+def test_deep_grey_keeps_its_values(mode, encode, dtype, views):
+    ds = make_rows(views, encode, mode)
+    batch, arrays = BatchReader(ds)[[1, 0]], BatchReader(ds).to_arrays()
+    assert batch["images"].dtype == arrays["images"].dtype == dtype
+    for images, rows in (
+        (batch["images"], expected(ds, [1, 0])),
+        (arrays["images"], expected(ds, [0, 1])),
+    ):
+        for row, real in zip(rows, images, strict=True):
+            for view, pixels in zip(row, real, strict=False):
+                assert np.array_equal(pixels, 0 * pixels if view is None else view)
+
+
+def palette(image):
+    return encoded(image.quantize(16))
+
+
+def test_palettes_are_colours_in_images_and_indices_in_masks():
+    ds = make_rows([2, 1], palette)
+    rows = ds.to_dict()["images"]
+    ds = ds.add_column("masks", rows, feature=FEATURES["images"])
+    right = [[Image.open(io.BytesIO(view["bytes"])) for view in row] for row in rows]
+    colours, masks = BatchReader(ds)[[0]]["images"], BatchReader(ds, "masks")[[0]]["images"]
+    assert np.array_equal(colours[0], [np.asarray(view.convert("RGB")) for view in right[0]])
+    assert np.array_equal(masks[0, ..., 0], [np.asarray(view) for view in right[0]])
+    others = ds.remove_columns("masks").rename_column("images", "pictures")
+    assert np.array_equal(BatchReader(others, "pictures")[[0]]["images"], colours)
+
+
 # --- what only looks flat -------------------------------------------------------------------------
 
 
@@ -222,14 +280,15 @@ def test_a_whole_set_that_is_no_array(fails, tmp_path):
 @given(st.data())
 def test_a_changed_file_never_gives_wrong_pixels(data):
     size = data.draw(st.sampled_from([(5, 4), (1, 3), (150, 150)]))
-    good = flat_png(picture("RGB", size, 1))
+    mode, light = data.draw(st.sampled_from([("RGB", "white"), ("I;16", 0xFFFF)]))
+    good = flat_png(picture(mode, size, 1))
     # All that is no pixel: the head, what stands between the rows, checksums and end.
-    black, white = (flat_png(Image.new("RGB", size, colour)) for colour in ("black", "white"))
+    black, white = (flat_png(Image.new(mode, size, colour)) for colour in (0, light))
     kept = [i for i in range(len(good)) if black[i] == white[i] or i >= len(good) - 20]
     at = data.draw(st.sampled_from(kept))
     bad = bytearray(good)
     bad[at] ^= data.draw(st.integers(1, 255))
-    files = [[flat_png(picture("RGB", size, 0))], [bytes(bad)]]
+    files = [[flat_png(picture(mode, size, 0))], [bytes(bad)]]
     ds = datasets.Dataset.from_dict(
         {"images": [[{"bytes": f, "path": None} for f in row] for row in files]},
         features=datasets.Features({"images": FEATURES["images"]}),
@@ -243,8 +302,8 @@ def test_a_changed_file_never_gives_wrong_pixels(data):
         with Image.open(io.BytesIO(bytes(bad))) as image:
             right = np.asarray(image)
     except Exception:  # Pillow refuses a wrong checksum, and the pixels are the good file's
-        right = np.asarray(picture("RGB", size, 1))
-    assert np.array_equal(got[0], right)
+        right = np.asarray(picture(mode, size, 1))
+    assert np.array_equal(got[0], right.reshape(got[0].shape))
 
 
 def test_one_image_that_is_not_flat_but_as_long():
@@ -313,12 +372,15 @@ def test_a_corrupt_image_can_be_skipped(num_threads, caplog):
         ]
 
 
-def test_sixteen_bits_are_named(fails):
-    def encode(image):
-        return png(Image.fromarray(np.full((4, 5), 1000, np.uint16)))
-
-    with fails("BatchError", "cat/0", "I;16", 'mode="RGB"'):
-        BatchReader(make_rows([1], encode))[[0]]
+@pytest.mark.parametrize(("mode", "dtype"), [("I", "int32"), ("F", "float32"), ("I;16", "uint16")])
+def test_types_that_differ_name_both_samples(fails, mode, dtype):
+    rows = [make_rows([1], tiff, "L"), make_rows([1, 1], tiff, mode)]
+    both = BatchReader(datasets.concatenate_datasets(rows))
+    remedy = 'mode="RGB"' if dtype == "uint16" else "value_range=(low, high)"
+    with fails("BatchError", "cat/0", "(4, 5, 1), uint8", "cat/1", f"(4, 5, 1), {dtype}", remedy):
+        both[[0, 2]]
+    with fails("BatchError", "uint8", dtype):
+        BatchReader(datasets.concatenate_datasets([rows[0]] * 64 + rows)).to_arrays()
 
 
 @pytest.mark.parametrize("index", [2, -3])

@@ -24,7 +24,8 @@ def pillow(data):
     """What `datasets.Image()` gives, as (H, W, C)."""
     with Image.open(io.BytesIO(data)) as image:
         turned = ImageOps.exif_transpose(image)
-        pixels = np.asarray(turned.convert("L") if turned.mode == "1" else turned)
+        turned = turned.convert({"1": "L", "P": "RGB"}.get(turned.mode, turned.mode))
+        pixels = np.asarray(turned)
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
@@ -107,7 +108,34 @@ def test_a_damaged_file_gives_what_pillow_gives(name, data):
     assert np.array_equal(decode_image(bad), right)
 
 
-def test_sixteen_bits():
-    deep = encode(Image.fromarray(np.full((4, 5), 1000, np.uint16)), "png")
-    with pytest.raises(ValueError, match="I;16"):
-        decode_image(deep)
+@pytest.mark.parametrize("kind", ["png", "tiff", "big-endian tiff", "turned png"])
+def test_16_bits(kind):
+    image = picture("I;16", (9, 4))
+    values = right = np.asarray(image)
+    data = encode(image, kind.split()[-1])
+    if kind == "big-endian tiff":
+        data = encode(Image.fromarray(values.astype(">u2")), "tiff")
+    if kind == "turned png":
+        data, right = encode(image, "png", exif=exif(6)), np.rot90(values, -1)
+    pixels = decode_image(data)
+    assert pixels.dtype == np.uint16 and pixels.dtype.isnative
+    assert np.array_equal(pixels[:, :, 0], right)
+
+
+@pytest.mark.parametrize(("mode", "dtype"), [("I", np.int32), ("F", np.float32)])
+def test_32_bits(mode, dtype):
+    image = picture(mode, (9, 4))
+    pixels = decode_image(encode(image, "tiff"))
+    assert pixels.dtype == dtype
+    assert np.array_equal(pixels[:, :, 0], np.asarray(image))
+
+
+def test_palettes():
+    """Colours, with what is transparent in them, or the indices."""
+    image = picture("RGB", (9, 4)).quantize(16)
+    plain, clear = encode(image, "png"), encode(image, "png", transparency=3)
+    assert np.array_equal(decode_image(plain), np.asarray(image.convert("RGB")))
+    assert np.array_equal(decode_image(plain, keep_indices=True)[:, :, 0], np.asarray(image))
+    with Image.open(io.BytesIO(clear)) as again:
+        assert np.array_equal(decode_image(clear), np.asarray(again.convert("RGBA")))
+    assert set(decode_image(clear)[:, :, 3].ravel()) == {0, 255}

@@ -6,7 +6,7 @@ import pytest
 from multiview_cifar_tools.batches.augment import RandomCropFlip
 from multiview_cifar_tools.batches.reader import BatchReader
 from multiview_cifar_tools.flat_png import flat_png
-from pictures import expected, make_rows, png
+from pictures import encoded, expected, make_rows, png
 
 
 @pytest.fixture
@@ -42,6 +42,14 @@ def test_equal_samples(jax, JaxBatches, encode):
         assert np.array_equal(batch["images"], expected(ds, samples))
         assert batch["view_mask"].all()
         assert batch["label"].tolist() == [ds[i]["label"] for i in samples]
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_deep_grey(JaxBatches, mode):
+    ds = make_rows([2, 2], lambda image: encoded(image, "tiff"), mode)
+    (batch,) = JaxBatches(ds, 2)
+    assert np.array_equal(batch["images"], expected(ds, [0, 1]))
+    assert batch["images"].dtype == expected(ds, [0])[0][0].dtype
 
 
 def test_ragged_samples(jax, JaxBatches):

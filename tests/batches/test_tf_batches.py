@@ -7,7 +7,7 @@ import pytest
 from multiview_cifar_tools.batches.augment import RandomCropFlip
 from multiview_cifar_tools.batches.reader import BatchReader
 from multiview_cifar_tools.flat_png import flat_png
-from pictures import expected, make_rows, png
+from pictures import encoded, expected, make_rows, png
 
 
 @pytest.fixture
@@ -47,6 +47,21 @@ def test_equal_samples(tf, to_tf_dataset, encode):
         assert np.array_equal(batch["images"], expected(ds, samples))
         assert batch["view_mask"].numpy().all()
         assert batch["label"].numpy().tolist() == [ds[i]["label"] for i in samples]
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_deep_grey(to_tf_dataset, fails, mode):
+    def tiff(image):
+        return encoded(image, "tiff")
+
+    ds = make_rows([1, [None], 1], tiff, mode)
+    batches = [batch["images"].numpy() for batch in to_tf_dataset(ds, 1)]
+    for images, (view,) in zip(batches, expected(ds, range(3)), strict=True):
+        assert np.array_equal(images[0, 0], images[0, 0] * 0 if view is None else view)
+        assert images.dtype == batches[0].dtype == expected(ds, [0])[0][0].dtype
+    other = datasets.concatenate_datasets([ds, make_rows([1], tiff, "L")])
+    with pytest.raises(Exception, match=r"sample 0 has images.*uint8"):
+        list(to_tf_dataset(other, 1))
 
 
 def test_a_known_batch_size(tf, to_tf_dataset):

@@ -8,7 +8,7 @@ from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, Rando
 import multiview_cifar
 from multiview_cifar_tools.batches.pytorch import TorchBatches, TorchStream
 from multiview_cifar_tools.flat_png import flat_png
-from pictures import expected, make_rows, png
+from pictures import encoded, expected, make_rows, png
 
 
 @pytest.fixture
@@ -69,6 +69,22 @@ def test_floats(rows):
     assert np.allclose(images, right, atol=1e-5)
     with pytest.raises(ValueError, match="floating dtype"):
         TorchBatches(rows, mean=mean)
+
+
+@pytest.mark.parametrize("contiguous", [False, True])
+@pytest.mark.parametrize(("mode", "largest"), [("I;16", 65535), ("I", 1), ("F", 1)])
+def test_deep_grey(mode, largest, contiguous):
+    """16 bits are scaled to 0..1 as 8 are, what has no fixed range stays as it is."""
+    encode = flat_png if mode == "I;16" else lambda image: encoded(image, "tiff")
+    ds = make_rows([2, 1], encode, mode)
+    right = pixels(ds, 0)
+    images = TorchBatches(ds, contiguous=contiguous).__getitems__([0])[0]["images"][0].numpy()
+    assert images.dtype == right.dtype and np.array_equal(images, right)
+    for dtype in (torch.float32, torch.float16)[: 2 if mode == "I;16" else 1]:
+        data = TorchBatches(ds, contiguous=contiguous, dtype=dtype)
+        images = data.__getitems__([0])[0]["images"]
+        assert images.dtype == dtype
+        assert np.allclose(images[0].numpy(), right / largest, rtol=1e-3)
 
 
 @pytest.mark.parametrize("ragged", ["pad", "flat", "list", "error"])

@@ -263,7 +263,7 @@ WRONG = {
     "floats": ({"images": PIXELS / 255}, "'images' has the shape (4, 3, 4, 5, 3) and the dtype f"),
     "planes first": ({"images": PIXELS.transpose(0, 1, 4, 2, 3)}, "(N, V, H, W, C)"),
     "no channels": ({"images": PIXELS[:, 0, :, :, 0]}, "'images' has the shape (4, 4, 5)"),
-    "16 bits of RGB": ({"images": PIXELS.astype(np.uint16)}, "uint16 with 1"),
+    "16 bits of RGB": ({"images": PIXELS.astype(np.uint16)}, "uint16, int32 or float32 with 1"),
     "a label too many": ({"labels": [0] * 5}, "'labels' has the shape (5,)"),
     "labels that are floats": ({"labels": [0.0] * 4}, "integers of the shape (4,)"),
     "a table of labels": ({"labels": [[0]] * 4}, "'labels' has the shape (4, 1)"),

@@ -13,11 +13,19 @@ from PIL import Image
 import multiview_cifar
 from multiview_cifar_tools.flat_png import flat_png
 
-BANDS = {"L": 1, "RGB": 3, "RGBA": 4}
+BANDS = {"L": 1, "RGB": 3, "RGBA": 4, "I;16": 1}
+DEEP = {"I;16": (np.uint16, 0, 1 << 16), "I": (np.int32, -(1 << 31), (1 << 31) - 1)}
 
 
 def picture(mode, size, seed=0):
     width, height = size
+    if mode == "F":
+        drawn = np.random.default_rng(seed).normal(0, 1e9, (height, width))
+        return Image.fromarray(drawn.astype(np.float32))
+    if mode in DEEP:
+        dtype, low, high = DEEP[mode]
+        drawn = np.random.default_rng(seed).integers(low, high, (height, width), dtype)
+        return Image.fromarray(drawn)
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, BANDS[mode]), np.uint8)
     return Image.fromarray(pixels[:, :, 0] if mode == "L" else pixels)
 

@@ -38,7 +38,8 @@ def test_any_decoder_gets_the_pixels(mode, width, height, seed):
     (_, _), (_, body), (end, _) = chunks(data)
     rows = np.frombuffer(zlib.decompress(body), np.uint8).reshape(height, -1)  # checks Adler-32
     assert not rows[:, 0].any()  # filter 0
-    assert rows[:, 1:].tobytes() == image.tobytes()
+    raw = np.asarray(image).astype(">u2") if mode == "I;16" else np.asarray(image)
+    assert rows[:, 1:].tobytes() == raw.tobytes()
     assert end == b"IEND"
 
 
@@ -50,6 +51,8 @@ def test_any_decoder_gets_the_pixels(mode, width, height, seed):
         ("L", (65534, 2)),  # a row that just fills a block
         ("L", (65535, 2)),  # a row that does not
         ("RGBA", (30000, 3)),
+        ("I;16", (32767, 2)),
+        ("I;16", (32768, 2)),
     ],
 )
 def test_images_larger_than_a_block(mode, size):

@@ -556,6 +556,7 @@ def _is_range(ends: Any) -> bool:
 
 
 OPTION_TESTS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "data_dir": (lambda it: isinstance(it, (str, os.PathLike)), 'a path, such as "photos"'),
     "storage_options": (lambda it: isinstance(it, Mapping), 'a dict, such as {"anon": True}'),
     "num_views": (partial(_is_count, least=1), "an int >= 1"),
     "seed": (partial(_is_count, least=0), "an int >= 0"),

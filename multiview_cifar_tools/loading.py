@@ -99,6 +99,7 @@ def open_source(
     """
     source = expect_path(source, "open_source({})", OptionError, LOADED)
     place, kind = _detect_source(source, source_format, streaming, num_proc)
+    _check_no_split(options)
     if storage_options is not None:
         options["storage_options"] = storage_options
     if kind in ("config", "folder"):
@@ -181,11 +182,21 @@ def _detect_source(
 
 
 def _check_no_options(source: str, options: Mapping[str, Any]) -> None:
+    _check_no_split(options)
     if options:
         raise OptionError(
             f"{source} is a dataset already, which takes no options. Expected a "
             "folder of images with them.",
             next(iter(options)),
+        )
+
+
+def _check_no_split(options: Mapping[str, Any]) -> None:
+    if "split" in options:
+        raise OptionError(
+            f"split={options['split']!r} is no option of a source: all its splits are given. "
+            'Expected one of them taken from the result: load(source)["train"].',
+            "split",
         )
 
 
@@ -437,6 +448,7 @@ def open_format(
     OptionError where the format has no such option, FormatError where the files are not right.
     """
     read = format_module(name).read
+    _check_no_split(options)
     parameters = [*inspect.signature(read).parameters][2:]
     if unknown := [option for option in options if option not in parameters]:
         raise OptionError(

@@ -6,6 +6,7 @@ import datasets
 import numpy as np
 import pytest
 
+from multiview_cifar import load_dataset
 from multiview_cifar_tools import (
     BatchReader,
     ElasticBatches,
@@ -230,6 +231,12 @@ TAKE_PATHS = {  # with the error's class, the call for None, and the call for ro
 }
 
 
+@pytest.mark.parametrize("place", [5, b"photos", DATASET, ["photos"]])
+def test_no_data_dir(fails, place):
+    with fails("OptionError", "data_dir=", 'Expected a path, such as "photos"', path="data_dir"):
+        load_dataset(data_dir=place)
+
+
 @pytest.mark.parametrize("name", TAKE_PATHS)
 def test_no_path(fails, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -382,8 +389,9 @@ def test_no_numbers_of_rows(fails, rows):
 
 
 def test_options_of_readers(fails):
-    with fails("BatchError", "columns='label'", "columns=['label']"):
-        BatchReader(DATASET, columns="label")
+    for columns in ("label", 5):
+        with fails("BatchError", f"columns={columns!r} is not right", '["label"]'):
+            BatchReader(DATASET, columns=columns)
     with fails("BatchError", "augment='flip'", "RandomCropFlip()"):
         BatchReader(DATASET, augment="flip")
     with fails("BatchError", "to_arrays takes a path, found True (bool)", 'memmap="images.npy"'):
@@ -398,6 +406,30 @@ def test_where_to(fails):
     ):
         with fails(error, "takes a path, found ", says):
             call()
+
+
+def test_an_engine_is_opened_first(fails):
+    for engine in ("local", open_engine()):
+        with fails("OptionError", "engine=", 'with open_engine("local") as engine', path="engine"):
+            build_shards("photos", "dest", engine=engine)
+        with fails("OptionError", "engine=", 'with open_engine("local") as engine', path="engine"):
+            publish("photos", "me/x", engine=engine, dry_run="dest")
+
+
+def test_no_repository(fails):
+    for name in (None, 5, "me", "a/b/c"):
+        with fails("PublishError", f"{name!r} is no name of a repository", '"user/name"'):
+            publish(DATASET, name)
+
+
+def test_a_split_is_taken_from_the_result(fails, make_tree, tmp_path):
+    DATASET.save_to_disk(tmp_path / "saved")
+    export(DATASET, tmp_path / "shards", format="parquet")
+    for source in ("saved", "shards"):
+        with fails("OptionError", "split='train'", 'load(source)["train"]', path="split"):
+            load(tmp_path / source, split="train")
+    with fails("OptionError", "split='test'", 'load(source)["train"]', path="split"):
+        open_source(make_tree("cat/1/a.png"), split="test")
 
 
 def test_columns_to_group_by(fails):

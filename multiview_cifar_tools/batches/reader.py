@@ -392,9 +392,11 @@ def select_columns(
             f"{with_images or 'none'} (columns: {list(features)}).",
             column,
         )
-    if isinstance(columns, str):
+    if isinstance(columns, str) or not np.iterable(columns if columns is not None else ()):
         raise BatchError(
-            f"columns={columns!r} is not right. Expected a list: columns=[{columns!r}].", "columns"
+            f"columns={short_repr(columns)} is not right. Expected a list of names, such as "
+            '["label"].',
+            "columns",
         )
     if missing := [name for name in columns or () if name not in other_names]:
         raise BatchError(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
+from multiview_cifar import OptionError
+from multiview_cifar_tools.arguments import short_repr
+
 ENGINES = ("local", "ray")
 CALLS_AHEAD = 2  # calls submitted for each processor: the next one waits where the last one ends
 
@@ -33,6 +36,18 @@ class Engine(Protocol):
             EngineError: A process ended, and so did those that took over its work.
             Exception: What the function raises ends the work.
         """
+
+
+def check_engine(engine: Any) -> Engine:
+    """The engine; OptionError where it is none, such as a name, or `open_engine` without `with`."""
+    if not all(callable(getattr(engine, name, None)) for name in ("check", "run")):
+        raise OptionError(
+            f"engine={short_repr(engine)} is not right. Expected what open_engine gives: "
+            'with open_engine("local") as engine: ...',
+            "engine",
+        )
+    checked: Engine = engine
+    return checked
 
 
 def iter_completed(

@@ -21,8 +21,8 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from multiview_cifar import OptionError
-from multiview_cifar_tools.arguments import expect_path, expect_splits
-from multiview_cifar_tools.engines.base import Engine
+from multiview_cifar_tools.arguments import expect_path, expect_splits, short_repr
+from multiview_cifar_tools.engines.base import Engine, check_engine
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.errors import PublishError
 from multiview_cifar_tools.options import SECRET_OPTIONS
@@ -107,7 +107,7 @@ def publish(
         dry_run = expect_path(dry_run, 'publish(rows, repo_id, dry_run="files")', PublishError)
     max_bytes = parse_size(max_shard_size)
     hub = Repository(repo_id, revision, create_pr, token)
-    with nullcontext(engine) if engine is not None else open_engine() as opened:
+    with nullcontext(check_engine(engine)) if engine is not None else open_engine() as opened:
         rows: PublishInput
         if isinstance(data, (str, os.PathLike)):
             refuse_arguments({"append": append, "made_with": made_with}, "a source")
@@ -128,14 +128,14 @@ def check_repo_id(repo_id: str) -> None:
     """PublishError where it is no "user/name"."""
     try:
         validate_repo_id(repo_id)
-        is_valid = repo_id.count("/") == 1
+        is_valid = isinstance(repo_id, str) and repo_id.count("/") == 1
     except HFValidationError:
         is_valid = False
     if not is_valid:
         raise PublishError(
-            f'{repo_id!r} is no name of a repository. Expected "user/name", of '
+            f'{short_repr(repo_id)} is no name of a repository. Expected "user/name", of '
             "letters, digits, -, _ and .",
-            repo_id,
+            str(repo_id),
         )
 
 

@@ -29,7 +29,7 @@ from multiview_cifar import ImageError, MultiviewError, OptionError, is_url, sou
 from multiview_cifar_tools import __version__
 from multiview_cifar_tools.arguments import expect_path
 from multiview_cifar_tools.digests import hash_text
-from multiview_cifar_tools.engines.base import Engine
+from multiview_cifar_tools.engines.base import Engine, check_engine
 from multiview_cifar_tools.engines.nodes import code_digest
 from multiview_cifar_tools.errors import OutputError
 from multiview_cifar_tools.options import CONFIG_NAMES, remove_secrets
@@ -108,6 +108,7 @@ def build_shards(
     of_rows = 'export(rows, output, format="parquet")'
     source = expect_path(source, "build_shards({}, output)", OptionError, of_rows)
     output = expect_path(output, 'build_shards("photos", {})', OutputError)
+    engine = check_engine(engine)
     store = FsspecStore(output, output_options)
     state = OutputState(store)
     state.claim()

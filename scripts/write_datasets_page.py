@@ -1,7 +1,7 @@
 """docs/datasets.md: public sets whose samples are several images, and the line that loads each.
 
 `python scripts/write_datasets_page.py docs/datasets.md` writes it anew from
-multiview_cifar_tools/planning/known_sets.toml.
+multiview_cifar_tools/planning/known_sets.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import itertools
 from operator import attrgetter
 from typing import Any
 
-from multiview_cifar_tools.planning.known_sets import KnownSet, read_known_sets, read_sections
+from multiview_cifar_tools.planning.known_sets import KNOWN_SETS, NOT_BY_A_LINE, KnownSet
 
 MAX_FILES = 4  # of a set that are shown
 INTRODUCTION = """\
@@ -26,7 +26,7 @@ is tested on a few files of the names shown here, where `{{a,b}}` stands for a a
 means is in the README, under "The layout". A set without classes in its names gives rows without
 the column `label`.
 """
-NOT_BY_A_LINE = """\
+STEP_FIRST = """\
 ## Sets that need a step first
 
 | set | why, and the step |
@@ -36,37 +36,28 @@ NOT_BY_A_LINE = """\
 
 def page() -> str:
     """The whole page."""
-    known_sets = read_known_sets()
-    parts = [INTRODUCTION.format(count=len(known_sets))]
-    for kind, members in itertools.groupby(known_sets, attrgetter("kind")):
+    parts = [INTRODUCTION.format(count=len(KNOWN_SETS))]
+    for kind, members in itertools.groupby(KNOWN_SETS, attrgetter("kind")):
         rows = "".join(map(table_row, members))
-        header = "| set | rows, and the views of each | files, as distributed | the line |\n"
+        header = "| set | rows, and views of each | files, as distributed | the line |\n"
         parts.append(f"## {kind}\n\n{header}|---|---|---|---|\n{rows}")
-    others = [
-        f"| [{other['name']}]({other['home']}) | {other['why']} |\n"
-        for other in read_sections()["not_by_a_line"]
-    ]
-    parts.append(NOT_BY_A_LINE + "".join(others))
+    others = [f"| [{name}]({home}) | {why} |\n" for name, home, why in NOT_BY_A_LINE]
+    parts.append(STEP_FIRST + "".join(others))
     return "\n".join(parts)
 
 
 def table_row(known: KnownSet) -> str:
     """A set's line of its table."""
     licence = known.licence or "not stated"
-    note = f"<br>{as_text(known.note)}" if known.note else ""
+    note = f"<br>{known.note}" if known.note else ""
     files = [*known.files[:MAX_FILES], *["..."] * (len(known.files) > MAX_FILES)]
     cells = [
         f"[{known.name}]({known.home})<br>licence: {licence}",
-        f"{known.rows}<br>views: {known.views}{note}",
+        f"rows: {known.rows}<br>views: {known.views}{note}",
         "<br>".join(f"`{file}`" for file in files),
         f"`{short_line(known)}`",
     ]
     return f"| {' | '.join(cells)} |\n"
-
-
-def as_text(note: str) -> str:
-    """A note in which fields and names of columns are not taken for markup."""
-    return note.replace("_", r"\_") if "`" not in note else note
 
 
 def short_line(known: KnownSet) -> str:

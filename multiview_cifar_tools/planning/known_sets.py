@@ -1,27 +1,33 @@
-"""Public sets whose samples are several images: the line of each, and which one a folder is.
+"""Public sets whose samples are several images, and the line that loads each.
 
-All that is known of them stands in known_sets.toml, which also says what its fields mean.
+The one source of docs/datasets.md (which scripts/write_datasets_page.py writes), of what `plan`
+greets, and of the tests of both.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import Any, NamedTuple
-
-from multiview_cifar import IMAGE_EXTENSIONS, FileListing
-
-PATH = Path(__file__).with_suffix(".toml")
+from functools import cached_property
+from typing import Any
 
 
 @dataclass(frozen=True)
 class KnownSet:
-    """A public set; the fields are those of known_sets.toml."""
+    """A public set.
+
+    Attributes:
+        name, home, licence: As its own pages have them; no licence where they state none.
+        kind: The heading of the page under which it stands.
+        folder: The folder, as it is distributed, that goes into `data_dir`.
+        options: The options of `load_dataset` beside it.
+        files: Some files in that folder, by their own names; {a,b} stands for a and b.
+        example: The rows that the line makes of `files`: "split sample_id: view view".
+        images: Regular expressions. A folder is this set where each of its images fits one.
+        rows, views: How many the whole set gives, and of views, of what.
+        note: What a user should know besides.
+        named: Whether these expressions say too little: the folder has to be called as `folder`.
+    """
 
     name: str
     kind: str
@@ -42,65 +48,762 @@ class KnownSet:
         """Fits the path of each image of the set, from its folder on."""
         return re.compile("|".join(f"(?:{text})" for text in self.images))
 
-    def fits(self, path: str, folder: str) -> bool:
-        """Whether the path of an image, in a folder of this name, may be one of the set."""
-        is_named = not self.named or folder == os.path.basename(self.folder)
-        return is_named and bool(self.pattern.fullmatch(path))
 
+KNOWN_SETS = [
+    # --- objects ---
+    KnownSet(
+        name="ModelNet40, 12 shaded views (MVCNN)",
+        kind="Objects",
+        home="https://github.com/jongchyisu/mvcnn_pytorch",
+        licence="academic research (ModelNet)",
+        folder="modelnet40_images_new_12x",
+        options={"layout": "{label}/{split}/{sample}.obj.shaded_v{view}"},
+        files=[
+            "airplane/train/airplane_0001.obj.shaded_v{001,002}.png",
+            "airplane/test/airplane_0627.obj.shaded_v{001,002}.png",
+            "night_stand/train/night_stand_0001.obj.shaded_v{001,002}.png",
+        ],
+        example=[
+            "train airplane/airplane_0001: 001 002",
+            "train night_stand/night_stand_0001: 001 002",
+            "test airplane/airplane_0627: 001 002",
+        ],
+        images=[r"[a-z_]+/(train|test)/[a-z_]+_\d{4}\.obj\.shaded_v\d{3}\.png"],
+        rows="9,843 train, 2,468 test",
+        views="12",
+    ),
+    KnownSet(
+        name="ModelNet40, 20 views (RotationNet)",
+        kind="Objects",
+        home="https://github.com/kanezaki/pytorch-rotationnet",
+        licence="academic research (ModelNet)",
+        folder="modelnet40v2png_ori4",
+        options={"layout": "{label}/{split}/{sample}_{view}"},
+        files=[
+            "airplane/train/airplane_0001_{001,002}.png",
+            "airplane/test/airplane_0627_{001,002}.png",
+            "night_stand/train/night_stand_0001_{001,002}.png",
+        ],
+        example=[
+            "train airplane/airplane_0001: 001 002",
+            "train night_stand/night_stand_0001: 001 002",
+            "test airplane/airplane_0627: 001 002",
+        ],
+        images=[
+            r"(?P<label>airplane|bathtub|bed|bench|bookshelf|bottle|bowl|car|chair|cone|cup|curtain|desk|door|dresser|flower_pot|glass_box|guitar|keyboard|lamp|laptop|mantel|monitor|night_stand|person|piano|plant|radio|range_hood|sink|sofa|stairs|stool|table|tent|toilet|tv_stand|vase|wardrobe|xbox)/(train|test)/(?P=label)_\d{4,9}_\d{3}\.png"
+        ],
+        rows="9,843 train, 2,468 test",
+        views="20",
+    ),
+    KnownSet(
+        name="ShapeNet renderings (3D-R2N2)",
+        kind="Objects",
+        home="https://github.com/chrischoy/3D-R2N2",
+        licence="ShapeNet's: research and education, not commercial",
+        folder="ShapeNetRendering",
+        options={"layout": "{label}/{sample}/rendering/{view}"},
+        files=[
+            "02691156/10155655850468db78d106ce0a280f87/rendering/{00,01}.png",
+            "02691156/10155655850468db78d106ce0a280f87/rendering/{rendering_metadata,renderings}.txt",
+            "03001627/1006be65e7bc937e9141f9b58470d646/rendering/{00,01}.png",
+        ],
+        example=[
+            "train 02691156/10155655850468db78d106ce0a280f87: 00 01",
+            "train 03001627/1006be65e7bc937e9141f9b58470d646: 00 01",
+        ],
+        images=[r"0\d{7}/[0-9a-f]{30,32}/rendering/\d\d\.png"],
+        rows="43,783",
+        views="24",
+        note="the 13 classes are WordNet numbers, which `class_names` can rename",
+    ),
+    KnownSet(
+        name="RGB-D Object",
+        kind="Objects",
+        home="https://rgbd-dataset.cs.washington.edu",
+        folder="rgbd-dataset",
+        options={
+            "layout": {
+                "images": "{label}/{sample}/{sample}_{view}_crop",
+                "depth": "{label}/{sample}/{sample}_{view}_depthcrop",
+                "masks": "{label}/{sample}/{sample}_{view}_maskcrop",
+            },
+            "on_missing_view": "null",
+        },
+        files=[
+            "apple/apple_1/apple_1_1_{1,6}_{crop,depthcrop,maskcrop}.png",
+            "apple/apple_1/apple_1_1_{1,6}_loc.txt",
+            "food_bag/food_bag_2/food_bag_2_4_{1,6}_{crop,depthcrop,maskcrop}.png",
+        ],
+        example=["train apple/apple_1: 1_1 1_6", "train food_bag/food_bag_2: 4_1 4_6"],
+        images=[
+            r"(?P<label>[a-z_]+)/(?P<sample>(?P=label)_\d+)/(?P=sample)_\d+_\d+_(depth|mask)?crop\.png"
+        ],
+        rows="300",
+        views="about 140 each, 41,877 in all",
+        note="the cropped images for evaluation; a view is the height of the camera and the number of the frame",
+    ),
+    KnownSet(
+        name="CO3D v2 (Common Objects in 3D)",
+        kind="Objects",
+        home="https://github.com/facebookresearch/co3d",
+        licence="CC BY-NC 4.0",
+        folder="co3d",
+        options={
+            "layout": {
+                "images": "{label}/{sample}/images/{view}",
+                "masks": "{label}/{sample}/masks/{view}",
+                "depth": "{label}/{sample}/depths/{view}.jpg.geometric",
+                "depth_masks": "{label}/{sample}/depth_masks/{view}",
+            },
+            "on_missing_view": "null",
+        },
+        files=[
+            "apple/110_13051_23361/images/frame{000001,000002}.jpg",
+            "apple/110_13051_23361/masks/frame{000001,000002}.png",
+            "apple/110_13051_23361/depths/frame{000001,000002}.jpg.geometric.png",
+            "apple/110_13051_23361/depth_masks/frame{000001,000002}.png",
+            "apple/110_13051_23361/pointcloud.ply",
+            "chair/62_4316_10649/images/frame{000001,000002}.jpg",
+            "chair/62_4316_10649/masks/frame000001.png",
+            "chair/frame_annotations.jgz",
+        ],
+        example=[
+            "train apple/110_13051_23361: frame000001 frame000002",
+            "train chair/62_4316_10649: frame000001 frame000002",
+        ],
+        images=[
+            r"[a-z]+/\d+_\d+_\d+/(images|masks|depths|depth_masks)/frame\d{6}\.(jpg|png|jpg\.geometric\.png)"
+        ],
+        rows="one a video, 51 classes",
+        views="about 200",
+        note="what has no mask or depth map is None there; splits are in `set_lists`",
+    ),
+    KnownSet(
+        name="MVImgNet",
+        kind="Objects",
+        home="https://github.com/GAP-LAB-CUHK-SZ/MVImgNet",
+        licence="MVImgNet Terms of Use",
+        folder="MVImgNet",
+        options={"layout": "{label}/{sample}/images/{view}"},
+        files=[
+            "0/0b00c2ab/images/{001,002}.jpg",
+            "0/0b00c2ab/sparse/0/{cameras,images,points3D}.bin",
+            "7/1a0020ee/images/{001,002}.jpg",
+        ],
+        example=["train 0/0b00c2ab: 001 002", "train 7/1a0020ee: 001 002"],
+        images=[r"\d{1,3}/[0-9a-f]{8}/images/\d{3}\.jpg"],
+        rows="219,188",
+        views="about 30, 6.5 million in all",
+        note="the 238 classes are numbers, named in `mvimgnet_category.txt`",
+    ),
+    KnownSet(
+        name="CORe50",
+        kind="Objects",
+        home="https://vlomonaco.github.io/core50",
+        licence="CC BY 4.0",
+        folder="core50_128x128",
+        options={"layout": "{sample}/{label}/{*}_{view}"},
+        files=[
+            "s1/o1/C_01_01_{000,001}.png",
+            "s1/o2/C_01_02_{000,001}.png",
+            "s2/o1/C_02_01_{000,001}.png",
+        ],
+        example=["train o1/s1: 000 001", "train o1/s2: 000 001", "train o2/s1: 000 001"],
+        images=[r"s\d{1,2}/o\d{1,2}/C_\d\d_\d\d_\d{3}\.png"],
+        rows="550, of 50 objects in 11 sessions",
+        views="about 300, 164,866 in all",
+    ),
+    KnownSet(
+        name="Stanford Online Products",
+        kind="Objects",
+        home="https://cvgl.stanford.edu/projects/lifted_struct",
+        folder="Stanford_Online_Products",
+        options={"layout": "{label}_final/{sample}_{view}"},
+        files=[
+            "bicycle_final/111085122871_{0,1}.JPG",
+            "coffee_maker_final/111204274386_{0,1}.JPG",
+            "{Ebay_train,Ebay_test}.txt",
+        ],
+        example=["train bicycle/111085122871: 0 1", "train coffee_maker/111204274386: 0 1"],
+        images=[r"[a-z_]+_final/\d{12}_\d{1,2}\.JPG"],
+        rows="22,634",
+        views="2 to 12, 120,053 in all",
+        note="its split is in `Ebay_train.txt` and `Ebay_test.txt`",
+    ),
+    KnownSet(
+        name="Omniglot",
+        kind="Objects",
+        home="https://github.com/brendenlake/omniglot",
+        licence="MIT",
+        folder="omniglot/python",
+        options={"layout": "{split}/{label}/{sample}/{*}_{view}"},
+        files=[
+            "images_background/Alphabet_of_the_Magi/character01/0709_{01,02}.png",
+            "images_background/Alphabet_of_the_Magi/character02/0710_{01,02}.png",
+            "images_evaluation/Angelic/character01/0965_{01,02}.png",
+        ],
+        example=[
+            "images_background Alphabet_of_the_Magi/character01: 01 02",
+            "images_background Alphabet_of_the_Magi/character02: 01 02",
+            "images_evaluation Angelic/character01: 01 02",
+        ],
+        images=[r"images_(background|evaluation)/[A-Z][^/]+/character\d\d/\d{4}_\d\d\.png"],
+        rows="964 background, 659 evaluation",
+        views="20 hands",
+        note="the class is the alphabet, a sample is a character",
+    ),
+    # --- people and vehicles ---
+    KnownSet(
+        name="Market-1501",
+        kind="People and vehicles",
+        home="https://zheng-lab.cecs.anu.edu.au/Project/project_reid.html",
+        folder="Market-1501-v15.09.15",
+        options={"layout": "{split}/{label}_c{sample}s{view}"},
+        files=[
+            "bounding_box_train/0002_c1s1_{000451_03,000551_01}.jpg",
+            "bounding_box_train/0002_c2s1_000776_01.jpg",
+            "bounding_box_test/-1_c1s1_{000401_03,022176_02}.jpg",
+            "query/0001_c5s1_001426_00.jpg",
+            "gt_bbox/0001_c1s1_{001051_00,009376_00}.jpg",
+            "gt_query/0001_c1s1_001051_00_good.mat",
+        ],
+        example=[
+            "bounding_box_test -1/1: 1_000401_03 1_022176_02",
+            "bounding_box_train 0002/1: 1_000451_03 1_000551_01",
+            "bounding_box_train 0002/2: 1_000776_01",
+            "gt_bbox 0001/1: 1_001051_00 1_009376_00",
+            "query 0001/5: 1_001426_00",
+        ],
+        images=[
+            r"(bounding_box_train|bounding_box_test|query|gt_bbox)/(-1|\d{4})_c\ds\d_\d{6}_\d\d\.jpg"
+        ],
+        rows="one a person and camera, 751 persons to train",
+        views="12,936 train, 19,732 test, 3,368 query",
+        note="-1 and 0000 are the distractors of the test images",
+    ),
+    KnownSet(
+        name="MARS",
+        kind="People and vehicles",
+        home="https://zheng-lab.cecs.anu.edu.au/Project/project_mars.html",
+        folder="MARS",
+        options={"layout": "{split}/{label}/{sample}F{view}"},
+        files=[
+            "bbox_train/0001/0001C1T0001F{001,002,010}.jpg",
+            "bbox_train/0001/0001C2T0001F{001,002}.jpg",
+            "bbox_test/00-1/00-1C1T0001F{001,002}.jpg",
+        ],
+        example=[
+            "bbox_test 00-1/00-1C1T0001: 001 002",
+            "bbox_train 0001/0001C1T0001: 001 002 010",
+            "bbox_train 0001/0001C2T0001: 001 002",
+        ],
+        images=[r"bbox_(train|test)/(?P<person>\d{4}|00-1)/(?P=person)C\dT\d{4}F\d{3}\.jpg"],
+        rows="8,298 train, one a tracklet",
+        views="2 to 920; 509,914 train, 681,089 test",
+        note="00-1 and 0000 are junk and distractors",
+    ),
+    KnownSet(
+        name="VeRi-776",
+        kind="People and vehicles",
+        home="https://github.com/VehicleReId/VeRidataset",
+        licence="research, not commercial, by request",
+        folder="VeRi",
+        options={"layout": "{split}/{label}_c{sample}_{view}_{*}"},
+        files=[
+            "image_train/0001_c001_{00016450,00016460}_0.jpg",
+            "image_test/0002_c002_{00030600_0,00030605_1}.jpg",
+            "image_query/0002_c002_00030600_0.jpg",
+            "name_train.txt",
+        ],
+        example=[
+            "image_query 0002/002: 00030600",
+            "image_test 0002/002: 00030600 00030605",
+            "image_train 0001/001: 00016450 00016460",
+        ],
+        images=[r"image_(train|test|query)/\d{4}_c\d{3}_\d{8}_\d+\.jpg"],
+        rows="one a vehicle and camera, 576 vehicles to train",
+        views="37,778 train, 11,579 test, 1,678 query",
+    ),
+    KnownSet(
+        name="iLIDS-VID",
+        kind="People and vehicles",
+        home="https://xiatian-zhu.github.io/downloads_qmul_iLIDS-VID_ReID_dataset.html",
+        folder="i-LIDS-VID/sequences",
+        options={"layout": "{sample}/{label}/{sample}_{label}_{view}"},
+        files=[
+            "cam1/person001/cam1_person001_{00317,00318}.png",
+            "cam2/person001/cam2_person001_{08050,08051}.png",
+        ],
+        example=["train person001/cam1: 00317 00318", "train person001/cam2: 08050 08051"],
+        images=[r"(?P<camera>cam[12])/(?P<person>person\d{3})/(?P=camera)_(?P=person)_\d{5}\.png"],
+        rows="600, of 300 persons before 2 cameras",
+        views="23 to 192",
+    ),
+    KnownSet(
+        name="YouTube Faces",
+        kind="People and vehicles",
+        home="https://www.cs.tau.ac.il/~wolf/ytfaces",
+        folder="YouTubeFaces/frame_images_DB",
+        options={"layout": "{label}/{sample}/{sample}.{view}"},
+        files=[
+            "Aaron_Eckhart/0/0.{555,556}.jpg",
+            "Alicia_Witt/5/5.{2247,2248}.jpg",
+            "Aaron_Eckhart.labeled_faces.txt",
+        ],
+        example=["train Aaron_Eckhart/0: 555 556", "train Alicia_Witt/5: 2247 2248"],
+        images=[r"[^/]+/(?P<sample>\d)/(?P=sample)\.\d{1,4}\.jpg"],
+        rows="3,425 videos of 1,595 persons",
+        views="48 to 6,070, 181 on average",
+    ),
+    KnownSet(
+        name="CASIA-B gait, silhouettes",
+        kind="People and vehicles",
+        home="http://www.cbsr.ia.ac.cn/english/Gait%20Databases.asp",
+        folder="GaitDatasetB-silh",
+        options={"layout": "{label}/{sample}/{view_label}/{label}-{sample}-{view_label}-{view}"},
+        files=[
+            "001/bg-01/000/001-bg-01-000-{001,002}.png",
+            "001/bg-01/018/001-bg-01-018-{001,002}.png",
+            "002/nm-01/000/002-nm-01-000-001.png",
+        ],
+        example=["train 001/bg-01: 000/001 000/002 018/001 018/002", "train 002/nm-01: 000/001"],
+        images=[r"\d{3}/(bg|cl|nm)-\d\d/\d{3}/\d{3}-(bg|cl|nm)-\d\d-\d{3}-\d{3}\.png"],
+        rows="1,240, of 124 persons in 10 walks",
+        views="the frames of 11 angles; `view_label` is the angle",
+        note="the archive of each person is unpacked",
+    ),
+    KnownSet(
+        name="SOCOFing, fingerprints",
+        kind="People and vehicles",
+        home="https://www.kaggle.com/datasets/ruizgara/socofing",
+        licence="CC BY-NC-SA 4.0",
+        folder="SOCOFing/Real",
+        options={"layout": "{sample}__{label}_{view_label}_{view}_finger"},
+        files=[
+            "100__M_Left_{index,thumb}_finger.BMP",
+            "100__M_Right_index_finger.BMP",
+            "101__F_Left_index_finger.BMP",
+        ],
+        example=["train F/101: Left/index", "train M/100: Left/index Left/thumb Right/index"],
+        images=[r"\d{1,3}__[FM]_(Left|Right)_(index|little|middle|ring|thumb)_finger\.BMP"],
+        rows="600",
+        views="10 fingers",
+        note="the class is the sex",
+    ),
+    KnownSet(
+        name="FVC 2000, 2002, 2004, set B",
+        kind="People and vehicles",
+        home="http://bias.csr.unibo.it/fvc2004",
+        folder="FVC2004",
+        options={"layout": "{label}/{sample}_{view}"},
+        files=["{DB1_B,DB2_B}/{101,102}_{1,2}.tif"],
+        example=[
+            "train DB1_B/101: 1 2",
+            "train DB1_B/102: 1 2",
+            "train DB2_B/101: 1 2",
+            "train DB2_B/102: 1 2",
+        ],
+        images=[r"DB[1-4]_B/1\d\d_[1-8]\.tif"],
+        rows="40, of 10 fingers on 4 sensors",
+        views="8",
+        note="the class is the sensor",
+    ),
+    KnownSet(
+        name="Hand gestures of a Leap Motion (leapGestRecog)",
+        kind="People and vehicles",
+        home="https://www.kaggle.com/datasets/gti-upm/leapgestrecog",
+        licence="CC BY-NC-SA 4.0",
+        folder="leapGestRecog",
+        options={"layout": "{sample}/{label}/frame_{*}_{view}"},
+        files=[
+            "00/01_palm/frame_00_01_{0001,0002}.png",
+            "00/02_l/frame_00_02_0001.png",
+            "01/01_palm/frame_01_01_{0001,0002}.png",
+        ],
+        example=[
+            "train 01_palm/00: 0001 0002",
+            "train 01_palm/01: 0001 0002",
+            "train 02_l/00: 0001",
+        ],
+        images=[
+            r"(?P<person>0\d)/(?P<number>\d\d)_[a-z_]+/frame_(?P=person)_(?P=number)_\d{4}\.png"
+        ],
+        rows="100, of 10 persons in 10 gestures",
+        views="200 frames",
+    ),
+    # --- scenes, stereo, light ---
+    KnownSet(
+        name="HPatches, sequences",
+        kind="Scenes, stereo, light",
+        home="https://github.com/hpatches/hpatches-dataset",
+        licence="MIT",
+        folder="hpatches-sequences-release",
+        options={"layout": "{label}_{sample}/{view}"},
+        files=["{i_ajuntament,v_woman}/{1,2,6}.ppm", "{i_ajuntament,v_woman}/{H_1_2,H_1_6}"],
+        example=["train i/ajuntament: 1 2 6", "train v/woman: 1 2 6"],
+        images=[r"[iv]_[a-z]+/[1-6]\.ppm"],
+        rows="116",
+        views="6",
+        note="the class is what changes: i the illumination, v the viewpoint",
+    ),
+    KnownSet(
+        name="7-Scenes",
+        kind="Scenes, stereo, light",
+        home="https://www.microsoft.com/en-us/research/project/rgb-d-dataset-7-scenes",
+        licence="Microsoft Research, not commercial",
+        folder="7scenes",
+        options={
+            "layout": {
+                "images": "{label}/{sample}/{view}.color",
+                "depth": "{label}/{sample}/{view}.depth",
+            }
+        },
+        files=[
+            "chess/{seq-01,seq-02}/frame-{000000,000001}.{color,depth}.png",
+            "chess/seq-01/frame-{000000,000001}.pose.txt",
+            "fire/seq-01/frame-{000000,000001}.{color,depth}.png",
+        ],
+        example=[
+            "train chess/seq-01: frame-000000 frame-000001",
+            "train chess/seq-02: frame-000000 frame-000001",
+            "train fire/seq-01: frame-000000 frame-000001",
+        ],
+        images=[
+            r"(?P<scene>chess|fire|heads|office|pumpkin|redkitchen|stairs)/(seq-\d\d/frame-\d{6}\.(color|depth)|(?P=scene))\.png"
+        ],
+        rows="46",
+        views="500 or 1,000 frames",
+        note="unpack the archive of each sequence; a picture beside the sequences, such as chess/chess.png, has to be taken away; its split is in TrainSplit.txt",
+    ),
+    KnownSet(
+        name="Cityscapes, stereo pairs",
+        kind="Scenes, stereo, light",
+        home="https://www.cityscapes-dataset.com",
+        licence="its own: research, not commercial",
+        folder="cityscapes",
+        options={"layout": "{view}Img8bit/{split}/{label}/{sample}_{view}Img8bit"},
+        files=[
+            "leftImg8bit/train/aachen/aachen_{000000,000001}_000019_leftImg8bit.png",
+            "rightImg8bit/train/aachen/aachen_{000000,000001}_000019_rightImg8bit.png",
+            "leftImg8bit/val/frankfurt/frankfurt_000001_007407_leftImg8bit.png",
+            "rightImg8bit/val/frankfurt/frankfurt_000001_007407_rightImg8bit.png",
+            "{license,README}.txt",
+        ],
+        example=[
+            "train aachen/aachen_000000_000019: left right",
+            "train aachen/aachen_000001_000019: left right",
+            "validation frankfurt/frankfurt_000001_007407: left right",
+        ],
+        images=[
+            r"(?P<side>left|right)Img8bit/(train|val|test)/(?P<city>[a-z-]+)/(?P=city)_\d{6}_\d{6}_(?P=side)Img8bit\.png"
+        ],
+        rows="2,975 train, 500 val, 1,525 test",
+        views="2",
+        note="the class is the city",
+    ),
+    KnownSet(
+        name="4D Light Field Benchmark (HCI)",
+        kind="Scenes, stereo, light",
+        home="https://lightfield-analysis.uni-konstanz.de",
+        licence="CC BY-NC-SA 4.0",
+        folder="full_data",
+        options={"layout": "{label}/{sample}/input_Cam{view}"},
+        files=[
+            "training/boxes/input_Cam{000,001,080}.png",
+            "additional/antinous/input_Cam{000,001,080}.png",
+            "additional/antinous/gt_disp_lowres.pfm",
+            "additional/antinous/parameters.cfg",
+        ],
+        example=["train additional/antinous: 000 001 080", "train training/boxes: 000 001 080"],
+        images=[
+            r"(additional|stratified|training|test)/[a-z]+/(input_Cam\d{3}|valid_mask|(gt|mask|objectids)_[a-z_]+)\.(pfm|png)"
+        ],
+        rows="28",
+        views="81",
+        note="the class is the group of scenes; disparities (.pfm) are left out",
+    ),
+    KnownSet(
+        name="KTH-TIPS2-b",
+        kind="Scenes, stereo, light",
+        home="https://www.csc.kth.se/cvap/databases/kth-tips",
+        folder="KTH-TIPS2-b",
+        options={"layout": "{label}/sample_{sample}/{*}-scale_{view}_col"},
+        files=[
+            "wool/sample_a/22a-scale_{3_im_3,10_im_10}_col.png",
+            "cracker/sample_b/60b-scale_{6_im_1,6_im_10}_col.png",
+        ],
+        example=["train cracker/b: 6_im_1 6_im_10", "train wool/a: 3_im_3 10_im_10"],
+        images=[
+            r"[a-z_]+/sample_(?P<letter>[a-d])/\d\d(?P=letter)-scale_\d{1,2}_im_\d{1,2}_col\.png"
+        ],
+        rows="44, of 11 materials",
+        views="108, of 9 scales in 12 lights and poses",
+    ),
+    # --- from above ---
+    KnownSet(
+        name="xBD (xView2)",
+        kind="From above",
+        home="https://xview2.org",
+        licence="CC BY-NC-SA 4.0",
+        folder="xbd",
+        options={
+            "layout": {
+                "images": "{split}/images/{label}_{sample}_{view}_disaster",
+                "masks": "{split}/targets/{label}_{sample}_{view}_disaster_target",
+            }
+        },
+        files=[
+            "train/images/guatemala-volcano_{00000000,00000003}_{pre,post}_disaster.png",
+            "train/targets/guatemala-volcano_{00000000,00000003}_{pre,post}_disaster_target.png",
+            "train/labels/guatemala-volcano_00000000_{pre,post}_disaster.json",
+            "test/images/hurricane-harvey_00000006_{pre,post}_disaster.png",
+            "test/targets/hurricane-harvey_00000006_{pre,post}_disaster_target.png",
+        ],
+        example=[
+            "train guatemala-volcano/00000000: post pre",
+            "train guatemala-volcano/00000003: post pre",
+            "test hurricane-harvey/00000006: post pre",
+        ],
+        images=[
+            r"(train|tier3|test|hold)/(images|targets)/[a-z-]+_\d{8}_(pre|post)_disaster(_target)?\.png"
+        ],
+        rows="2,799 train, 6,369 tier3, 933 test, 933 hold",
+        views="2 moments",
+        note="the class is the disaster",
+    ),
+    KnownSet(
+        name="Functional Map of the World (fMoW-rgb)",
+        kind="From above",
+        home="https://github.com/fMoW/dataset",
+        licence="Functional Map of the World Challenge Public License",
+        folder="fMoW-rgb",
+        options={"layout": "{split}/{label}/{sample}/{sample}_{view}"},
+        files=[
+            "train/airport/airport_0/airport_0_{0,1}_{rgb,msrgb}.jpg",
+            "train/airport/airport_0/airport_0_{0,1}_{rgb,msrgb}.json",
+            "val/crop_field/crop_field_12/crop_field_12_{0,1}_rgb.jpg",
+        ],
+        example=[
+            "train airport/airport_0: 0_msrgb 0_rgb 1_msrgb 1_rgb",
+            "validation crop_field/crop_field_12: 0_rgb 1_rgb",
+        ],
+        images=[
+            r"(train|val|test|seq)/(?P<label>[a-z_-]+)/(?P<sample>(?P=label)_\d+)/(?P=sample)_\d+_(ms)?rgb\.jpg"
+        ],
+        rows="one a place, 63 classes",
+        views="1 to 41 moments, in two resolutions",
+    ),
+    # --- medicine and biology ---
+    KnownSet(
+        name="BreakHis",
+        kind="Medicine and biology",
+        home="https://web.inf.ufpr.br/vri/databases/breast-cancer-histopathological-database-breakhis",
+        folder="BreaKHis_v1/histology_slides/breast",
+        options={"layout": "{*}/SOB/{label}/{sample}/{view_label}/{*}-{view}"},
+        files=[
+            "benign/SOB/adenosis/SOB_B_A_14-22549AB/40X/SOB_B_A-14-22549AB-40-{001,002}.png",
+            "benign/SOB/adenosis/SOB_B_A_14-22549AB/100X/SOB_B_A-14-22549AB-100-001.png",
+            "malignant/SOB/ductal_carcinoma/SOB_M_DC_14-10926/40X/SOB_M_DC-14-10926-40-{001,002}.png",
+        ],
+        example=[
+            "train adenosis/SOB_B_A_14-22549AB: 40X/001 40X/002 100X/001",
+            "train ductal_carcinoma/SOB_M_DC_14-10926: 40X/001 40X/002",
+        ],
+        images=[
+            r"(benign|malignant)/SOB/[a-z_]+/SOB_[BM]_[A-Z]+_[^/]+/\d{2,3}X/SOB_[^/]+-\d{3}\.png"
+        ],
+        rows="82",
+        views="7,909 in all; `view_label` is the magnification",
+        note="the 8 subtypes as classes; benign and malignant by `class_names`",
+    ),
+    KnownSet(
+        name="OCT2017 (Kermany)",
+        kind="Medicine and biology",
+        home="https://data.mendeley.com/datasets/rscbjbr9sj",
+        licence="CC BY 4.0",
+        folder="OCT2017",
+        options={"layout": "{split}/{label}/{label}-{sample}-{view}"},
+        files=["{train,test}/CNV/CNV-1016042-{1,2,10}.jpeg", "train/NORMAL/NORMAL-1017237-1.jpeg"],
+        example=[
+            "train CNV/1016042: 1 2 10",
+            "train NORMAL/1017237: 1",
+            "test CNV/1016042: 1 2 10",
+        ],
+        images=[r"(train|test|val)/(?P<label>CNV|DME|DRUSEN|NORMAL)/(?P=label)-\d+-\d+\.jpeg"],
+        rows="one a patient and class",
+        views="84,495 in all, with val",
+    ),
+    KnownSet(
+        name="MURA",
+        kind="Medicine and biology",
+        home="https://stanfordmlgroup.github.io/competitions/mura",
+        licence="Stanford's research use agreement",
+        folder="MURA-v1.1",
+        options={"layout": "{split}/{label}/{sample}/{view_label}/{view}"},
+        files=[
+            "train/XR_SHOULDER/patient00001/study1_positive/{image1,image2,image3}.png",
+            "train/XR_ELBOW/patient00011/study1_negative/image1.png",
+            "valid/XR_WRIST/patient11185/{study1_positive,study2_negative}/image1.png",
+            "train_image_paths.csv",
+        ],
+        example=[
+            "train XR_ELBOW/patient00011: study1_negative/image1",
+            "train XR_SHOULDER/patient00001: study1_positive/image1 study1_positive/image2 study1_positive/image3",
+            "validation XR_WRIST/patient11185: study1_positive/image1 study2_negative/image1",
+        ],
+        images=[
+            r"(train|valid)/XR_[A-Z]+/patient\d{5}/study\d_(positive|negative)/image\d{1,2}\.png"
+        ],
+        rows="one a patient and body part",
+        views="40,009 in all; `view_label` is the study with its finding",
+    ),
+    # --- videos as frames, domains, corruptions ---
+    KnownSet(
+        name="UCF-101, frames",
+        kind="Videos as frames, domains, corruptions",
+        home="https://github.com/feichtenhofer/twostreamfusion",
+        folder="jpegs_256",
+        options={"layout": "v_{label}_g{sample}/{view}"},
+        files=["v_{ApplyEyeMakeup,BasketballDunk}_g01_{c01,c02}/frame{000001,000002}.jpg"],
+        example=[
+            "train ApplyEyeMakeup/01_c01: frame000001 frame000002",
+            "train ApplyEyeMakeup/01_c02: frame000001 frame000002",
+            "train BasketballDunk/01_c01: frame000001 frame000002",
+            "train BasketballDunk/01_c02: frame000001 frame000002",
+        ],
+        images=[r"v_[A-Za-z]+_g\d\d_c\d\d/frame\d{6}\.jpg"],
+        rows="13,320",
+        views="all frames of a video",
+        note="the splits are lists of their own",
+    ),
+    KnownSet(
+        name="Vimeo-90K, septuplets",
+        kind="Videos as frames, domains, corruptions",
+        home="http://toflow.csail.mit.edu",
+        folder="vimeo_septuplet/sequences",
+        options={"layout": "{label}/{sample}/{view}"},
+        files=["{00001,00050}/{0001,0002}/{im1,im2,im7}.png"],
+        example=[
+            "train 00001/0001: im1 im2 im7",
+            "train 00001/0002: im1 im2 im7",
+            "train 00050/0001: im1 im2 im7",
+            "train 00050/0002: im1 im2 im7",
+        ],
+        images=[r"\d{5}/\d{4}/im[1-7]\.png"],
+        rows="91,701",
+        views="7 frames",
+        note="the class is the video; the splits are lists of their own; triplets by the same line",
+    ),
+    KnownSet(
+        name="ImageNet-C",
+        kind="Videos as frames, domains, corruptions",
+        home="https://github.com/hendrycks/robustness",
+        licence="CC BY 4.0",
+        folder="ImageNet-C",
+        options={"layout": "{view_label}/{view}/{label}/{sample}"},
+        files=["{defocus_blur,fog}/{1,5}/n01440764/ILSVRC2012_val_{00000293,00002138}.JPEG"],
+        example=[
+            "train n01440764/ILSVRC2012_val_00000293: defocus_blur/1 defocus_blur/5 fog/1 fog/5",
+            "train n01440764/ILSVRC2012_val_00002138: defocus_blur/1 defocus_blur/5 fog/1 fog/5",
+        ],
+        images=[r"[a-z_]+/[1-5]/n\d{8}/(ILSVRC2012_val_\d{8}|val_\d+)\.JPEG"],
+        rows="50,000",
+        views="75, of 15 corruptions in 5 severities",
+        note="unpack all its archives into one folder; Tiny-ImageNet-C by the same line",
+    ),
+    KnownSet(
+        name="Office-Home",
+        kind="Videos as frames, domains, corruptions",
+        home="https://www.hemanthdv.org/officeHomeDataset.html",
+        licence="research, not commercial (fair use)",
+        folder="OfficeHomeDataset_10072016",
+        options={
+            "layout": "{split}/{label}/{sample}",
+            "split_names": {
+                "Art": "art",
+                "Clipart": "clipart",
+                "Product": "product",
+                "Real World": "real_world",
+            },
+        },
+        files=[
+            "{Art,Clipart,Product}/Alarm_Clock/{00001,00002}.jpg",
+            "Real World/Alarm_Clock/{00001,00002}.jpg",
+            "{ImageInfo.csv,imagelist.txt}",
+        ],
+        example=[
+            "art Alarm_Clock/00001: 0",
+            "art Alarm_Clock/00002: 0",
+            "clipart Alarm_Clock/00001: 0",
+            "clipart Alarm_Clock/00002: 0",
+            "product Alarm_Clock/00001: 0",
+            "product Alarm_Clock/00002: 0",
+            "real_world Alarm_Clock/00001: 0",
+            "real_world Alarm_Clock/00002: 0",
+        ],
+        images=[r"(Art|Clipart|Product|Real World)/[A-Z]\w+/\d{5}\.jpg"],
+        rows="2,427 art, 4,365 clipart, 4,439 product, 4,357 real_world",
+        views="1",
+        note="a split is a domain",
+    ),
+    KnownSet(
+        name="PACS",
+        kind="Videos as frames, domains, corruptions",
+        home="https://dali-dl.github.io/project_iccv2017.html",
+        folder="kfold",
+        options={"layout": "{split}/{label}/{sample}"},
+        files=[
+            "{art_painting,cartoon}/dog/{pic_001,pic_002}.jpg",
+            "photo/dog/056_0002.jpg",
+            "sketch/dog/5281.png",
+        ],
+        example=[
+            "art_painting dog/pic_001: 0",
+            "art_painting dog/pic_002: 0",
+            "cartoon dog/pic_001: 0",
+            "cartoon dog/pic_002: 0",
+            "photo dog/056_0002: 0",
+            "sketch dog/5281: 0",
+        ],
+        images=[
+            r"(art_painting|cartoon|photo|sketch)/(dog|elephant|giraffe|guitar|horse|house|person)/[^/]+\.(jpg|png)"
+        ],
+        rows="2,048 art_painting, 2,344 cartoon, 1,670 photo, 3,929 sketch",
+        views="1",
+        note="a split is a domain",
+    ),
+]
 
-class Greeting(NamedTuple):
-    """A folder is a known set."""
-
-    known: KnownSet
-    data_dir: str  # the folder itself, or the only one in it that holds images
-
-
-def read_sections() -> dict[str, list[dict[str, Any]]]:
-    """known_sets.toml: the fields of all sets, by whether a line loads them ("set") or not."""
-    with open(PATH, "rb") as file:
-        return tomllib.load(file)
-
-
-@lru_cache(maxsize=1)
-def read_known_sets() -> list[KnownSet]:
-    """The sets that a line loads."""
-    return [KnownSet(**fields) for fields in read_sections()["set"]]
-
-
-def find_known_set(tree: FileListing) -> Greeting | None:
-    """The set that a folder is: each of its images has a name as in that set, and in no other one.
-
-    Folders around everything are passed over. The first image decides for nearly every folder.
-    """
-    paths = iter_images(tree)
-    found = _sets_of_image(next(paths, ""), tree.data_dir)
-    for path in paths:
-        if not found:
-            break
-        found = [
-            (known, around)
-            for known, around in found
-            if path.startswith(around) and known.pattern.fullmatch(path, len(around))
-        ]
-    if len(found) != 1:
-        return None
-    ((known, around),) = found
-    return Greeting(known, f"{tree.data_dir}/{around}".rstrip("/"))
-
-
-def _sets_of_image(path: str, data_dir: str) -> list[tuple[KnownSet, str]]:
-    """The sets that an image may be of, with the folders that would stand around the set."""
-    arounds = [path[:i] for i in range(len(path)) if not i or path[i - 1] == "/"]
-    return [
-        (known, around)
-        for around in arounds
-        for known in read_known_sets()
-        if known.fits(path[len(around) :], os.path.basename(f"{data_dir}/{around}".rstrip("/")))
-    ]
-
-
-def iter_images(tree: FileListing) -> Iterator[str]:
-    """The paths of all images."""
-    for path in tree.paths:
-        if os.path.splitext(path)[1].lower() in IMAGE_EXTENSIONS:
-            yield path
+# Sets that no line loads as they are: name, home, and why, with the step that is needed first.
+NOT_BY_A_LINE = [
+    (
+        "COVID-CT-MD",
+        "https://github.com/ShahinSHH/COVID-CT-MD",
+        "DICOM files, which Pillow does not open: write each slice as PNG or TIFF first, then `{label}/{sample}/{view}`",
+    ),
+    (
+        "MedMNIST, 3D",
+        "https://medmnist.com",
+        "arrays in an .npz file, no images: write the slices as images first",
+    ),
+    (
+        "EuroSAT, all bands",
+        "https://github.com/phelber/EuroSAT",
+        "one TIFF of 13 bands an image, which Pillow does not open: write a file a band first; the RGB version has one view a sample",
+    ),
+    (
+        "CUHK03",
+        "https://github.com/zhunzhong07/person-re-ranking",
+        "images inside a .mat file: take the version that is unpacked, in the form of Market-1501",
+    ),
+    (
+        "nuScenes",
+        "https://www.nuscenes.org",
+        "which images of the six cameras belong together stands in JSON tables alone: the names differ in their times",
+    ),
+    (
+        "RxRx1",
+        "https://www.rxrx.ai/rxrx1",
+        "a sample is an experiment, a plate and a well, and a layout takes its name from one folder: rename the folders of the plates first",
+    ),
+]

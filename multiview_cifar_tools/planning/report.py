@@ -34,7 +34,7 @@ from multiview_cifar import (
 from multiview_cifar_tools.arguments import expect_path
 from multiview_cifar_tools.options import describe_feature, load_line, make_config
 from multiview_cifar_tools.planning.hints import find_hints
-from multiview_cifar_tools.planning.known_sets import Greeting, find_known_set
+from multiview_cifar_tools.planning.recognition import Greeting, find_known_set
 from multiview_cifar_tools.planning.suggest_layout import Candidate, suggest_layouts
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class PlanReport:
             None where none would.
         ignored: The paths that would be left out, by reason.
         candidates: Where most images would be left out, the layouts that come nearest, best first.
-        greeting: The public set that the folder is, where no layout was given; see known_sets.
+        greeting: The public set that the folder is, where no layout was given; see recognition.
     """
 
     data_dir: str

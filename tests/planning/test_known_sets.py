@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from conftest import REPOSITORY
 from multiview_cifar import FileListing, scan_folder
-from multiview_cifar_tools.planning.known_sets import find_known_set, read_known_sets
+from multiview_cifar_tools.planning import recognition
+from multiview_cifar_tools.planning.known_sets import KNOWN_SETS
+from multiview_cifar_tools.planning.recognition import find_known_set
 from multiview_cifar_tools.planning.report import plan
 from plans import WHOLE, within
 from sampling import examples
 from write_datasets_page import page
 
-KNOWN_SETS = read_known_sets()
 BY_NAME = {known.name: known for known in KNOWN_SETS}
 
 
@@ -75,10 +76,12 @@ def test_any_other_file_may_stand_in_a_set():
         assert find_known_set(listing_of(f"/{known.folder}", files)).known is known
 
 
-def test_names_that_say_too_little_count_in_a_folder_of_the_sets_name_alone():
+def test_names_that_say_too_little_count_in_a_folder_of_the_sets_name_alone(monkeypatch):
     known = replace(BY_NAME["HPatches, sequences"], named=True)
-    assert known.fits("v_woman/1.ppm", "hpatches-sequences-release")
-    assert not known.fits("v_woman/1.ppm", "photos")
+    monkeypatch.setattr(recognition, "KNOWN_SETS", [known])
+    assert find_known_set(listing_of(f"/data/{known.folder}", files_of(known))).known is known
+    assert find_known_set(listing_of("/data", [f"{known.folder}/v_woman/1.ppm"])).known is known
+    assert find_known_set(listing_of("/data/photos", files_of(known))) is None
 
 
 USUAL = st.sampled_from(["cat", "dog", "apple", "car_1", "n01440764", "001", "0", "12", "test"])

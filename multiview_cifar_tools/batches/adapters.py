@@ -16,7 +16,7 @@ from multiview_cifar_tools.batches.reader import Augment, BatchReader, Draws, Ra
 class ReaderOptions(TypedDict, total=False):
     """The keywords that an adapter hands to its `BatchReader`, which documents them.
 
-    Only the default of `columns` is another one: ("label",).
+    Only the default of `columns` is another one: ("label",), or none where rows have no label.
     """
 
     column: str
@@ -32,7 +32,8 @@ class ReaderOptions(TypedDict, total=False):
 
 def make_reader(dataset: datasets.Dataset, options: Mapping[str, Any]) -> BatchReader:
     """The reader of an adapter; BatchError where the options do not fit the dataset."""
-    return BatchReader(dataset, **{"columns": ("label",), **options})
+    columns = ("label",) if "label" in dataset.features else ()
+    return BatchReader(dataset, **{"columns": columns, **options})
 
 
 def table_dataset(table: pa.Table, features: datasets.Features) -> datasets.Dataset:

@@ -4,9 +4,10 @@
 
 An augmentation is a callable `augment(images, seeds)`: `images` (N, H, W, C) of their own type, as
 in batches, and `seeds` (N,) uint64 to the N changed images, all of one size, of any dtype. A seed
-depends on (seed, epoch, sample_id) alone; order, batches and the number of workers do not matter.
-With `draws="per_sample"` all views of a sample get one seed, with "per_view" each its own. An
-augmentation that uses no other random numbers is thus repeated exactly:
+depends on (seed, epoch, sample_id) alone (of rows without a sample_id on the bytes of their first
+image); order, batches and the number of workers do not matter. With `draws="per_sample"` all views
+of a sample get one seed, with "per_view" each its own. An augmentation that uses no other random
+numbers is thus repeated exactly:
 
     def noise(images, seeds):
         drawn = [np.random.default_rng(seed).normal(0, 9, images.shape[1:]) for seed in seeds]

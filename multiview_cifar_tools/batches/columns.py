@@ -6,6 +6,7 @@ threads. `multiview_cifar_tools.batches.reader` makes batches of them.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import multiprocessing
 import os
@@ -68,7 +69,10 @@ def index_rows(column: pa.ChunkedArray) -> RowIndex:
 
 
 def _index_chunk(lists: Any) -> RowIndex:
-    starts = np.asarray(lists.offsets).astype(np.int64)
+    if pa.types.is_fixed_size_list(lists.type):
+        starts = (np.arange(len(lists) + 1) + lists.offset) * lists.type.list_size
+    else:
+        starts = np.asarray(lists.offsets).astype(np.int64)
     files = pc.struct_field(lists.values, "bytes")
     views = np.diff(starts)
     if not len(files):
@@ -324,6 +328,20 @@ class ImageColumn:
         """What to call a row: its sample_id, or its number where the table has none."""
         return self.row_names(np.array([row]))[0]
 
+    def row_keys(self, rows: Integers) -> list[str]:
+        """What tells rows from others, wherever they stand: their sample_ids; where the table has
+        none, a digest of their first file, or its path.
+        """
+        if "sample_id" in self.table.column_names:
+            return self.row_names(rows)
+        return [self._first_digest(row) for row in rows.tolist()]
+
+    def _first_digest(self, row: int) -> str:
+        file, count = self.index.first[row], self.index.views[row]
+        if count and self.index.length[file] > 0:
+            return hashlib.blake2b(self.file_bytes(file), digest_size=16).hexdigest()
+        return self._find_paths(np.array([row])).get(0, "")
+
     def row_names(self, rows: Integers) -> list[str]:
         """What to call some rows."""
         if "sample_id" not in self.table.column_names:
@@ -362,3 +380,13 @@ def image_columns(features: datasets.Features) -> list[str]:
         for name, feature in features.items()
         if isinstance(getattr(feature, "feature", None), datasets.Image)
     ]
+
+
+def find_image_column(features: datasets.Features) -> str | None:
+    """`images`, or the only column of image lists where none is called so; None where it is not
+    clear which.
+    """
+    columns = image_columns(features)
+    if "images" in columns:
+        return "images"
+    return columns[0] if len(columns) == 1 else None

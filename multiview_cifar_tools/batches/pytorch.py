@@ -306,7 +306,7 @@ class TorchStream(torch.utils.data.IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The batches, as `TorchBatches` gives them."""
-        column = self.reader_options.get("column", "images")
+        column = self._reader([]).column
         undecoded = datasets.Sequence(datasets.Image(decode=False))
         rows: list[Any] = []
         for row in self.stream.with_format(None).cast_column(column, undecoded):

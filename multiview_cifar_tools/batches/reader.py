@@ -42,6 +42,7 @@ from multiview_cifar_tools.batches.columns import (
     Integers,
     Mask,
     OnError,
+    find_image_column,
     image_columns,
     keeps_indices,
 )
@@ -69,7 +70,7 @@ class BatchReader:
     Args:
         dataset: A `datasets.Dataset` with a column of image sequences; selections, shuffles and
             concatenations are honoured.
-        column: The image column.
+        column: The image column; the only one where none is called `images`.
         columns: The other columns of a batch. None: all but image columns.
         ragged: What to do where samples differ in their number of views. "pad": add zeros at the
             end, up to the longest sample of the batch; "flat": all views in one (N, H, W, C) array,
@@ -107,6 +108,8 @@ class BatchReader:
     ) -> None:
         expect_dataset(dataset, "BatchReader({})", BatchError, STREAM_READER)
         features = dataset.features  # a copy, and not a cheap one
+        if column == "images":
+            column = find_image_column(features) or column
         self.columns = select_columns(features, column, columns)
         check_choices(ragged=ragged, draws=draws, on_error=on_error)
         for name, number in {"num_views": num_views, "num_threads": num_threads}.items():
@@ -318,8 +321,7 @@ class BatchReader:
 
     def _make_seeds(self, rows: Integers, views: Integers, epoch: int) -> Seeds:
         """The seed of each view of these rows, (N,) uint64."""
-        names = self._images.row_names(rows)
-        texts = [f"{self.seed} {epoch} {name}" for name in names]
+        texts = [f"{self.seed} {epoch} {key}" for key in self._images.row_keys(rows)]
         if self.draws == "per_sample":
             return np.repeat(np.array([hash_to_uint64(text) for text in texts], np.uint64), views)
         counted = zip(texts, views, strict=True)

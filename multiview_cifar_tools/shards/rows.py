@@ -4,7 +4,7 @@
      "view_names": ["front", "left"], ...}
 
 The columns are those of README, "The row": a missing view is None, further image columns look like
-`images`, all other columns hold plain values.
+`images`, all other columns hold plain values. Rows without labels have no column `label`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError, FormatError
 
 Row = dict[str, Any]
+NO_LABELS = datasets.ClassLabel(names=[])
 
 
 def features_from(info: Any) -> datasets.Features:
@@ -35,10 +36,10 @@ def features_from(info: Any) -> datasets.Features:
             "them."
         ) from None
     missing = {"images", "sample_id", "view_names"}.difference(features)
-    if missing or not isinstance(features.get("label"), datasets.ClassLabel):
+    if missing or not isinstance(features.get("label", NO_LABELS), datasets.ClassLabel):
         raise FormatError(
             f"The features name the columns {', '.join(features) or 'none'}. Expected"
-            " images, label (a ClassLabel), sample_id and view_names among them."
+            " images, sample_id and view_names among them, and a label only as a ClassLabel."
         )
     return features
 
@@ -76,7 +77,7 @@ def find_row_error(row: Row, features: datasets.Features) -> str | None:
     sample = row["sample_id"]
     if not isinstance(sample, str) or not sample:
         return f"sample_id is {sample!r}. Expected a name of one or more letters"
-    if not _is_label(row["label"], features["label"]):
+    if "label" in features and not _is_label(row["label"], features["label"]):
         return f"the label is {row['label']!r}. Expected {label_range(features['label'])}"
     of_views = [*image_columns(features), "view_names", *_view_labels(features)]
     for name in of_views:
@@ -117,6 +118,16 @@ def row_bytes(row: Row, columns: list[str]) -> int:
 
 
 # --- names of labels ------------------------------------------------------------------------------
+
+
+def class_names(features: Mapping[str, Any]) -> list[str]:
+    """The names of the classes of rows; none where rows have no labels."""
+    return list(features.get("label", NO_LABELS).names)
+
+
+def class_name(row: Row, features: Mapping[str, Any]) -> str:
+    """The name of a row's class; "" where rows have no labels."""
+    return str(features["label"].names[row["label"]]) if "label" in features else ""
 
 
 def label_names(feature: Any) -> list[str] | None:

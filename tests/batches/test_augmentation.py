@@ -160,6 +160,20 @@ def test_a_stream_is_changed_as_the_rows_are(rows):
             assert images_by_sample(loader) == right
 
 
+def test_rows_without_ids_are_told_by_their_images(rows):
+    options = {"augment": RandomCropFlip(), "num_views": 3, "seed": 3}
+    ds = rows().select_columns(["images"])
+    reader = BatchReader(ds, **options)
+    right = [reader[[i]]["images"][0].tobytes() for i in range(12)]
+    assert len({*right}) == 12
+    for order in (ds.shuffle(seed=1), ds.select([11, 3, 5])):
+        found = BatchReader(order, **options)[range(len(order))]["images"]
+        assert {image.tobytes() for image in found} <= {*right}
+    stream = TorchStream(ds.to_iterable_dataset(), 5, **options)
+    streamed = [image for batch in stream for image in batch["images"].movedim(2, -1).contiguous()]
+    assert [image.numpy().tobytes() for image in streamed] == right
+
+
 def test_a_callable_of_ones_own():
     def noise(images, seeds):
         drawn = [np.random.default_rng(seed).normal(0, 9, images.shape[1:]) for seed in seeds]

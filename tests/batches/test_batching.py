@@ -55,6 +55,32 @@ def test_pixels(encode, mode, size):
     check(BatchReader(ds), ds, [6, 0, 3, 3, -1])
 
 
+@pytest.mark.parametrize("encode", [flat_png, png])
+def test_rows_of_others(encode):
+    """Their only column of image lists is taken, and there is no label."""
+    ds = make_rows([2] * 3, encode)
+    others = ds.rename_column("images", "shots").select_columns(["shots"])
+    batch = BatchReader(others)[[2, 0]]
+    assert set(batch) == {"images", "view_mask"}
+    assert np.array_equal(batch["images"], BatchReader(ds)[[2, 0]]["images"])
+
+
+def test_two_columns_of_images_and_none_called_so(fails):
+    left, right = (make_rows([1]).rename_column("images", name) for name in ("left", "right"))
+    ds = datasets.concatenate_datasets([left, right.select_columns(["right"])], axis=1)
+    assert BatchReader(ds, "right")[[0]]["images"].shape == (1, 1, 4, 5, 3)
+    with fails("BatchError", "no column 'images'", "['left', 'right']", path="images"):
+        BatchReader(ds)
+
+
+@pytest.mark.skipif(datasets.__version__.startswith("3."), reason="3.x breaks such columns itself")
+def test_lists_of_a_fixed_length():
+    ds = make_rows([2] * 3)
+    fixed = ds.cast_column("images", datasets.Sequence(datasets.Image(), length=2))
+    found = BatchReader(fixed.select(range(1, 3)))[[1, 0]]
+    assert np.array_equal(found["images"], BatchReader(ds)[[2, 1]]["images"])
+
+
 def test_flat_images_are_not_decoded(monkeypatch):
     ds = make_rows([2] * 4)
     deep = make_rows([2] * 4, mode="I;16")

@@ -1585,15 +1585,19 @@ def check_splits(splits: Mapping[str, Sequence[Sample]], num_rows: int) -> None:
 
 
 def row_features(
-    columns: Sequence[str], class_names: Sequence[str], view_labels: Sequence[str] | None
+    columns: Sequence[str],
+    class_names: Sequence[str] | None,
+    view_labels: Sequence[str] | None,
 ) -> datasets.Features:
-    """The features of a row; the table at the top of this file says what they mean."""
-    features = {
-        "images": datasets.Sequence(datasets.Image()),
-        "label": datasets.ClassLabel(names=list(class_names)),
-        "sample_id": datasets.Value("string"),
-        "view_names": datasets.Sequence(datasets.Value("string")),
-    }
+    """The features of a row; the table at the top of this file says what they mean.
+
+    Without `class_names`, rows have no label.
+    """
+    features: dict[str, Any] = {"images": datasets.Sequence(datasets.Image())}
+    if class_names is not None:
+        features["label"] = datasets.ClassLabel(names=list(class_names))
+    features["sample_id"] = datasets.Value("string")
+    features["view_names"] = datasets.Sequence(datasets.Value("string"))
     if view_labels is not None:
         features["view_labels"] = datasets.Sequence(datasets.ClassLabel(names=list(view_labels)))
     for column in columns:

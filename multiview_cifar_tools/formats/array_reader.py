@@ -1,10 +1,11 @@
 """Arrays to rows: reads the arrays of HDF5 files, NumPy folders and CIFAR's binary files.
 
-See `array_writer` for what the arrays are. Where another tool wrote them, only `images` and
-`labels` (or `label`) are required, and `images` may be (N, H, W, C) or (N,), with one view a row;
-`view_names` may be (V,), the same for all rows. Without `num_views`, masked views at the end of a
-row are padding, and those before them are None. `splits` (N,) has the split of each row, as its
-name or its number among `split_names`. Arrays of other names are ignored, and logged.
+See `array_writer` for what the arrays are. Where another tool wrote them, only `images` is
+required, and may be (N, H, W, C) or (N,), with one view a row; it is the only array of pixels where
+none is called so. `labels` may be called `label`, and without them rows have none; `view_names` may
+be (V,), the same for all rows. Without `num_views`, masked views at the end of a row are padding,
+and those before them are None. `splits` (N,) has the split of each row, as its name or its number
+among `split_names`. Arrays of other names are ignored, and logged.
 """
 
 from __future__ import annotations
@@ -22,7 +23,15 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
-from multiview_cifar import SPLIT_WORDS, OptionError, natural_key, row_features, split_name
+from multiview_cifar import (
+    SPLIT_WORDS,
+    OptionError,
+    find_split,
+    join_first,
+    natural_key,
+    row_features,
+    split_name,
+)
 from multiview_cifar_tools.batches.columns import Integers, image_columns
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.array_writer import array_names, mask_name
@@ -34,6 +43,7 @@ from multiview_cifar_tools.formats.row_json import from_json
 from multiview_cifar_tools.formats.shard_files import (
     common_features,
     find_shards,
+    find_splits,
     manifest_shards,
     shard_files,
 )
@@ -86,6 +96,8 @@ class ArrayFile:
         if "label" in self.arrays and "labels" not in self.arrays:
             self.arrays["labels"] = self.arrays.pop("label")
         self.columns = image_columns(self.features) if self.features else ["images"]
+        if not self.features and "images" not in self.arrays:
+            self._rename_only_images()
         self._check_names()
         self.shape = self._images_shape("images")  # (N, V)
         self.num_rows = self.shape[0]
@@ -102,9 +114,16 @@ class ArrayFile:
         if ignored := set(self.arrays) - {*self.columns, *expected}:
             logger.warning("Ignored arrays of %s: %s", path, ", ".join(sorted(ignored)))
 
+    def _rename_only_images(self) -> None:
+        """Call the only array of pixels `images`, where there is one alone."""
+        found = [name for name, array in self.arrays.items() if is_pixels(array)]
+        if len(found) == 1:
+            self.arrays["images"] = self.arrays.pop(found[0])
+            logger.info("The images of %s are its array %r", self.path, found[0])
+
     def _check_names(self) -> None:
         """FormatError where an array is missing."""
-        required = ["images", "labels"]
+        required = ["images"]
         if self.features:
             required = [*self.columns, *array_names(self.features)]
         if missing := [name for name in required if name not in self.arrays]:
@@ -121,8 +140,7 @@ class ArrayFile:
         if array.dtype == object:
             is_valid, has_views = array.ndim in (1, 2), array.ndim == 2
         else:
-            mode = array_mode(array.shape, array.dtype) or 0 in array.shape
-            is_valid, has_views = bool(mode) and array.ndim in (4, 5), array.ndim == 5
+            is_valid, has_views = is_pixels(array), array.ndim == 5
         if not is_valid:
             raise self._array_error(
                 column,
@@ -229,6 +247,12 @@ def _parse_features(path: str, info: dict[str, Any]) -> datasets.Features:
         raise FormatError(f"{path}: {error}", path) from None
 
 
+def is_pixels(array: Any) -> bool:
+    """Whether an array can be (N, V, H, W, C) or (N, H, W, C), by its shape and dtype."""
+    mode = array_mode(array.shape, array.dtype) or 0 in array.shape
+    return bool(mode) and array.ndim in (4, 5)
+
+
 def text_of(value: Any) -> str:
     """Text that an array may hold as bytes; TypeError where it holds anything else."""
     if isinstance(value, bytes):
@@ -249,17 +273,18 @@ class ArrayShard(NamedTuple):
     """Rows of one file or folder: a shard of a FormatReader."""
 
     path: str
-    num_rows: int  # of the whole file
+    num_rows: int  # of the whole file, or group
     num_rows_before: int = 0  # in the files before it
     splits: tuple[Any, ...] | None = None  # only rows with one of these in `splits`; None: all
+    group: str = ""  # in the file, "" for the file itself
 
 
-Opener = Callable[[str], AbstractContextManager[ArrayFile]]
+Opener = Callable[[str, str], AbstractContextManager[ArrayFile]]  # of path and group
 
 
 def read_rows(open_file: Opener, features: datasets.Features, shard: ArrayShard) -> Iterator[Row]:
     """The rows of a shard; FormatError where it is damaged."""
-    with open_file(shard.path) as file:
+    with open_file(shard.path, shard.group) as file:
         if file.num_rows != shard.num_rows:
             raise FormatError(
                 f"{shard.path} has {file.num_rows} rows. Expected {shard.num_rows}, "
@@ -293,9 +318,6 @@ def _make_row(
 
     `values` are those of the arrays without images, `images` (V, ...) those of each image column.
     """
-    label, class_names = values["labels"], features["label"].names
-    if not 0 <= label < len(class_names):
-        raise file.error(number, f"the label is {label}", label_range(features["label"]))
     try:
         row = from_json(values["metadata"], features) if "metadata" in values else {}
     except FormatError as error:
@@ -303,8 +325,14 @@ def _make_row(
     row |= _read_views(file, number, values, images)
     num_views = len(row["images"])
     names = values.get("view_names", [*map(str, range(num_views))])
-    row |= {"label": label, "view_names": [name or None for name in names[:num_views]]}
-    row["sample_id"] = values.get("sample_id", f"{class_names[label]}/{num_rows_before + number}")
+    row["view_names"] = [name or None for name in names[:num_views]]
+    sample = str(num_rows_before + number)
+    if "label" in features:
+        label, class_names = values["labels"], features["label"].names
+        if not 0 <= label < len(class_names):
+            raise file.error(number, f"the label is {label}", label_range(features["label"]))
+        row["label"], sample = label, f"{class_names[label]}/{sample}"
+    row["sample_id"] = values.get("sample_id", sample)
     if "view_labels" in values:
         labels = values["view_labels"][:num_views]
         row["view_labels"] = [None if view_label == -1 else view_label for view_label in labels]
@@ -372,12 +400,14 @@ class ArrayFormat(NamedTuple):
     Args:
         word: What to call one of its files or folders.
         is_shard: Whether a path may be a shard, by names alone.
-        open: Opens a shard; it can be pickled.
+        open: Opens a shard, or a group in it; it can be pickled.
+        list_groups: The groups of a shard that hold images; "" is the shard itself.
     """
 
     word: str
     is_shard: Callable[[str], bool]
     open: Opener
+    list_groups: Callable[[str], list[str]] = lambda path: [""]
 
 
 def read_arrays(
@@ -424,30 +454,51 @@ def _inspect_files(
     labels = LabelNames("class_names", class_names)
     view_labels = LabelNames("view_label_names", None)
     num_rows, features_of = 0, {}
-    for shard_path in find_shards(path, array_format.is_shard, array_format.word):
-        folder = os.path.dirname(shard_path)
-        split = _split_in_name(shard_path) or _split_in_name(folder) or "train"
-        with array_format.open(shard_path) as file:
+    paths = find_shards(path, array_format.is_shard, array_format.word)
+    for shard_path, group, split in _iter_groups(find_splits(paths, path), array_format):
+        with array_format.open(shard_path, group) as file:
             for name, values in _find_splits(file, split).items():
-                shards[name].append(ArrayShard(shard_path, file.num_rows, num_rows, values))
+                shard = ArrayShard(shard_path, file.num_rows, num_rows, values, group)
+                shards[name].append(shard)
             num_rows += file.num_rows
-            features_of[shard_path] = file.features
+            features_of["/".join(filter(None, (shard_path, group)))] = file.features
             if file.features is None:
                 labels.add(file, "labels")
-            if file.features is None and "view_labels" in file.arrays:
                 view_labels.add(file, "view_labels")
     features = common_features(features_of, "files")
     if features is not None:
         check_no_class_names(class_names, path)
     else:
-        features = row_features(["images"], labels.names() or [], view_labels.names())
+        features = row_features(["images"], labels.names(), view_labels.names())
     return features, {split: shards[split] for split in sorted(shards, key=_split_order)}
 
 
-def _split_in_name(path: str) -> str | None:
-    """The split in the name of a file or folder, such as "train-00000-of-00002.h5", or None."""
-    stem = re.sub(r"(-\d+-of-\d+)?(\.\w+)?$", "", os.path.basename(path).lower())
-    return SPLIT_WORDS.get(stem.removesuffix("_batch"))  # CIFAR-10 has a test_batch.bin
+def _iter_groups(
+    splits: Mapping[str, str], array_format: ArrayFormat
+) -> Iterator[tuple[str, str, str]]:
+    """(path, group, split) of each group of each shard: the split in the group's name, or of one
+    group alone that of its file, whose split is given by its path.
+
+    FormatError where several groups name no split.
+    """
+    for path, split in splits.items():
+        groups = array_format.list_groups(path)
+        named = {group: _split_of_group(group) for group in groups}
+        unnamed = [group for group in groups if named[group] is None]
+        if unnamed and len(groups) > 1:
+            raise FormatError(
+                f"{path} holds images in the groups {join_first(groups)}, and no split is named by "
+                f"{join_first(unnamed)}. Expected one group, or groups called train, validation or "
+                "test: rename them, or move the arrays of each to a file of its own.",
+                path,
+            )
+        for group in groups:
+            yield path, group, named[group] or split
+
+
+def _split_of_group(group: str) -> str | None:
+    """The split in the innermost name of a group that has one, of "data/train/views" say."""
+    return next(filter(None, map(find_split, reversed(group.split("/")))), None)
 
 
 def _find_splits(file: ArrayFile, split: str) -> dict[str, tuple[Any, ...] | None]:
@@ -490,9 +541,13 @@ class LabelNames:
             raise OptionError(f"{key}={given!r} is not right. Expected {NAMES_EXPECTED}.", key)
         self.key, self.known = key, None if given is None else list(given)
         self.count: int | None = None  # None: no file has such labels
+        self.without = ""  # the last file that has none
 
     def add(self, file: ArrayFile, name: str) -> None:
-        """Add the labels in that array of a file, and their names."""
+        """Add the labels in that array of a file, if it has one, and their names."""
+        if name not in file.arrays:
+            self.without = file.path
+            return
         own = file.names.get(self.key)
         if own is not None and not _are_names(own):
             raise FormatError(
@@ -516,5 +571,11 @@ class LabelNames:
         self.count = max(self.count or 0, top + 1)
 
     def names(self) -> list[str] | None:
-        """The names, None where no file has such labels."""
+        """The names, None where no file has such labels; FormatError where only some have."""
+        if self.without and (self.count is not None or self.known):
+            raise FormatError(
+                f"{self.without} has no labels, where others have some or {self.key} are given. "
+                "Expected an array of labels in every file, or in none: read them one by one.",
+                self.without,
+            )
         return None if self.count is None else self.known or number_names(self.count)

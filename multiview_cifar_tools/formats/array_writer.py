@@ -1,7 +1,7 @@
 """Rows to arrays: what HDF5 files, NumPy folders and CIFAR's binary files have in common.
 
     images       (N, V, H, W, C)  pixels, see `decode_row`; or files' bytes (N, V)
-    labels       (N,) int64
+    labels       (N,) int64       only where rows have labels
     sample_id    (N,) text
     view_names   (N, V) text      "" where a view has no name
     view_mask    (N, V) bool      True = a real view
@@ -34,7 +34,7 @@ from multiview_cifar_tools.formats.pixels import (
     view_bytes,
 )
 from multiview_cifar_tools.formats.row_json import to_json
-from multiview_cifar_tools.shards.rows import Row, check_export_row
+from multiview_cifar_tools.shards.rows import Row, check_export_row, class_names
 
 # A row's views of one image column: pixels (V, H, W, C), or the bytes of files.
 Views = Pixels | list[bytes | None]
@@ -61,7 +61,9 @@ def mask_name(column: str) -> str:
 def array_names(features: datasets.Features) -> list[str]:
     """The names of all arrays but those of images."""
     columns = image_columns(features)
-    names = ["labels", "num_views", "sample_id", "view_names", *map(mask_name, columns)]
+    names = ["num_views", "sample_id", "view_names", *map(mask_name, columns)]
+    if "label" in features:
+        names.append("labels")
     if "view_labels" in features:
         names.append("view_labels")
     if set(features) - {*columns, *OWN_COLUMNS}:
@@ -71,7 +73,7 @@ def array_names(features: datasets.Features) -> list[str]:
 
 def label_name_arrays(features: datasets.Features) -> dict[str, list[str]]:
     """The lists of names of all labels, by the names of their arrays."""
-    names = {"class_names": list(features["label"].names)}
+    names = {"class_names": class_names(features)} if "label" in features else {}
     if "view_labels" in features:
         names["view_label_names"] = list(features["view_labels"].feature.names)
     return names
@@ -116,7 +118,8 @@ class ArrayWriter:
         sample, small = row["sample_id"], self.small
         _check_texts(sample, [sample, *(name for name in row["view_names"] if name is not None)])
         views = {column: self._read_views(row, column) for column in self.columns}
-        small["labels"].append(row["label"])
+        if "labels" in small:
+            small["labels"].append(row["label"])
         small["num_views"].append(len(row["images"]))
         small["sample_id"].append(sample)
         small["view_names"].append([name or "" for name in row["view_names"]])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,7 +26,7 @@ MODULES = {
 }
 
 
-# The format of a file, by its name alone. A .tar is an archive of a folder unless one says more.
+# The format of a file, by its extension. A .tar is an archive of a folder unless one says more.
 ENDINGS = {
     ".h5": "hdf5",
     ".hdf5": "hdf5",
@@ -37,6 +39,18 @@ ENDINGS = {
     ".bin": "cifar",
     ".parquet": "parquet",
 }
+
+
+# What TensorFlow puts behind the name of a shard, an extension or none: train-00000-of-00004,
+# mine-train.tfrecord-00000-of-00004.
+TENSORFLOW_SHARD = re.compile(r"-\d+-of-\d+$")
+
+
+def format_of_name(path: str) -> str | None:
+    """The format of a file by its name alone; None where that does not tell it."""
+    if TENSORFLOW_SHARD.search(path):
+        return "tfrecord"
+    return ENDINGS.get(os.path.splitext(path)[1].lower())
 
 
 @dataclass(frozen=True)

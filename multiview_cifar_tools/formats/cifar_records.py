@@ -59,6 +59,12 @@ class Writer(ArrayWriter):
 
     def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
         super().__init__(path, features, pixels)
+        if "label" not in features:
+            raise ExportError(
+                "These rows have no label, and CIFAR's records begin with one. Expected a column "
+                f"'label', or another format: {OTHER_FORMATS}.",
+                path,
+            )
         labels = len(features["label"].names)
         if labels > 256:
             raise ExportError(
@@ -176,7 +182,10 @@ def _is_shard(path: str) -> bool:
 
 
 @contextmanager
-def _open_shard(record_shape: Shape | None, label_bytes: int, path: str) -> Iterator[ArrayFile]:
+def _open_shard(
+    record_shape: Shape | None, label_bytes: int, path: str, group: str
+) -> Iterator[ArrayFile]:
+    """The arrays of a file or folder, which has no groups."""
     file, features, small = path, None, {}
     if os.path.isdir(path):
         if record_shape or label_bytes != 1:

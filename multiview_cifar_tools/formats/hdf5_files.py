@@ -3,6 +3,9 @@
 Images without pixels are variable-length cells of uint8, the bytes of one file each, empty where a
 view is missing; so every HDF5 library reads them. Attributes of the file are `class_names`,
 `view_label_names` where rows have view labels, and `multiview_cifar`, the features as JSON.
+
+Files of others may hold the arrays in groups, each of which is a split where its name says so:
+/train/images, /train/labels, /test/images, /test/labels.
 """
 
 from __future__ import annotations
@@ -18,8 +21,15 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
+from multiview_cifar import natural_key
 from multiview_cifar_tools.errors import FormatError
-from multiview_cifar_tools.formats.array_reader import ArrayFile, ArrayFormat, read_arrays, text_of
+from multiview_cifar_tools.formats.array_reader import (
+    ArrayFile,
+    ArrayFormat,
+    is_pixels,
+    read_arrays,
+    text_of,
+)
 from multiview_cifar_tools.formats.array_writer import (
     ArrayWriter,
     Views,
@@ -85,7 +95,7 @@ class Writer(ArrayWriter):
             elif any(map(num_bytes, rows)):  # else HDF5 fills the rows with zeros
                 self._append(column, _pack_pixels(rows, shape, *self.pixel_type(column)))
             rows.clear()
-        self._num_rows += len(small["labels"])
+        self._num_rows += len(small["num_views"])
         self._block_bytes = 0
 
     def _append(self, name: str, array: npt.NDArray[Any]) -> None:
@@ -169,29 +179,68 @@ def _is_shard(path: str) -> bool:
 
 
 @contextmanager
-def _open_shard(path: str) -> Iterator[ArrayFile]:
-    h5py = _h5py()
+def _open_file(path: str) -> Iterator[Any]:
     try:
-        file = h5py.File(path, "r")
+        file = _h5py().File(path, "r")
     except OSError as error:
         raise _damage_error(path, error) from None
     with file:
+        yield file
+
+
+@contextmanager
+def _open_shard(path: str, group: str) -> Iterator[ArrayFile]:
+    with _open_file(path) as file:
         try:
-            arrays, names, features = _read_contents(file, h5py)
+            arrays, names, features = _read_contents(file, group)
         except Exception as error:  # h5py raises KeyError, RuntimeError, TypeError and more
             raise _damage_error(path, error) from None
-        yield ArrayFile(path, arrays, names, features)
+        place = f"{group}, row {{}}".format if group else "row {}".format
+        yield ArrayFile(path, arrays, names, features, place)
 
 
-def _read_contents(file: Any, h5py: Any) -> tuple[dict[str, Any], dict[str, list[str]], Any]:
-    """The datasets of a file, and its attributes: lists of names, and features."""
-    members = {name: file[name] for name in file}
-    arrays = {
+def list_groups(path: str) -> list[str]:
+    """The groups of a file that hold images, in natural order; "" alone where the file itself does,
+    or no group.
+    """
+    with _open_file(path) as file:
+        groups = [""]
+        try:
+            if not _holds_images(file):
+                file.visititems(lambda name, each: groups.append(name) if _is_group(each) else None)
+            found = [name for name in groups if _holds_images(file[name or "/"])]
+        except Exception as error:  # as above
+            raise _damage_error(path, error) from None
+    return sorted(found, key=natural_key) or [""]
+
+
+def _is_group(member: Any) -> bool:
+    return isinstance(member, _h5py().Group)
+
+
+def _holds_images(group: Any) -> bool:
+    """Whether a dataset of a group is called `images`, or may be images."""
+    arrays = _list_arrays(group)
+    return "images" in arrays or any(map(is_pixels, arrays.values()))
+
+
+def _list_arrays(group: Any) -> dict[str, Any]:
+    """The datasets of a group that hold anything, by name."""
+    members = {name: group[name] for name in group}
+    return {
         name: dataset
         for name, dataset in members.items()
-        if isinstance(dataset, h5py.Dataset) and dataset.shape is not None and dataset.dtype
+        if isinstance(dataset, _h5py().Dataset) and dataset.shape is not None and dataset.dtype
     }
-    attributes = {**(members["splits"].attrs if "splits" in members else {}), **file.attrs}
+
+
+def _read_contents(file: Any, group: str) -> tuple[dict[str, Any], dict[str, list[str]], Any]:
+    """The datasets of a group of a file, and its attributes (those of the file, too): lists of
+    names, and features.
+    """
+    arrays = _list_arrays(file[group or "/"])
+    own = arrays["splits"].attrs if "splits" in arrays else {}
+    attributes = {**own, **file.attrs, **file[group or "/"].attrs}
     names = {
         name: [*map(text_of, np.asarray(attributes[name]).tolist())]
         for name in NAMES
@@ -208,4 +257,4 @@ def _damage_error(path: str, error: Exception) -> FormatError:
     )
 
 
-FORMAT = ArrayFormat("an HDF5 file (.h5, .hdf5)", _is_shard, _open_shard)
+FORMAT = ArrayFormat("an HDF5 file (.h5, .hdf5)", _is_shard, _open_shard, list_groups)

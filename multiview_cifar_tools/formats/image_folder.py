@@ -5,6 +5,9 @@
         metadata.parquet            the rows' further columns, where there are any
         cat/0001/view_0.png         of rows with view labels: cat/0001/left/view_0.png
         cat/0001/masks/view_0.png   of the further image column "masks"
+        0001/view_0.png             of rows without labels
+
+A sample_id "0001" of a row with a label, as rows of others have it, becomes "cat/0001".
 
 A file's extension is no part of a row: the file's contents decide it, so that a `.jpeg` becomes a
 `.jpg`. Rows are read back in natural order, whatever order they had.
@@ -42,6 +45,8 @@ from multiview_cifar_tools.formats.image_bytes import image_extension
 from multiview_cifar_tools.shards.rows import (
     Row,
     check_export_row,
+    class_name,
+    class_names,
     label_names,
     name_labels,
     name_view_labels,
@@ -70,13 +75,19 @@ class Writer:
     """A `base.ShardWriter` of a folder of images.
 
     Its state is what `merge_shards` has to know of all rows of the export: the class name of each
-    class folder, which view labels there are, and the summary of `summarize_views`.
+    class folder, which view labels there are, and the summary of `summarize_views`; and whether it
+    was said that samples are put into the folders of their classes.
     """
 
     def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
         self.path, self.features = path, features
-        self._state: dict[str, Any] = {"folders": {}, "view_labels": [], "views": NO_ROWS}
-        self._class_folders: set[str] = set()
+        self._state: dict[str, Any] = {
+            "folders": {},
+            "placed": False,
+            "view_labels": [],
+            "views": NO_ROWS,
+        }
+        self._parents: set[str] = {""}  # folders that are there
         self._metadata = MetadataWriter(os.path.join(path, f".{METADATA}"), features)
         _check_view_labels(features)
         os.mkdir(path)
@@ -86,24 +97,39 @@ class Writer:
         image none that Pillow knows, or the folder would not give the same views.
         """
         check_export_row(row, self.features)
+        row = row | {"sample_id": self._place(row)}
         sample = row["sample_id"]
         files = list(row_files(row, self.features))
         self._update_state(row)
         folder, folders = os.path.join(self.path, sample), {sample}
-        if (class_folder := sample.partition("/")[0]) not in self._class_folders:
-            os.makedirs(os.path.join(self.path, class_folder), exist_ok=True)
-            self._class_folders.add(class_folder)
+        if (parent := sample.rpartition("/")[0]) not in self._parents:
+            os.makedirs(os.path.join(self.path, parent), exist_ok=True)
+            self._parents.add(parent)
         try:
             os.mkdir(folder)
         except FileExistsError:
             raise _duplicate_error(sample) from None
         for path, data in files:
-            if (parent := path.rpartition("/")[0]) not in folders:
-                os.makedirs(os.path.join(self.path, parent), exist_ok=True)
-                folders.add(parent)
+            if (inner := path.rpartition("/")[0]) not in folders:
+                os.makedirs(os.path.join(self.path, inner), exist_ok=True)
+                folders.add(inner)
             with open(os.path.join(self.path, path), "xb", buffering=0) as file:
                 file.write(data)
         self._metadata.add(row)
+
+    def _place(self, row: Row) -> str:
+        """The folder of a sample: its sample_id, behind its class where it does not say it."""
+        sample, name = str(row["sample_id"]), class_name(row, self.features)
+        if not name or "/" in sample:
+            return sample
+        if not self._state["placed"]:
+            logger.warning(
+                "A sample_id such as %r names no class: the samples are put into the folders of "
+                "their classes, and come back as %r and so on.",
+                *(sample, f"{name}/{sample}"),
+            )
+        self._state["placed"] = True
+        return f"{name}/{sample}"
 
     def get_state(self) -> dict[str, Any]:
         """See the class."""
@@ -116,8 +142,8 @@ class Writer:
     def _update_state(self, row: Row) -> None:
         """Add a row to the state; ExportError where it does not fit the rows before."""
         sample, folders = row["sample_id"], self._state["folders"]
-        folder, name = sample.partition("/")[0], self.features["label"].int2str(row["label"])
-        if folders.setdefault(folder, name) != name:
+        folder, name = sample.partition("/")[0], class_name(row, self.features)
+        if name and folders.setdefault(folder, name) != name:
             raise ExportError(
                 f"{sample} is of class {name!r}, other samples of {folder} are of "
                 f"{folders[folder]!r}. Expected one class in a class folder: export "
@@ -166,9 +192,12 @@ def row_files(row: Row, features: datasets.Features) -> Iterator[tuple[str, byte
         row["view_names"],
         name_view_labels(row, features),
     )
-    if sample.count("/") != 1:
+    form = "class/sample" if "label" in features else "sample"
+    if sample.count("/") != form.count("/"):
         raise ExportError(
-            f"The sample_id {sample!r} is no class/sample. Expected one slash in it.", sample
+            f"The sample_id {sample!r} is no {form}. Expected it in that form, for a folder of "
+            f"{form}: map the column, or export in another format.",
+            sample,
         )
     paths = set()
     for column in image_columns(features):
@@ -369,7 +398,7 @@ def merge_shards(
         # First, while the parts of all shards still exist.
         _join_metadata([source / f".{METADATA}" for source in sources], target / METADATA)
         for source in sources:
-            _move_samples(source, target)
+            _move_samples(source, target, depth=2 if "label" in features else 1)
     _warn_of_labels(state, features)
     return {
         "layout": resolve_layout(features),
@@ -390,27 +419,28 @@ def _join_metadata(parts: Sequence[Path], target: Path) -> None:
     partial.replace(target)
 
 
-def _move_samples(source: Path, target: Path) -> None:
+def _move_samples(source: Path, target: Path, depth: int) -> None:
+    """Move the folders of samples, which stand so many levels deep."""
     if not source.exists():
         return
-    for class_folder in source.iterdir():
-        if class_folder.name == f".{METADATA}":
+    for sample in [*source.glob("/".join(["*"] * depth))]:
+        name = sample.relative_to(source)
+        if name.name == f".{METADATA}":
             continue
-        (target / class_folder.name).mkdir(exist_ok=True)
-        for sample in class_folder.iterdir():
-            try:
-                sample.rename(target / class_folder.name / sample.name)
-            except OSError:
-                if (target / class_folder.name / sample.name).exists():
-                    raise _duplicate_error(f"{class_folder.name}/{sample.name}") from None
-                raise
+        (target / name).parent.mkdir(exist_ok=True)
+        try:
+            sample.rename(target / name)
+        except OSError:
+            if (target / name).exists():
+                raise _duplicate_error(name.as_posix()) from None
+            raise
     shutil.rmtree(source)
 
 
 def resolve_layout(features: datasets.Features) -> str | dict[str, str]:
     """The layout of the folder that these rows become."""
     view = "{view_label}/{view}" if "view_labels" in features else "{view}"
-    sample = "{split}/{label}/{sample}"
+    sample = "{split}/{label}/{sample}" if "label" in features else "{split}/{sample}"
     layouts = {
         column: "/".join([sample, *[column] * (column != "images"), view])
         for column in image_columns(features)
@@ -420,7 +450,7 @@ def resolve_layout(features: datasets.Features) -> str | dict[str, str]:
 
 def _class_options(folders: Mapping[str, str], features: datasets.Features) -> dict[str, Any]:
     """The option `class_names`, where it differs from what the folder alone would give."""
-    names = features["label"].names
+    names = class_names(features)
     if sorted(folders, key=natural_key) == names:
         return {}
     by_label = sorted(folders, key=lambda folder: names.index(folders[folder]))
@@ -441,7 +471,7 @@ def _view_options(views: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _warn_of_labels(state: Mapping[str, Any], features: datasets.Features) -> None:
-    names = [name for name in features["label"].names if name not in state["folders"].values()]
+    names = [name for name in class_names(features) if name not in state["folders"].values()]
     if "view_labels" in features:
         names += [
             name

@@ -146,7 +146,8 @@ def _is_shard(path: str) -> bool:
 
 
 @contextmanager
-def _open_shard(path: str) -> Iterator[ArrayFile]:
+def _open_shard(path: str, group: str) -> Iterator[ArrayFile]:
+    """The arrays of a file or folder, which has no groups."""
     arrays = _open_npz(path) if os.path.isfile(path) else _open_folder(path)
     features = arrays.pop(FEATURES, None)
     try:

@@ -1,11 +1,14 @@
 """Parquet files, as `publish` makes them: one row a sample, its images' bytes in it.
 
-`datasets.load_dataset("parquet", data_files=...)`, pandas and `shards.read_shard` read them. What
-another tool wrote has to say in its key-value metadata what `datasets` writes there: the features.
+`datasets.load_dataset("parquet", data_files=...)`, pandas and `shards.read_shard` read them. Of
+others' files those are read that have a column of image lists, see `shards.foreign_rows`. Where the
+key-value metadata does not say the features, as `datasets` writes them there, lists of bytes, and
+of structs {bytes, path}, are taken for images.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -18,11 +21,19 @@ import pyarrow.parquet as pq
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.base import FormatReader
+from multiview_cifar_tools.formats.image_bytes import IMAGE_EXPECTED, describe_bytes, is_image
 from multiview_cifar_tools.formats.shard_files import (
     Shard,
     find_shards,
     group_by_split,
     manifest_shards,
+)
+from multiview_cifar_tools.shards.foreign_rows import (
+    RowColumns,
+    complete_row,
+    has_plain_labels,
+    name_classes,
+    resolve_columns,
 )
 from multiview_cifar_tools.shards.manifest import Manifest
 from multiview_cifar_tools.shards.rows import (
@@ -51,20 +62,49 @@ def read(path: str, manifest: Manifest | None) -> FormatReader:
         manifest: Of the folder, where there is one.
 
     Raises:
-        FormatError: A file is not there or not whole, or says no features of multi-view rows, or
-            others than the first one.
+        FormatError: A file is not there or not whole, has no column of image lists, say, or other
+            features than the first one.
     """
     if manifest is not None:
-        features, shards = features_from(manifest.features), manifest_shards(path, manifest)
+        stored, shards = features_from(manifest.features), manifest_shards(path, manifest)
+        columns = RowColumns(stored, "images", frozenset())
     else:
         files = find_shards(path, _is_shard, "a .parquet file")
-        features, shards = _common_features(files), group_by_split(files)
+        stored = _common_features(files)
+        shards = {split: _count_rows(own) for split, own in group_by_split(files, path).items()}
+        columns = _resolve_columns(path, files, stored)
     return FormatReader(
-        features,
+        columns.features,
         shards,
-        partial(read_rows, features),
+        partial(read_rows, columns, tuple(stored)),
         [shard.path for split_shards in shards.values() for shard in split_shards],
     )
+
+
+def _resolve_columns(path: str, files: Sequence[str], stored: datasets.Features) -> RowColumns:
+    names = None
+    if has_plain_labels(stored):
+        names = name_classes(itertools.chain.from_iterable(map(_read_labels, files)))
+    return resolve_columns(path, path, stored, names)
+
+
+def _count_rows(shards: Sequence[Shard]) -> list[Shard]:
+    """The shards of a split, each with the number of the rows before it."""
+    counted, before = [], 0
+    for shard in shards:
+        counted.append(shard._replace(num_rows_before=before))
+        with _open(shard.path) as parquet:
+            before += parquet.metadata.num_rows
+    return counted
+
+
+def _read_labels(file: str) -> list[Any]:
+    with _open(file) as parquet:
+        try:
+            labels: list[Any] = parquet.read(["label"])["label"].unique().to_pylist()
+        except (OSError, pa.ArrowException) as error:
+            raise _damage_error(file, error) from None
+    return labels
 
 
 def _is_shard(path: str) -> bool:
@@ -84,21 +124,49 @@ def _common_features(files: Sequence[str]) -> datasets.Features:
 
 
 def _read_features(file: str) -> datasets.Features:
+    """The features that a file says, or else those of its columns' types."""
     with _open(file) as parquet:
-        metadata = parquet.schema_arrow.metadata or {}
+        schema = parquet.schema_arrow
     try:
-        info = json.loads(metadata[b"huggingface"])["info"]["features"]
+        info = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
     except (KeyError, ValueError, TypeError):
+        return _infer_features(file, schema)
+    try:
+        return datasets.Features.from_dict(info)
+    except Exception as error:  # `datasets` raises AttributeError, KeyError, ValueError and more
         raise FormatError(
-            f"{file} says no features. Expected Parquet of `datasets` or `export`, "
-            "which say what is an image and what a label: load it with `datasets`, "
-            "cast its columns, and export that.",
+            f"{file} says features that are none ({type(error).__name__}: {error}). Expected them "
+            "as `datasets` writes them: write it again.",
             file,
         ) from None
+
+
+def _infer_features(file: str, schema: Any) -> datasets.Features:
+    """The features of columns by their types."""
     try:
-        return features_from(info)
-    except FormatError as error:
-        raise FormatError(f"{file}: {error} For a row an image, group them first.", file) from None
+        features = datasets.Features.from_arrow_schema(schema)
+    except Exception as error:  # as above
+        raise FormatError(
+            f"{file} says no features, and its columns have none ({error}). Expected Parquet of "
+            "`datasets` or `export`: load it with `datasets`, cast its columns, and export that.",
+            file,
+        ) from None
+    for field in schema:
+        if pa.types.is_list(field.type) or pa.types.is_large_list(field.type):
+            if _holds_image(field.type.value_type):
+                features[field.name] = datasets.Sequence(datasets.Image())
+        elif pa.types.is_struct(field.type) and _holds_image(field.type):
+            features[field.name] = datasets.Image()
+    return features
+
+
+def _holds_image(kind: Any) -> bool:
+    """Whether such values may be images: bytes, or a struct of bytes and path."""
+    if not pa.types.is_struct(kind):
+        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    return {part.name for part in kind} == {"bytes", "path"} and _holds_image(
+        kind.field("bytes").type
+    )
 
 
 def _open(file: str) -> Any:
@@ -117,8 +185,9 @@ def _damage_error(file: str, error: Exception, where: str = "") -> FormatError:
     )
 
 
-def read_rows(features: datasets.Features, shard: Shard) -> Iterator[Row]:
-    """The rows of a shard; FormatError where it is damaged."""
+def read_rows(columns: RowColumns, stored: Sequence[str], shard: Shard) -> Iterator[Row]:
+    """The rows of a shard, whose file has these columns; FormatError where it is damaged."""
+    features = columns.features
     with _open(shard.path) as parquet:
         found = parquet.metadata.num_rows
         if shard.num_rows not in (None, found):
@@ -127,15 +196,17 @@ def read_rows(features: datasets.Features, shard: Shard) -> Iterator[Row]:
                 "manifest says: copy it again.",
                 shard.path,
             )
-        if absent := [name for name in features if name not in parquet.schema_arrow.names]:
+        if absent := [name for name in stored if name not in parquet.schema_arrow.names]:
             raise FormatError(
-                f"{shard.path} has no column {absent[0]!r}. Expected {', '.join(features)}.",
+                f"{shard.path} has no column {absent[0]!r}. Expected {', '.join(stored)}.",
                 shard.path,
             )
         images, number = image_columns(features), 0
-        for table in _iter_batches(shard.path, parquet, [*features]):
+        for table in _iter_batches(shard.path, parquet, [*stored]):
             for row in table.to_pylist():
                 where = f"{shard.path}, row {number}"
+                if not columns.are_complete:
+                    row = complete_row(row, shard.num_rows_before + number, columns)
                 check_row(row, features, where, shard.path)
                 for column in images:
                     row[column] = [
@@ -159,6 +230,13 @@ def _iter_batches(path: str, parquet: Any, columns: list[str]) -> Iterator[Any]:
 def _check_view(view: Any, column: str, where: str, path: str) -> dict[str, Any] | None:
     if view is None:
         return None
+    if isinstance(view, bytes):
+        if not is_image(view):
+            found = describe_bytes(view)
+            raise FormatError(
+                f"{where}: a view in {column!r} is {found}. Expected {IMAGE_EXPECTED}.", path
+            )
+        return {"bytes": view, "path": None}
     if view["bytes"] is None:
         raise FormatError(
             f"{where}: a view in {column!r} names the file {view['path']!r} instead "

@@ -6,23 +6,32 @@ import logging
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import datasets
 
-from multiview_cifar import SPLIT_WORDS, natural_key
+from multiview_cifar import SPLIT_WORDS, find_split, join_first, natural_key
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.shards.manifest import MANIFEST, Manifest
 
 logger = logging.getLogger(__name__)
 
+SHARD_NUMBER = re.compile(r"(.*)-(\d+)-of-(\d+)[^/]*")
+
 
 class Shard(NamedTuple):
-    """A file or folder of rows, and their number, None where there is no manifest."""
+    """A file or folder of rows.
+
+    Attributes:
+        path: Of it.
+        num_rows: Its number of rows; None where there is no manifest.
+        num_rows_before: In the shards of its split before it, where a format needs it.
+    """
 
     path: str
     num_rows: int | None = None
+    num_rows_before: int = 0
 
 
 def shard_files(path: str) -> list[str]:
@@ -121,19 +130,54 @@ def _list_names(folder: str) -> list[str]:
     return sorted((name for name in names if name[0] != "."), key=natural_key)
 
 
-def group_by_split(paths: Iterable[str]) -> dict[str, list[Shard]]:
-    """Shards without a manifest by their splits: the one in the name of the shard or of its folder,
-    else "train". The order is train, validation, test.
+def group_by_split(paths: Iterable[str], source: str) -> dict[str, list[Shard]]:
+    """Shards without a manifest by their splits, in the order train, validation, test; see
+    `find_splits`. `source` is where they were looked for.
     """
     shards: dict[str, list[Shard]] = defaultdict(list)
-    for path in paths:
-        folder = os.path.dirname(path)
-        shards[_split_in_name(path) or _split_in_name(folder) or "train"].append(Shard(path))
+    for path, split in find_splits([*paths], source).items():
+        shards[split].append(Shard(path))
     order = [*dict.fromkeys(SPLIT_WORDS.values())]
     return {split: shards[split] for split in order if split in shards}
 
 
-def _split_in_name(path: str) -> str | None:
-    """The split in the name of a file or folder, such as "train-00000-of-00002.tar", or None."""
-    stem = re.sub(r"([-_.]?[\d-]+(of-\d+)?)?(\.[a-z]+)*$", "", os.path.basename(path).lower())
-    return SPLIT_WORDS.get(stem)
+def find_splits(paths: Sequence[str], source: str) -> dict[str, str]:
+    """The split of each shard without a manifest: the one in its name or in that of its folder,
+    else "train", which is logged where others name one. So are shards that are not there, by what
+    the names say of their number.
+
+    Args:
+        paths: Of the shards.
+        source: The folder or pattern that they were found in. Of its own name a whole word counts,
+            as of a folder called "train"; in names below it any word set off by anything but
+            letters, as in "mine-train-2".
+    """
+    is_folder = os.path.isdir(source) and source not in paths
+    top = source if is_folder else os.path.dirname(source)
+    own = SPLIT_WORDS.get(os.path.basename(top).lower())
+    found = {path: find_split(os.path.basename(path)) for path in paths}
+    for path in paths:
+        folder = os.path.dirname(path)
+        found[path] = found[path] or (
+            own if folder == top else find_split(os.path.basename(folder))
+        )
+    unnamed = [path for path, split in found.items() if split is None]
+    if 0 < len(unnamed) < len(found):
+        logger.warning("Taken for train, as they name no split, or two: %s", join_first(unnamed))
+    _warn_of_gaps(paths)
+    return {path: split or "train" for path, split in found.items()}
+
+
+def _warn_of_gaps(paths: Iterable[str]) -> None:
+    """Log which shards are not there, of "train-00000-of-00002" and the like."""
+    numbers: dict[tuple[str, int], set[int]] = defaultdict(set)
+    for path in paths:
+        if match := SHARD_NUMBER.fullmatch(path):
+            numbers[match[1], int(match[3])].add(int(match[2]))
+    for (name, count), there in numbers.items():
+        if len(there) < count:
+            absent = (number for number in range(count) if number not in there)
+            logger.warning(
+                "Of the %d shards of %s, %d are not there, the first of them number %d",
+                *(count, name, count - len(there), next(absent)),
+            )

@@ -1,6 +1,6 @@
 """TFRecord files, read and written with TensorFlow: a `tf.train.SequenceExample` a row.
 
-    context         label         int64
+    context         label         int64; as label_name only where rows have labels
                     label_name    bytes
                     sample_id     bytes
                     metadata      bytes, all other columns as JSON; only where there are any
@@ -12,19 +12,28 @@
                     view_labels   int64 of each view, -1 where it has none; where rows have them
                     masks         as images, for a further image column "masks"
 
-Of other tools' records, `label` (int64) and images are read: a feature list, or the list of bytes
-of a `tf.train.Example`, called `images`, `image` or `image/encoded`; also `label_name`, `sample_id`
-and `view_names` where they exist. Other features are left out, and logged.
+Of other tools' records, images are read: a feature list, or the list of bytes of a
+`tf.train.Example`, called `images`, `image` or `image/encoded`, or the only one that holds images.
+A `label` or `image/class/label` (int64), its name in `label_name` or `image/class/text`, and
+`sample_id` and `view_names` are read where they exist. Other features are left out, and logged. The
+first record says which there are.
 
-Source of the files' form: https://www.tensorflow.org/tutorials/load_data/tfrecord
+Shards are called NAME.tfrecord, or as TensorFlow and its datasets call them, train-00000-of-00004
+and NAME-train.tfrecord-00000-of-00004.
+
+Sources of the form of files, names and features:
+https://www.tensorflow.org/tutorials/load_data/tfrecord
+https://www.tensorflow.org/datasets/external_tfrecord
+https://github.com/tensorflow/models/blob/master/research/slim/datasets/dataset_utils.py
 """
 
 from __future__ import annotations
 
 import inspect
+import itertools
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -32,10 +41,10 @@ from typing import Any, NamedTuple
 import datasets
 import numpy as np
 
-from multiview_cifar import OWN_COLUMNS, row_features
+from multiview_cifar import OWN_COLUMNS, OptionError, row_features
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError, FormatError
-from multiview_cifar_tools.formats.base import FormatReader
+from multiview_cifar_tools.formats.base import TENSORFLOW_SHARD, FormatReader
 from multiview_cifar_tools.formats.image_bytes import IMAGE_EXPECTED, describe_bytes, is_image
 from multiview_cifar_tools.formats.labels import MAX_LABELS, check_class_names, check_no_class_names
 from multiview_cifar_tools.formats.pixels import decode_row, encode, view_bytes
@@ -52,6 +61,7 @@ from multiview_cifar_tools.shards.rows import (
     Row,
     check_export_row,
     check_row,
+    class_name,
     features_from,
     label_range,
 )
@@ -61,8 +71,11 @@ logger = logging.getLogger(__name__)
 EXTENSION = ".tfrecord"
 CONTENTS = frozenset({"bytes", "pixels"})
 EXTENSIONS = (".tfrecord", ".tfrecords")
-IMAGES = ("images", "image", "image/encoded")  # their names in other tools' records
-USED_FIELDS = {"label", "label_name", "sample_id", "view_names"}
+WORD = "a TFRecord file (.tfrecord, .tfrecords, or NAME-00000-of-00004)"
+# What features are called in other tools' records.
+IMAGES = ("images", "image", "image/encoded")
+LABELS = ("label", "image/class/label")
+LABEL_NAMES = ("label_name", "image/class/text")
 FRAME_BYTES = 8 + 4 + 4  # around a record: its length, that one's checksum, the record's
 MAX_BYTES = (1 << 31) - 1  # of a protocol buffer
 DTYPES = ("uint8", "uint16", "int32", "float32")  # of pixels
@@ -119,9 +132,10 @@ class Writer:
             self._file.write(record)
 
     def _fill_context(self, context: Any, row: Row) -> None:
-        label: int = row["label"]
-        context["label"].int64_list.value.append(label)
-        texts = {"label_name": self.features["label"].names[label], "sample_id": row["sample_id"]}
+        texts = {"sample_id": row["sample_id"]}
+        if "label" in self.features:
+            context["label"].int64_list.value.append(row["label"])
+            texts["label_name"] = class_name(row, self.features)
         if self.has_metadata:
             texts["metadata"] = to_json(row, self.features, leave_out=OWN_COLUMNS)
         for name, text in texts.items():
@@ -188,10 +202,10 @@ def read(
     """Read a TFRecord file or a folder of some.
 
     Args:
-        path: Of the file (.tfrecord or .tfrecords) or folder.
+        path: Of the file (.tfrecord, .tfrecords, or as TensorFlow calls shards) or folder.
         manifest: Of the folder, where there is one.
         class_names: The names of the labels, where there is no manifest. Without them, one pass
-            over the files finds the labels; one without a `label_name` is called by its number.
+            over the files finds the labels; one without a name is called by its number.
 
     Raises:
         FormatError: There is no file, or one is damaged.
@@ -200,19 +214,54 @@ def read(
     if manifest is not None:
         check_no_class_names(class_names, path)
         features, shards = features_from(manifest.features), manifest_shards(path, manifest)
-    else:
-        shards = group_by_split(
-            find_shards(path, _is_shard, "a TFRecord file (.tfrecord, .tfrecords)")
+        return FormatReader(features, shards, partial(read_rows, features, None), _files(shards))
+    shards = group_by_split(find_shards(path, _is_shard, WORD), path)
+    names = find_names(_files(shards))
+    classes = None if class_names is None else check_class_names(class_names)
+    if names.label and classes is None:
+        classes = find_labels(_files(shards), names)
+    elif not names.label and classes is not None:
+        raise OptionError(
+            f"class_names are given, but the records of {path} have no label. Expected a feature "
+            f"{' or '.join(LABELS)}: leave class_names out.",
+            "class_names",
         )
-    files = [shard.path for split_shards in shards.values() for shard in split_shards]
-    if manifest is None:
-        names = find_labels(files) if class_names is None else check_class_names(class_names)
-        features = row_features(["images"], names, None)
-    return FormatReader(features, shards, partial(read_rows, features, manifest is not None), files)
+    features = row_features(["images"], classes, None)
+    return FormatReader(features, shards, partial(read_rows, features, names), _files(shards))
+
+
+def _files(shards: Mapping[str, Sequence[Shard]]) -> list[str]:
+    return [shard.path for split_shards in shards.values() for shard in split_shards]
 
 
 def _is_shard(path: str) -> bool:
-    return path.lower().endswith(EXTENSIONS) and os.path.isfile(path)
+    named = path.lower().endswith(EXTENSIONS) or TENSORFLOW_SHARD.search(path)
+    return bool(named) and os.path.isfile(path)
+
+
+class ForeignNames(NamedTuple):
+    """What the features of another tool's first record are called, "" where it has none."""
+
+    images: str
+    label: str
+
+
+def find_names(paths: Sequence[str]) -> ForeignNames:
+    """The names in the first record; FormatError where there is none, or it is not clear which of
+    its features is that of the images.
+    """
+    record = next(itertools.chain.from_iterable(map(read_records, paths)), None)
+    if record is None:
+        raise FormatError(f"{paths[0]} has no records. Expected some.", paths[0])
+    images = [record.find(IMAGES)]
+    if not images[0]:
+        images = sorted(filter(record.holds_images, {*record.context, *record.lists}))
+    if len(images) > 1:
+        raise record.error(
+            f"the features {' and '.join(images)} hold images",
+            f"one alone, or one called {' or '.join(map(repr, IMAGES))}",
+        )
+    return ForeignNames("".join(images), record.find(LABELS))
 
 
 class Record(NamedTuple):
@@ -241,6 +290,16 @@ class Record(NamedTuple):
             f"there is no feature {names} (there are: {there})",
             "a SequenceExample or Example of an image dataset",
         )
+
+    def find(self, names: Iterable[str]) -> str:
+        """The first of these features that there is, "" where there is none."""
+        return next((name for name in names if name in self.lists or name in self.context), "")
+
+    def holds_images(self, name: str) -> bool:
+        """Whether all values of a feature or feature list are images, and there are some."""
+        steps = self.lists[name].feature if name in self.lists else [self.context[name]]
+        values = [value for step in steps for value in step.bytes_list.value]
+        return bool(values) and all(map(is_image, values))
 
     def value(self, name: str, kind: str) -> Any:
         """The value of a feature of the context; `kind` is "int64" or "bytes"."""
@@ -317,12 +376,18 @@ def _parse(tf: Any, path: str, number: int, offset: int, record: bytes) -> Any:
         ) from None
 
 
-def read_rows(features: datasets.Features, is_own: bool, shard: Shard) -> Iterator[Row]:
-    """The rows of a file; FormatError where it is damaged."""
+def read_rows(
+    features: datasets.Features, names: ForeignNames | None, shard: Shard
+) -> Iterator[Row]:
+    """The rows of a file, of another tool's where there are `names`; FormatError where it is
+    damaged.
+    """
     path, count = shard.path, 0
-    make = _read_own_row if is_own else _read_foreign_row
     for record in read_records(path):
-        row = make(record, features)
+        if names is None:
+            row = _read_own_row(record, features)
+        else:
+            row = _read_foreign_row(record, features, names)
         check_row(row, features, f"{path}, record {record.number} at byte {record.offset}", path)
         yield row
         count += 1
@@ -340,39 +405,47 @@ def _read_own_row(record: Record, features: datasets.Features) -> Row:
             raise record.error(f"metadata: {found}", expected.removesuffix(".")) from None
     for column in image_columns(features):
         row[column] = _read_views(record, column)
-    row |= {
-        "label": record.value("label", "int64"),
-        "sample_id": record.text("sample_id"),
-        "view_names": [name or None for name in record.texts("view_names")],
-    }
+    if "label" in features:
+        row["label"] = record.value("label", "int64")
+    row["sample_id"] = record.text("sample_id")
+    row["view_names"] = [name or None for name in record.texts("view_names")]
     if "view_labels" in features:
         labels = record.values("view_labels", "int64")
         row["view_labels"] = [None if label == -1 else label for label in labels]
     return row
 
 
-def _read_foreign_row(record: Record, features: datasets.Features) -> Row:
+def _read_foreign_row(record: Record, features: datasets.Features, names: ForeignNames) -> Row:
     """The row of a record that another tool wrote."""
-    label, names = record.value("label", "int64"), features["label"].names
-    if not 0 <= label < len(names):
-        raise record.error(f"the label is {label}", label_range(features["label"]))
-    stored = next((name for name in IMAGES if name in record.lists or name in record.context), None)
-    if stored is None:
+    images = record.find([*IMAGES, names.images])
+    if not images:
         raise record.missing_error(" or ".join(map(repr, IMAGES)))
-    row: Row = {"images": _read_views(record, stored), "label": label}
+    row: Row = {"images": _read_views(record, images)}
+    row["sample_id"] = f"{_stem(record.path)}-{record.number}"
+    if names.label:
+        row["label"] = label = record.value(record.find(LABELS) or names.label, "int64")
+        if not 0 <= label < features["label"].num_classes:
+            raise record.error(f"the label is {label}", label_range(features["label"]))
+        row["sample_id"] = f"{class_name(row, features)}/{row['sample_id']}"
+    elif label_feature := record.find(LABELS):
+        raise record.error(f"it has {label_feature!r}", "no label, as the first record has none")
     if "sample_id" in record.context:
         row["sample_id"] = record.text("sample_id")
-    else:
-        stem = os.path.splitext(os.path.basename(record.path))[0]
-        row["sample_id"] = f"{names[label]}/{stem}-{record.number}"
     if "view_names" in record.lists or "view_names" in record.context:
         row["view_names"] = [name or None for name in record.texts("view_names")]
     else:
         row["view_names"] = [*map(str, range(len(row["images"])))]
-    left_out = {*record.context, *record.lists} - {stored, *USED_FIELDS, *_pixel_fields(stored)}
-    if left_out:
+    used = {images, *_pixel_fields(images), *LABELS, *LABEL_NAMES, "sample_id", "view_names"}
+    if left_out := {*record.context, *record.lists} - used:
         _log_left_out(frozenset(left_out))
     return row
+
+
+def _stem(path: str) -> str:
+    """The name of a file without its extension, which may stand before the number of the shard."""
+    stem, extension = os.path.splitext(os.path.basename(path))
+    number = TENSORFLOW_SHARD.search(extension)
+    return stem + number[0] if number else stem
 
 
 def _pixel_fields(column: str) -> tuple[str, str]:
@@ -420,15 +493,16 @@ def _log_left_out(names: frozenset[str]) -> None:
     logger.warning("Left out of rows: the features %s.", ", ".join(sorted(names)))
 
 
-def find_labels(paths: Sequence[str]) -> list[str]:
+def find_labels(paths: Sequence[str], names_of: ForeignNames) -> list[str]:
     """The names of all labels in records without a manifest, from number 0 on.
 
     FormatError where a label has two names, or two have one.
     """
     names: dict[int, str] = {}
     for record in (record for path in paths for record in read_records(path)):
-        label = record.value("label", "int64")
-        name = record.text("label_name") if "label_name" in record.context else str(label)
+        label = record.value(record.find(LABELS) or names_of.label, "int64")
+        name_of = record.find(LABEL_NAMES)
+        name = record.text(name_of) if name_of else str(label)
         if not 0 <= label < MAX_LABELS:
             raise record.error(f"the label is {label}", f"0 to {MAX_LABELS - 1}")
         if names.setdefault(label, name) != name:
@@ -436,8 +510,6 @@ def find_labels(paths: Sequence[str]) -> list[str]:
                 f"the label {label} is called {name!r}, and before it was {names[label]!r}",
                 "one name for each label",
             )
-    if not names:
-        raise FormatError(f"{paths[0]} has no records. Expected some.", paths[0])
     found = [names.get(label, str(label)) for label in range(max(names) + 1)]
     if len({*found}) < len(found):
         duplicate = next(name for name in found if found.count(name) > 1)

@@ -6,7 +6,7 @@ field; the members of a sample follow each other. A tar that this project wrote 
     __multiview_cifar__           the features as JSON; `webdataset` skips such names
     cat/0001.json                 a row's columns, also "label_name", and instead of each image
                                   column its fields: {"images": ["front.png", null], ...}
-    cat/0001.cls                  the label's number
+    cat/0001.cls                  the label's number, where rows have labels
     cat/0001.front.png            a view; with view labels cat/0001.left.front.png
     cat/0001.masks.front.png      a view of a further image column
 
@@ -82,6 +82,7 @@ from multiview_cifar_tools.shards.rows import (
     Row,
     check_export_row,
     check_row,
+    class_name,
     features_from,
     name_view_labels,
 )
@@ -153,9 +154,12 @@ class Writer:
             column: [file and stem + file[0] for stem, file in zip(stems, files, strict=True)]
             for (column, files), stems in zip(views.items(), self._view_stems(row), strict=True)
         }
-        more = {"label_name": self.features["label"].names[row["label"]], **fields}
-        yield "json", to_json(row, self.features, more=more).encode()
-        yield "cls", b"%d" % row["label"]
+        if "label" not in self.features:
+            yield "json", to_json(row, self.features, more=fields).encode()
+        else:
+            more = {"label_name": class_name(row, self.features), **fields}
+            yield "json", to_json(row, self.features, more=more).encode()
+            yield "cls", b"%d" % row["label"]
         for column, files in views.items():
             for field, file in zip(fields[column], files, strict=True):
                 if field and file:
@@ -228,7 +232,7 @@ def read(
         features, shards = features_from(manifest.features), manifest_shards(path, manifest)
         is_own = True
     else:
-        shards = group_by_split(expand(path, storage_options))
+        shards = group_by_split(expand(path, storage_options), path)
         features_of = {path: _read_features(opener, path) for path in _paths(shards)}
         own_features = common_features(features_of, "tars")
         is_own = own_features is not None
@@ -432,9 +436,10 @@ def read_rows(
 
 def _read_own_row(sample: Sample, features: datasets.Features) -> Row:
     """The row of a sample that this project wrote."""
-    for field in ("json", "cls"):
+    own = ("json", "cls") if "label" in features else ("json",)
+    for field in own:
         if field not in sample.members:
-            raise sample.missing_error(field, "one .json and one .cls a sample")
+            raise sample.missing_error(field, f"one .{' and one .'.join(own)} a sample")
     found = sample.read_json()
     try:
         row = from_object(found, features)
@@ -442,13 +447,13 @@ def _read_own_row(sample: Sample, features: datasets.Features) -> Row:
         raise FormatError(
             f"{sample.path}, {sample.members['json'].name}: {error}", sample.path
         ) from None
-    if row.get("label") != _read_number(sample):
+    if "label" in features and row.get("label") != _read_number(sample):
         raise sample.error(
             "cls",
             f"the label is {_read_number(sample)}, in the .json {row.get('label')!r}",
             "the same",
         )
-    unnamed = {*sample.members} - {"json", "cls"}
+    unnamed = {*sample.members}.difference(own)
     for column in image_columns(features):
         fields = found.get(column)
         if not isinstance(fields, list):

@@ -37,7 +37,7 @@ class SplitStats:
     Attributes:
         num_rows: Samples.
         num_bytes: Of all their images.
-        labels: How many samples have each label.
+        labels: How many samples have each label; none where rows have no labels.
         views: How many samples have each number of views, missing ones counted.
         kinds: How many of `images` are of each kind.
     """
@@ -52,7 +52,7 @@ class SplitStats:
         """Count a raw row, see `formats`, whose images have so many bytes."""
         self.num_rows += 1
         self.num_bytes += num_bytes
-        self.labels[row["label"]] += 1
+        self.labels.update([row["label"]] if "label" in row else [])
         self.views[len(row["images"])] += 1
         self.kinds.update(image_kind(view["bytes"]) for view in row["images"] if view)
 
@@ -71,7 +71,7 @@ def dataset_stats(ds: datasets.Dataset) -> SplitStats:
     return SplitStats(
         len(ds),
         int(row_sizes(ds).sum()),
-        Counter(table["label"].fill_null(-1).to_pylist()),
+        Counter(table["label"].fill_null(-1).to_pylist() if "label" in ds.features else ()),
         Counter(index_rows(table["images"]).views.tolist()),
         Counter(image_kinds(ds)),
     )

@@ -254,12 +254,62 @@ def test_what_is_ignored_is_logged(save, caplog):
     assert f"Ignored arrays of {path}: metadata, poses" in caplog.text
 
 
+def test_the_only_array_of_pixels_is_the_images(save):
+    rows = read(HDF5, save(X=PIXELS, labels=[0, 1, 1, 0]))["train"]
+    assert (np.array(pixels_of(rows)) == PIXELS).all()
+
+
+def test_no_labels(save, fails):
+    path = save(images=PIXELS)
+    rows = read(HDF5, path)["train"]
+    assert set(rows[0]) == {"images", "sample_id", "view_names"}
+    assert [row["sample_id"] for row in rows] == ["0", "1", "2", "3"]
+    with fails("FormatError", path, "no labels", "class_names", path=path):
+        HDF5.read(path, None, class_names=["cat"])
+    save(name="b.h5", images=PIXELS, labels=[0] * 4)
+    folder = os.path.dirname(path)
+    with fails("FormatError", path, "has no labels, where others", path=path):
+        HDF5.read(folder, None)
+
+
+def test_each_group_is_the_split_that_its_name_says(save):
+    arrays = {
+        "test_set/images": PIXELS[2:],
+        "test_set/labels": [1, 0],
+        "data/train/X": PIXELS[:2],
+        "data/train/label": [0, 1],
+    }
+    path = save({"class_names": ["cat", "dog"]}, **arrays)
+    rows = read(HDF5, path)
+    assert list(rows) == ["train", "test"]
+    assert (np.array(pixels_of(rows["train"])) == PIXELS[:2]).all()
+    assert (np.array(pixels_of(rows["test"])) == PIXELS[2:]).all()
+    assert [row["sample_id"] for row in rows["test"]] == ["dog/2", "cat/3"]
+
+
+def test_one_group_takes_the_split_of_its_file(save):
+    path = save(name="val-0.h5", **{"data/images": PIXELS, "data/labels": [0] * 4})
+    assert list(read(HDF5, path)) == ["validation"]
+
+
+def test_groups_without_splits(save, fails):
+    path = save(**{f"{name}/images": PIXELS for name in ("cat", "dog", "train")})
+    with fails("FormatError", "in the groups cat, dog, train", "named by cat, dog", path=path):
+        HDF5.read(path, None)
+    path = save(name="b.h5", **{"train/images": PIXELS, "test/images": PIXELS / 255})
+    with fails("FormatError", "dtype float64", path=path):
+        HDF5.read(path, None)
+
+
 # --- what is wrong --------------------------------------------------------------------------------
 
 RIGHT = {"images": PIXELS, "labels": [0, 1, 1, 0]}
 WRONG = {
-    "no images": ({"images": None, "x": PIXELS}, "no array 'images' (it has: labels, x)"),
-    "no labels": ({"labels": None}, "no array 'labels'"),
+    "no images": ({"images": None, "x": [1]}, "no array 'images' (it has: labels, x)"),
+    "two arrays of pixels": (
+        {"images": None, "x": PIXELS, "y": PIXELS},
+        "no array 'images' (it has: labels, x, y)",
+    ),
     "floats": ({"images": PIXELS / 255}, "'images' has the shape (4, 3, 4, 5, 3) and the dtype f"),
     "planes first": ({"images": PIXELS.transpose(0, 1, 4, 2, 3)}, "(N, V, H, W, C)"),
     "no channels": ({"images": PIXELS[:, 0, :, :, 0]}, "'images' has the shape (4, 4, 5)"),

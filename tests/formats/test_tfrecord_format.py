@@ -30,6 +30,7 @@ from array_rows import (
 )
 from multiview_cifar import row_features
 from multiview_cifar_tools.formats import tfrecords
+from multiview_cifar_tools.loading import detect_source
 from sampling import examples
 
 ANIMALS = row_features(["images"], ["cat", "dog"], None)
@@ -73,6 +74,59 @@ def test_without_the_manifest(name, pixels, tmp_path):
     path = write_records(tmp_path / "a.tfrecord", rows, features, pixels)
     assert tfrecords.read(path, None).features == features
     assert shown(read_records(path)["train"], PLAIN, pixels) == shown(rows, PLAIN, pixels)
+
+
+# --- names that TensorFlow gives ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["mine-train.tfrecord-00000-of-00002", "mine-train.tfrecord-00001-of-00002"],
+        ["train-00000-of-00002", "train-00001-of-00002"],
+        ["1.0.0/mine-train.tfrecord-00000-of-00002", "1.0.0/mine-train.tfrecord-00001-of-00002"],
+    ],
+    ids=["tensorflow_datasets", "slim", "a folder of a version"],
+)
+def test_shards_as_tensorflow_calls_them(names, tmp_path):
+    for i, name in enumerate([*names, names[0].replace("train", "validation")]):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        file_of(tmp_path / name, example(label=i, image=png(1)))
+    (tmp_path / name).with_name("features.json").write_text("{}")
+    assert detect_source(tmp_path) == (str(tmp_path), "tfrecord")
+    assert detect_source(tmp_path / names[0])[1] == "tfrecord"
+    rows = read_records(tmp_path)
+    assert [row["label"] for row in rows["train"]] == [0, 1]
+    assert [row["label"] for row in rows["validation"]] == [2]
+    assert len({row["sample_id"] for row in rows["train"]}) == 2
+    assert len(read_records(tmp_path / names[1])["train"]) == 1
+
+
+def test_features_as_tensorflow_calls_them(tmp_path):
+    cat = {"image/class/label": 1, "image/class/text": b"cat", "image/encoded": png(1)}
+    path = file_of(tmp_path / "a.tfrecord", example(**cat))
+    assert tfrecords.read(path, None).features["label"].names == ["0", "cat"]
+    (row,) = read_records(path)["train"]
+    assert (row["label"], row["sample_id"], len(row["images"])) == (1, "cat/a-0", 1)
+
+
+def test_the_only_feature_with_images(tmp_path, fails):
+    path = file_of(tmp_path / "a.tfrecord", example(frames=[png(1), png(2)], key=b"k", label=0))
+    assert len(read_records(path)["train"][0]["images"]) == 2
+    path = file_of(tmp_path / "b.tfrecord", example(left=png(1), right=png(2), label=0))
+    with fails("FormatError", "record 0", "left and right hold images", "one alone", path=path):
+        tfrecords.read(path, None)
+
+
+def test_records_without_labels(tmp_path, fails):
+    path = file_of(tmp_path / "a.tfrecord", example(image=png(1)), example(image=png(2)))
+    assert tfrecords.read(path, None).features == row_features(["images"], None, None)
+    assert [row["sample_id"] for row in read_records(path)["train"]] == ["a-0", "a-1"]
+    with fails("OptionError", "class_names", "no label", path="class_names"):
+        tfrecords.read(path, None, class_names=["cat"])
+    path = file_of(tmp_path / "b.tfrecord", example(image=png(1)), example(image=png(2), label=0))
+    with fails("FormatError", "record 1", "it has 'label'", "first record", path=path):
+        read_records(path)
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4)

@@ -50,9 +50,14 @@ def with_columns(rows, **columns):
     ]
 
 
+def without(column, rows):
+    return [{name: value for name, value in row.items() if name != column} for row in rows]
+
+
 PLAIN = row_features(["images"], ["cat", "dog"], None)
 LABELLED = row_features(["images"], ["cat", "dog"], ["left", "ríght"])
 MASKED = row_features(["images", "masks"], ["cat", "dog"], None)
+UNLABELLED = row_features(["images"], None, None)
 DESCRIBED = datasets.Features(
     {
         **PLAIN,
@@ -112,7 +117,8 @@ ROWS = {
         ),
     ),
 }
-IN_RECORDS = [name for name in ROWS if name not in ("two columns", "16-bit grey")]
+ROWS["no labels"] = (UNLABELLED, without("label", ROWS["missing views"][1]))
+IN_RECORDS = [name for name in ROWS if name not in ("two columns", "16-bit grey", "no labels")]
 # What each format can hold: a module, whether as pixels, and the rows of that name.
 HELD = [
     *(

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         QuarantineError,
     )
     from multiview_cifar_tools.exporting import export
-    from multiview_cifar_tools.grouping import group
+    from multiview_cifar_tools.grouping import group, stack
     from multiview_cifar_tools.loading import load, open_source
     from multiview_cifar_tools.planning.report import PlanReport, plan
     from multiview_cifar_tools.previews.page import Preview, preview
@@ -90,6 +90,7 @@ __all__ = [
     "publish",
     "quarantine",
     "restore",
+    "stack",
     "to_tf_dataset",
 ]
 
@@ -134,6 +135,7 @@ _MODULES = {  # where each name is defined
     "publish": "multiview_cifar_tools.publishing.publish",
     "quarantine": "multiview_cifar_tools.checks.quarantine",
     "restore": "multiview_cifar_tools.checks.quarantine",
+    "stack": "multiview_cifar_tools.grouping",
     "to_tf_dataset": "multiview_cifar_tools.batches.tensorflow",
 }
 

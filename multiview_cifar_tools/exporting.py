@@ -26,15 +26,13 @@ from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.base import MODULES, format_module
 from multiview_cifar_tools.formats.builder import check_ids
-from multiview_cifar_tools.loading import SPLIT_KINDS, SplitRows, to_split_rows
+from multiview_cifar_tools.loading import SPLIT_KINDS, SplitRows, complete_splits, to_split_rows
 from multiview_cifar_tools.shards.manifest import MANIFEST, Manifest, ShardFile, format_manifest
 from multiview_cifar_tools.shards.partial import PartialExport, partial_export
 from multiview_cifar_tools.shards.rows import Row, row_bytes
 from multiview_cifar_tools.shards.schema import features_json
 from multiview_cifar_tools.shards.state import ShardResult
 from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE, parse_size
-
-REQUIRED_COLUMNS = ("images", "label", "sample_id", "view_names")
 
 
 def export(
@@ -52,9 +50,10 @@ def export(
     them; broken off before any is, nothing stays.
 
     Args:
-        splits: Rows of `multiview_cifar`, built here, loaded from the Hub, or streamed: a
-            `Dataset`, `IterableDataset` or `SplitRows`, or a dict of them by split. Where streams
-            are no `SplitRows`, that they are the same ones is told by the last sample_id alone.
+        splits: Rows of `multiview_cifar` or of others (see `loading.complete_splits`), built here,
+            loaded from the Hub, or streamed: a `Dataset`, `IterableDataset` or `SplitRows`, or a
+            dict of them by split. Where streams are no `SplitRows`, that they are the same ones is
+            told by the last sample_id alone.
         dest: Where to: a folder that is not there yet, or empty.
         format: One of `formats.MODULES`.
         pixels: Write arrays of pixels in place of the files' bytes; "cifar" always does.
@@ -122,28 +121,17 @@ def holds_pixels(module: Any, format: str, pixels: bool) -> bool:
 
 
 def checked_rows(splits: Mapping[str, Any]) -> dict[str, SplitRows]:
-    """The rows of each split; ExportError where they are no rows of this project, differ in their
-    features, or are known to have a sample twice.
+    """The rows of each split; ExportError where they cannot become rows of this project, differ in
+    their features, or are known to have a sample twice.
     """
-    for split, data in splits.items():
-        if missing := [name for name in REQUIRED_COLUMNS if name not in data.features]:
-            raise ExportError(
-                f"The split {split!r} has no column {missing[0]!r}. Expected rows of "
-                "multiview_cifar.load_dataset; for a row an image, group them first.",
-                split,
-            )
-        if not isinstance(data.features["label"], datasets.ClassLabel):
-            raise ExportError(
-                f"The column 'label' of the split {split!r} has no names. Expected a "
-                "ClassLabel: cast it, or encode it with class_encode_column.",
-                split,
-            )
-        try:
+    try:
+        complete = complete_splits(splits)
+        for split, data in complete.items():
             if isinstance(data, datasets.Dataset):
                 check_ids(split, data)
-        except FormatError as error:
-            raise ExportError(str(error), error.path) from None
-    sources = {split: to_split_rows(data) for split, data in splits.items()}
+    except FormatError as error:
+        raise ExportError(str(error), error.path) from None
+    sources = {split: to_split_rows(data) for split, data in complete.items()}
     (first, rows), *others = sources.items()
     for split, other in others:
         if features_json(other.features) != features_json(rows.features):

@@ -1,4 +1,4 @@
-"""Datasets with one image a row, grouped to rows of `multiview_cifar`: one row a sample.
+"""Datasets with single images in their columns, as rows of `multiview_cifar`: one row a sample.
 
 `group(load_dataset("me/pictures"), "object_id", view="angle")` makes of
 
@@ -12,6 +12,11 @@ two rows, their samples in the order in which they appear, their views in natura
     images      label  sample_id  view_names
     [<c>, <a>]  cat    cat/7      [front, left]
     [<b>]       dog    dog/2      [front]
+
+`stack(load_dataset("me/stereo"), ["left", "right"])` makes views of columns: of each row
+
+    left  right  label                images      label  sample_id  view_names
+    <a>   <b>    cat        the row   [<a>, <b>]  cat    0          [left, right]
 """
 
 from __future__ import annotations
@@ -32,9 +37,17 @@ from multiview_cifar_tools.arguments import expect_splits
 from multiview_cifar_tools.batches.columns import Integers
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.errors import FormatError
-from multiview_cifar_tools.formats.base import FormatReader
-from multiview_cifar_tools.formats.builder import make_datasets, read_column
-from multiview_cifar_tools.loading import SplitRows, embed_view, load, to_split_rows
+from multiview_cifar_tools.formats.builder import read_column
+from multiview_cifar_tools.loading import (
+    SplitRows,
+    complete_splits,
+    embed_view,
+    load,
+    name_split_classes,
+    rows_to_datasets,
+    to_split_rows,
+)
+from multiview_cifar_tools.shards.foreign_rows import number_label
 from multiview_cifar_tools.shards.rows import Row
 
 logger = logging.getLogger(__name__)
@@ -46,7 +59,9 @@ BATCH_ROWS = 16  # few at a time: images become Python objects
 
 
 class GroupColumns(NamedTuple):
-    """The names of the columns; `view` is "" where views have no names."""
+    """The names of the columns; `label` is "" where rows have no label, `view` where views have no
+    names.
+    """
 
     by: str
     image: str
@@ -56,7 +71,7 @@ class GroupColumns(NamedTuple):
     @property
     def of_text(self) -> list[str]:
         """All columns but the image's."""
-        return [self.by, self.label, *[self.view] * bool(self.view)]
+        return [self.by, *filter(None, (self.label, self.view))]
 
 
 def group(
@@ -64,7 +79,7 @@ def group(
     by: str,
     *,
     image: str = "image",
-    label: str = "label",
+    label: str | None = "label",
     view: str | None = None,
     sample_order: str = "first seen",
 ) -> Any:
@@ -80,14 +95,15 @@ def group(
         by: The column of text or integers whose value is the same in all rows of a sample.
         image: The column of images.
         label: The column of classes: a `ClassLabel`, which keeps its names, or (not of a stream)
-            text or integers, whose names are in natural order.
+            text or integers, whose names are in natural order. None: rows have no label.
         view: The column of the views' names, of text or integers: a sample's views are in natural
             order of it. None: "0", "1" and so on, in the order of the rows.
         sample_order: "first seen", or "natural": by class and sample, not for streams.
 
     Returns:
         As `ds`: a dataset or a dict of them, with the columns images, label, sample_id ("class/"
-        and the value of `by`) and view_names. A dataset is built once, and opened from then on.
+        and the value of `by`, which is all without a label) and view_names. A dataset is built
+        once, and opened from then on.
 
     Raises:
         OptionError: `ds` is none of these, there is no such column, or it has another type.
@@ -97,21 +113,9 @@ def group(
     source = load(ds) if isinstance(ds, (str, os.PathLike)) else ds
     splits = expect_splits(source, "group({}, by)", OptionError, DATASET_KINDS)
     rows = group_rows(splits, by, image=image, label=label, view=view, sample_order=sample_order)
-    grouped = _make_datasets(rows, isinstance(next(iter(splits.values())), datasets.Dataset))
+    is_built = isinstance(next(iter(splits.values())), datasets.Dataset)
+    grouped = rows_to_datasets(rows, streaming=not is_built)
     return grouped if isinstance(source, Mapping) else next(iter(grouped.values()))
-
-
-def _make_datasets(rows: Mapping[str, SplitRows], is_built: bool) -> Any:
-    """The rows as datasets, or as streams."""
-    features = next(iter(rows.values())).features
-    shards = {split: [split] for split in rows}
-    reader = FormatReader(features, shards, partial(_iter_split, rows), [])
-    key = hash_text(*(own.fingerprint for own in rows.values()))
-    return make_datasets(reader, key, streaming=not is_built)
-
-
-def _iter_split(rows: Mapping[str, SplitRows], split: str) -> Iterator[Row]:
-    return rows[split].iterate()
 
 
 def group_rows(
@@ -119,7 +123,7 @@ def group_rows(
     by: str,
     *,
     image: str = "image",
-    label: str = "label",
+    label: str | None = "label",
     view: str | None = None,
     sample_order: str = "first seen",
 ) -> dict[str, SplitRows]:
@@ -130,7 +134,7 @@ def group_rows(
             f"{', '.join(map(repr, SAMPLE_ORDERS))}.",
             "sample_order",
         )
-    columns = GroupColumns(by, image, label, view or "")
+    columns = GroupColumns(by, image, label or "", view or "")
     for split, ds in splits.items():
         check_columns(split, ds, columns)
         if sample_order != "first seen" and not isinstance(ds, datasets.Dataset):
@@ -139,15 +143,15 @@ def group_rows(
                 'seen", or a dataset that is not streamed.',
                 "sample_order",
             )
-    class_names = find_class_names(splits, label)
+    class_names = None if label is None else find_class_names(splits, label)
     features = row_features(["images"], class_names, None)
     grouped = {}
     for split, ds in splits.items():
         key = hash_text(to_split_rows(ds).fingerprint, *columns, sample_order)
-        image_rows = ImageRows(split, ds, columns, class_names)
+        image_rows = ImageRows(split, ds, columns, class_names or [])
         if isinstance(ds, datasets.Dataset):
             samples = find_samples(image_rows, sample_order)
-            count, iterate = len(samples.labels), partial(read_samples, samples)
+            count, iterate = len(samples.sample_ids), partial(read_samples, samples)
         else:
             count, iterate = None, partial(gather_samples, image_rows)
         grouped[split] = SplitRows(features, count, key, iterate)
@@ -161,7 +165,7 @@ def check_columns(split: str, ds: Any, columns: GroupColumns) -> None:
     """OptionError where a column is missing or has another type; further columns are logged."""
     features = to_split_rows(ds).features
     for option, name in columns._asdict().items():
-        if (name or option != "view") and name not in [*features]:
+        if (name or option not in ("label", "view")) and name not in [*features]:
             raise OptionError(
                 f"The split {split!r} has no column {name!r} (it has: "
                 f"{', '.join(features)}). Expected {option}=, one of them.",
@@ -242,10 +246,12 @@ class ImageRows(NamedTuple):
     columns: GroupColumns
     class_names: list[str]
 
-    def sample_id(self, label: int, name: str) -> str:
+    def sample_id(self, label: int | None, name: str) -> str:
         """The sample_id of a sample; FormatError where class or name cannot be part of one."""
-        class_name = self.class_names[label]
-        for column, text in ((self.columns.label, class_name), (self.columns.by, name)):
+        parts = {self.columns.by: name}
+        if label is not None:
+            parts = {self.columns.label: self.class_names[label], **parts}
+        for column, text in parts.items():
             if not text or "/" in text:
                 raise FormatError(
                     f"The column {column!r} has the value {text!r}. Expected text "
@@ -253,7 +259,7 @@ class ImageRows(NamedTuple):
                     "sample in a sample_id: map the column first.",
                     column,
                 )
-        return f"{class_name}/{name}"
+        return "/".join(parts.values())
 
     def check_label(self, row: int, label: int) -> None:
         """FormatError where a label has no name."""
@@ -306,7 +312,7 @@ class SampleIndex(NamedTuple):
     images: datasets.Dataset  # one column, as Arrow
     rows: Integers  # (R,) in the order of the samples
     bounds: Integers  # (S + 1,) where the rows of each sample begin among these
-    labels: Integers  # (S,)
+    labels: Integers | None  # (S,)
     sample_ids: pa.Array  # (S,)
     view_names: pa.Array | None  # (R,) as `rows`
 
@@ -317,8 +323,9 @@ def find_samples(image_rows: ImageRows, sample_order: str) -> SampleIndex:
     groups = read_full_column(split, ds, columns.by).dictionary_encode()  # numbered as they appear
     names = list(map(value_formatter(ds.features[columns.by]), groups.dictionary.to_pylist()))
     sample_of = np.asarray(groups.indices).astype(np.int64)  # (R,)
-    labels = sample_labels(image_rows, sample_of, names)
-    sample_ids = list(map(image_rows.sample_id, labels.tolist(), names))
+    labels = sample_labels(image_rows, sample_of, names) if columns.label else None
+    known_labels = [None] * len(names) if labels is None else labels.tolist()
+    sample_ids = list(map(image_rows.sample_id, known_labels, names))
     order = np.arange(len(names))
     if sample_order == "natural":
         order = np.array(sorted(order, key=lambda i: natural_key(sample_ids[i])), np.int64)
@@ -333,7 +340,7 @@ def find_samples(image_rows: ImageRows, sample_order: str) -> SampleIndex:
         ds.select_columns([columns.image]).with_format("arrow"),
         rows,
         np.concatenate([[0], np.cumsum(np.bincount(place))]),
-        labels[order],
+        None if labels is None else labels[order],
         pa.array([sample_ids[i] for i in order], pa.string()),
         pa.array(view_names, pa.string()).take(ranks[rows]) if columns.view else None,
     )
@@ -372,7 +379,7 @@ def rank_views(image_rows: ImageRows) -> tuple[Integers, list[str]]:
 
 def read_samples(samples: SampleIndex, start: int = 0) -> Iterator[Row]:
     """The rows of samples, from that one on."""
-    bounds, total = samples.bounds, len(samples.labels)
+    bounds, total = samples.bounds, len(samples.sample_ids)
     while start < total:
         stop = int(np.searchsorted(bounds, bounds[start] + BATCH_ROWS, "right")) - 1
         stop = max(stop, start + 1)
@@ -384,12 +391,10 @@ def read_samples(samples: SampleIndex, start: int = 0) -> Iterator[Row]:
             names = [*map(str, range(len(own)))]
             if samples.view_names is not None:
                 names = samples.view_names[first:end].to_pylist()
-            yield {
-                "images": [view and embed_view(view) for view in own],
-                "label": int(samples.labels[sample]),
-                "sample_id": samples.sample_ids[sample].as_py(),
-                "view_names": names,
-            }
+            row: Row = {"images": [view and embed_view(view) for view in own]}
+            if samples.labels is not None:
+                row["label"] = int(samples.labels[sample])
+            yield row | {"sample_id": samples.sample_ids[sample].as_py(), "view_names": names}
         start = stop
 
 
@@ -399,7 +404,7 @@ def read_samples(samples: SampleIndex, start: int = 0) -> Iterator[Row]:
 class PendingSample(NamedTuple):
     """The rows of a sample that were read from a stream so far."""
 
-    label: int
+    label: int | None
     views: list[tuple[str, Any]]  # name, image
     num_bytes: list[int]
 
@@ -443,10 +448,12 @@ def add_row(waiting: dict[str, PendingSample], image_rows: ImageRows, number: in
     for column in columns.of_text:
         if raw[column] is None:
             raise none_error(image_rows.split, number, column)
-    sample, label = value_formatter(features[columns.by])(raw[columns.by]), raw[columns.label]
-    image_rows.check_label(number, label)
+    sample = value_formatter(features[columns.by])(raw[columns.by])
+    label = raw[columns.label] if columns.label else None
+    if label is not None:
+        image_rows.check_label(number, label)
     sample_views = waiting.setdefault(sample, PendingSample(label, [], []))
-    if sample_views.label != label:
+    if label is not None and sample_views.label not in (None, label):
         raise image_rows.two_classes_error(sample, sample_views.label, label)
     name = str(len(sample_views.views))
     if columns.view:
@@ -465,9 +472,93 @@ def make_row(image_rows: ImageRows, sample: str, sample_views: PendingSample) ->
         for (name, _), (other, _) in itertools.pairwise(views):
             if name == other:
                 raise image_rows.two_views_error(sample, name)
-    return {
-        "images": [image for _, image in views],
-        "label": sample_views.label,
+    row: Row = {"images": [image for _, image in views]}
+    if sample_views.label is not None:
+        row["label"] = sample_views.label
+    return row | {
         "sample_id": image_rows.sample_id(sample_views.label, sample),
         "view_names": [name for name, _ in views],
     }
+
+
+# --- columns as views -----------------------------------------------------------------------------
+
+
+def stack(ds: Any, columns: Sequence[str]) -> Any:
+    """Views of several columns with one image each, such as "left" and "right".
+
+    Args:
+        ds: A `Dataset` or `IterableDataset`, a dict of splits, or any source of `loading.load`,
+            such as "user/name".
+        columns: The columns of images, whose names become those of the views, in this order.
+
+    Returns:
+        As `ds`: a dataset or a dict of them, with the columns images and view_names, those that
+        `ds` has besides, and a sample_id: the number of the row where `ds` has none. A dataset is
+        built once, and opened from then on.
+
+    Raises:
+        OptionError: `ds` is none of these; there is no such column, it holds no images, or it is
+            named twice; or a column is called as one that is made.
+        FormatError: As of `loading.complete_splits`.
+    """
+    source = load(ds) if isinstance(ds, (str, os.PathLike)) else ds
+    splits = expect_splits(source, "stack({}, columns)", OptionError, DATASET_KINDS)
+    is_built = isinstance(next(iter(splits.values())), datasets.Dataset)
+    stacked = rows_to_datasets(stack_rows(splits, columns), streaming=not is_built)
+    return stacked if isinstance(source, Mapping) else next(iter(stacked.values()))
+
+
+def stack_rows(splits: Mapping[str, Any], columns: Sequence[str]) -> dict[str, SplitRows]:
+    """As `stack`, but as raw rows: nothing is built."""
+    rows = {split: to_split_rows(ds) for split, ds in splits.items()}
+    for split, own in rows.items():
+        check_view_columns(split, own.features, columns)
+    names = name_split_classes(splits)
+    stacked = {}
+    for split, own in rows.items():
+        features = {name: each for name, each in own.features.items() if name not in columns}
+        if names is not None:
+            features["label"] = datasets.ClassLabel(names=names)
+        features["images"] = datasets.Sequence(datasets.Image())
+        features["view_names"] = datasets.Sequence(datasets.Value("string"))
+        iterate = partial(stack_views, own, [*columns], features["label"] if names else None)
+        key = own.fingerprint and hash_text(own.fingerprint, *columns)
+        stacked[split] = SplitRows(datasets.Features(features), own.num_rows, key, iterate)
+    return complete_splits(stacked)
+
+
+def check_view_columns(split: str, features: datasets.Features, columns: Sequence[str]) -> None:
+    """OptionError where these columns of a split cannot become views."""
+    if isinstance(columns, str) or not columns or len({*columns}) < len(columns):
+        raise OptionError(
+            f'columns={columns!r} is not right. Expected a list such as ["left", "right"], no '
+            "column twice.",
+            "columns",
+        )
+    images = [name for name, each in features.items() if isinstance(each, datasets.Image)]
+    if wrong := [name for name in columns if name not in images]:
+        found = features.get(wrong[0], "no column there")
+        raise OptionError(
+            f"The split {split!r} cannot have views of {wrong[0]!r}, which is {found}. Expected "
+            f"columns of one image a row: {', '.join(images) or 'it has none'}.",
+            "columns",
+        )
+    if taken := [name for name in ("images", "view_names") if name in {*features} - {*columns}]:
+        raise OptionError(
+            f"The split {split!r} has a column {taken[0]!r} already, which the views would "
+            "replace. Expected none of that name: rename or remove it.",
+            "columns",
+        )
+
+
+def stack_views(
+    rows: SplitRows, columns: Sequence[str], classes: datasets.ClassLabel | None, start: int = 0
+) -> Iterator[Row]:
+    """The rows with their images as views, from that one on; labels as numbers of `classes`."""
+    for row in rows.iterate(start):
+        images = [row.pop(column) for column in columns]
+        if classes is not None:
+            row["label"] = number_label(row["label"], classes)
+        row["images"] = [image and embed_view(image) for image in images]
+        yield row | {"view_names": [*columns]}

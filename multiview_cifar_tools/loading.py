@@ -5,7 +5,7 @@
     a dataset of the Hub                                me/photos
     what `save_to_disk` wrote                           saved
     what `export` wrote, by its multiview_cifar.json    exported
-    files of a format, by their extensions              arrays.h5, or a folder of them
+    files of a format, by their names                   arrays.h5, or a folder of them
     files of a format, given as source_format           "shards/{000..012}.tar", "webdataset"
 
 `load` gives datasets, `open_source` the raw rows that `export` reads.
@@ -18,7 +18,7 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -36,9 +36,22 @@ from multiview_cifar_tools.arguments import check_count, expect_path, split_name
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.errors import FormatError
-from multiview_cifar_tools.formats.base import ENDINGS, MODULES, FormatReader, format_module
-from multiview_cifar_tools.formats.builder import make_datasets
+from multiview_cifar_tools.formats.base import (
+    MODULES,
+    FormatReader,
+    format_module,
+    format_of_name,
+)
+from multiview_cifar_tools.formats.builder import make_datasets, read_column
 from multiview_cifar_tools.options import CONFIG_NAMES
+from multiview_cifar_tools.shards.foreign_rows import (
+    RowColumns,
+    complete_dataset,
+    complete_row,
+    has_plain_labels,
+    name_classes,
+    resolve_columns,
+)
 from multiview_cifar_tools.shards.manifest import MANIFEST, check_digests, read_manifest
 from multiview_cifar_tools.shards.rows import Row
 from multiview_cifar_tools.storage.source import FileSource, Options, archive_kind, remote_version
@@ -87,7 +100,7 @@ def open_source(
         streaming: Read a folder or a dataset of the Hub while it is iterated, instead of building
             (or downloading) it first. Files of a format are read directly in any case.
         source_format: One of `base.MODULES`. None: the one in a folder's multiview_cifar.json, or
-            that of the extension of the file, or of the files in the folder.
+            what the name of the file says, or the names of the files in the folder.
         cache_dir: Where to build and where downloads go. None: the cache of `datasets`.
         num_proc: Processes that build.
         storage_options: Of a URL's file system, as fsspec takes them.
@@ -124,7 +137,8 @@ def load(
     """The rows of any source as datasets.
 
     Files of a format are built to Arrow once, and opened from then on while their paths, sizes and
-    times and the options stay as they are.
+    times and the options stay as they are. Rows of others that have a column of image lists come as
+    rows of this project, see `complete_splits`; a dataset of one image a row comes as it is.
 
     Args:
         source, source_format, cache_dir, num_proc, **options: See `open_source`.
@@ -158,11 +172,38 @@ def load(
 def _load_splits(
     place: str, kind: str, streaming: bool, cache_dir: str | None, num_proc: int | None
 ) -> Any:
-    """The splits of a dataset of the Hub, or of what `save_to_disk` wrote."""
+    """The splits of a dataset of the Hub, or of what `save_to_disk` wrote: as rows of this project
+    where they have lists of images, else as they are.
+    """
     if kind == "hub":
-        return as_split_dict(_load_from_hub(place, streaming, cache_dir, num_proc)[0])
-    splits = as_split_dict(_load_from_disk(place))
-    return stream_splits(splits) if streaming else splits
+        splits = as_split_dict(_load_from_hub(place, streaming, cache_dir, num_proc)[0])
+    else:
+        splits = as_split_dict(_load_from_disk(place))
+    complete = _complete_lists(splits)
+    if not isinstance(next(iter(splits.values())), datasets.IterableDataset):
+        return stream_splits(complete) if streaming else datasets.DatasetDict(complete)
+    if all(complete[split] is stream for split, stream in splits.items()):
+        return splits
+    return rows_to_datasets({split: to_split_rows(each) for split, each in complete.items()}, True)
+
+
+def _complete_lists(splits: Mapping[str, Any]) -> Mapping[str, Any]:
+    """As `complete_splits`, but a dataset without lists of images, which can be grouped, stays."""
+    has_lists = all(image_columns(ds.features or {}) for ds in splits.values())
+    return complete_splits(splits) if has_lists else splits
+
+
+def rows_to_datasets(rows: Mapping[str, SplitRows], streaming: bool) -> Any:
+    """Raw rows as datasets, which are built once, or as streams."""
+    features = next(iter(rows.values())).features
+    shards = {split: [split] for split in rows}
+    reader = FormatReader(features, shards, partial(_iter_split, rows), [])
+    key = hash_text(*(own.fingerprint for own in rows.values()))
+    return make_datasets(reader, key, streaming=streaming)
+
+
+def _iter_split(rows: Mapping[str, SplitRows], split: str) -> Iterator[Row]:
+    return rows[split].iterate()
 
 
 def _detect_source(
@@ -233,21 +274,20 @@ def detect_source(
         return place, "saved"
     if os.path.isdir(place):
         return place, _detect_format(place) or "folder"
-    if ending := ENDINGS.get(os.path.splitext(place)[1].lower()):
-        return place, ending
+    if named := format_of_name(place):
+        return place, named
     is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", place) and not archive_kind(place)
     return place, "hub" if is_name and not os.path.exists(place) else "folder"
 
 
 def _detect_format(folder: str, depth: int = 2) -> str | None:
-    """The format of the files in a folder and in its folders, by their extensions; None where they
-    are of several formats or of none, as in a folder of images.
+    """The format of the files in a folder and in its folders, by their names; None where they are
+    of several formats or of none, as in a folder of images.
     """
     with os.scandir(folder) as entries:
         shown = [entry for entry in entries if entry.name[0] != "."]
     files = [entry.name for entry in shown if entry.is_file() and entry.name not in METADATA_FILES]
-    endings = (os.path.splitext(name)[1].lower() for name in files)
-    found = {ENDINGS[ending] for ending in endings if ending in ENDINGS}
+    found = set(filter(None, map(format_of_name, files)))
     for entry in shown:
         if entry.is_dir():
             inner = _detect_format(entry.path, depth - 1) if depth else None
@@ -315,7 +355,7 @@ def open_dataset(
         splits, identity = _load_from_hub(place, streaming, cache_dir, num_proc)
     return {
         split: to_split_rows(data, identity and hash_text(identity, split))
-        for split, data in as_split_dict(splits).items()
+        for split, data in _complete_lists(as_split_dict(splits)).items()
     }
 
 
@@ -363,6 +403,59 @@ def stream_splits(splits: Mapping[str, datasets.Dataset]) -> datasets.IterableDa
     return datasets.IterableDatasetDict(
         {split: ds.to_iterable_dataset() for split, ds in splits.items()}
     )
+
+
+def complete_splits(splits: Mapping[str, Any]) -> dict[str, Any]:
+    """Splits with rows of this project, of rows of others too; see `shards.foreign_rows`.
+
+    Args:
+        splits: Each a `Dataset`, an `IterableDataset` or `SplitRows`.
+
+    Returns:
+        Each split as it was, or where something was added a `Dataset` of a `Dataset`, and
+        `SplitRows` of a stream.
+
+    Raises:
+        FormatError: The rows have no list of images, say; or labels of a stream have no names.
+    """
+    features_of = {split: to_split_rows(data).features for split, data in splits.items()}
+    names = name_split_classes(splits)
+    complete: dict[str, Any] = {}
+    for split, data in splits.items():
+        where = f"The split {split!r}"
+        columns = resolve_columns(where, split, features_of[split], names)
+        if columns.are_complete:
+            complete[split] = data
+        elif isinstance(data, datasets.Dataset):
+            complete[split] = complete_dataset(data, columns)
+        else:
+            rows = to_split_rows(data)
+            iterate = partial(_iter_complete, rows, columns)
+            complete[split] = replace(rows, features=columns.features, iterate=iterate)
+    return complete
+
+
+def name_split_classes(splits: Mapping[str, Any]) -> list[str] | None:
+    """The names of all labels that are text or integers; None where there are none such.
+
+    FormatError where they are those of a stream.
+    """
+    plain = [s for s, data in splits.items() if has_plain_labels(to_split_rows(data).features)]
+    labels: set[Any] = set()
+    for split in plain:
+        if not isinstance(splits[split], datasets.Dataset):
+            raise FormatError(
+                f"The labels of the split {split!r} have no names, and a stream does not tell all "
+                "of them beforehand. Expected a ClassLabel: cast the column, or do not stream.",
+                split,
+            )
+        labels.update(read_column(splits[split], "label").unique().to_pylist())
+    return name_classes(labels) if plain else None
+
+
+def _iter_complete(rows: SplitRows, columns: RowColumns, start: int = 0) -> Iterator[Row]:
+    for number, row in enumerate(rows.iterate(start), start):
+        yield complete_row(row, number, columns)
 
 
 def to_split_rows(

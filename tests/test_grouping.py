@@ -15,7 +15,7 @@ from exports import contents
 from multiview_cifar import natural_key, row_features
 from multiview_cifar_tools import grouping
 from multiview_cifar_tools.cli.main import main
-from multiview_cifar_tools.grouping import group, group_rows
+from multiview_cifar_tools.grouping import group, group_rows, stack
 from multiview_cifar_tools.loading import load
 from sampling import examples
 
@@ -390,3 +390,121 @@ def test_a_view_column_alone(tmp_path, capsys):
 def test_rows_that_are_grouped_already(tmp_path, capsys):
     assert main(["export", "shapes", str(tmp_path / "out"), "--group-by", "label"]) == 2
     assert "has no column 'image' (it has: images, label" in capsys.readouterr().err
+
+
+# --- without labels -------------------------------------------------------------------------------
+
+
+@ways
+def test_without_labels(way, fails):
+    ds = pictures().remove_columns("label")
+    found = group(way(ds), "object_id", label=None)
+    assert found.features == row_features(["images"], None, None)
+    unlabelled = [{k: v for k, v in each.items() if k != "label"} for each in NUMBERED]
+    names = ["7", "2", "11"]
+    assert contents(found) == [
+        each | {"sample_id": name} for each, name in zip(unlabelled, names, strict=True)
+    ]
+    with fails("OptionError", "no column 'label'", path="label"):
+        group(ds, "object_id")
+
+
+def test_the_command_groups_without_labels(tmp_path, run):
+    pictures().remove_columns("label").save_to_disk(tmp_path / "saved")
+    out = tmp_path / "out"
+    command = ("export", tmp_path / "saved", out, "--group-by", "object_id")
+    assert run(*command, "--format", "parquet").returncode == 0
+    assert load(out)["train"]["sample_id"][:] == ["7", "2", "11"]
+
+
+# --- columns as views -----------------------------------------------------------------------------
+
+STEREO = datasets.Features(
+    {
+        "left": datasets.Image(),
+        "right": datasets.Image(),
+        "label": datasets.Value("string"),
+        "depth": datasets.Value("float64"),
+    }
+)
+
+
+def stereo():
+    """Two rows, the right image of the second is missing."""
+    file = [{"bytes": png(str(i)), "path": f"{i}.png"} for i in range(3)]
+    return datasets.Dataset.from_list(
+        [
+            {"left": file[0], "right": file[1], "label": "dog", "depth": 0.5},
+            {"left": file[2], "right": None, "label": "cat", "depth": 1.5},
+        ],
+        features=STEREO,
+    )
+
+
+def stacked(views, **columns):
+    images = [None if i is None else {"bytes": png(str(i)), "path": None} for i in views.values()]
+    return {"images": images, "view_names": [*views], **columns}
+
+
+@ways
+def test_columns_become_views(way):
+    labels = datasets.ClassLabel(names=["cat", "dog"])
+    ds = stereo().remove_columns("label").add_column("label", [1, 0]).cast_column("label", labels)
+    found = stack(way(ds), ["right", "left"])
+    assert type(found) is type(way(ds))
+    assert found.features["label"] == labels
+    assert contents(found) == [
+        stacked({"right": 1, "left": 0}, label=1, depth=0.5, sample_id="0"),
+        stacked({"right": None, "left": 2}, label=0, depth=1.5, sample_id="1"),
+    ]
+
+
+def test_stacked_labels_of_text_and_own_ids():
+    splits = {
+        "train": stereo().add_column("sample_id", [7, 8]),
+        "test": stereo().add_column("sample_id", [9, 10]),
+    }
+    found = stack(splits, ["left", "right"])
+    assert found["train"].features["label"].names == ["cat", "dog"]
+    assert found["test"]["label"][:] == [1, 0]
+    assert found["test"]["sample_id"][:] == ["9", "10"]
+
+
+STACKED_WRONG = {
+    "no such column": (["left", "up"], ["'up'", "no column there", "left, right"]),
+    "no images": (["left", "depth"], ["'depth'", "one image a row: left, right"]),
+    "one name": ("left", ["columns='left'", '["left", "right"]']),
+    "none": ([], ["columns=[]"]),
+    "twice": (["left", "left"], ["no column twice"]),
+}
+
+
+@pytest.mark.parametrize("name", STACKED_WRONG)
+def test_columns_that_cannot_become_views(name, fails):
+    columns, says = STACKED_WRONG[name]
+    with fails("OptionError", *says, "Expected", path="columns"):
+        stack(stereo(), columns)
+
+
+def test_columns_that_views_would_replace(fails):
+    ds = stereo().add_column("view_names", ["a", "b"])
+    with fails("OptionError", "'view_names' already", "rename or remove it", path="columns"):
+        stack(ds, ["left", "right"])
+
+
+def test_columns_as_views_on_the_command_line(tmp_path, run):
+    stereo().save_to_disk(tmp_path / "saved")
+    columns = ("--view-columns", "left,right")
+    out = tmp_path / "out"
+    assert (
+        run("export", tmp_path / "saved", out, "--format", "webdataset", *columns).returncode == 0
+    )
+    assert load(out)["train"]["view_names"][:] == [["left", "right"]] * 2
+    page = tmp_path / "page.html"
+    assert run("preview", tmp_path / "saved", "--output", page, *columns).returncode == 0
+    assert '"right"' in page.read_text()
+    files = tmp_path / "files"
+    assert run("publish", tmp_path / "saved", "me/x", "--dry-run", files, *columns).returncode == 0
+    assert load(files / "data")["train"]["sample_id"][:] == ["0", "1"]
+    assert run("export", tmp_path / "saved", out, *columns, "--group-by", "depth").returncode == 2
+    assert run("export", tmp_path / "saved", out, "--view-columns", "left,,right").returncode == 2

@@ -6,11 +6,13 @@ import shutil
 import zipfile
 
 import datasets
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets.distributed import split_dataset_by_node
 
 import multiview_cifar
+from array_rows import image
 from exports import contents
 from multiview_cifar import row_features
 from multiview_cifar_tools.exporting import export
@@ -440,16 +442,9 @@ def test_parquet_that_names_files(tree, splits, tmp_path, fails):
         load(tmp_path / "a.parquet", cache_dir=str(tmp_path / "cache"))
 
 
-def test_parquet_without_features(splits, tmp_path, fails):
-    table = splits["train"].data.table.replace_schema_metadata({})
-    pq.write_table(table, tmp_path / "a.parquet")
-    with fails("FormatError", "a.parquet says no features", "load it with `datasets`"):
-        load(tmp_path / "a.parquet")
-
-
-def test_parquet_with_a_row_an_image(tmp_path, fails):
+def test_parquet_without_lists_of_images(tmp_path, fails):
     datasets.Dataset.from_dict({"text": ["a"]}).to_parquet(tmp_path / "a.parquet")
-    with fails("FormatError", "a.parquet: The features name the columns text", "group them"):
+    with fails("FormatError", "a.parquet has the columns text", "a column of image lists"):
         load(tmp_path / "a.parquet")
 
 
@@ -457,6 +452,100 @@ def test_no_parquet(tmp_path, fails):
     (tmp_path / "a.parquet").write_bytes(b"no Parquet at all")
     with fails("FormatError", "a.parquet cannot be read", "whole Parquet file"):
         load(tmp_path / "a.parquet")
+
+
+# --- rows of others -------------------------------------------------------------------------------
+
+LISTS = datasets.Features({"shots": datasets.Sequence(datasets.Image())})
+
+
+def lists(counts, **columns):
+    """A dataset with so many images in each row of its column "shots", and further columns."""
+    features = datasets.Features(LISTS | {name: kind for name, (kind, _) in columns.items()})
+    rows = {"shots": [[image(10 * i + j) for j in range(n)] for i, n in enumerate(counts)]}
+    rows |= {name: values for name, (_, values) in columns.items()}
+    return datasets.Dataset.from_dict(rows, features=features)
+
+
+def facts(ds):
+    return [{name: value for name, value in row.items() if name != "images"} for row in ds]
+
+
+TEXT_LABELS = {"label": (datasets.Value("string"), ["b", "a10", "a9"])}
+THREE = [
+    {"sample_id": "0", "view_names": ["0"]},
+    {"sample_id": "1", "view_names": ["0", "1"]},
+    {"sample_id": "2", "view_names": []},
+]
+
+
+def place_of(kind, ds, folder):
+    """Where a dataset lies: saved, as Parquet of `datasets`, or of a tool that says no features."""
+    if kind == "saved":
+        ds.save_to_disk(folder / "saved")
+        return folder / "saved"
+    (folder / "files").mkdir()
+    file = folder / "files" / "train-00000-of-00001-0a1b2c.parquet"
+    if kind == "Parquet":
+        ds.to_parquet(file)
+    else:
+        plain = [[each["bytes"] for each in row] for row in ds.data["shots"].to_pylist()]
+        table = ds.data.table.replace_schema_metadata({})
+        pq.write_table(table.drop(["shots"]).append_column("shots", [plain]), file)
+    return folder / "files"
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("kind", ["saved", "Parquet", "Parquet of others"])
+def test_lists_of_images_are_enough(kind, streaming, tmp_path, cache):
+    ds = lists([1, 2, 0])
+    place = place_of(kind, ds, tmp_path)
+    loaded = load(place, streaming=streaming, cache_dir=cache)["train"]
+    assert facts(loaded) == THREE
+    rows = raw(open_source(place, streaming=streaming, cache_dir=cache))["train"]
+    found = [[view["bytes"] for view in row["images"]] for row in rows]
+    assert found == [[view["bytes"] for view in row] for row in ds.data["shots"].to_pylist()]
+
+
+@pytest.mark.parametrize("kind", ["saved", "Parquet"])
+def test_labels_of_text_are_classes_in_natural_order(kind, tmp_path, cache):
+    place = place_of(kind, lists([1, 1, 1], **TEXT_LABELS), tmp_path)
+    ds = load(place, cache_dir=cache)["train"]
+    assert ds.features["label"].names == ["a9", "a10", "b"]
+    assert ds["label"][:] == [2, 1, 0]
+    assert ds["sample_id"][:] == ["0", "1", "2"]
+
+
+def test_the_names_of_files_say_the_split(tmp_path, cache):
+    for name in ("test-00000-of-00001-0a1b.parquet", "mine_val.parquet"):
+        lists([1]).to_parquet(tmp_path / name)
+    assert list(load(tmp_path, cache_dir=cache)) == ["validation", "test"]
+
+
+def test_row_numbers_go_on_in_the_next_file(tmp_path, cache, caplog):
+    for i in (0, 2):
+        lists([1, 1]).to_parquet(tmp_path / f"train-{i:05}-of-00003.parquet")
+    lists([1]).to_parquet(tmp_path / "more.parquet")
+    ds = load(tmp_path, cache_dir=cache)["train"]
+    assert ds["sample_id"][:] == ["0", "1", "2", "3", "4"]
+    assert "Of the 3 shards of" in caplog.text and "the first of them number 1" in caplog.text
+    assert f"they name no split, or two: {tmp_path / 'more.parquet'}" in caplog.text
+
+
+def test_a_dataset_of_one_image_a_row_comes_as_it_is(tmp_path, fails):
+    ds = datasets.Dataset.from_dict(
+        {"image": [image(0)]}, features=datasets.Features(image=datasets.Image())
+    )
+    ds.save_to_disk(tmp_path / "saved")
+    assert load(tmp_path / "saved")["train"].features == ds.features
+    with fails("ExportError", "one image a row: image", "--group-by", "--view-columns"):
+        export(open_source(tmp_path / "saved"), tmp_path / "out")
+
+
+def test_parquet_with_other_bytes_in_lists(tmp_path, fails, cache):
+    pq.write_table(pa.table({"x": [[b"abc"]]}), tmp_path / "a.parquet")
+    with fails("FormatError", "row 0: a view in 'images' is", "Expected"):
+        load(tmp_path / "a.parquet", cache_dir=cache)
 
 
 # --- the Hub --------------------------------------------------------------------------------------

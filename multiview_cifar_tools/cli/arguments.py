@@ -20,9 +20,27 @@ def add_source_argument(parser: argparse.ArgumentParser, hub: bool = False) -> N
     )
     metavars = ["DATA_DIR", *CONFIG_NAMES]
     if hub:
-        text += "; or a dataset of the Hub"
+        text += "; or a dataset of the Hub, what save_to_disk wrote, or files of a format"
         metavars.append("USER/NAME")
     parser.add_argument("source", metavar="|".join(metavars), help=text)
+
+
+def add_view_columns(parser: argparse.ArgumentParser) -> None:
+    """Add the columns that become views."""
+    parser.add_argument(
+        "--view-columns",
+        metavar="LEFT,RIGHT",
+        type=parse_names,
+        help="of a dataset with several columns of one image each: those that become views",
+    )
+
+
+def parse_names(text: str) -> list[str]:
+    """Names with commas between them, or as a JSON list; ArgumentTypeError for anything else."""
+    names = parse_value(text) if text.startswith("[") else text.split(",")
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise argparse.ArgumentTypeError(f"{text!r} is not right. Expected left,right")
+    return names
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:

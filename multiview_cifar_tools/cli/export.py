@@ -9,11 +9,12 @@ from multiview_cifar import OptionError
 from multiview_cifar_tools.cli.arguments import (
     add_build_arguments,
     add_source_argument,
+    add_view_columns,
     dataset_options,
 )
 from multiview_cifar_tools.exporting import write
 from multiview_cifar_tools.formats.base import MODULES
-from multiview_cifar_tools.grouping import group_rows
+from multiview_cifar_tools.grouping import group_rows, stack_rows
 from multiview_cifar_tools.loading import SplitRows, load, open_source
 from multiview_cifar_tools.options import load_line
 from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE
@@ -30,6 +31,7 @@ examples:
   multiview-cifar export photos shards --format webdataset --max-shard-size 1GB
   multiview-cifar export photos.zip arrays --format hdf5 --pixels --image-size '[32, 32]' --mode RGB
   multiview-cifar export me/pictures objects --group-by object_id --view-column angle
+  multiview-cifar export me/stereo pairs --view-columns left,right
 """
 CONVERSIONS = ("mode", "image_size", "encoding")  # options that change the pixels
 
@@ -67,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--view-column", metavar="COLUMN", help="with --group-by: what says the view's name"
     )
+    add_view_columns(parser)
     add_build_arguments(parser)
 
 
@@ -83,10 +86,17 @@ def run(args: argparse.Namespace) -> None:
 
 
 def open_rows(args: argparse.Namespace, options: dict[str, Any]) -> dict[str, SplitRows]:
-    """The rows of each split of the source, grouped to samples with --group-by."""
+    """The rows of each split of the source, grouped to samples with --group-by, or with views of
+    --view-columns.
+    """
     if args.group_by is None and args.view_column is not None:
         raise OptionError(
             "--view-column is given without --group-by. Expected both, or neither.", "view_column"
+        )
+    if args.group_by is not None and args.view_columns is not None:
+        raise OptionError(
+            "--group-by makes views of rows, and --view-columns of columns. Expected one of them.",
+            "view_columns",
         )
     arguments = {
         "streaming": args.streaming,
@@ -95,9 +105,13 @@ def open_rows(args: argparse.Namespace, options: dict[str, Any]) -> dict[str, Sp
         "num_proc": args.num_proc,
         **options,
     }
+    if args.view_columns is not None:
+        return stack_rows(load(args.source, **arguments), args.view_columns)
     if args.group_by is None:
         return open_source(args.source, **arguments)
-    return group_rows(load(args.source, **arguments), args.group_by, view=args.view_column)
+    splits = load(args.source, **arguments)
+    label = "label" if any("label" in (ds.features or ()) for ds in splits.values()) else None
+    return group_rows(splits, args.group_by, label=label, view=args.view_column)
 
 
 def export_load_line(arguments: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from multiview_cifar_tools.atomic_write import atomic_write
 from multiview_cifar_tools.cli.arguments import (
     add_dataset_options,
     add_source_argument,
+    add_view_columns,
     dataset_options,
 )
 from multiview_cifar_tools.console import escape_unprintable
-from multiview_cifar_tools.loading import SplitRows, detect_source, open_source
+from multiview_cifar_tools.grouping import stack_rows
+from multiview_cifar_tools.loading import SplitRows, detect_source, load, open_source
 from multiview_cifar_tools.previews.page import FULL_SIZE, check_full_size, preview
 from multiview_cifar_tools.previews.sheet import THUMBNAIL, check_sizes
 
@@ -28,6 +30,7 @@ examples:
   multiview-cifar preview photos --output looks/photos.html --samples-per-class 5
   multiview-cifar preview photos --layout '{label}/{sample}_{view}' --full-size 500
   multiview-cifar preview me/photos
+  multiview-cifar preview me/stereo --view-columns left,right
 """
 LENIENT_OPTIONS = {  # a preview shows what is wrong instead of ending there
     "verify": "none",
@@ -55,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the picture, a PNG (default: that of the page, as .png)",
     )
     add_size_arguments(parser)
+    add_view_columns(parser)
     parser.add_argument("--cache-dir", metavar="DIR", help="where downloads go")
     add_dataset_options(parser)
 
@@ -89,7 +93,7 @@ def run(args: argparse.Namespace) -> None:
     """Load, then write the page and the picture."""
     sheet = args.sheet or args.output.with_suffix(".png")
     check_arguments(args, sheet)
-    splits = load_source(args.source, args.cache_dir, dataset_options(args))
+    splits = load_source(args.source, args.cache_dir, dataset_options(args), args.view_columns)
     is_folder = os.path.isdir(args.source)
     title = os.path.basename(os.path.abspath(args.source)) if is_folder else args.source
     for file in (args.output, sheet):
@@ -130,9 +134,17 @@ def check_arguments(args: argparse.Namespace, sheet: Path) -> None:
 
 
 def load_source(
-    source: str, cache_dir: str | None, options: dict[str, Any]
+    source: str,
+    cache_dir: str | None,
+    options: dict[str, Any],
+    view_columns: Sequence[str] | None = None,
 ) -> Mapping[str, SplitRows]:
-    """The splits of any source; a folder is shown whatever is wrong with it."""
+    """The splits of any source, with views of these columns where they are given; a folder is shown
+    whatever is wrong with it.
+    """
     _, kind = detect_source(source)
+    if view_columns is not None:
+        splits = load(source, streaming=kind != "saved", cache_dir=cache_dir, **options)
+        return stack_rows(splits, view_columns)
     lenient = LENIENT_OPTIONS if kind == "folder" else {}
     return open_source(source, streaming=True, cache_dir=cache_dir, **lenient | options)

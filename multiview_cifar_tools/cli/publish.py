@@ -10,30 +10,34 @@ from multiview_cifar_tools.cli.arguments import (
     add_build_arguments,
     add_engine_arguments,
     add_source_argument,
+    add_view_columns,
     dataset_options,
     make_builder,
 )
 from multiview_cifar_tools.engines.open import open_engine
+from multiview_cifar_tools.grouping import stack
+from multiview_cifar_tools.loading import load
 from multiview_cifar_tools.options import remove_secrets
-from multiview_cifar_tools.publishing.publish import check_repo_id, publish
+from multiview_cifar_tools.publishing.publish import check_repo_id, holds_files, publish
 from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE
 
 HELP = "build a folder's dataset and publish it on the Hub"
 DESCRIPTION = """\
-Build the dataset of a folder, and publish it on the Hub in one commit. Cut off, it is finished by
-the same command.
+Build the dataset of a folder, or load rows that are built, and publish them on the Hub in one
+commit. Cut off, it is finished by the same command.
 """
 EXAMPLES = """\
 examples:
   multiview-cifar publish photos me/photos --license cc-by-4.0
   multiview-cifar publish photos me/photos --append
   multiview-cifar publish photos me/photos --dry-run files
+  multiview-cifar publish saved me/pairs --view-columns left,right
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The source and options of `build`, and those of `publish`."""
-    add_source_argument(parser)
+    add_source_argument(parser, hub=True)
     parser.add_argument("repo_id", metavar="USER/NAME", help="the dataset repository")
     parser.add_argument("--private", action="store_true", help="make the repository private")
     parser.add_argument("--revision", metavar="BRANCH", help="the branch (default: main)")
@@ -52,12 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", metavar="FOLDER", help="leave the files in this folder instead"
     )
+    add_view_columns(parser)
     add_engine_arguments(parser)
     add_build_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Publish the shards of a source as they are made, or append to what is published."""
+    """Publish the shards of a source as they are made, or rows that are built, or append to what is
+    published.
+    """
     check_repo_id(args.repo_id)
     destination = {
         "private": args.private,
@@ -68,8 +75,29 @@ def run(args: argparse.Namespace) -> None:
         "license": args.license,
         "dry_run": args.dry_run,
     }
-    address = append(args, destination) if args.append else publish_shards(args, destination)
+    if not holds_files(args.source) or args.view_columns is not None:
+        address = publish_rows(args, destination)
+    elif args.append:
+        address = append(args, destination)
+    else:
+        address = publish_shards(args, destination)
     print(address)
+
+
+def publish_rows(args: argparse.Namespace, destination: dict[str, Any]) -> str:
+    """Load rows that are built, and publish them; the address of the commit."""
+    check_local(args, "Rows that are built are published by one process")
+    options = dataset_options(args)
+    splits = load(args.source, cache_dir=args.cache_dir, num_proc=args.num_proc, **options)
+    if args.view_columns is not None:
+        splits = stack(splits, args.view_columns)
+    return publish(splits, args.repo_id, append=args.append, **destination)
+
+
+def check_local(args: argparse.Namespace, why: str) -> None:
+    """OptionError where another engine is asked for."""
+    if args.engine != "local":
+        raise OptionError(f"{why}. Expected the engine local.", "engine")
 
 
 def publish_shards(args: argparse.Namespace, destination: dict[str, Any]) -> str:
@@ -87,12 +115,7 @@ def publish_shards(args: argparse.Namespace, destination: dict[str, Any]) -> str
 
 def append(args: argparse.Namespace, destination: dict[str, Any]) -> str:
     """Build, and publish what differs from the published rows; the address of the commit."""
-    if args.engine != "local":
-        raise OptionError(
-            "--append compares with what is published, which one process does. "
-            "Expected it with the engine local.",
-            "engine",
-        )
+    check_local(args, "--append compares with what is published, which one process does")
     builder = make_builder(args)
     builder.download_and_prepare(num_proc=args.num_proc)
     made_with = remove_secrets(dataset_options(args))

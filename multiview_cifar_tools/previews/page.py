@@ -36,11 +36,13 @@ from multiview_cifar_tools.previews.samples import (
     read_span,
 )
 from multiview_cifar_tools.previews.sheet import (
+    NO_LABEL,
     THUMBNAIL,
     SamplesByClass,
     check_sizes,
     draw_sheet,
     expect_rows,
+    shown_classes,
 )
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ class Preview:
 
     def class_name(self, label: int) -> str:
         """The name of a label."""
-        return self.class_names[label] if label >= 0 else "(no label)"
+        return self.class_names[label] if label >= 0 else NO_LABEL
 
 
 def preview(
@@ -104,7 +106,8 @@ def preview(
     """Write a page that shows all samples.
 
     Args:
-        splits: Rows of `multiview_cifar`, built or streamed: one dataset, or a dict of splits.
+        splits: Rows of `multiview_cifar`, or of others that have a column of image lists, built or
+            streamed: one dataset, or a dict of splits.
         file: The page, which is whole or not there.
         title: Its heading; "": the file's name.
         samples_per_class: Of the contact sheet.
@@ -115,7 +118,7 @@ def preview(
 
     Raises:
         OptionError: A number is none, or too small.
-        PreviewError: These are no rows of `multiview_cifar`, or `file` is no path.
+        PreviewError: These rows have no column of image lists, say, or `file` is no path.
         OSError: The disk is full, say.
     """
     check_sizes(samples_per_class, thumbnail)
@@ -129,7 +132,7 @@ def preview(
     with atomic_write(file) as partial_file, tempfile.TemporaryFile(dir=folder) as spool:
         samples = list(read_samples(sources, by_class, budget, thumbnail, spool))
         samples.sort(key=partial(page_order, splits=[*sources]))
-        names, sheet = features["label"].names, draw_sheet(by_class, thumbnail)
+        names, sheet = shown_classes(features), draw_sheet(by_class, thumbnail)
         content = Preview(samples, names, sheet, list_omissions(samples, budget))
         name = title or os.path.splitext(os.path.basename(file))[0]
         with open(partial_file, "wb") as page:

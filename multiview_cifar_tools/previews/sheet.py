@@ -21,10 +21,10 @@ import PIL.ImageFont
 from multiview_cifar import OptionError
 from multiview_cifar_tools.arguments import check_count, expect_splits
 from multiview_cifar_tools.console import escape_unprintable
-from multiview_cifar_tools.errors import PreviewError
-from multiview_cifar_tools.loading import SPLIT_KINDS, to_split_rows
+from multiview_cifar_tools.errors import FormatError, PreviewError
+from multiview_cifar_tools.loading import SPLIT_KINDS, complete_splits, to_split_rows
 from multiview_cifar_tools.previews.images import enlarge, shrink
-from multiview_cifar_tools.shards.rows import Row, name_view_labels
+from multiview_cifar_tools.shards.rows import Row, class_names, name_view_labels
 
 THUMBNAIL, MIN_THUMBNAIL = 96, 16  # pixels: three times CIFAR's, and the least
 MAX_CLASSES, MAX_ROWS, MAX_VIEWS = 40, 120, 8  # in a picture
@@ -32,6 +32,7 @@ MARGIN, GAP, LINE = 16, 6, 16  # pixels: around a class, between views, of a lin
 TEXT, QUIET_TEXT, FRAME, UNREADABLE = "#1c1e21", "#5a6068", "#c4c8ce", "#a0a6ad"
 # Pillow's own font is the same everywhere, but has little more than ASCII.
 FONTS = ("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "arial.ttf")
+NO_LABEL = "(no label)"
 Font = PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont
 
 
@@ -52,7 +53,7 @@ class SamplesByClass:
     """
 
     def __init__(self, features: Mapping[str, Any], samples_per_class: int) -> None:
-        self.features, self.class_names = features, features["label"].names
+        self.features, self.class_names = features, shown_classes(features)
         num_classes = min(max(1, len(self.class_names)), MAX_CLASSES)
         self.max_rows = min(samples_per_class, MAX_ROWS // num_classes)
         self.by_label: dict[int, ClassSamples] = {}
@@ -97,7 +98,8 @@ def contact_sheet(
     one grey.
 
     Args:
-        splits: Rows of `multiview_cifar`, built or streamed: one dataset, or a dict of splits.
+        splits: Rows of `multiview_cifar`, or of others that have a column of image lists, built or
+            streamed: one dataset, or a dict of splits.
         samples_per_class: Rows a class.
         thumbnail: Each view fits into a square of so many pixels, 16 or more; small ones are
             enlarged by whole numbers.
@@ -109,7 +111,7 @@ def contact_sheet(
 
     Raises:
         OptionError: A number is no integer, or too small.
-        PreviewError: These are no rows of `multiview_cifar`.
+        PreviewError: These rows have no column of image lists, say.
     """
     check_sizes(samples_per_class, thumbnail)
     splits = expect_rows(splits, "contact_sheet({})")
@@ -127,23 +129,20 @@ def check_sizes(samples_per_class: Any, thumbnail: Any) -> None:
 
 
 def expect_rows(splits: Any, call: str) -> Mapping[str, Any]:
-    """The rows by split; PreviewError where they are no rows of `multiview_cifar`."""
-    by_split = expect_splits(splits, call, PreviewError, SPLIT_KINDS)
-    for split, rows in by_split.items():
-        if missing := {"images", "label", "sample_id"} - set(rows.features):
-            raise PreviewError(
-                f"The split {split!r} has no column {min(missing)!r}. Expected rows "
-                "of multiview_cifar.load_dataset.",
-                split,
-            )
-    return by_split
+    """The rows by split, as rows of `multiview_cifar`; PreviewError where they cannot be."""
+    try:
+        return complete_splits(expect_splits(splits, call, PreviewError, SPLIT_KINDS))
+    except FormatError as error:
+        raise PreviewError(str(error), error.path) from None
 
 
 def labelled_rows(rows: Any) -> Iterator[tuple[int, Callable[[], Row]]]:
     """Of each row its label, -1 for none, and what reads it: of a built dataset only on demand."""
     if isinstance(rows, datasets.Dataset):
         arrow = rows.with_format("arrow")
-        labels = arrow.select_columns(["label"])[:]["label"].fill_null(-1).to_pylist()
+        labels: list[int] = [0] * len(rows)
+        if "label" in rows.features:
+            labels = arrow.select_columns(["label"])[:]["label"].fill_null(-1).to_pylist()
         for i, label in enumerate(labels):
             yield label, lambda i=i: arrow[i].to_pylist()[0]  # type: ignore[misc]
     else:
@@ -152,8 +151,14 @@ def labelled_rows(rows: Any) -> Iterator[tuple[int, Callable[[], Row]]]:
 
 
 def row_label(row: Row) -> int:
-    """The label of a row, -1 for none."""
-    return -1 if row["label"] is None else int(row["label"])
+    """The label of a row, -1 for none; 0, as of one class, where rows have no labels at all."""
+    label = row.get("label", 0)
+    return -1 if label is None else int(label)
+
+
+def shown_classes(features: Mapping[str, Any]) -> list[str]:
+    """The names of the classes; one for all samples where rows have no labels."""
+    return class_names(features) if "label" in features else [NO_LABEL]
 
 
 def name_views(row: Row, features: Mapping[str, Any]) -> list[str]:

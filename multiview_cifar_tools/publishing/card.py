@@ -29,7 +29,7 @@ from multiview_cifar_tools.previews.sheet import (
     contact_sheet,
     draw_sheet,
 )
-from multiview_cifar_tools.shards.rows import Row
+from multiview_cifar_tools.shards.rows import Row, class_names
 from multiview_cifar_tools.shards.schema import features_json
 from multiview_cifar_tools.shards.stats import SIZE_CATEGORIES, ImageKind, SplitStats
 
@@ -81,7 +81,8 @@ def make_card(
     metadata, name = {**old_card.metadata}, repo_id.partition("/")[2]
     metadata["license"] = license or metadata.get("license") or "unknown"
     metadata.setdefault("pretty_name", name)
-    metadata.setdefault("task_categories", ["image-classification"])
+    if "label" in features:
+        metadata.setdefault("task_categories", ["image-classification"])
     tags = [*metadata.get("tags", []), "multi-view", "multiview-cifar"]
     metadata["tags"] = list(dict.fromkeys(tags))
     metadata |= dataset_metadata(stats, features)
@@ -160,11 +161,11 @@ def describe_dataset(
     """The block's text: picture, classes, views, images, how to load it, how it was made."""
     options = json.dumps(made_with, sort_keys=True)
     lines = [
-        f"![Views of one sample of each class]({PICTURE})",
+        f"![Views of one sample{' of each class' * ('label' in features)}]({PICTURE})",
         "",
         "## Samples",
         "",
-        *_sample_table(stats, features["label"].names),
+        *_sample_table(stats, class_names(features)),
         "",
         "## Views",
         "",

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.engines.base import Engine
-from multiview_cifar_tools.errors import PublishError
+from multiview_cifar_tools.errors import FormatError, PublishError
+from multiview_cifar_tools.loading import complete_splits
 from multiview_cifar_tools.options import remove_secrets
 from multiview_cifar_tools.planning.table import RowPlan, plan_source
 from multiview_cifar_tools.publishing.card import draw_dataset_picture, draw_plan_picture
@@ -86,15 +87,19 @@ class DatasetInput:
         made_with: As of PublishInput.
 
     Raises:
-        PublishError: They are no rows of `multiview_cifar`, or a sample is in a split twice.
+        PublishError: They cannot become rows of `multiview_cifar`, or a sample is in a split twice.
     """
 
     def __init__(
         self, splits: Mapping[str, datasets.Dataset], max_bytes: int, made_with: Mapping[str, Any]
     ) -> None:
+        try:
+            complete = complete_splits(splits)
+        except FormatError as error:
+            raise PublishError(str(error), error.path) from None
         self.splits = {
             split: ds.flatten_indices() if ds._indices is not None else ds
-            for split, ds in splits.items()
+            for split, ds in complete.items()
         }
         for split, ds in self.splits.items():
             check_rows(split, ds)
@@ -182,13 +187,7 @@ class DatasetInput:
 
 
 def check_rows(split: str, dataset: datasets.Dataset) -> None:
-    """PublishError where a split does not have the rows of `multiview_cifar`, each once, whole."""
-    if missing := {"images", "label", "sample_id"} - set(dataset.features):
-        raise PublishError(
-            f"The split {split!r} has no column {min(missing)!r}. Expected rows of "
-            "multiview_cifar.load_dataset.",
-            split,
-        )
+    """PublishError where a split does not have each sample once, and whole."""
     counts = dataset.data.table["sample_id"].value_counts().to_pylist()
     if duplicates := [each["values"] for each in counts if each["counts"] > 1]:
         raise PublishError(

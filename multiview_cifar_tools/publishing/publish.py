@@ -25,6 +25,7 @@ from multiview_cifar_tools.arguments import expect_path, expect_splits, short_re
 from multiview_cifar_tools.engines.base import Engine, check_engine
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.errors import PublishError
+from multiview_cifar_tools.loading import detect_source, load
 from multiview_cifar_tools.options import SECRET_OPTIONS
 from multiview_cifar_tools.publishing.card import PICTURE, make_card, parse_card
 from multiview_cifar_tools.publishing.hub import (
@@ -69,9 +70,10 @@ def publish(
     any is read: the bytes of the files, or with `image_size` of the pixels, skipped ones too.
 
     Args:
-        data: The rows, as `load_dataset(data_dir="photos")` gives them, or those of one split; or
-            a source: a folder, an archive of it, or the URL of either; "shapes", "cifar10",
-            "cifar100".
+        data: The rows, as `load_dataset(data_dir="photos")` gives them, or those of one split, or
+            others that have a column of image lists; or a source: a folder, an archive of it, or
+            the URL of either; "shapes", "cifar10", "cifar100". Of what `save_to_disk` wrote, of a
+            dataset of the Hub, and of files of a format the rows are loaded first.
         repo_id: "user/name".
         engine: Of a source, what makes its shards: see `open_engine`. All machines have to see the
             source, and the Hub. None: this process.
@@ -107,6 +109,8 @@ def publish(
         dry_run = expect_path(dry_run, 'publish(rows, repo_id, dry_run="files")', PublishError)
     max_bytes = parse_size(max_shard_size)
     hub = Repository(repo_id, revision, create_pr, token)
+    if isinstance(data, (str, os.PathLike)) and not holds_files(data):
+        data, options = load(data, cache_dir=cache_dir, **options), {}
     with nullcontext(check_engine(engine)) if engine is not None else open_engine() as opened:
         rows: PublishInput
         if isinstance(data, (str, os.PathLike)):
@@ -122,6 +126,11 @@ def publish(
         if not overwrite:
             check_features(rows.features, published.shards, repo_id)
         return _publish_rows(rows, hub, published, append, license, dry_run)
+
+
+def holds_files(source: str | os.PathLike[str]) -> bool:
+    """Whether a source is files of images, or a config, whose shards are made without a build."""
+    return detect_source(source)[1] in ("config", "folder")
 
 
 def check_repo_id(repo_id: str) -> None:

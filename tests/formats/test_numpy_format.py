@@ -184,7 +184,7 @@ def test_splits_by_files(save, tmp_path):
 def test_images_in_an_npz_are_mapped(save):
     """No memory is taken for them, however many there are."""
     path = save("npz", images=PIXELS, labels=[0] * 4)
-    with NUMPY.FORMAT.open(path) as stored:
+    with NUMPY.FORMAT.open(path, "") as stored:
         assert isinstance(stored.arrays["images"], np.memmap)
         assert (stored.arrays["images"] == PIXELS).all()
 

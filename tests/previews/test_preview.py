@@ -15,6 +15,8 @@ from browser import needs_browser
 from multiview_cifar_tools.cli.main import main
 from multiview_cifar_tools.previews.page import preview
 from multiview_cifar_tools.previews.samples import FullSizeBudget
+from multiview_cifar_tools.previews.sheet import contact_sheet
+from pictures import encoded, picture
 from sampling import sampled
 
 EVIL = "</script><script>alert(1)</script>"
@@ -476,9 +478,25 @@ def test_no_label_and_no_view(tmp_path, make_tree):
     assert dict(zip(table.sample_id, table.views, strict=True)) == {"x": 0, "y": 0}
 
 
+@pytest.mark.parametrize("way", [lambda ds: ds, lambda ds: ds.to_iterable_dataset()])
+def test_rows_of_others_without_labels(way, tmp_path):
+    view = {"bytes": encoded(picture("RGB", (5, 4)), "png"), "path": None}
+    ds = datasets.Dataset.from_list(
+        [{"shots": [view]}, {"shots": [view, view]}],
+        features=datasets.Features(shots=datasets.Sequence(datasets.Image())),
+    )
+    found = preview({"train": way(ds)}, tmp_path / "page.html")
+    assert found.table.sample_id.tolist() == ["0", "1"]
+    assert found.table.views.tolist() == [1, 2]
+    assert found.table.label.tolist() == ["(no label)"] * 2
+    sheet = contact_sheet({"train": way(ds)})
+    assert sheet.tobytes() == found.sheet.tobytes()
+    assert sheet.getextrema() != ((255, 255),) * 3  # all white
+
+
 def test_rows_of_another_kind(tmp_path, fails):
     ds = datasets.Dataset.from_dict({"text": ["a"]})
-    with fails("PreviewError", "'train'", "no column 'images'", path="train"):
+    with fails("PreviewError", "'train'", "the columns text", "image lists", path="train"):
         preview({"train": ds}, tmp_path / "page.html")
     assert not [*tmp_path.iterdir()]
 

@@ -365,7 +365,7 @@ def publish_rows(kind):
         rows["images"] = [[{"bytes": None, "path": "a.png"}]] * 2
     ds = datasets.Dataset.from_dict(rows, features=features)
     if kind == "columns":
-        ds = ds.remove_columns("sample_id")
+        ds = ds.remove_columns("images")
     options = {"max_shard_size": "much"} if kind == "size" else {}
     try:
         publish(datasets.DatasetDict(train=ds), "me/photos", **options)
@@ -378,13 +378,39 @@ def publish_rows(kind):
     [
         ("twice", "'cat/1' twice"),
         ("paths", "names files in 'images'"),
-        ("columns", "no column 'sample_id'"),
+        ("columns", "a column of image lists"),
         ("size", "max_shard_size='much'"),
     ],
 )
 def test_rows_that_cannot_be_published(hub, kind, says):
     assert says in hub.run(publish_rows, kind)
     assert not hub.requests
+
+
+def publish_others(folder):
+    """Rows of others: as they are, and as a source that `save_to_disk` wrote."""
+    import datasets
+
+    from multiview_cifar_tools import publish
+    from pictures import encoded, picture
+
+    view = {"bytes": encoded(picture("RGB", (5, 4)), "png"), "path": None}
+    ds = datasets.Dataset.from_list(
+        [{"shots": [view]}, {"shots": [view, view]}],
+        features=datasets.Features(shots=datasets.Sequence(datasets.Image())),
+    )
+    publish({"train": ds}, "me/photos")
+    ds.save_to_disk(folder)
+    publish(folder, "me/saved")
+    return datasets.load_dataset("me/saved", split="train")["sample_id"][:]
+
+
+def test_rows_of_others_without_labels(hub, tmp_path):
+    assert hub.run(publish_others, str(tmp_path / "saved")) == ["0", "1"]
+    files, others = hub.files("me/photos"), hub.files("me/saved")
+    assert files["data/train-00000.parquet"] == others["data/train-00000.parquet"]
+    assert b"task_categories" not in files["README.md"]
+    assert b"| all | 2 |" in files["README.md"]
 
 
 def publish_source(source, arguments):

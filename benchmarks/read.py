@@ -67,6 +67,7 @@ from contenders import (  # noqa: E402
     prepare,
 )
 from multiview_cifar_tools.batches.pytorch import TorchBatches  # noqa: E402
+from multiview_cifar_tools.batches.reader import BatchReader  # noqa: E402
 from worker import BATCH, Tally  # noqa: E402
 
 PACKAGES = "datasets torch numpy pyarrow pillow simplejpeg pyspng".split()
@@ -190,6 +191,43 @@ def part_writer(results: Results) -> None:
     print(f"     Pillow's tobytes takes {pillow:.1f} us of it")
 
 
+def noise_rows(place: Path, dtype: type, side: int, count: int) -> datasets.Dataset:
+    """Samples of 4 grey views as flat PNG, of side x side numbers of 16 bits, or twice as many of 8
+    bits.
+    """
+    width = side * 2 // np.dtype(dtype).itemsize
+
+    def generate() -> Any:
+        generator = np.random.default_rng(0)
+        for _ in range(count):
+            pixels = generator.integers(0, np.iinfo(dtype).max, (4, side, width), dtype)
+            files = [flat_png(PIL.Image.fromarray(view)) for view in pixels]
+            yield {"images": [{"bytes": data, "path": None} for data in files]}
+
+    features = datasets.Features({"images": datasets.Sequence(datasets.Image())})
+    cache = str(place / f"{np.dtype(dtype)} {side}")
+    return datasets.Dataset.from_generator(generate, features=features, cache_dir=cache)
+
+
+def part_deep(results: Results, place: Path) -> None:
+    """16-bit flat PNG beside as many bytes of 8-bit ones, read by `BatchReader` in rounds."""
+    print("\n16-bit grey: flat PNG by BatchReader, beside 8 bits, in GB of pixels a second")
+    for side, count in ((32, 20_000), (224, 1_500)):
+        readers = {d: BatchReader(noise_rows(place, d, side, count)) for d in (np.uint8, np.uint16)}
+        speeds: dict[type, list[float]] = {dtype: [] for dtype in readers}
+        for turn in range(1 + results.n):
+            order = np.random.default_rng(turn).permutation(count)
+            for dtype in random.Random(turn).sample([*readers], 2):
+                began = time.perf_counter()
+                for chosen in batches(order):
+                    readers[dtype].read(chosen, 0)
+                seconds = time.perf_counter() - began
+                speeds[dtype].append(count * 4 * side * side * 2 / seconds / 1e9)
+        narrow, deep = (statistics.median(each[1:]) for each in speeds.values())  # the first warms
+        print(f"  {side} x {side}: 8 bits {narrow:.2f}, 16 bits {deep:.2f} (n = {results.n})")
+        results.judge(f"{side} x {side}: 16 bits / 8 bits", deep / narrow, 0.9, at_least=True)
+
+
 # --- parts ----------------------------------------------------------------------------------------
 
 
@@ -271,7 +309,9 @@ def part(results: Results, name: str, place: Path, pythons: dict[str, str]) -> N
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("parts", nargs="*", choices=["S", "M", "writer", "all"], default="all")
+    parser.add_argument(
+        "parts", nargs="*", choices=["S", "M", "writer", "deep", "all"], default="all"
+    )
     parser.add_argument("-n", type=int, default=5, help="counted rounds (default: 5)")
     parser.add_argument(
         "--turn",
@@ -284,7 +324,7 @@ def main() -> None:
     parser.add_argument("--mds", metavar="PYTHON", help="the interpreter that has MDS")
     parser.add_argument("--save", metavar="FILE", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
-    chosen = ["writer", "S", "M"] if "all" in args.parts else args.parts
+    chosen = ["writer", "deep", "S", "M"] if "all" in args.parts else args.parts
     pythons = {name: path for name in ("ffcv", "mds") if (path := vars(args)[name])}
     datasets.disable_progress_bars()
     torch.set_num_threads(1)
@@ -297,6 +337,9 @@ def main() -> None:
             part_writer(results)
             continue
         with tempfile.TemporaryDirectory(prefix="multiview_cifar_") as place:
+            if name == "deep":
+                part_deep(results, Path(place))
+                continue
             part(results, name, Path(place), pythons)
     print(f"\nin {time.perf_counter() - began:.0f} s")
     if args.save:

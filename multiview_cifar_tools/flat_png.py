@@ -34,20 +34,22 @@ def flat_png(image: Any) -> bytes:
     Takes a `PIL.Image.Image` of one of FLAT_MODES; KeyError for any other. The deflate data are
     stored blocks (RFC 1951, 3.2.4): one for all rows where it can hold them (65,535 bytes),
     else one a row, so that a row's pixels always stand equally far from the next one's. Each row
-    begins with filter byte 0 (PNG, 9.2). Any decoder reads it.
+    begins with filter byte 0 (PNG, 9.2). Of 16 bits it is always one a row, behind an empty one:
+    then all numbers stand at even places of a file of even length. Any decoder reads it.
     """
     (width, height), mode = image.size, FLAT_MODES[image.mode]
     step = 1 + width * mode.pixel_bytes
     if step < 1 << 16:  # Pillow pads a row with a zero, which is the next one's filter byte
         data = b"\0" + image.tobytes("raw", mode.raw_mode, step)[:-1]
-        size = step if step * height >= 1 << 16 else step * height
+        size = step if step * height >= 1 << 16 or mode.depth > 8 else step * height
     else:  # wider than a block: a good PNG still, but not a flat one
         pixels, row, size = image.tobytes("raw", mode.raw_mode), step - 1, 0xFFFF
         data = b"".join(b"\0" + pixels[at : at + row] for at in range(0, len(pixels), row))
     blocks = [data[at : at + size] for at in range(0, len(data), size)]
     stored = [struct.pack("<BHH", 0, len(b), len(b) ^ 0xFFFF) + b for b in blocks[:-1]]
     last = struct.pack("<BHH", 1, len(blocks[-1]), len(blocks[-1]) ^ 0xFFFF) + blocks[-1]
-    body = b"".join([b"x\1", *stored, last, struct.pack(">I", zlib.adler32(data))])
+    head = b"x\1" if mode.depth == 8 else b"x\1\0\0\0\xff\xff"  # of zlib, and an empty block
+    body = b"".join([head, *stored, last, struct.pack(">I", zlib.adler32(data))])
     return _png_head(width, height, mode) + _png_chunk(b"IDAT", body) + PNG_END
 
 

@@ -38,7 +38,8 @@ logger = logging.getLogger(__name__)
 OnError = Literal["raise", "skip_view"]
 Integers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-CACHED_BYTES = 1 << 18  # of pixels, which a processor has at hand to go over them twice
+CACHED_BYTES = 1 << 18  # which a processor has at hand to go over them twice
+LARGE_SAMPLE = 1 << 15  # bytes of 16 bits, from which to go over each sample once is the faster
 
 
 class RowIndex(NamedTuple):
@@ -154,29 +155,29 @@ class ImageColumn:
         if self._uniform_layout is None:
             return None
         offsets, windows, layout = self._uniform_layout
-        if layout.dtype.itemsize > 1:
-            if self._has_unchecked_rows and not self._check_flat(
-                windows[offsets[rows]], layout, rows
-            ):
+        starts = offsets[rows]
+        if layout.dtype.itemsize == 1:
+            files = windows[starts]
+            if self._has_unchecked_rows and not self._check_flat(files, layout, rows):
                 return None
-            return self._copy_deep(offsets[rows], windows.shape[1], layout)
-        files = windows[offsets[rows]]
-        if self._has_unchecked_rows and not self._check_flat(files, layout, rows):
+            return view_pixels(files, layout)
+        if self._has_unchecked_rows and not self._check_flat(windows[starts], layout, rows):
             return None
-        return view_pixels(files, files.shape[:-1], files.strides[:-1], layout)
+        return self._copy_deep(windows, starts, layout)
 
-    def _copy_deep(self, starts: Integers, views: int, layout: FlatLayout) -> Pixels:
-        """The pixels of so many 16-bit flat files from each start in memory on, (B, V, H, W, C)."""
-        length = len(layout.reference)
-        count = len(self._memory) - views * length + 1
-        pixels = view_pixels(self._memory, (count, views), (1, length), layout)
-        out = np.empty((len(starts), *pixels.shape[1:]), np.uint16)
-        # Gathered, then put into the order of this machine's bytes: at once would take thrice as
-        # long, since NumPy does that number by number where they stand at odd addresses.
-        step = max(1, CACHED_BYTES // out[:1].nbytes)
-        for at in range(0, len(starts), step):
-            out[at : at + step] = pixels[starts[at : at + step]]
-        return out
+    def _copy_deep(self, windows: Bytes, starts: Integers, layout: FlatLayout) -> Pixels:
+        """The pixels of 16-bit flat files, in the order of this machine's bytes."""
+        _, views, length = windows.shape
+        files = np.empty((len(starts), views, length // 2), np.uint16)
+        size = views * length
+        if size >= LARGE_SAMPLE:
+            for own, start in zip(files.reshape(len(files), -1), starts.tolist(), strict=True):
+                own[:] = self._memory[start : start + size].view(layout.dtype)
+        else:  # many at once, as many as are still at hand when their bytes are swapped
+            step = CACHED_BYTES // size
+            for at in range(0, len(starts), step):
+                files[at : at + step] = windows[starts[at : at + step]].view(layout.dtype)
+        return view_pixels(files, layout)
 
     def read(self, rows: Integers) -> tuple[Pixels, Mask]:
         """The images of any rows.
@@ -253,12 +254,13 @@ class ImageColumn:
         length, layout = self.index.length[files], self._find_flat_layout(files[0])
         if layout is None or (length != length[0]).any():
             return None
-        copied = self._windows(1, int(length[0]))[self._offsets[files], 0]
+        windows, starts = self._windows(1, int(length[0])), self._offsets[files]
+        copied = windows[starts, 0]
         if not self._check_flat(copied, layout, rows):
             return None
         if layout.dtype.itemsize > 1:
-            return self._copy_deep(self._offsets[files], 1, layout)[:, 0]
-        return view_pixels(copied, copied.shape[:-1], copied.strides[:-1], layout)
+            return self._copy_deep(windows, starts, layout)[:, 0]
+        return view_pixels(copied, layout)
 
     def _check_flat(self, files: Bytes, layout: FlatLayout, rows: Integers) -> bool:
         """Whether all files (..., length) of these rows are flat; a row is checked once."""

@@ -146,11 +146,13 @@ class FlatLayout(NamedTuple):
     width: int
     channels: int
     dtype: np.dtype[Any]  # of a number, as it stands there: uint8, or uint16 the high byte first
+    first: int  # bytes before the first pixel
     stride: int  # bytes from one row's first pixel to the next one's
     reference: Bytes  # (length,) the black image, which shares all but pixels and checksums
 
 
-FIRST_PIXEL = 49  # signature 8, IHDR 25, IDAT's length and name 8, zlib 2, block 5, filter 1
+# Signature 8, IHDR 25, IDAT's length and name 8, zlib 2, block 5, filter 1; of 16 bits two blocks.
+FIRST_PIXEL = {8: 49, 16: 54}
 TAIL = 12  # IEND; before it stand two checksums of 4 bytes
 
 
@@ -159,50 +161,49 @@ def read_flat_layout(data: bytes) -> FlatLayout | None:
 
     Source: PNG (ISO/IEC 15948) 11.2.2, IHDR.
     """
-    if len(data) < FIRST_PIXEL or data[:8] != PNG_SIGNATURE or data[12:16] != b"IHDR":
+    if len(data) < FIRST_PIXEL[8] or data[:8] != PNG_SIGNATURE or data[12:16] != b"IHDR":
         return None
     width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
     header = (data[24], data[25])
     mode = next((mode for mode, kind in FLAT_MODES.items() if kind[:2] == header), None)
     if mode is None:
         return None
-    row = width * FLAT_MODES[mode].pixel_bytes
-    if not (0 < height * row < len(data)):
+    first, row = FIRST_PIXEL[header[0]], width * FLAT_MODES[mode].pixel_bytes
+    if not (0 < height * row < len(data)) or row + 1 >= 1 << 16:  # wider than a block
         return None
     black = np.frombuffer(flat_png(PIL.Image.new(mode, (width, height))), np.uint8)
-    rest = len(black) - FIRST_PIXEL - TAIL - 8 - row
+    rest = len(black) - first - TAIL - 8 - row
     stride = rest // (height - 1) if height > 1 else row
     if len(black) != len(data) or stride * (height - 1) != rest:
         return None
     dtype = np.dtype(f">u{header[0] // 8}")
-    return FlatLayout(height, width, row // width // dtype.itemsize, dtype, stride, black)
+    return FlatLayout(height, width, row // width // dtype.itemsize, dtype, first, stride, black)
 
 
 def are_flat(files: Bytes, layout: FlatLayout) -> npt.NDArray[np.bool_]:
     """Which of (n, length) files equal the reference in all but pixels and checksums, (n,)."""
     row = layout.width * layout.channels * layout.dtype.itemsize
     shape = (layout.height - 1, layout.stride - row)
-    at = FIRST_PIXEL + row
+    at = layout.first + row
     between = np.lib.stride_tricks.as_strided(
         files[:, at:], (len(files), *shape), (files.strides[0], layout.stride, 1)
     )
     expected = np.lib.stride_tricks.as_strided(layout.reference[at:], shape, (layout.stride, 1))
     flat: npt.NDArray[np.bool_] = (
-        (files[:, :FIRST_PIXEL] == layout.reference[:FIRST_PIXEL]).all(1)
+        (files[:, : layout.first] == layout.reference[: layout.first]).all(1)
         & (between == expected).all((1, 2))
         & (files[:, -TAIL:] == layout.reference[-TAIL:]).all(1)
     )
     return flat
 
 
-def view_pixels(
-    memory: Bytes, shape: tuple[int, ...], strides: tuple[int, ...], layout: FlatLayout
-) -> Pixels:
-    """The pixels of flat files, as the layout's dtype: a view (*shape, H, W, C).
+def view_pixels(files: npt.NDArray[Any], layout: FlatLayout) -> Pixels:
+    """The pixels of contiguous flat files: a view (..., H, W, C).
 
-    The files stand in contiguous memory as an array of that shape, `strides` bytes apart.
+    Of 8 bits they are bytes (..., length). Of 16 bits they are uint16 (..., length / 2), and in
+    the order of this machine's bytes.
     """
     size = layout.dtype.itemsize
-    shape = (*shape, layout.height, layout.width, layout.channels)
-    strides = (*strides, layout.stride, layout.channels * size, size)
-    return np.ndarray(shape, layout.dtype, memory, FIRST_PIXEL, strides)
+    shape = (*files.shape[:-1], layout.height, layout.width, layout.channels)
+    strides = (*files.strides[:-1], layout.stride, layout.channels * size, size)
+    return np.ndarray(shape, files.dtype, files, layout.first, strides)

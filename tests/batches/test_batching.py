@@ -332,6 +332,18 @@ def test_a_changed_file_never_gives_wrong_pixels(data):
     assert np.array_equal(got[0], right.reshape(got[0].shape))
 
 
+@pytest.mark.parametrize(("mode", "width"), [("L", 65535), ("RGB", 21846), ("I;16", 32768)])
+def test_images_wider_than_a_block(mode, width):
+    """Their rows are cut anywhere, so that no stride finds them; black margins hid that."""
+    image = Image.new(mode, (width, 2))
+    image.paste(picture(mode, (100, 2)), (100, 0))
+    ds = datasets.Dataset.from_dict(
+        {"images": [[{"bytes": flat_png(image), "path": None}]]},
+        features=datasets.Features({"images": FEATURES["images"]}),
+    )
+    assert np.array_equal(BatchReader(ds)[[0]]["images"][0, 0], expected(ds, [0])[0][0])
+
+
 def test_one_image_that_is_not_flat_but_as_long():
     flat, other = flat_png(picture("RGB", (20, 20))), png(Image.new("RGB", (20, 20), "red"))
     text = b"tEXtx\0" + b"y" * (len(flat) - len(other) - 14)  # a chunk that makes up the length

@@ -14,10 +14,10 @@ In keys and fields a dot, and whatever else would be misread, is escaped as in a
 are lower case, as `webdataset` makes them. A name that exists already gets "~" and a number. With
 pixels, views are .npy files of (H, W, C).
 
-A tar of another tool has for each sample a .cls with the label's number, or a .json with its number
-or name as "label", "class" or "label_name", and images: the field without its extension is the name
-of the view, "0" where it is empty. Views are in natural order. Other fields are left out, and
-logged.
+A tar of another tool has for each sample images: the field without its extension is the name of the
+view, "0" where it is empty. Views are in natural order. Its label is the number in a .cls, or the
+number or name in a .json as "label", "class" or "label_name"; where no sample has one, rows have no
+label. Other fields are left out, and logged.
 """
 
 from __future__ import annotations
@@ -467,7 +467,17 @@ def _read_own_row(sample: Sample, features: datasets.Features) -> Row:
 
 def _read_foreign_row(sample: Sample, features: datasets.Features) -> Row:
     """The row of a sample that another tool wrote."""
-    names, label = features["label"].names, _read_label(sample)
+    views = _find_views(sample)
+    order = natural_order(tuple(views))
+    row: Row = {"images": [_read_view(sample, views[view]) for view in order]}
+    if "label" in features:
+        row["label"] = _number_label(sample, features["label"].names)
+    return row | {"sample_id": sample.key, "view_names": [*order]}
+
+
+def _number_label(sample: Sample, names: Sequence[str]) -> int:
+    """The number of a sample's label; FormatError where it has none, or another one."""
+    label: Any = _read_label(sample)
     if label in names:
         label = names.index(label)
     if not isinstance(label, int) or label >= len(names):
@@ -477,10 +487,7 @@ def _read_foreign_row(sample: Sample, features: datasets.Features) -> Row:
             f"the label is {label!r}",
             f"0 to {len(names) - 1}, or one of the {len(names)} class names",
         )
-    views = _find_views(sample)
-    order = natural_order(tuple(views))
-    images = [_read_view(sample, views[view]) for view in order]
-    return {"images": images, "label": label, "sample_id": sample.key, "view_names": [*order]}
+    return label
 
 
 def _find_views(sample: Sample) -> dict[str, str]:
@@ -547,34 +554,53 @@ def _read_number(sample: Sample) -> int:
     return number
 
 
-def _read_label(sample: Sample) -> int | str:
-    """The label of another tool's sample: a number, or a name."""
+def _find_label(sample: Sample) -> int | str | None:
+    """The label of another tool's sample: a number, or a name; None where it has none."""
     if "cls" in sample.members:
         return _read_number(sample)
     found = sample.read_json() if "json" in sample.members else {}
     for value in map(found.get, LABEL_KEYS):
         if isinstance(value, str) and value or type(value) is int and value >= 0:
             return value
-    raise sample.missing_error(
-        "label",
-        "a .cls with its number, or a .json with its number or name as "
-        f"one of {', '.join(LABEL_KEYS)}",
-    )
+    return None
+
+
+def _read_label(sample: Sample) -> int | str:
+    """As `_find_label`; FormatError where there is none."""
+    label = _find_label(sample)
+    if label is None:
+        raise sample.missing_error(
+            "label",
+            "a .cls with its number, or a .json with its number or name as "
+            f"one of {', '.join(LABEL_KEYS)}",
+        )
+    return label
 
 
 def _holds_label(name: str) -> bool:
     return name.lower().endswith((".cls", ".json"))
 
 
-def find_labels(opener: Opener, paths: Sequence[str]) -> list[str]:
+def find_labels(opener: Opener, paths: Sequence[str]) -> list[str] | None:
     """The names of all labels in other tools' tars: their numbers from 0 on, or their names in
-    natural order. FormatError where some have numbers and some have names.
+    natural order; None where no sample has one. FormatError where only some have one, or some have
+    numbers and some have names.
     """
     places: dict[int | str, str] = {}
+    unlabelled: Sample | None = None
     for path in paths:
         with opener(path) as reader:
             for sample in read_samples(path, reader, _holds_label):
-                places.setdefault(_read_label(sample), f"{path}, the sample {sample.key!r}")
+                label = _find_label(sample)
+                if label is not None:
+                    places.setdefault(label, f"{path}, the sample {sample.key!r}")
+                unlabelled = unlabelled or (sample if label is None else None)
+                if unlabelled and places:
+                    _read_label(unlabelled)  # raises
+    if unlabelled:
+        found = f".cls, or {', '.join(LABEL_KEYS)} in its .json"
+        logger.warning("No sample of %s has a label (%s): rows have none", paths[0], found)
+        return None
     numbers = [label for label in places if isinstance(label, int)]
     names = [label for label in places if isinstance(label, str)]
     if not places:

@@ -294,6 +294,14 @@ def tar_of(path, *members, mode="w"):
     return str(path)
 
 
+def test_no_labels_at_all(tmp_path, caplog):
+    members = [("1.a.png", png(1)), ("1.json", b'{"category": 3}'), ("2.png", png(2))]
+    path = tar_of(tmp_path / "a.tar", *members)
+    rows = read(webdataset_tars, path)["train"]
+    assert [sorted(row) for row in rows] == [["images", "sample_id", "view_names"]] * 2
+    assert "has a label (.cls, or label, class, label_name in its .json)" in caplog.text
+
+
 def test_what_webdataset_wrote(tmp_path):
     """Its headers have pax records; its fields come in the order of the alphabet."""
     views = {f"View_{i}.png": png(i) for i in (2, 10)}
@@ -502,8 +510,15 @@ def test_pixels_that_are_none(tmp_path, fails):
 
 
 FOREIGN = {
-    "no label": ([("1.png", png(1))], "'1' at byte 0 has no label (it has: png)", ".cls"),
-    "no label in the JSON": ([("1.json", b'{"label": true}'), ("1.png", png(1))], "has no label"),
+    "no label": (
+        [("1.png", png(1)), ("2.cls", b"0"), ("2.png", png(1))],
+        "'1' at byte 0 has no label (it has: png)",
+        ".cls",
+    ),
+    "no label in the JSON": (
+        [("1.cls", b"0"), ("1.png", png(1)), ("2.json", b'{"label": true}'), ("2.png", png(1))],
+        "'2' at byte 2048 has no label",
+    ),
     "JSON that is none": ([("1.json", b"[]"), ("1.png", png(1))], "1.json at byte 0: b'[]' is no"),
     "no image": ([("1.cls", b"0"), ("1.txt", b"x")], "has no image", ".png"),
     "a label that is no number": ([("1.cls", b"cat")], "1.cls at byte 0: the label is b'cat'"),

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from multiview_cifar import (
     NO_IMAGES,
+    LayoutError,
     MultiviewCifarConfig,
     OptionError,
     Plan,
@@ -53,6 +54,7 @@ from multiview_cifar_tools.checks.images import (
 from multiview_cifar_tools.checks.report import CheckReport
 from multiview_cifar_tools.engines.workers import start_workers
 from multiview_cifar_tools.errors import CheckError
+from multiview_cifar_tools.loading import detect_source
 from multiview_cifar_tools.options import make_config
 from multiview_cifar_tools.planning.report import silence_log
 
@@ -80,7 +82,8 @@ def check(
     Raises:
         OptionError: An option has a wrong name or value.
         LayoutError: The names in the folder do not fit the layout.
-        CheckError: `data_dir` is no path; or a worker process was killed, or crashed in a decoder.
+        CheckError: `data_dir` is no path, or holds a dataset; or a worker process was killed, or
+            crashed in a decoder.
     """
     max_pixels = check_count("max_pixels", max_pixels, 1, OptionError)
     if num_proc is not None:
@@ -91,7 +94,11 @@ def check(
     folder = str(config.data_dir)
     layout = config.layout if isinstance(config.layout, dict) else ["images"]
     with start_workers(num_proc, configure_pillow, max_pixels) as workers:  # up once it is planned
-        plan = plan_folder(config)
+        try:
+            plan = plan_folder(config)
+        except LayoutError:
+            check_is_folder(folder)
+            raise
         images = ImageIndex(plan, layout)
         beside = paths_beside(images.paths, plan.ignored.get(NO_IMAGES, []))
         compare = (images.column == 0) & (len(images.splits) > 1)
@@ -121,6 +128,18 @@ def check(
         int(facts["plain"].sum()),
         findings,
     )
+
+
+def check_is_folder(source: str) -> None:
+    """CheckError where a folder holds a dataset and no files of images."""
+    _, kind = detect_source(source)
+    if kind not in ("config", "folder", "hub"):
+        found = "what save_to_disk wrote" if kind == "saved" else f"files of the format {kind!r}"
+        raise CheckError(
+            f"{source} holds {found}, and check opens files of images. Expected a folder of them: "
+            "export it first; preview, publish and load take it as it is.",
+            source,
+        )
 
 
 def plan_folder(config: MultiviewCifarConfig) -> Plan:

@@ -12,6 +12,7 @@ import sys
 import zlib
 from pathlib import Path
 
+import datasets
 import imagehash
 import numpy as np
 import PIL.Image
@@ -712,3 +713,10 @@ def test_eth80():
     assert len(report.ignored["files that are no images"]) == 8
     report = check(ETH80, split_ratios={"train": 0.7, "test": 0.3})
     assert report.suspects.empty
+
+
+def test_a_dataset_is_no_folder_of_images(tmp_path, fails):
+    datasets.Dataset.from_dict({"text": ["a"]}).save_to_disk(tmp_path / "saved")
+    place = str(tmp_path / "saved")
+    with fails("CheckError", "save_to_disk wrote", "export it first", path=place):
+        check(place)

@@ -655,7 +655,7 @@ KNOWN_SETS = [
             r"(train|valid)/XR_[A-Z]+/patient\d{5}/study\d_(positive|negative)/image\d{1,2}\.png"
         ],
         rows="one a patient and body part",
-        views="40,009 in all; `view_label` is the study with its finding",
+        views="40,005 in all; `view_label` is the study with its finding",
     ),
     # --- videos as frames, domains, corruptions ---
     KnownSet(

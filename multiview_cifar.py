@@ -159,6 +159,8 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
             decides), "decode" (every pixel) or "none".
         on_error: What becomes of an unreadable image: "raise", "skip_view" (a missing view) or
             "skip_sample", which also skips sample folders without images. Each is logged.
+        pages: What becomes of a TIFF of several pages: "raise", "first", or "views" (each is a
+            view, "{view}/0" and so on: then the plan opens every .tif and .tiff to count them).
         mode: Convert `images` to "RGB", "L" or "RGBA".
         value_range: (low, high): what becomes 0 and 255 of 16- and 32-bit grey, as the window of a
             CT, linear and clipped. `mode` alone divides 16 bits by 256, and refuses 32.
@@ -186,6 +188,7 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
     on_missing_metadata: str = "raise"
     verify: str = "signature"
     on_error: str = "raise"
+    pages: str = "raise"
     mode: str | None = None
     value_range: tuple[float, float] | None = None
     image_size: tuple[int, int] | None = None
@@ -477,13 +480,14 @@ CHOICES: dict[str, tuple[str | None, ...]] = {  # of every option that takes one
     "view_sampling": ("first", "even", "random"),
     "verify": ("signature", "decode", "none"),
     "on_error": ("raise", "skip_view", "skip_sample"),
+    "pages": ("raise", "first", "views"),
     "mode": (None, "RGB", "L", "RGBA"),
     "resize": (None, "stretch", "crop", "pad"),
     "encoding": (None, "png", "jpeg", "webp", "flat_png"),
 }
 UNSUPPORTED_OPTIONS = dict.fromkeys(  # which mean nothing where there is no folder
     CIFARS,
-    "layout split_names split_ratios view_names on_missing_view view_sampling value_range "
+    "layout split_names split_ratios view_names on_missing_view view_sampling pages value_range "
     "verify on_error drop_metadata on_missing_metadata".split(),
 )
 UNSUPPORTED_OPTIONS["shapes"] = (
@@ -515,6 +519,9 @@ def check_options(config: MultiviewCifarConfig) -> None:
     if is_converted(config):
         with wrap_tool_errors("A conversion by mode, value_range, image_size or encoding"):
             from multiview_cifar_tools import conversion  # noqa: F401  (`convert` needs it)
+    if config.pages == "views":
+        with wrap_tool_errors('pages="views"'):
+            from multiview_cifar_tools import pages  # noqa: F401  (`split_stacks` needs it)
 
 
 def _is_count(number: Any, least: int) -> bool:
@@ -1291,6 +1298,8 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
             "left out.",
             listing.data_dir,
         )
+    if config.pages == "views":
+        split_stacks(samples, listing.sources)
     check_folders(listing, templates.values(), used, config.on_error == "skip_sample")
     # Their memory is free again as rows are made.
     listing.folders, listing.paths, listing.sizes, listing.versions = [], [], array("q"), array("q")
@@ -1309,6 +1318,27 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
     log_plan(listing, splits, class_names)
     batch = writer_batch_size([sample.nbytes for sample in rows.values()])
     return Plan(splits, features, dict(listing.ignored), batch, listing.sources)
+
+
+def split_stacks(samples: Samples, sources: Sequence[Source]) -> None:
+    """Make each page of a TIFF a view of its own, which takes to open them all."""
+    from multiview_cifar_tools import pages
+
+    counts: dict[str, int] = {}
+    for source in sources:
+        stacks = [
+            path
+            for (split, _, _), files in samples.items()
+            if source_of(split, sources) is source
+            for path in itertools.chain(*(paths.values() for paths in files.columns))
+            if pages.is_stack(path)
+        ]
+        with open_files(source, stacks) as read:
+            if isinstance(source, str):  # of a local file its directory of pages is enough
+                read = f"{source}/{{}}".format
+            counts |= {path: pages.count_pages(read, path) for path in stacks}
+    for files in samples.values():
+        files.columns = tuple([pages.split_views(paths, counts) for paths in files.columns])
 
 
 def resolve_layout(listing: FileListing, config: MultiviewCifarConfig) -> str | Mapping[str, str]:
@@ -1685,9 +1715,14 @@ def iter_examples(
     """
     columns, samples = image_columns(config.layout), list(samples)
     paths = (path for sample in samples for own in sample.paths for path in own if path is not None)
+    if config.pages == "views":
+        from multiview_cifar_tools import pages
+
+        paths = (path for sample in samples for path in pages.files_of(sample.paths))
     with open_files(source, paths, config.name) as read:
         for sample in samples:
-            if (example := read_example(sample, columns, read, config)) is not None:
+            read_own = pages.read_pages(read) if config.pages == "views" else read
+            if (example := read_example(sample, columns, read_own, config)) is not None:
                 yield example
 
 
@@ -1774,7 +1809,7 @@ def load_image(
     if config.verify == "decode" or (
         config.verify == "signature" and not has_image_signature(data)
     ):
-        decode(data, path)
+        decode(data, path, config.pages)
     return data
 
 
@@ -1805,17 +1840,24 @@ def has_image_signature(data: bytes) -> bool:
     )
 
 
-def decode(data: bytes, path: str) -> Any:
-    """The `PIL.Image.Image`, every pixel decoded (of an animation, the first frame's)."""
+def decode(data: bytes, path: str, pages: str = "first") -> Any:
+    """The `PIL.Image.Image`, every pixel decoded: of an animation the first frame's, of a TIFF the
+    first page's where `pages` is "first", else ImageError where it has more.
+    """
     import PIL.Image
 
     try:
         image = PIL.Image.open(io.BytesIO(data))
+        is_stack = pages != "first" and image.format == "TIFF"
+        count = getattr(image, "n_frames", 1) if is_stack else 1
         image.load()
     except Exception as error:  # Pillow raises SyntaxError, struct.error and more on bad files
         found = f"{len(data)} bytes that begin with {data[:12]!r}" if data else "0 bytes"
         why = "no known format" if isinstance(error, PIL.UnidentifiedImageError) else error
         raise image_error(path, f"is no image that Pillow reads ({found}; {why})") from None
+    if count > 1:
+        expected = 'one: pass pages="first", or "views" where each page of a .tif is a view'
+        raise image_error(path, f"has {count} pages", expected)
     return image
 
 
@@ -1826,7 +1868,7 @@ def convert(data: Any, path: str, is_image: bool, config: MultiviewCifarConfig) 
     """
     from multiview_cifar_tools.conversion import convert_image, convert_mask
 
-    image = decode(data, path) if isinstance(data, bytes) else data
+    image = decode(data, path, config.pages) if isinstance(data, bytes) else data
     geometry = config.image_size, config.resize, config.encoding
     try:
         if is_image:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from multiview_cifar import IMAGE_EXTENSIONS, Plan
 from multiview_cifar_tools.checks.images import ImageProblem
 from multiview_cifar_tools.formats.image_bytes import EXTENSIONS
+from multiview_cifar_tools.pages import split_page
 
 MIN_IMBALANCE = 2  # times the samples of the smallest class, from which the largest is worth a note
 UNDECODABLE = ("unreadable", "truncated", "zero-byte", "bomb")  # what a quarantine moves
@@ -76,6 +77,11 @@ KINDS = {
         "same pixels in several classes",
         "error",
         "Decide for one class, and remove the other sample.",
+    ),
+    "pages": FindingKind(
+        "files of several pages",
+        "error",
+        'Build with pages="first", or with pages="views", by which each page is a view.',
     ),
     "extension": FindingKind("contents that are not what the extension says", "warning", ""),
     "not-taken": FindingKind("images that a build does not take", "warning", ""),
@@ -220,6 +226,13 @@ def find_differences(images: ImageIndex, facts: npt.NDArray[Any]) -> Iterator[Fi
         if animated:
             found = f"{len(animated):,} of {len(rows):,} images in `{column}` have several frames"
             yield images.finding("animated", found, *animated)
+
+
+def find_stacks(images: ImageIndex, facts: npt.NDArray[Any]) -> Iterator[Finding]:
+    """Files of several pages, none of which is a view of its own."""
+    for image in np.flatnonzero(facts["pages"] > 1).tolist():
+        if split_page(images.paths[image])[1] is None:
+            yield images.finding("pages", f"has {facts['pages'][image]} pages", image)
 
 
 def find_deep_images(images: ImageIndex, facts: npt.NDArray[Any]) -> Iterator[Finding]:

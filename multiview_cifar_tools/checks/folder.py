@@ -41,6 +41,7 @@ from multiview_cifar_tools.checks.findings import (
     find_class_imbalance,
     find_deep_images,
     find_differences,
+    find_stacks,
     find_unusual_view_counts,
     not_taken_finding,
     problem_finding,
@@ -116,6 +117,8 @@ def check(
         Finding("empty-sample", "no image in it", paths=(path,))
         for path in plan.ignored.get(EMPTY_FOLDERS, [])
     ]
+    if config.pages != "first":
+        findings += find_stacks(images, facts)
     findings += compare_images(images, facts)
     order = {kind: i for i, kind in enumerate(KINDS)}
     findings.sort(key=lambda finding: order[finding.kind])

@@ -28,6 +28,7 @@ from multiview_cifar_tools.conversion import (
     find_value_range,
     stretch_values,
 )
+from multiview_cifar_tools.pages import split_page
 
 CHUNK_BYTES, CHUNK_IMAGES = 4 << 20, 256  # what a worker is given at a time: a part of a second
 BATCH_PIXELS = 1 << 17  # are decoded before they are looked at: short loops keep code cached
@@ -44,6 +45,7 @@ FACTS = np.dtype(
         ("height", "u4"),  # in pixels, as turned by EXIF
         ("orientation", "u1"),  # 1 to 8 (EXIF 2.32, 4.6.5), 1 where the file says nothing
         ("animated", "?"),
+        ("pages", "u4"),  # of a TIFF; of a page of it, and of all else, 1
         ("low", "f8"),
         ("high", "f8"),  # the least and the largest finite value of deep grey
         ("digest", "S16"),
@@ -100,7 +102,7 @@ def _chunk_size(root: str, paths: Sequence[str]) -> int:
     sizes = [1]
     for path in paths[:: len(paths) // 32 + 1]:
         try:
-            sizes.append(os.lstat(f"{root}/{path}").st_size)
+            sizes.append(os.lstat(f"{root}/{split_page(path)[0]}").st_size)
         except OSError:
             continue
     return int(min(CHUNK_IMAGES, CHUNK_BYTES * len(sizes) // sum(sizes) + 1))
@@ -161,7 +163,7 @@ def _open_batches(
 
 def read_facts(image: Any) -> tuple[tuple[Any, ...], Any, bytes]:
     """The facts of an image, but for its perceptual hash; the normalized image, its pixels."""
-    animated = image.format != "MPO" and getattr(image, "is_animated", False)
+    animated = image.format not in ("MPO", "TIFF") and getattr(image, "is_animated", False)
     # An image without any information has no EXIF, nor XMP, to look for.
     orientation = image.getexif().get(PIL.ExifTags.Base.Orientation, 1) if image.info else 1
     orientation = orientation if orientation in range(2, 9) else 1
@@ -176,6 +178,7 @@ def read_facts(image: Any) -> tuple[tuple[Any, ...], Any, bytes]:
             *normalized.size,
             orientation,
             animated,
+            image.pages,
             *(find_value_range(normalized) if normalized.mode in DEEP_MODES else (0, 0)),
             digest.digest(),
             False,
@@ -193,6 +196,7 @@ class NotAFileError(OSError):
 
 def open_image(path: str) -> Any:
     """The `PIL.Image.Image`, every pixel decoded (of an animation, the first frame's)."""
+    path, page = split_page(path)
     # A pipe would block without a word.
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
@@ -202,15 +206,18 @@ def open_image(path: str) -> Any:
         if not status.st_size:
             raise EOFError
         if status.st_size <= MAX_READ_BYTES:
-            return _load(io.BytesIO(os.read(file, status.st_size)))
+            return _load(io.BytesIO(os.read(file, status.st_size)), page)
         with open(file, "rb", closefd=False) as stream:
-            return _load(stream)
+            return _load(stream, page)
     finally:
         os.close(file)
 
 
-def _load(stream: Any) -> Any:
-    image = PIL.Image.open(stream)
+def _load(stream: Any, page: int | None) -> Any:
+    image: Any = PIL.Image.open(stream)
+    # Before the pixels, which counting the pages would drop.
+    image.pages = image.n_frames if page is None and image.format == "TIFF" else 1
+    image.seek(page or 0)
     image.load()
     return image
 
@@ -242,7 +249,8 @@ def _format_of(extension: str) -> str:
 
 def expected_format(path: str) -> str:
     """The format, in Pillow's words, that a file's extension promises."""
-    return _format_of(path[path.rfind(".") :].lower())
+    file, _ = split_page(path)
+    return _format_of(file[file.rfind(".") :].lower())
 
 
 def normalize_image(image: Any, orientation: int) -> Any:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from multiview_cifar import join_first
 from multiview_cifar_tools.checks.findings import KINDS, UNDECODABLE, Finding
 from multiview_cifar_tools.console import escape_unprintable
+from multiview_cifar_tools.conversion import DEEP_MODES, stretch_values
+from multiview_cifar_tools.pages import split_page
 from multiview_cifar_tools.previews.html import data_url, html_page
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ class CheckReport:
     def bad_files(self) -> dict[str, str]:
         """The files that cannot be decoded, and why: what a quarantine moves."""
         return {
-            finding.paths[0]: finding.found
+            split_page(finding.paths[0])[0]: finding.found
             for kind in UNDECODABLE
             for finding in self.by_kind.get(kind, [])
         }
@@ -276,8 +278,12 @@ def _thumbnail_url(path: str) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the check has said it better
         try:
-            with PIL.Image.open(path) as image:
-                small = PIL.ImageOps.exif_transpose(image).convert("RGBA")
+            file, page = split_page(path)
+            with PIL.Image.open(file) as image:
+                image.seek(page or 0)
+                upright = PIL.ImageOps.exif_transpose(image)
+                small = stretch_values(upright) if upright.mode in DEEP_MODES else upright
+                small = small.convert("RGBA")
             small.thumbnail((THUMBNAIL, THUMBNAIL))
             small.save(buffer, "PNG")
         except (OSError, ValueError):

@@ -247,6 +247,24 @@ def test_deep_look_alikes_are_found_too(tmp_path):
     assert "suspect" in kinds(check(tmp_path))
 
 
+def test_files_of_several_pages(make_tree, tmp_path):
+    tree = make_tree(*GOOD)
+    for i, name in enumerate(("cat/1/b.tif", "cat/2/b.tif")):
+        (tree / name).with_suffix(".png").unlink()
+        pages = [picture(10 * i + page, (4, 4)) for page in range(3)]
+        pages[0].save(tree / name, save_all=True, append_images=pages[1:])
+    report = check(tree)
+    assert kinds(report) == ["pages"]
+    assert [finding.paths for finding in report.findings] == [("cat/1/b.tif",), ("cat/2/b.tif",)]
+    assert report.findings[0].found == "has 3 pages"
+    assert 'pages="views"' in report.findings[0].remedy
+    assert check(tree, pages="first").good
+    views = check(tree, pages="views")
+    assert (views.num_images, kinds(views)) == (22, ["views"])
+    (tree / "cat/1/b.tif").write_bytes((tree / "cat/1/b.tif").read_bytes()[:60])
+    assert list(check(tree, pages="views").bad_files) == ["cat/1/b.tif"]
+
+
 def turned(file):
     exif = Image.Exif()
     exif[274] = 6

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 import multiview_cifar
+from archives import files_of, write_archive
 from pictures import encoded
 
 RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
@@ -453,6 +454,90 @@ def test_an_animation_gives_its_first_frame(quick, tree_of, stored):
     tree = tree_of(data, extension="gif")
     assert stored(quick(tree)) == [[data]]
     assert only_view(quick(tree, mode="RGB")).getpixel((0, 0)) == RED
+
+
+# --- pages ----------------------------------------------------------------------------------------
+
+
+def stack(*greys, dtype=np.uint8, **options):
+    """A TIFF with a page of each grey."""
+    pages = [Image.fromarray(np.full((4, 6), grey, dtype)) for grey in greys]
+    return encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:], **options)
+
+
+def greys(views):
+    return [None if view is None else np.asarray(view).ravel()[0] for view in views]
+
+
+@pytest.mark.parametrize("options", [{}, {"verify": "decode"}, {"mode": "L"}])
+def test_several_pages_are_an_error(quick, tree_of, stored, fails, options):
+    tree = tree_of(stack(1, 2, 3), stack(4), extension="tif")
+    with fails("ImageError", "cat/1/a.tif has 3 pages", 'pages="first"', '"views"'):
+        list(quick(tree, **options))
+    (row,) = quick(tree, **options, on_error="skip_view")
+    assert greys(row["images"]) == [4]
+    (row,) = quick(tree, **options, pages="first")
+    assert greys(row["images"]) == [1, 4]
+
+
+def test_the_first_page_keeps_the_file_s_bytes(quick, tree_of, stored):
+    data = stack(1, 2)
+    assert stored(quick(tree_of(data, extension="tif"), pages="first")) == [[data]]
+
+
+@pytest.mark.every_route
+@pytest.mark.parametrize(("dtype", "mode"), [(np.uint8, "L"), (np.uint16, "I;16"), ("f4", "F")])
+def test_each_page_is_a_view(load, tree_of, make_tree, dtype, mode):
+    tree_of(stack(*range(12), dtype=dtype), stack(40, dtype=dtype), extension="TIF")
+    tree = make_tree("cat/1/c.png", "cat/2/a.png")
+    first, second = load(tree, pages="views")
+    assert first["view_names"] == [*(f"a/{i}" for i in range(12)), "b/0", "c"]
+    assert second["view_names"] == ["a"]
+    assert greys(first["images"][:13]) == [*range(12), 40]
+    assert {image.mode for image in first["images"][:13]} == {mode}
+
+
+def test_pages_are_views_to_all_other_options(quick, tree_of):
+    tree = tree_of(stack(*range(10)), stack(50, 51), extension="tif")
+    (row,) = quick(tree, pages="views", num_views=4)
+    assert row["view_names"] == ["a/0", "a/3", "a/6", "a/9"]
+    (row,) = quick(tree, pages="views", view_names=["a/9", "b/1", "a/0"])
+    assert greys(row["images"]) == [9, 51, 0]
+    (row,) = quick(tree, pages="views", value_range=(0, 1), mode="RGB", image_size=(2, 2))
+    assert {(image.mode, image.size) for image in row["images"]} == {("RGB", (2, 2))}
+
+
+def test_pages_join_those_of_masks(quick, tree_of, fails):
+    tree = tree_of(stack(1, 2, 3), extension="tif")
+    (tree / "cat/1/masks").mkdir()
+    (tree / "cat/1/masks/a.tif").write_bytes(stack(7, 8, 9))
+    (row,) = quick(tree, layout=LAYOUT, pages="views")
+    assert (greys(row["images"]), greys(row["masks"])) == ([1, 2, 3], [7, 8, 9])
+    (tree / "cat/1/masks/a.tif").write_bytes(stack(7, 8))
+    with fails("LayoutError", "'a/2'", "masks"):
+        list(quick(tree, layout=LAYOUT, pages="views"))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_pages_in_archives(load, tree_of, tmp_path, kind):
+    tree = tree_of(stack(1, 2, 3), stack(4, 5), extension="tif")
+    archive = write_archive(tmp_path / f"photos.{kind}", files_of(tree))
+    (row,) = load(archive, pages="views", view_names=["a/2", "b/0", "a/0"])
+    assert greys(row["images"]) == [3, 4, 1]
+
+
+def test_a_damaged_stack_is_told_by_the_build(quick, tree_of, fails):
+    tree = tree_of(stack(1, 2, 3)[:100], stack(4, 5), extension="tif")
+    with fails("ImageError", "cat/1/a.tif/0", "page 0"):
+        list(quick(tree, pages="views"))
+    (row,) = quick(tree, pages="views", on_error="skip_view")
+    assert row["view_names"] == ["b/0", "b/1"]
+
+
+def test_a_stack_by_another_name_is_no_views(quick, tree_of, fails):
+    tree = tree_of(stack(1, 2))
+    with fails("ImageError", "cat/1/a.png has 2 pages", "of a .tif"):
+        list(quick(tree, pages="views"))
 
 
 # --- masks ----------------------------------------------------------------------------------------

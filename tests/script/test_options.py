@@ -225,6 +225,7 @@ def test_split_ratios_that_leave_a_split_empty(load, make_tree, fails, tmp_path)
         ("verify", True, ["'signature'", "'decode'", "'none'"]),
         ("on_error", "skip", ["'raise'", "'skip_view'", "'skip_sample'"]),
         ("on_error", ["raise"], ["'raise'", "'skip_view'", "'skip_sample'"]),
+        ("pages", "all", ["'raise'", "'first'", "'views'"]),
         ("mode", "rgb", ["'RGB'", "'L'"]),
         ("resize", "fit", ["'stretch'", "'crop'", "'pad'"]),
         ("encoding", "bmp", ["'png'", "'jpeg'", "'webp'"]),

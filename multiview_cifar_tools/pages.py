@@ -1,0 +1,84 @@
+"""TIFF files of several pages: a page is a view of its own, with the path "stack.tif/0".
+
+The loading script imports this where it is asked for; so it imports nothing of this project, and
+takes and gives plain values.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import PIL.Image
+
+EXTENSIONS = (".tif", ".tiff")
+
+
+def is_stack(path: str) -> bool:
+    """Whether a file of this name may have several pages."""
+    return path.lower().endswith(EXTENSIONS)
+
+
+def split_page(path: str) -> tuple[str, int | None]:
+    """The path of a page as that of its file and its number, from 0; None for any other path."""
+    file, _, page = path.rpartition("/")
+    return (file, int(page)) if is_stack(file) and page.isdecimal() else (path, None)
+
+
+def count_pages(read: Callable[[str], Any], path: str) -> int:
+    """The pages of a TIFF, of which `read` gives the bytes or a path; 1 where it cannot be read,
+    since the build says then what is wrong.
+    """
+    try:
+        found = read(path)
+        with PIL.Image.open(io.BytesIO(found) if isinstance(found, bytes) else found) as image:
+            return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
+    except Exception:  # Pillow raises SyntaxError, struct.error and more on bad files
+        return 1
+
+
+def files_of(columns: Iterable[Iterable[str | None]]) -> list[str]:
+    """The files of a sample's paths, each once, in the order in which they are first needed."""
+    paths = (path for column in columns for path in column if path is not None)
+    return [*dict.fromkeys(split_page(path)[0] for path in paths)]
+
+
+def split_views(paths: Mapping[str, str], pages: Mapping[str, int]) -> dict[str, str]:
+    """Paths by view, each page of a stack as the view "{view}/0"; `pages` says how many it has."""
+    split = {}
+    for view, path in paths.items():
+        if not view or path not in pages:  # "": one image of all views
+            split[view] = path
+        else:
+            split |= {f"{view}/{page}": f"{path}/{page}" for page in range(pages[path])}
+    return split
+
+
+def read_pages(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A function from the path of a page to its `PIL.Image.Image`, from any other one to what
+    `read` gives. It keeps each file, so that it is read once.
+
+    OSError where a page cannot be read.
+    """
+
+    @cache
+    def open_file(path: str) -> Any:
+        return PIL.Image.open(io.BytesIO(read(path)))
+
+    def read_page(path: str) -> Any:
+        file, page = split_page(path)
+        if page is None:
+            return read(path)
+        try:
+            image = open_file(file)
+            image.seek(page)
+            image.load()
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # as above
+            raise OSError(f"its page {page} ({str(error) or type(error).__name__})") from None
+        return image.copy()
+
+    return read_page

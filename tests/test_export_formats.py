@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import multiview_cifar
-from array_rows import ROWS, image, rows_with, shown, with_columns
+from array_rows import NOT_IN_RECORDS, ROWS, image, rows_with, shown, with_columns
 from commands import ENVIRONMENT
 from exports import LABELLED, PLAIN, contents, digests, rows_object
 from multiview_cifar import natural_key, row_features
@@ -36,8 +36,6 @@ MODES = [
     for pixels in (False, True)
     if ("pixels" if pixels else "bytes") in format_module(name).CONTENTS
 ]
-# What records of equal length with one label byte cannot hold.
-NOT_IN_RECORDS = {"two columns", "16-bit grey", "no labels"}
 modes = pytest.mark.parametrize(
     ("format", "pixels"), MODES, ids=["-pixels".join([name, ""][: 1 + p]) for name, p in MODES]
 )
@@ -456,7 +454,7 @@ def test_rows_of_another_kind(splits, tmp_path, fails):
         assert not list(tmp_path.glob("out*"))
 
     train, ids = splits["train"], splits["train"]["sample_id"][:]
-    refused({}, "no split")
+    refused({}, "found {} (dict)", "a dict of them")
     refused({"train": train.remove_columns("images")}, "'train' has the columns", "image lists")
     refused({"train": train.cast_column("label", datasets.Value("float64"))}, "ClassLabel")
     refused({"train": train.select([])}, "The split 'train' has no rows", "leave it out")

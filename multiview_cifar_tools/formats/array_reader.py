@@ -34,7 +34,7 @@ from multiview_cifar import (
 )
 from multiview_cifar_tools.batches.columns import Integers, image_columns
 from multiview_cifar_tools.errors import FormatError
-from multiview_cifar_tools.formats.array_writer import array_names, mask_name
+from multiview_cifar_tools.formats.array_writer import NO_LABEL, array_names, mask_name
 from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.formats.image_bytes import IMAGE_EXPECTED, describe_bytes, is_image
 from multiview_cifar_tools.formats.labels import MAX_LABELS, check_no_class_names, number_names
@@ -48,7 +48,7 @@ from multiview_cifar_tools.formats.shard_files import (
     shard_files,
 )
 from multiview_cifar_tools.shards.manifest import Manifest
-from multiview_cifar_tools.shards.rows import Row, check_row, features_from, label_range
+from multiview_cifar_tools.shards.rows import Row, check_row, class_name, features_from, label_range
 
 logger = logging.getLogger(__name__)
 
@@ -328,10 +328,13 @@ def _make_row(
     row["view_names"] = [name or None for name in names[:num_views]]
     sample = str(num_rows_before + number)
     if "label" in features:
-        label, class_names = values["labels"], features["label"].names
-        if not 0 <= label < len(class_names):
+        label: int | None = values["labels"]
+        if file.features and label == NO_LABEL:
+            label = None
+        elif not 0 <= values["labels"] < features["label"].num_classes:
             raise file.error(number, f"the label is {label}", label_range(features["label"]))
-        row["label"], sample = label, f"{class_names[label]}/{sample}"
+        row["label"] = label
+        sample = f"{class_name(row, features)}/{sample}"
     row["sample_id"] = values.get("sample_id", sample)
     if "view_labels" in values:
         labels = values["view_labels"][:num_views]

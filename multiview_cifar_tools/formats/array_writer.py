@@ -1,7 +1,7 @@
 """Rows to arrays: what HDF5 files, NumPy folders and CIFAR's binary files have in common.
 
     images       (N, V, H, W, C)  pixels, see `decode_row`; or files' bytes (N, V)
-    labels       (N,) int64       only where rows have labels
+    labels       (N,) int64       only where rows have labels; -1 where one has none
     sample_id    (N,) text
     view_names   (N, V) text      "" where a view has no name
     view_mask    (N, V) bool      True = a real view
@@ -45,6 +45,7 @@ NAMES = frozenset(
 )
 # The dtype of an array (N, V), and what its rows are padded with.
 FILLS: dict[str, tuple[type, Any]] = {"view_names": (object, ""), "view_labels": (np.int64, -1)}
+NO_LABEL = -1
 NO_PIXELS = (1, 1, 1)  # (H, W, C) of a shard that has no real view
 
 
@@ -119,7 +120,7 @@ class ArrayWriter:
         _check_texts(sample, [sample, *(name for name in row["view_names"] if name is not None)])
         views = {column: self._read_views(row, column) for column in self.columns}
         if "labels" in small:
-            small["labels"].append(row["label"])
+            small["labels"].append(NO_LABEL if row["label"] is None else row["label"])
         small["num_views"].append(len(row["images"]))
         small["sample_id"].append(sample)
         small["view_names"].append([name or "" for name in row["view_names"]])

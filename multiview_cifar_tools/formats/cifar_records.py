@@ -94,6 +94,12 @@ class Writer(ArrayWriter):
                 f", as CIFAR has them: {OTHER_FORMATS}, or export with --mode L.",
                 row["sample_id"],
             )
+        if row["label"] is None:
+            raise ExportError(
+                f"{row['sample_id']} has no label, and CIFAR's records begin with one. Expected "
+                f"one in each row: {OTHER_FORMATS}.",
+                row["sample_id"],
+            )
         planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
         self._records.append(bytes([row["label"]]), planes)
 

@@ -120,6 +120,12 @@ class Writer:
     def _place(self, row: Row) -> str:
         """The folder of a sample: its sample_id, behind its class where it does not say it."""
         sample, name = str(row["sample_id"]), class_name(row, self.features)
+        if "label" in self.features and not name:
+            raise ExportError(
+                f"{sample} has no label, and so no class folder. Expected one in each row: leave "
+                "it out, or export in another format.",
+                sample,
+            )
         if not name or "/" in sample:
             return sample
         if not self._state["placed"]:

@@ -1,6 +1,6 @@
 """TFRecord files, read and written with TensorFlow: a `tf.train.SequenceExample` a row.
 
-    context         label         int64; as label_name only where rows have labels
+    context         label         int64; as label_name only where the row has a label
                     label_name    bytes
                     sample_id     bytes
                     metadata      bytes, all other columns as JSON; only where there are any
@@ -133,7 +133,7 @@ class Writer:
 
     def _fill_context(self, context: Any, row: Row) -> None:
         texts = {"sample_id": row["sample_id"]}
-        if "label" in self.features:
+        if row.get("label") is not None:
             context["label"].int64_list.value.append(row["label"])
             texts["label_name"] = class_name(row, self.features)
         if self.has_metadata:
@@ -406,7 +406,7 @@ def _read_own_row(record: Record, features: datasets.Features) -> Row:
     for column in image_columns(features):
         row[column] = _read_views(record, column)
     if "label" in features:
-        row["label"] = record.value("label", "int64")
+        row["label"] = record.value("label", "int64") if "label" in record.context else None
     row["sample_id"] = record.text("sample_id")
     row["view_names"] = [name or None for name in record.texts("view_names")]
     if "view_labels" in features:

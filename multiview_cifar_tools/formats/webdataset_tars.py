@@ -6,7 +6,7 @@ field; the members of a sample follow each other. A tar that this project wrote 
     __multiview_cifar__           the features as JSON; `webdataset` skips such names
     cat/0001.json                 a row's columns, also "label_name", and instead of each image
                                   column its fields: {"images": ["front.png", null], ...}
-    cat/0001.cls                  the label's number, where rows have labels
+    cat/0001.cls                  the label's number, where the row has a label
     cat/0001.front.png            a view; with view labels cat/0001.left.front.png
     cat/0001.masks.front.png      a view of a further image column
 
@@ -154,7 +154,7 @@ class Writer:
             column: [file and stem + file[0] for stem, file in zip(stems, files, strict=True)]
             for (column, files), stems in zip(views.items(), self._view_stems(row), strict=True)
         }
-        if "label" not in self.features:
+        if row.get("label") is None:
             yield "json", to_json(row, self.features, more=fields).encode()
         else:
             more = {"label_name": class_name(row, self.features), **fields}
@@ -436,18 +436,19 @@ def read_rows(
 
 def _read_own_row(sample: Sample, features: datasets.Features) -> Row:
     """The row of a sample that this project wrote."""
-    own = ("json", "cls") if "label" in features else ("json",)
-    for field in own:
-        if field not in sample.members:
-            raise sample.missing_error(field, f"one .{' and one .'.join(own)} a sample")
+    if "json" not in sample.members:
+        raise sample.missing_error("json", "one .json a sample")
     found = sample.read_json()
+    own = ("json",) if found.get("label") is None else ("json", "cls")
+    if own[-1] not in sample.members:
+        raise sample.missing_error("cls", "one .cls a sample with a label")
     try:
         row = from_object(found, features)
     except FormatError as error:
         raise FormatError(
             f"{sample.path}, {sample.members['json'].name}: {error}", sample.path
         ) from None
-    if "label" in features and row.get("label") != _read_number(sample):
+    if "cls" in own and row.get("label") != _read_number(sample):
         raise sample.error(
             "cls",
             f"the label is {_read_number(sample)}, in the .json {row.get('label')!r}",

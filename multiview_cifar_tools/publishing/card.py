@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import datasets
 import huggingface_hub
+import numpy as np
 import PIL.Image
 import yaml
 
@@ -236,18 +237,24 @@ def draw_dataset_picture(splits: Mapping[str, datasets.Dataset]) -> bytes:
 def draw_plan_picture(plan: RowPlan) -> bytes:
     """As `draw_dataset_picture`, of planned rows: of each class the first that is not skipped."""
     samples = SamplesByClass(plan.features, samples_per_class=1)
-    for split, table in plan.splits.items():
-        labels = {*table["label"].to_numpy().tolist()} - {*samples.by_label}
+    for split in plan.splits:
+        labels = {*_plan_labels(plan, split).tolist()} - {*samples.by_label}
         for label in labels:
-            if label < MAX_CLASSES and (row := _first_row(plan, split, label)) is not None:
+            if 0 <= label < MAX_CLASSES and (row := _first_row(plan, split, label)) is not None:
                 samples.add(label, lambda row=row: row)  # type: ignore[misc]
     return _png_bytes(draw_sheet(samples, THUMBNAIL, counts=False))
+
+
+def _plan_labels(plan: RowPlan, split: str) -> Any:
+    """The label of each planned row, as `row_label` gives it: -1 for none."""
+    column = plan.splits[split]["label"]
+    return np.asarray(column.fill_null(-1 if "label" in plan.features else 0))
 
 
 def _first_row(plan: RowPlan, split: str, label: int) -> Row | None:
     """The first row of a class; None where `on_error` skips all of them."""
     table, root = plan.splits[split], source_of(split, plan.sources)
-    for i in (table["label"].to_numpy() == label).nonzero()[0].tolist():
+    for i in (_plan_labels(plan, split) == label).nonzero()[0].tolist():
         samples = samples_of(rows_between(table, i, i + 1))
         for row in iter_examples(samples, root, plan.config):
             return row

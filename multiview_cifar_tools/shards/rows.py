@@ -4,7 +4,8 @@
      "view_names": ["front", "left"], ...}
 
 The columns are those of README, "The row": a missing view is None, further image columns look like
-`images`, all other columns hold plain values. Rows without labels have no column `label`.
+`images`, all other columns hold plain values. Rows without labels have no column `label`; a single
+row without one has None.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ def find_row_error(row: Row, features: datasets.Features) -> str | None:
     sample = row["sample_id"]
     if not isinstance(sample, str) or not sample:
         return f"sample_id is {sample!r}. Expected a name of one or more letters"
-    if "label" in features and not _is_label(row["label"], features["label"]):
+    label = row.get("label")
+    if label is not None and not _is_label(label, features["label"]):
         return f"the label is {row['label']!r}. Expected {label_range(features['label'])}"
     of_views = [*image_columns(features), "view_names", *_view_labels(features)]
     for name in of_views:
@@ -126,8 +128,9 @@ def class_names(features: Mapping[str, Any]) -> list[str]:
 
 
 def class_name(row: Row, features: Mapping[str, Any]) -> str:
-    """The name of a row's class; "" where rows have no labels."""
-    return str(features["label"].names[row["label"]]) if "label" in features else ""
+    """The name of a row's class; "" where it has no label."""
+    label = row.get("label")
+    return "" if label is None else str(features["label"].names[label])
 
 
 def label_names(feature: Any) -> list[str] | None:

@@ -52,7 +52,8 @@ class SplitStats:
         """Count a raw row, see `formats`, whose images have so many bytes."""
         self.num_rows += 1
         self.num_bytes += num_bytes
-        self.labels.update([row["label"]] if "label" in row else [])
+        if "label" in row:
+            self.labels[-1 if row["label"] is None else row["label"]] += 1
         self.views[len(row["images"])] += 1
         self.kinds.update(image_kind(view["bytes"]) for view in row["images"] if view)
 

@@ -264,7 +264,6 @@ def test_a_shard_with_other_rows(module, tmp_path, fails):
 GOOD = rows_with([2])[0]
 WRONG = {
     "a label out of range": ({"label": 2}, "the label is 2. Expected 0 to 1"),
-    "no label": ({"label": None}, "the label is None"),
     "a name too few": ({"view_names": ["a"]}, "Expected lists of one length"),
     "no sample_id": ({"sample_id": ""}, "sample_id is ''"),
     "an empty name": ({"view_names": ["a", ""]}, "has the name ''"),

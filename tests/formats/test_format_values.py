@@ -309,12 +309,21 @@ def test_features_that_are_none(info, fails):
         features_from(info)
 
 
-@pytest.mark.parametrize("column", ["images", "label", "sample_id", "view_names"])
+@pytest.mark.parametrize("column", ["images", "sample_id", "view_names"])
 def test_features_of_other_rows(column, fails):
     info = features_json(FEATURES)
     del info[column]
-    with fails("FormatError", "name the columns", "Expected images, label (a ClassLabel)"):
+    with fails("FormatError", "name the columns", "Expected images, sample_id and view_names"):
         features_from(info)
+
+
+def test_features_without_a_label_and_with_another_one(fails):
+    info = features_json(FEATURES)
+    info["label"] = {"_type": "Value", "dtype": "int64"}
+    with fails("FormatError", "name the columns", "a label only as a ClassLabel"):
+        features_from(info)
+    del info["label"]
+    assert "label" not in features_from(info)
 
 
 # --- rows -----------------------------------------------------------------------------------------
@@ -323,7 +332,6 @@ FAULTS = {
     "no column": ({"masks": ...}, "has no column 'masks'"),
     "no name": ({"sample_id": ""}, "sample_id is ''"),
     "a name that is none": ({"sample_id": 1}, "sample_id is 1"),
-    "no label": ({"label": None}, "the label is None. Expected 0 to 1, as there are 2 class names"),
     "an unknown label": ({"label": -1}, "the label is -1"),
     "a label too many": ({"label": 2}, "the label is 2"),
     "a flag for a label": ({"label": True}, "the label is True"),

@@ -472,8 +472,8 @@ OWN = {
     ),
     "no JSON": ([("x.json", b"{")], "x.json at byte 0: b'{' is no JSON", "Expected an object"),
     "no columns": ([("x.json", b'{"label": 0}')], "x.json at byte 0", "images is None"),
-    "no .cls": ([("x.cls", None)], "'x' at byte 0 has no cls", "one .json and one .cls"),
-    "no .json": ([("x.json", None)], "'x' at byte 0 has no json", "one .json and one .cls"),
+    "no .cls": ([("x.cls", None)], "'x' at byte 0 has no cls", "one .cls a sample with a label"),
+    "no .json": ([("x.json", None)], "'x' at byte 0 has no json", "one .json a sample"),
 }
 
 

@@ -118,7 +118,10 @@ ROWS = {
     ),
 }
 ROWS["no labels"] = (UNLABELLED, without("label", ROWS["missing views"][1]))
-IN_RECORDS = [name for name in ROWS if name not in ("two columns", "16-bit grey", "no labels")]
+ROWS["a row without a label"] = (PLAIN, with_columns(rows_with([2, 1]), label=[None, 1]))
+# What records of equal length with one label byte cannot hold.
+NOT_IN_RECORDS = {"two columns", "16-bit grey", "no labels", "a row without a label"}
+IN_RECORDS = [name for name in ROWS if name not in NOT_IN_RECORDS]
 # What each format can hold: a module, whether as pixels, and the rows of that name.
 HELD = [
     *(

@@ -82,6 +82,7 @@ SPLIT_WORD = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(SPLIT_WORDS)})(?![^\W\d_])"
 FIELD = re.compile(r"\{(\w*|\*)\}")
 FIELDS = ("split", "label", "sample", "view", "view_label", "*")  # of a template
 VIEW_FIELDS = {"view", "view_label"}
+NO_LABEL = -1  # of samples in rows without labels
 OWN_COLUMNS = {"label", "sample_id", "view_names", "view_labels"}  # beside images
 METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 NO_IMAGES = "files that are no images"
@@ -135,7 +136,10 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
             template, joined on split, label, sample and view; a further one without view fields
             is one image a row. None: detect [split/]label/sample/view.
         class_names: A list (names and order) or a dict from folder to name, whose order is the
-            label order. A class folder left out is an error. None: the folders, natural-sorted.
+            label order. None: the folders, natural-sorted.
+        other_classes: What becomes of a class that `class_names` leaves out: "raise", or "skip".
+        label_column: Under a layout without {label}, the column of the metadata that gives the
+            class. None: the column "label"; where there is none, rows have no label.
         view_names: Which views, in which order; under a layout with `{view_label}` each name is
             "view_label/view". None: all, natural-sorted.
         on_missing_view: What becomes of a sample that lacks a view: "raise", "skip_sample", or
@@ -177,6 +181,8 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
 
     layout: str | dict[str, str] | None = None
     class_names: list[str] | dict[str, str] | None = None
+    other_classes: str = "raise"
+    label_column: str | None = None
     view_names: list[str] | None = None
     on_missing_view: str = "raise"
     num_views: int | None = None
@@ -312,7 +318,8 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
         if self.config.name in CIFARS:
             features = cifar_features(self.config)
         elif self.config.name == "shapes":
-            class_names, _ = assign_labels(SHAPES, self.config.class_names)
+            names, how = self.config.class_names, self.config.other_classes
+            class_names, _ = assign_labels(SHAPES, names, how)
             features = row_features(["images"], class_names, None)
         return datasets.DatasetInfo(
             description="One row a sample: its views, a sequence of images, and its label.",
@@ -477,6 +484,7 @@ def load_dataset(
 CHOICES: dict[str, tuple[str | None, ...]] = {  # of every option that takes one of a few values
     "on_missing_view": ("raise", "skip_sample", "null"),
     "on_missing_metadata": ("raise", "null"),
+    "other_classes": ("raise", "skip"),
     "view_sampling": ("first", "even", "random"),
     "verify": ("signature", "decode", "none"),
     "on_error": ("raise", "skip_view", "skip_sample"),
@@ -487,11 +495,12 @@ CHOICES: dict[str, tuple[str | None, ...]] = {  # of every option that takes one
 }
 UNSUPPORTED_OPTIONS = dict.fromkeys(  # which mean nothing where there is no folder
     CIFARS,
-    "layout split_names split_ratios view_names on_missing_view view_sampling pages value_range "
-    "verify on_error drop_metadata on_missing_metadata".split(),
+    "layout label_column other_classes split_names split_ratios view_names on_missing_view "
+    "view_sampling pages value_range verify on_error drop_metadata on_missing_metadata".split(),
 )
 UNSUPPORTED_OPTIONS["shapes"] = (
-    "data_dir layout split_names split_ratios value_range drop_metadata on_missing_metadata".split()
+    "data_dir layout label_column split_names split_ratios value_range drop_metadata "
+    "on_missing_metadata".split()
 )
 
 
@@ -509,6 +518,10 @@ def check_options(config: MultiviewCifarConfig) -> None:
             expected = "none beside data_dir, or with a config that needs no files"
         elif name == "split_names" and value is not None and config.data_files is not None:
             expected = "none beside data_files, which names the splits"
+        elif name == "other_classes" and value == "skip" and not config.class_names:
+            expected = "class_names with it"
+        elif name == "label_column" and value is not None and config.drop_metadata:
+            expected = "none with drop_metadata=True"
         elif name == "resize" and value and config.image_size is None:
             expected = "image_size=(height, width) with it"
         elif value is option.default is None or is_right(value):
@@ -575,6 +588,7 @@ OPTION_TESTS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda it: _are_names(it) and not isinstance(it, Mapping),
         'a list of different names, such as ["front", "left"]',
     ),
+    "label_column": (lambda it: isinstance(it, str) and it != "", "the name of a column"),
     "split_names": (
         lambda it: _are_names(it) and isinstance(it, Mapping) and all(map(_is_split, it.values())),
         'a dict from folder to split (letters, digits, _ and inner dots, not "all"), such as '
@@ -738,7 +752,7 @@ def list_stored(listing: FileListing, config: MultiviewCifarConfig) -> None:
 
     def is_taken(path: str) -> bool:
         if not detected:
-            return bool(best_fit(path, templates)[1])
+            return locate(path, templates) is not None
         has_splits = listing.is_by_split or bool(config.split_names)
         has_splits = has_splits or find_split(path.partition("/")[0]) is not None
         return path.count("/") == 2 + has_splits
@@ -1028,15 +1042,15 @@ def parse_template(text: str) -> Template:
     stem = text[: len(text) - len(extension)]
     names, literal = FIELD.findall(stem), FIELD.sub("", text)
     wrong = [f"has the unknown field {{{name}}}" for name in names if name not in FIELDS]
-    wrong += [f"lacks the field {{{name}}}" for name in ("label", "sample") if name not in names]
+    wrong += ["lacks the field {sample}"] * ("sample" not in names)
     if "{" in literal or "}" in literal:
         wrong.append("has a brace too many, or more than a name in braces")
     if not all(stem.split("/")):
         wrong.append('has an empty part before, after or between "/"')
     if wrong:
         raise OptionError(
-            f"layout {text!r} {wrong[0]}. Expected {{label}} and {{sample}}, where they are there "
-            "{split}, {view} and {view_label}, and {*} for what is part of no name, such "
+            f"layout {text!r} {wrong[0]}. Expected {{sample}}, where they are there {{split}}, "
+            "{label}, {view} and {view_label}, and {*} for what is part of no name, such "
             'as "{split}/{label}/{sample}/{view}".',
             "layout",
         )
@@ -1137,18 +1151,10 @@ def match_images(
     samples: Samples = {}
     ordered, used = [*templates.values()], set[str]()
     for path, size, version in zip(listing.paths, listing.sizes, listing.versions, strict=True):
-        column, fields = best_fit(path, ordered)
-        if not fields:
+        if (found := locate(path, ordered)) is None:
             listing.ignored[_why_not(path, ordered)].append(path)
             continue
-        key = (
-            fields.get("split", "train"),
-            intern_value(fields["label"]),
-            intern_value(fields["sample"]),
-        )
-        view = fields.get("view", ordered[column].view)
-        if "view_label" in fields:
-            view = f"{fields['view_label']}/{view}"
+        column, key, view = found
         if (sample := samples.get(key)) is None:
             sample = samples[key] = SampleFiles(tuple([{} for _ in templates]))
         other = sample.columns[column].setdefault(intern_value(view), path)
@@ -1160,9 +1166,11 @@ def match_images(
     return samples, used
 
 
-def best_fit(path: str, templates: Sequence[Template]) -> tuple[int, dict[str, str]]:
-    """Which template fits a file best, and the field values; no values where none fits."""
-    best, column, fields, dot = -1, 0, {}, path.rfind(".")
+def locate(path: str, templates: Sequence[Template]) -> tuple[int, SampleKey, str] | None:
+    """The number of the template that fits a file best, its sample and view key; None where none
+    fits.
+    """
+    best, column, fields, dot = -1, 0, dict[str, str](), path.rfind(".")
     for i, template in enumerate(templates):
         match = template.path.fullmatch(path, 0, dot)  # without the extension
         if not match or (template.extension and template.extension != path[dot:].lower()):
@@ -1175,7 +1183,13 @@ def best_fit(path: str, templates: Sequence[Template]) -> tuple[int, dict[str, s
             )
         if template.literal > best:
             best, column, fields = template.literal, i, match.groupdict()
-    return column, fields
+    if not fields:
+        return None
+    label, sample = intern_value(fields.get("label", "")), intern_value(fields["sample"])
+    view = fields.get("view", templates[column].view)
+    if "view_label" in fields:
+        view = f"{fields['view_label']}/{view}"
+    return column, (fields.get("split", "train"), label, sample), view
 
 
 def same_view_error(other: str, path: str, view: str, text: str) -> LayoutError:
@@ -1260,7 +1274,7 @@ class Sample(NamedTuple):
     """One row to be."""
 
     sample_id: str
-    label: int
+    label: int | None  # NO_LABEL where rows have none
     view_names: tuple[str | None, ...]
     view_labels: tuple[int | None, ...]  # () where the layout has none
     paths: tuple[tuple[str | None, ...], ...]  # for each image column a file a view, or one of all
@@ -1289,7 +1303,7 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
     keep_images(listing)
     templates = parse_layout(resolve_layout(listing, config))
     fields = templates["images"].fields
-    check_split_options("split" in fields, config)
+    check_fields(fields, config)
     samples, used = match_images(listing, templates)
     if not samples:
         raise LayoutError(
@@ -1305,17 +1319,29 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
     listing.folders, listing.paths, listing.sizes, listing.versions = [], [], array("q"), array("q")
     views = {key: natural_order(files.views) for key, files in samples.items()}
     view_labels = number_view_labels(views, fields, config)
-    labels = sorted({label for _, label, _ in samples}, key=natural_key)
-    class_names, numbers = assign_labels(labels, config.class_names)
+    class_names, numbers = None, {"": NO_LABEL}
+    if "label" in fields:
+        labels = sorted({label for _, label, _ in samples}, key=natural_key)
+        class_names, numbers = assign_labels(labels, config.class_names, config.other_classes)
+        leave_out(samples, [key for key in samples if key[1] not in numbers], listing)
     rows, incomplete = make_rows(samples, views, templates, numbers, view_labels, config)
     check_incomplete(incomplete, len(views), listing, config)
-    features = row_features(list(templates), class_names, view_labels)
-    lone = [column for column, template in templates.items() if not template.view]
-    features.update(dict.fromkeys(lone, datasets.Image()))
     name_split = split_namer(listing.is_by_split, config)
-    rows = add_metadata(rows, views, view_labels, templates, features, name_split, listing, config)
+    rows, more, names = add_metadata(
+        rows, views, view_labels, templates, name_split, listing, config
+    )
+    if config.label_column and names is None:
+        raise OptionError(
+            f"label_column={config.label_column!r} is given, but there is no metadata file. "
+            f"Expected one of {', '.join(METADATA_FILES)} at the top of the folder.",
+            "label_column",
+        )
+    class_names = class_names if names is None else names
+    features = row_features([*templates], class_names, view_labels)
+    lone = [column for column, template in templates.items() if not template.view]
+    features.update({**dict.fromkeys(lone, datasets.Image()), **more})
     splits = split_rows(rows, name_split, config)
-    log_plan(listing, splits, class_names)
+    log_plan(listing, splits, class_names or [])
     batch = writer_batch_size([sample.nbytes for sample in rows.values()])
     return Plan(splits, features, dict(listing.ignored), batch, listing.sources)
 
@@ -1358,13 +1384,20 @@ def resolve_layout(listing: FileListing, config: MultiviewCifarConfig) -> str | 
     return {column: "{split}/" + text for column, text in texts.items()}
 
 
-def check_split_options(has_splits: bool, config: MultiviewCifarConfig) -> None:
-    """OptionError where an option and the layout's split folders exclude each other."""
+def check_fields(fields: frozenset[str], config: MultiviewCifarConfig) -> None:
+    """OptionError where an option and the layout's fields exclude each other."""
+    has_splits = "split" in fields
     if config.split_ratios and has_splits:
         raise OptionError(
             "split_ratios is given, but the layout has split folders. Expected one or the other: "
             "leave it out, or move the samples out of these folders.",
             "split_ratios",
+        )
+    if config.label_column and "label" in fields:
+        raise OptionError(
+            f"label_column={config.label_column!r} is given, but the layout has {{label}}. "
+            "Expected one or the other: leave it out, or {label}, or write {*} for {label}.",
+            "label_column",
         )
     if config.split_names and not has_splits:
         raise OptionError(
@@ -1411,22 +1444,38 @@ def number_view_labels(
 
 
 def assign_labels(
-    folders: Sequence[str], class_names: Sequence[str] | Mapping[str, str] | None
+    classes: Sequence[str],
+    class_names: Sequence[str] | Mapping[str, str] | None,
+    other_classes: str = "raise",
 ) -> tuple[list[str], dict[str, int]]:
-    """The class names in label order, and the label of each class folder; LayoutError where
-    `class_names` leaves out a folder, or names one that is not there.
+    """The class names in label order, and the label of each class; LayoutError where `class_names`
+    leaves out one, and `other_classes` is "raise", or names one that is not there.
     """
-    wanted = class_names or folders
+    wanted = class_names or classes
     names = wanted if isinstance(wanted, Mapping) else {name: name for name in wanted}
-    check_names_exist("class_names", names, folders, "there is no such class folder")
-    if left_out := [folder for folder in folders if folder not in names]:
+    check_names_exist("class_names", names, classes, "there is no such class")
+    left_out = [name for name in classes if name not in names]
+    if left_out and other_classes == "raise":
         raise LayoutError(
-            f"class_names leaves out the class folder {join_first(map(repr, left_out))}. "
-            "Expected all of them: add it, or move the folder away.",
+            f"class_names leaves out the class {join_first(map(repr, left_out))}. Expected all of "
+            'them: add it, or pass other_classes="skip".',
             left_out[0],
         )
     in_order = list(dict.fromkeys(names.values()))  # several folders may share one name
     return in_order, {folder: in_order.index(name) for folder, name in names.items()}
+
+
+def leave_out(rows: dict[SampleKey, Any], keys: Sequence[SampleKey], listing: FileListing) -> None:
+    """Take samples whose class `class_names` leaves out away, and note them."""
+    for key in keys:
+        del rows[key]
+    if keys:
+        listing.ignored["samples of classes that class_names leaves out"] += map(format_key, keys)
+
+
+def format_key(key: SampleKey) -> str:
+    """A sample's key for errors and the log."""
+    return "/".join(filter(None, key))
 
 
 def make_rows(
@@ -1469,13 +1518,13 @@ def check_incomplete(
     config: MultiviewCifarConfig,
 ) -> None:
     """LayoutError at samples that lack a view, or as `on_missing_view` says they are ignored."""
-    lines = [f"{'/'.join(key)} {lack}" for key, lack in incomplete.items()]
+    lines = [f"{format_key(key)} {lack}" for key, lack in incomplete.items()]
     if incomplete and config.on_missing_view == "raise":
         raise LayoutError(
             f"{len(incomplete)} of {num_samples} samples lack a view: {join_first(lines, 3)}."
             " Expected all to have the same: add the files, or pass "
             'on_missing_view="skip_sample" or "null".',
-            "/".join(next(iter(incomplete))),
+            format_key(next(iter(incomplete))),
         )
     if incomplete:
         listing.ignored["samples that lack a view"] += lines
@@ -1491,7 +1540,7 @@ def make_sample(
     config: MultiviewCifarConfig,
 ) -> tuple[Sample, str]:
     """The row to be of one sample with these view keys; and what it lacks, "" where nothing."""
-    sample_id, nbytes = f"{key[1]}/{key[2]}", files.nbytes
+    sample_id, nbytes = f"{key[1]}/{key[2]}" if key[1] else key[2], files.nbytes
     views: Sequence[Any] = config.view_names or keys
     k = config.num_views or len(views)
     lack = f"has {len(views)} of {k} views" if len(views) < k else ""
@@ -1615,14 +1664,9 @@ def check_splits(splits: Mapping[str, Sequence[Sample]], num_rows: int) -> None:
 
 
 def row_features(
-    columns: Sequence[str],
-    class_names: Sequence[str] | None,
-    view_labels: Sequence[str] | None,
+    columns: Sequence[str], class_names: Sequence[str] | None, view_labels: Sequence[str] | None
 ) -> datasets.Features:
-    """The features of a row; the table at the top of this file says what they mean.
-
-    Without `class_names`, rows have no label.
-    """
+    """The features of a row; the table at the top of this file says what they mean."""
     features: dict[str, Any] = {"images": datasets.Sequence(datasets.Image())}
     if class_names is not None:
         features["label"] = datasets.ClassLabel(names=list(class_names))
@@ -1650,46 +1694,78 @@ def add_metadata(
     views: Views,
     view_labels: Sequence[str] | None,
     templates: Mapping[str, Template],
-    features: datasets.Features,
     name_split: Callable[[str], str],
     listing: FileListing,
     config: MultiviewCifarConfig,
-) -> dict[SampleKey, Sample]:
-    """The rows with the columns of their metadata files, which `features` gets too.
+) -> tuple[dict[SampleKey, Sample], Mapping[str, Any], list[str] | None]:
+    """The rows with the columns of their metadata files, the features of these, and the class names
+    where one column gives the labels.
 
     LayoutError where these are not right, or rows and metadata lack each other, which
     `on_missing_metadata` may allow.
     """
-    others = listing.ignored.get(NO_IMAGES, [])
+    others = [] if config.drop_metadata else listing.ignored.get(NO_IMAGES, [])
     named = [path for path in others if path.rpartition("/")[2] in METADATA_FILES]
-    if config.drop_metadata or not any(path.count("/") < 2 for path in named):
-        return rows
+    if not any(path.count("/") < 2 for path in named):
+        return rows, {}, None
     with wrap_tool_errors(f"{named[0]} (but for drop_metadata=True)"):
         from multiview_cifar_tools import metadata
 
         by_split = all(template.text.startswith("{split}/") for template in templates.values())
         files = metadata.find_files(others, {key[0] for key in views} if by_split else set())
         if not files:
-            return rows
+            return rows, {}, None
         found = metadata.read_files(
             files,
             lambda split, path: read_file_of(source_of(split, listing.sources), path),
             views,
             templates["images"].fields,
-            OWN_COLUMNS | {*features},
+            OWN_COLUMNS | {*templates},
             name_split,
+            partial(locate_view, templates=[*templates.values()]),
+            config.label_column,
         )
         keys = {key: view_keys(sample, view_labels) for key, sample in rows.items()}
         values, strays = metadata.join(found, keys, views, config.on_missing_metadata)
+        labels = metadata.join_labels(found, keys, config.on_missing_metadata)
     del listing.ignored[NO_IMAGES]
     what = "view" if found.is_by_view else "sample"
     rest = {NO_IMAGES: [path for path in others if path not in found.paths]}
     rest[f"rows of metadata for no {what}"] = strays
     listing.ignored.update({reason: paths for reason, paths in rest.items() if paths})
-    features.update(found.features)
+    names = None if labels is None else label_rows(rows, labels, listing, config)
     if found.is_by_view:
-        return {key: row._replace(view_metadata=values[key]) for key, row in rows.items()}
-    return {key: row._replace(metadata=values[key]) for key, row in rows.items()}
+        rows = {key: row._replace(view_metadata=values[key]) for key, row in rows.items()}
+    else:
+        rows = {key: row._replace(metadata=values[key]) for key, row in rows.items()}
+    return rows, found.features, names
+
+
+def locate_view(path: str, templates: Sequence[Template]) -> tuple[str, str, str, str] | None:
+    """Of which view in `images` a file is; None where it is none."""
+    column, key, view = locate(path, templates) or (1, ("", "", ""), "")
+    return None if column else (*key, view)
+
+
+def label_rows(
+    rows: dict[SampleKey, Sample],
+    labels: Mapping[SampleKey, str | None],
+    listing: FileListing,
+    config: MultiviewCifarConfig,
+) -> list[str]:
+    """Give rows the labels of their metadata; the class names. LayoutError as of `assign_labels`.
+
+    Where metadata may lack, a label that `class_names` leaves out is None; with
+    `other_classes="skip"` the row is left out.
+    """
+    there = sorted({label for label in labels.values() if label}, key=natural_key)
+    may_lack = config.other_classes if config.on_missing_metadata == "raise" else "skip"
+    names, numbers = assign_labels(there, config.class_names, may_lack)
+    if config.other_classes == "skip":
+        leave_out(rows, [key for key in rows if labels[key] not in (*numbers, None)], listing)
+    for key, row in rows.items():
+        rows[key] = row._replace(label=numbers.get(labels[key] or ""))
+    return names
 
 
 def view_keys(sample: Sample, view_labels: Sequence[str] | None) -> list[str]:
@@ -1768,8 +1844,8 @@ def read_example(
             logger.warning("skip_sample: %s lacks the skipped views", sample.sample_id)
             return None
     lone = {name: row[name][0] for name, is_list in columns.items() if not is_list}
-    labels = {"label": sample.label, "sample_id": sample.sample_id}
-    return {**row, **lone, **sample.metadata, **labels}
+    labels = {"label": sample.label} if sample.label != NO_LABEL else {}
+    return {**row, **lone, **sample.metadata, **labels, "sample_id": sample.sample_id}
 
 
 def drop_unreadable_views(

@@ -3,6 +3,11 @@
     sample_id,patient           sample_id,view,angle        or "label" and "sample" in place of
     cat/0001,7                  cat/0001,front,30           "sample_id"; "split" where it is needed
 
+    file_name,angle             {"file_names": ["cat/1/left.png", "cat/1/right.png"], "patient": 7}
+    cat/0001/front.png,30       (.jsonl or .parquet), relative to the folder of the metadata file
+
+Where the layout has no {label}, one of the columns may give it.
+
 The loading script imports this where a folder holds such a file; so it imports nothing of this
 project. Files are read by pyarrow: pandas turns a column of integers with an empty cell into
 floats, and lists and times into objects.
@@ -11,6 +16,7 @@ floats, and lists and times into objects.
 from __future__ import annotations
 
 import itertools
+import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
@@ -22,7 +28,9 @@ import pyarrow.parquet
 
 FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 # Columns that say whose a row is: always text, as 0001 is not 1.
-KEY_COLUMNS = ("sample_id", "split", "label", "sample", "view", "view_label")
+KEY_COLUMNS = ("sample_id", "split", "label", "sample", "view", "view_label", "file_name")
+
+FILE_COLUMNS = ("file_name", "file_names")  # or such, of paths: a view, or views of one sample
 
 SampleKey = tuple[str, str, str]  # split folder, label folder, sample
 MetadataKey = tuple[str, str, str, str]  # and the view, "" where rows are of whole samples
@@ -48,11 +56,12 @@ class Metadata(NamedTuple):
     keys: list[str]  # the key columns
     features: datasets.Features
     values: dict[MetadataKey, dict[str, Any]]
+    labels: dict[MetadataKey, str | None] | None  # where a column gives them
 
     @property
     def is_by_view(self) -> bool:
         """Whether each row is of a view, else of a sample."""
-        return "view" in self.keys
+        return "view" in self.keys or "file_name" in self.keys
 
     def format_key(self, key: MetadataKey) -> str:
         """A key for errors: without the split where the files do not tell it."""
@@ -88,6 +97,8 @@ def read_files(
     fields: Set[str],
     taken: Set[str],
     split_name: Callable[[str], str],
+    locate: Callable[[str], MetadataKey | None],
+    label_column: str | None,
 ) -> Metadata:
     """Read all files.
 
@@ -98,49 +109,82 @@ def read_files(
         fields: Of the layout.
         taken: The names of columns that the rows have already.
         split_name: The split that a split folder holds.
+        locate: Which view the file with a path is; None where it is none.
+        label_column: Which column gives the labels, where the layout has none. None: "label", if
+            there is one.
 
     Raises:
         MetadataError: A file is damaged, they do not go together, or a column or a key is wrong.
     """
-    paths = [*files.values()]
-    table = concatenate([read_table(path, split, read) for split, path in files.items()], paths)
+    paths, label = [*files.values()], "" if "label" in fields else label_column or "label"
+    tables = [read_table(path, split, read, label) for split, path in files.items()]
+    table = concatenate(tables, paths)
     keys = key_columns(table.column_names, fields, paths)
-    own = {part.name: part.type for part in table.schema if part.name not in keys}
-    if bad := {*taken, ""}.intersection(own):
-        raise MetadataError(
-            paths,
-            f"has the column {min(bad)!r}, a name that is taken",
-            "names that the rows do not have already: rename or remove it",
-        )
-    if "view" in keys:
+    by_file = keys[0] in FILE_COLUMNS
+    known = {*keys, label, *["split"] * (by_file and "" not in files)}
+    own = {part.name: part.type for part in table.schema if part.name not in known}
+    check_columns(own, taken, label_column, table.column_names, paths)
+    labels = dict[MetadataKey, str | None]() if label in table.column_names else None
+    metadata = Metadata(paths, keys, datasets.Features(), {}, labels)
+    if metadata.is_by_view:
         own = {name: pa.list_(kind) for name, kind in own.items()}
-    metadata = Metadata(paths, keys, datasets.Features.from_arrow_schema(pa.schema(own)), {})
+    metadata.features.update(datasets.Features.from_arrow_schema(pa.schema(own)))
     folders = {split: split_name(split) for split, _, _ in views}
-    for row in table.to_pylist():
-        cells = {name: row.pop(name) for name in keys}
-        split = split_name(cells.get("split") or "")
-        key = row_key(cells, split, folders, views, paths)
+    places = [split for split, rows in zip(files, tables, strict=True) for _ in range(len(rows))]
+    for row, place in zip(table.to_pylist(), places, strict=True):
+        cells = {name: row[name] for name in keys}
+        if by_file:
+            key = file_key(cells, place, locate, paths)
+        else:
+            split = split_name(cells.get("split") or "")
+            key = row_key(cells, split, folders, views, paths)
         if key in metadata.values:
             raise MetadataError(
                 paths,
                 f"has {metadata.format_key(key)} twice",
                 'each once: remove one, or add a column "view" where the rows are of views',
             )
-        metadata.values[key] = row
+        metadata.values[key] = {name: row[name] for name in own}
+        if labels is not None:
+            labels[key] = row[label]
     return metadata
 
 
-def read_table(path: str, split: str, read: Callable[[str, str], bytes]) -> pa.Table:
-    """The table of a file, in types of `plain_type`, with a column `split` where the file is a
-    split's; MetadataError where it is damaged.
+def check_columns(
+    own: Iterable[str],
+    taken: Set[str],
+    label_column: str | None,
+    names: Sequence[str],
+    paths: Sequence[str],
+) -> None:
+    """MetadataError where a column to be added has a name that is taken, or there is no column of
+    labels, and one was asked for.
     """
-    kind = path.rpartition(".")[2]
+    if label_column and label_column not in names:
+        raise MetadataError(
+            paths,
+            f"has no column {label_column!r} (found: {_join_first(map(repr, names), 20)})",
+            f"the labels in it, as label_column={label_column!r} says: add it",
+        )
+    if bad := {*taken, ""}.intersection(own):
+        raise MetadataError(
+            paths,
+            f"has the column {min(bad)!r}, a name that is taken",
+            "names that the rows do not have already: rename or remove it",
+        )
+
+
+def read_table(path: str, split: str, read: Callable[[str, str], bytes], label: str) -> pa.Table:
+    """The table of a file, in types of `plain_type`, keys and labels as text, with a column `split`
+    where the file is a split's; MetadataError where it is damaged.
+    """
+    kind, texts = path.rpartition(".")[2], {*KEY_COLUMNS, label}
     try:
-        table = parse_table(read(split, path), kind)
+        table = parse_table(read(split, path), kind, label)
         names = table.column_names
         if len(set(names)) < len(names):
             raise ValueError(f"two columns of one name: {_join_first(map(repr, names), 20)}")
-        types = [pa.string() if c.name in KEY_COLUMNS else plain_type(c.type) for c in table.schema]
+        types = [pa.string() if c.name in texts else plain_type(c.type) for c in table.schema]
         table = table.cast(pa.schema(zip(names, types, strict=True)))
         datasets.Features.from_arrow_schema(table.schema)
     except Exception as error:  # those of Arrow have no base of their own
@@ -154,12 +198,15 @@ def read_table(path: str, split: str, read: Callable[[str, str], bytes]) -> pa.T
     return table
 
 
-def parse_table(data: bytes, kind: str) -> Any:
-    """The pyarrow.Table of a whole file, its types inferred over all rows.
+def parse_table(data: bytes, kind: str, label: str) -> Any:
+    """The pyarrow.Table of a whole file, its types inferred over all rows; of a csv keys and the
+    column `label` are text, of a jsonl the keys.
 
     In a csv an empty cell is None, and nothing else is; so is in a jsonl what a line lacks.
     """
     file, size, keys = pa.BufferReader(data), len(data) + 1, dict.fromkeys(KEY_COLUMNS, pa.string())
+    keys |= {label: pa.string()} if kind == "csv" else {}
+    keys = {key: text for key, text in keys.items() if kind == "csv" or key != label}
     if kind == "parquet":
         return pa.parquet.read_table(file)
     data.decode()  # pyarrow takes text in another encoding for bytes
@@ -222,7 +269,11 @@ def concatenate(tables: Sequence[Any], paths: Sequence[str]) -> Any:
 
 def key_columns(names: Sequence[str], fields: Set[str], paths: Sequence[str]) -> list[str]:
     """The columns that say whose a row is; MetadataError where one is not there."""
-    keys = ["sample_id"] if "sample_id" in names else ["label", "sample"]
+    keys = ["label", "sample"] if "label" in fields else ["sample"]
+    if "sample_id" in names:
+        keys = ["sample_id"]
+    elif not {*keys} <= {*names} and (files := [name for name in FILE_COLUMNS if name in names]):
+        return files[:1]
     if "view" in names:
         keys += ["view_label", "view"] if "view_label" in fields else ["view"]
     if absent := [key for key in keys if key not in names]:
@@ -230,8 +281,8 @@ def key_columns(names: Sequence[str], fields: Set[str], paths: Sequence[str]) ->
             paths,
             f"has no column {absent[0]!r} (found: {_join_first(map(repr, names), 20)})",
             'columns, in a csv between commas, "sample_id" (class folder/sample), or '
-            '"label" (class folder) and "sample"; under {view_label}, "view_label" with '
-            '"view"',
+            '"label" (class folder) and "sample", or "file_name" (path of a view); without {label} '
+            'in the layout, "sample"; under {view_label}, "view_label" with "view"',
         )
     return keys + ["split"] * ("split" in names and "split" in fields)
 
@@ -250,8 +301,8 @@ def row_key(
         raise MetadataError(
             paths, f"has a row without {empty[0]!r}: {cells}", "it in every row: add it"
         )
-    sample_id = cells.get("sample_id") or f"{cells['label']}/{cells['sample']}"
-    label, _, sample = sample_id.partition("/")
+    names = [cells[name] for name in ("sample_id", "label", "sample") if name in cells]
+    label, _, sample = (sample_id := "/".join(names)).rpartition("/")
     if "split" in cells:
         where = [folder for folder, name in folders.items() if name == split]
     else:
@@ -264,6 +315,64 @@ def row_key(
         )
     view = "/".join(cells[name] for name in ("view_label", "view") if name in cells)
     return where[0] if where else cells.get("split", ""), label, sample, view
+
+
+def file_key(
+    cells: Mapping[str, Any],
+    folder: str,
+    locate: Callable[[str], MetadataKey | None],
+    paths: Sequence[str],
+) -> MetadataKey:
+    """Whose a row is, by the path of a view, or the paths of views of one sample; for a file that
+    is no view a key of none. MetadataError where there is no path, or they are of several samples.
+    """
+    ((column, given),) = cells.items()
+    names = [given] if column == "file_name" else given
+    if not names or isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise MetadataError(
+            paths,
+            f"has a row whose {column} is {given!r}",
+            '"file_name", a path, or in .jsonl and .parquet "file_names", a list of them: mend it',
+        )
+    files = [posixpath.normpath(posixpath.join(folder, name)) for name in names]
+    keys = [locate(file) or ("", "", file, "") for file in files]
+    if len(samples := {key[:3]: file for key, file in zip(keys, files, strict=True)}) > 1:
+        raise MetadataError(
+            paths,
+            f"has a row with files of several samples ({_join_first(samples.values())})",
+            "the files of one sample in each row: mend it",
+        )
+    return keys[0] if column == "file_name" else (*keys[0][:3], "")
+
+
+def join_labels(
+    metadata: Metadata, rows: Views, on_missing: str
+) -> dict[SampleKey, str | None] | None:
+    """The label of each row, as `join` does the values; None where no column gives them.
+
+    MetadataError where a row has none, or its views have several.
+    """
+    labels, joined = metadata.labels, dict[SampleKey, str | None]()
+    if labels is None:
+        return None
+    for key, views in rows.items():
+        own = [(*key, view) for view in (views if metadata.is_by_view else [""])]
+        found = {label for each in own if (label := labels.get(each))}
+        if len(found) > 1:
+            raise MetadataError(
+                metadata.paths,
+                f"has several labels for {'/'.join(filter(None, key[1:]))}: {_join_first(found)}",
+                "one for all its views: mend it",
+            )
+        joined[key] = found.pop() if found else None
+    empty = ["/".join(filter(None, key[1:])) for key, label in joined.items() if label is None]
+    if empty and on_missing == "raise":
+        raise MetadataError(
+            metadata.paths,
+            f"has no label for {len(empty)} samples ({_join_first(empty)})",
+            'a label in each row: add it, pass on_missing_metadata="null" (None for it)',
+        )
+    return joined
 
 
 def join(

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 import multiview_cifar
 from commands import ENVIRONMENT
+from plans import within
 from sampling import examples
 
 TREE = ["cat/1/a.png", "cat/1/b.png", "cat/2/a.png", "dog/1/a.png"]
@@ -40,6 +41,18 @@ def photos(make_tree):
         return tree
 
     return make
+
+
+@pytest.fixture
+def write_metadata():
+    """write_metadata(tree, "sample,label...", "metadata.csv"): the only file of its kind there."""
+
+    def write(tree, text, name=TOP):
+        for kind in multiview_cifar.METADATA_FILES:
+            (tree / kind).unlink(missing_ok=True)
+        (tree / name).write_text(text)
+
+    return write
 
 
 def parquet(**columns):
@@ -611,3 +624,186 @@ def test_any_table_comes_back(quick, make_tree, write, kind, columns, data):
     for row in rows:
         assert found.pop((row["sample_id"], row["view"])) == [row[name] for name in names]
     assert all(value is None for values in found.values() for value in values)
+
+
+# --- labels that stand in the metadata ------------------------------------------------------------
+
+PATIENTS = [f"P{n}/{view}.png" for n in (1, 2, 10) for view in "ab"]
+NO_CLASS = "{sample}/{view}"
+
+
+def labels(ds):
+    names = dict(enumerate(ds.features["label"].names))
+    return {row["sample_id"]: names.get(row["label"]) for row in ds}
+
+
+@pytest.mark.every_route
+def test_a_column_label_gives_the_labels(load, make_tree, write_metadata):
+    tree = make_tree(*PATIENTS)
+    write_metadata(tree, "sample,label,age\nP1,covid,7\nP10,normal,8\nP2,covid,9\n")
+    ds = load(tree, layout=NO_CLASS)
+    assert ds.features["label"] == datasets.ClassLabel(names=["covid", "normal"])
+    assert [(row["sample_id"], row["label"], row["age"]) for row in ds] == [
+        ("P1", 0, 7),
+        ("P2", 0, 9),
+        ("P10", 1, 8),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "names"),
+    [
+        ("metadata.csv", "sample_id,grade\nP1,10\nP2,9\nP10,10\n", ["9", "10"]),
+        ("metadata.csv", "sample_id,grade\nP1,010\nP2,9\nP10,010\n", ["9", "010"]),
+        (
+            "metadata.jsonl",
+            '{"sample": "P1", "grade": 10}\n{"sample": "P2", "grade": 9}\n'
+            '{"sample": "P10", "grade": 10}\n',
+            ["9", "10"],
+        ),
+        (
+            "metadata.jsonl",
+            '{"sample": "P1", "grade": true}\n{"sample": "P2", "grade": false}\n'
+            '{"sample": "P10", "grade": true}\n',
+            ["false", "true"],
+        ),
+    ],
+)
+def test_label_column(stream, make_tree, write_metadata, name, text, names):
+    tree = make_tree(*PATIENTS)
+    write_metadata(tree, text, name)
+    ds = stream(tree, layout=NO_CLASS, label_column="grade")
+    assert ds.features["label"].names == names
+    assert "grade" not in ds.features
+    assert [*labels(ds).values()] == [names[1], names[0], names[1]]
+
+
+def test_labels_go_by_class_names(stream, make_tree, write_metadata, fails, caplog):
+    tree = make_tree(*PATIENTS)
+    write_metadata(tree, "sample,label\nP1,n01\nP2,n02\nP10,n03\n")
+    options = {"layout": NO_CLASS, "class_names": {"n02": "dog", "n01": "cat"}}
+    with fails("LayoutError", "class_names leaves out the class 'n03'", 'other_classes="skip"'):
+        list(stream(tree, **options))
+    ds = stream(tree, **options, other_classes="skip")
+    assert ds.features["label"].names == ["dog", "cat"]
+    assert labels(ds) == {"P1": "cat", "P2": "dog"}
+    assert "class_names leaves out: train/P10" in caplog.text
+    ds = stream(tree, **options, on_missing_metadata="null")
+    assert labels(ds) == {"P1": "cat", "P2": "dog", "P10": None}
+
+
+def test_samples_without_a_label(load, make_tree, write_metadata, fails):
+    tree = make_tree(*PATIENTS)
+    write_metadata(tree, "sample,label\nP1,x\nP2,\nP10,x\n")
+    with fails("LayoutError", "no label for 1 samples (P2)", 'on_missing_metadata="null"'):
+        list(load(tree, layout=NO_CLASS))
+    assert labels(load(tree, layout=NO_CLASS, on_missing_metadata="null"))["P2"] is None
+    write_metadata(tree, "sample,label\nP1,x\n")
+    wanted = {"P1": "x", "P2": None, "P10": None}
+    assert labels(load(tree, layout=NO_CLASS, on_missing_metadata="null")) == wanted
+
+
+def test_labels_of_views(stream, make_tree, write_metadata, fails):
+    tree = make_tree("P1/a.png", "P1/b.png")
+    write_metadata(tree, "sample,view,label,angle\nP1,a,x,0\nP1,b,,90\n")
+    ds = stream(tree, layout=NO_CLASS)
+    assert labels(ds) == {"P1": "x"}
+    assert [row["angle"] for row in ds] == [[0, 90]]
+    write_metadata(tree, "sample,view,label\nP1,a,x\nP1,b,y\n")
+    with fails("LayoutError", "several labels for P1"):
+        list(stream(tree, layout=NO_CLASS))
+
+
+@pytest.mark.every_route
+def test_rows_without_any_label(load, make_tree, shown, write_metadata):
+    tree = make_tree(*within("train", PATIENTS), *within("test", PATIENTS[:2]))
+    splits = load(tree, split=None, layout="{split}/{sample}/{view}")
+    assert "label" not in splits["train"].features
+    assert [sample for sample, *_ in shown(splits["train"])] == ["P1", "P2", "P10"]
+    assert shown(splits["test"]) == [("P1", "test/P1/a.png", "test/P1/b.png")]
+    assert "label" not in next(iter(splits["test"]))
+    write_metadata(tree / "test", "sample,label\nP1,x\n")
+    write_metadata(tree / "train", "sample,label\nP1,x\nP2,y\nP10,x\n")
+    splits = load(tree, split=None, layout="{split}/{sample}/{view}")
+    assert labels(splits["test"]) == {"P1": "x"}
+    splits = load(tree, split=None, layout="{split}/{sample}/{view}", drop_metadata=True)
+    assert "label" not in splits["train"].features
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "says"),
+    [
+        ({"label_column": "class", "layout": NO_CLASS}, "LayoutError", "no column 'class'"),
+        ({"label_column": "label", "layout": "{label}/{view}_{sample}"}, "OptionError", "{*}"),
+        ({"label_column": "label"}, "OptionError", "{*}"),
+        ({"label_column": ""}, "OptionError", "the name of a column"),
+        ({"label_column": "label", "drop_metadata": True}, "OptionError", "drop_metadata"),
+        ({"layout": NO_CLASS, "label_column": "parts"}, "LayoutError", "cannot be read"),
+    ],
+)
+def test_wrong_label_columns(stream, make_tree, write_metadata, fails, options, kind, says):
+    tree = make_tree(*PATIENTS[:2])
+    write_metadata(tree, '{"sample": "P1", "label": "x", "parts": ["a"]}\n', "metadata.jsonl")
+    with fails(kind, "label_column" if kind == "OptionError" else "metadata", says):
+        list(stream(tree, **options))
+
+
+def test_label_column_without_metadata(stream, make_tree, fails):
+    with fails("OptionError", "there is no metadata file", path="label_column"):
+        list(stream(make_tree(*PATIENTS), layout=NO_CLASS, label_column="diagnosis"))
+
+
+# --- keys that are paths --------------------------------------------------------------------------
+
+
+@pytest.mark.every_route
+def test_file_name_is_of_a_view(load, make_tree, write_metadata):
+    tree = make_tree("cat/1/0.png", "cat/1/1.png", "dog/1/0.png")
+    write_metadata(tree, "file_name,angle\ncat/1/1.png,90\n./cat/1/0.png,0\ndog/1/0.png,5\n")
+    assert [row["angle"] for row in load(tree)] == [[0, 90], [5]]
+
+
+def test_file_names_are_of_a_sample(stream, make_tree, write_metadata, fails):
+    tree = make_tree("cat/1/0.png", "cat/1/1.png", "dog/1/0.png")
+    text = (
+        '{"file_names": ["cat/1/0.png", "cat/1/1.png"], "age": 4}\n'
+        '{"file_names": ["dog/1/0.png"], "age": 5}\n'
+    )
+    write_metadata(tree, text, "metadata.jsonl")
+    assert [row["age"] for row in stream(tree)] == [4, 5]
+    write_metadata(tree, text.replace("cat/1/1", "dog/1/0", 1), "metadata.jsonl")
+    with fails("LayoutError", "several samples (cat/1/0.png, dog/1/0.png)"):
+        list(stream(tree))
+
+
+def test_file_name_with_splits_labels_and_masks(stream, make_tree, write_metadata, fails):
+    paths = ["train/1_a.png", "train/1_b.png", "train/2_a.png", "train/1_a-map.png"]
+    tree = make_tree(*paths)
+    write_metadata(tree / "train", "file_name,label\n1_a.png,cat\n1_b.png,cat\n2_a.png,dog\n")
+    options = {"layout": "{split}/{sample}_{view}", "view_names": ["a"]}
+    ds = stream(tree, **options)
+    assert labels(ds) == {"1": "cat", "2": "dog"}
+    assert "split" not in ds.features
+    layout = {"images": "{split}/{sample}_{view}", "maps": "{split}/{sample}_{view}-map"}
+    write_metadata(tree / "train", "file_name,label\n1_a-map.png,cat\n")
+    with fails("LayoutError", "1 rows for no view (train/1_a-map.png)"):
+        list(stream(tree, layout=layout, on_missing_view="null"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("metadata.csv", "file_name,a\ncat/1/0.png,1\ncat/1/9.png,2\n", "no view (cat/1/9)"),
+        ("metadata.csv", "file_name,a\ncat/1/0.png,1\ncover.png,2\n", "no view (cover.png)"),
+        ("metadata.csv", "file_name,a\n,1\n", "a row whose file_name is None"),
+        ("metadata.csv", "file_names,a\ncat/1/0.png,1\n", '.parquet "file_names", a list'),
+        ("metadata.jsonl", '{"file_names": [], "a": 1}\n', "a row whose file_names is []"),
+        ("metadata.csv", "file_name,a\ncat/1/0.png,1\ncat/1/0.png,1\n", "cat/1/0 twice"),
+        ("metadata.csv", "path,a\ncat/1/0.png,1\n", '"file_name" (path of a view)'),
+    ],
+)
+def test_wrong_paths_in_metadata(stream, make_tree, write_metadata, fails, name, text, says):
+    tree = make_tree("cat/1/0.png")
+    write_metadata(tree, text, name)
+    with fails("LayoutError", "metadata", says):
+        list(stream(tree))

@@ -37,6 +37,24 @@ def test_a_class_folder_left_out(stream, make_tree, fails):
         list(stream(make_tree(*CLASSES), class_names=["cat", "dog"]))
 
 
+@pytest.mark.parametrize("class_names", [["dog", "cat"], {"dog": "rex", "cat": "tom"}])
+def test_other_classes_are_skipped_when_asked_for(load, make_tree, class_names, caplog):
+    tree = make_tree(*CLASSES, "dog/1/b.png", "elk/2/")  # of elk not even the views count
+    options = {"class_names": class_names, "on_error": "skip_sample", "view_names": ["a"]}
+    ds = load(tree, other_classes="skip", **options)
+    names = class_names if isinstance(class_names, list) else [*class_names.values()]
+    assert ds.features["label"].names == names
+    assert [(row["sample_id"], row["label"]) for row in ds] == [("cat/1", 1), ("dog/1", 0)]
+    assert "1 samples of classes that class_names leaves out: train/elk/1" in caplog.text
+
+
+def test_other_classes_want_class_names(stream, make_tree, fails):
+    with fails("OptionError", "other_classes='skip'", "class_names", path="other_classes"):
+        list(stream(make_tree(*CLASSES), other_classes="skip"))
+    with fails("LayoutError", "'eel'", path="eel"):
+        list(stream(make_tree(*CLASSES), class_names=["eel"], other_classes="skip"))
+
+
 @pytest.mark.parametrize("class_names", [["cat", "dog", "elk", "eel"], {"eel": "fish"}])
 def test_a_class_name_without_folder(stream, make_tree, fails, class_names):
     with fails("LayoutError", "class_names", "eel", "cat", "dog", "elk", path="eel"):

@@ -1108,10 +1108,34 @@ def detect_layout(listing: FileListing, has_splits: bool) -> str:
         raise LayoutError(
             f"Every image stands deeper than {layout}, such as {first}.{hint} "
             "Expected [split/]class/sample/view: pass a data_dir further down, or "
-            'say with layout="..." what the folders mean.',
+            f'say with layout="..." what the folders mean.{nearest_layouts(listing)}',
             first,
         )
     return layout
+
+
+def nearest_layouts(listing: FileListing) -> str:
+    """The end of an error: the layout that `plan` would list first, or two that fit equally well;
+    "" without the package.
+    """
+    try:
+        from multiview_cifar_tools.planning.suggest_layout import suggest_layouts
+    except ModuleNotFoundError:
+        return ""
+    paths = [path.partition("/")[2] if listing.is_by_split else path for path in listing.paths]
+    fits = suggest_layouts(paths, parse_template, find_split)
+    ranks = [(fit.candidate.images, fit.view_agreement) for fit in fits]
+    best = [fit.candidate for fit, rank in zip(fits, ranks, strict=True) if rank == ranks[0]][:2]
+    if not best:
+        return ""
+    options = " or ".join(f'layout="{candidate.layout}"' for candidate in best)
+    tops = dict.fromkeys(path.partition("/")[0] for path in paths)
+    names = {
+        top: split for top in tops if (split := find_split(top)) not in (None, split_name(top))
+    }
+    if names and all(candidate.layout.startswith("{split}/") for candidate in best):
+        options += f", split_names={names}"
+    return f" Nearest is {options}: {best[0].images:,} of {len(paths):,} images fit it."
 
 
 def join_first(names: Iterable[object], most: int = 5) -> str:
@@ -1152,7 +1176,7 @@ def match_images(
     ordered, used = [*templates.values()], set[str]()
     for path, size, version in zip(listing.paths, listing.sizes, listing.versions, strict=True):
         if (found := locate(path, ordered)) is None:
-            listing.ignored[_why_not(path, ordered)].append(path)
+            listing.ignored[_why_not(path, ordered, listing)].append(path)
             continue
         column, key, view = found
         if (sample := samples.get(key)) is None:
@@ -1211,7 +1235,7 @@ def same_view_error(other: str, path: str, view: str, text: str) -> LayoutError:
     )
 
 
-def _why_not(path: str, templates: Sequence[Template]) -> str:
+def _why_not(path: str, templates: Sequence[Template], listing: FileListing) -> str:
     """Why an image fits no template; LayoutError where it stands above them all."""
     depth, depths = path.count("/"), [template.depth for template in templates]
     stem = path.rpartition(".")[0]
@@ -1232,7 +1256,7 @@ def _why_not(path: str, templates: Sequence[Template]) -> str:
         )
     raise LayoutError(
         f"{path} stands above the layout {templates[0].text}. Expected images only "
-        f"{min(depths)} folders deep. {way_out}.",
+        f"{min(depths)} folders deep. {way_out}.{nearest_layouts(listing)}",
         path,
     )
 
@@ -1309,7 +1333,7 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
         raise LayoutError(
             f"No image in {listing.data_dir} fits layout={config.layout!r} (found: "
             f"{listing.ignored_summary}). Expected paths that fit it from end to end, extension "
-            "left out.",
+            f"left out.{nearest_layouts(listing)}",
             listing.data_dir,
         )
     if config.pages == "views":

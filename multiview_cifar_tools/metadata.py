@@ -116,7 +116,7 @@ def read_files(
     Raises:
         MetadataError: A file is damaged, they do not go together, or a column or a key is wrong.
     """
-    paths, label = [*files.values()], "" if "label" in fields else label_column or "label"
+    paths, label = [*files.values()], None if "label" in fields else label_column or "label"
     tables = [read_table(path, split, read, label) for split, path in files.items()]
     table = concatenate(tables, paths)
     keys = key_columns(table.column_names, fields, paths)
@@ -146,7 +146,7 @@ def read_files(
             )
         metadata.values[key] = {name: row[name] for name in own}
         if labels is not None:
-            labels[key] = row[label]
+            labels[key] = row[str(label)]
     return metadata
 
 
@@ -174,7 +174,9 @@ def check_columns(
         )
 
 
-def read_table(path: str, split: str, read: Callable[[str, str], bytes], label: str) -> pa.Table:
+def read_table(
+    path: str, split: str, read: Callable[[str, str], bytes], label: str | None
+) -> pa.Table:
     """The table of a file, in types of `plain_type`, keys and labels as text, with a column `split`
     where the file is a split's; MetadataError where it is damaged.
     """
@@ -198,15 +200,15 @@ def read_table(path: str, split: str, read: Callable[[str, str], bytes], label: 
     return table
 
 
-def parse_table(data: bytes, kind: str, label: str) -> Any:
+def parse_table(data: bytes, kind: str, label: str | None) -> Any:
     """The pyarrow.Table of a whole file, its types inferred over all rows; of a csv keys and the
     column `label` are text, of a jsonl the keys.
 
     In a csv an empty cell is None, and nothing else is; so is in a jsonl what a line lacks.
     """
-    file, size, keys = pa.BufferReader(data), len(data) + 1, dict.fromkeys(KEY_COLUMNS, pa.string())
-    keys |= {label: pa.string()} if kind == "csv" else {}
-    keys = {key: text for key, text in keys.items() if kind == "csv" or key != label}
+    file, size = pa.BufferReader(data), len(data) + 1
+    names = {*KEY_COLUMNS, *filter(None, [label])} if kind == "csv" else {*KEY_COLUMNS} - {label}
+    keys = dict.fromkeys(names, pa.string())
     if kind == "parquet":
         return pa.parquet.read_table(file)
     data.decode()  # pyarrow takes text in another encoding for bytes

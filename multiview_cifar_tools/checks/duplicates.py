@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from multiview_cifar import NO_LABEL
 from multiview_cifar_tools.checks.findings import Finding, ImageIndex
 
 MAX_PAIRED_SAMPLES = 16  # that share an image: of more there is one finding, and not one a pair
@@ -66,7 +67,8 @@ def _group_by_digest(digests: npt.NDArray[np.bytes_], rows: Numbers) -> Iterator
 def _duplicate_kind(images: ImageIndex, samples: tuple[int, ...]) -> str:
     if len({*images.split[[*samples]].tolist()}) > 1:
         return "leakage"
-    return "contradiction" if len({*images.label[[*samples]].tolist()}) > 1 else "duplicate"
+    labels = {*images.label[[*samples]].tolist()} - {NO_LABEL}
+    return "contradiction" if len(labels) > 1 else "duplicate"
 
 
 def _crowd_finding(images: ImageIndex, firsts: list[int]) -> Finding:
@@ -79,7 +81,7 @@ def _crowd_finding(images: ImageIndex, firsts: list[int]) -> Finding:
 
 
 def _class_clause(images: ImageIndex, samples: tuple[int, ...]) -> str:
-    labels = sorted({*images.label[[*samples]].tolist()})
+    labels = sorted({*images.label[[*samples]].tolist()} - {NO_LABEL})
     names = [images.class_names[label] for label in labels]
     return f", of the classes {' and '.join(names)}" if len(names) > 1 else ""
 

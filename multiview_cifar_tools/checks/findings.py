@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from multiview_cifar import IMAGE_EXTENSIONS, Plan
+from multiview_cifar import IMAGE_EXTENSIONS, NO_LABEL, Plan
 from multiview_cifar_tools.checks.images import ImageProblem
 from multiview_cifar_tools.formats.image_bytes import EXTENSIONS
 from multiview_cifar_tools.pages import split_page
@@ -143,14 +143,15 @@ class ImageIndex:
         owner: (N,) int32, the number of its sample.
         column: (N,) uint8, the number of its image column in `columns`.
         samples: S texts such as "train/cat/12".
-        label, split: (S,) int32, the numbers of a sample's class and split.
+        label, split: (S,) int32, the numbers of a sample's class, NO_LABEL for none, and split.
         views: (S,) int64, how many images a sample has in the first column.
         splits, columns, class_names: The names.
     """
 
     def __init__(self, plan: Plan, columns: Iterable[str]) -> None:
         self.columns, self.splits = [*columns], [*plan.splits]
-        self.class_names: list[str] = plan.features["label"].names
+        labels = plan.features.get("label")
+        self.class_names: list[str] = labels.names if labels else []
         rows = [
             (number, split, sample)
             for number, (split, samples) in enumerate(plan.splits.items())
@@ -158,7 +159,8 @@ class ImageIndex:
         ]
         self.samples = [f"{split}/{sample.sample_id}" for _, split, sample in rows]
         self.split = np.array([number for number, _, _ in rows], np.int32)
-        self.label = np.array([sample.label for _, _, sample in rows], np.int32)
+        known = [NO_LABEL if sample.label is None else sample.label for _, _, sample in rows]
+        self.label = np.array(known, np.int32)
         self.paths: list[str] = []
         owner, column = [], []
         for number, (_, _, sample) in enumerate(rows):
@@ -321,7 +323,8 @@ def find_unusual_view_counts(images: ImageIndex) -> Iterator[Finding]:
 def find_class_imbalance(class_counts: Mapping[str, Mapping[str, int]]) -> Iterator[Finding]:
     """Classes that a split lacks, and splits whose classes differ much in size."""
     for split, counts in class_counts.items():
-        present = {name: n for name, n in counts.items() if n}
+        if not (present := {name: n for name, n in counts.items() if n}):
+            continue  # rows without labels
         for name in counts.keys() - present.keys():
             yield Finding("absent-class", f"{split} has no sample of {name}")
         largest, smallest = (

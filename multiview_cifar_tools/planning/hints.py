@@ -12,6 +12,8 @@ from multiview_cifar import find_split, join_first, natural_key
 if TYPE_CHECKING:
     from multiview_cifar_tools.planning.report import PlanReport
 
+UNLABELLED = "(no label)"  # among the classes of a plan
+
 
 def find_hints(report: PlanReport) -> Iterator[str]:
     """A sentence for each hint on a plan that has samples, the most important ones first."""
@@ -129,6 +131,7 @@ def _hint_missing_classes(report: PlanReport) -> str:
         f"{name!r} in {split}"
         for split, counts in report.classes.items()
         for name in counts.index[counts == 0]
+        if name != UNLABELLED
     ]
     return f"No sample of the class {join_first(missing, most=3)}." if missing else ""
 

@@ -11,29 +11,34 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import multiview_cifar
 from multiview_cifar import (
+    NO_LABEL,
     FileListing,
     LayoutError,
     MultiviewCifarConfig,
     OptionError,
     Plan,
     Sample,
+    find_split,
+    image_columns,
     keep_images,
     natural_key,
+    parse_template,
     plan_rows,
     scan_folder,
     view_keys,
 )
 from multiview_cifar_tools.arguments import expect_path
 from multiview_cifar_tools.options import describe_feature, load_line, make_config
-from multiview_cifar_tools.planning.hints import find_hints
+from multiview_cifar_tools.planning.hints import UNLABELLED, find_hints
 from multiview_cifar_tools.planning.recognition import Greeting, find_known_set
 from multiview_cifar_tools.planning.suggest_layout import Candidate, suggest_layouts
 
@@ -116,16 +121,24 @@ class PlanReport:
 
     @cached_property
     def classes(self) -> pandas.DataFrame:
-        """The samples of each class (index, in label order) in each split (columns)."""
+        """The samples of each class (index, in label order) in each split (columns); the last one
+        is UNLABELLED, where samples have no label.
+        """
         import pandas
 
-        names = self.plan.features["label"].names if self.plan else []
-        counts = Counter((split, sample.label) for split, sample in self._samples)
+        features = self.plan.features if self.plan else {}
+        names = dict(enumerate(features["label"].names if "label" in features else []))
+        counts = Counter(
+            (split, NO_LABEL if sample.label is None else sample.label)
+            for split, sample in self._samples
+        )
+        if any(label == NO_LABEL for _, label in counts):
+            names[NO_LABEL] = UNLABELLED
         table = {
-            split: [counts[split, i] for i in range(len(names))]
+            split: [counts[split, label] for label in names]
             for split in (self.plan.splits if self.plan else ())
         }
-        return pandas.DataFrame(table, index=pandas.Index(names, name="class"))
+        return pandas.DataFrame(table, index=pandas.Index([*names.values()], name="class"))
 
     @cached_property
     def views(self) -> dict[tuple[str, ...], list[str]]:
@@ -137,8 +150,11 @@ class PlanReport:
         features = self.plan.features if self.plan else {}
         labels = features["view_labels"].feature.names if "view_labels" in features else None
         groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        are_lists = [*image_columns(self.options.get("layout")).values()]
         for split, sample in self._samples:
-            groups[_complete_views(sample, labels)].append(f"{split}/{sample.sample_id}")
+            views = zip(view_keys(sample, labels), *compress(sample.paths, are_lists), strict=True)
+            complete = tuple(name for name, *paths in views if None not in paths)
+            groups[complete].append(f"{split}/{sample.sample_id}")
         return dict(sorted(groups.items(), key=lambda group: -len(group[1])))
 
     @cached_property
@@ -222,12 +238,6 @@ class PlanReport:
         }
 
 
-def _complete_views(sample: Sample, labels: Sequence[str] | None) -> tuple[str, ...]:
-    """The names of the views that each image column has."""
-    views = zip(view_keys(sample, labels), *sample.paths, strict=True)
-    return tuple(name for name, *paths in views if None not in paths)
-
-
 def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
     """Plan the dataset of a folder from its names.
 
@@ -250,7 +260,8 @@ def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
     if not options.get("layout"):
         report.greeting = find_known_set(tree)
     if not rows or report.num_left_out > report.num_images:
-        report.candidates = suggest_layouts(_image_paths(tree))
+        fits = suggest_layouts(_image_paths(tree), parse_template, find_split)
+        report.candidates = [fit.candidate for fit in fits]
     return report
 
 

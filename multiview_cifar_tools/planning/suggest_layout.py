@@ -1,14 +1,18 @@
-"""Which layouts a tree could have: guessed from the paths of its images, ranked by their fit."""
+"""Which layouts a tree could have: guessed from the paths of its images, ranked by their fit.
+
+The loading script asks for the nearest one where none fits; so this imports nothing of ours, and is
+given the script's functions.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
-
-from multiview_cifar import Template, find_split, parse_template
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 MAX_CANDIDATES = 5
+MAX_RANKED = 20_000  # images, spread over all, by which candidates are ranked
+UNLABELLED = 0.4  # how much a layout without {label} is worth, of one with it
 FILE_FORMS = ("{sample}_{view}", "{sample}-{view}", "{sample}")
 # What the folders between a split and the files can mean, by how many of them there are.
 FOLDER_FORMS = {
@@ -17,9 +21,19 @@ FOLDER_FORMS = {
         "{label}-{sample}-{view}",
         "{label}_{sample}",
         "{label}-{sample}",
+        "{sample}_{view}",
+        "{sample}-{view}",
     ],
-    1: [f"{{label}}/{form}" for form in FILE_FORMS],
-    2: ["{label}/{sample}/{view}", "{label}/{view}/{sample}", "{view}/{label}/{sample}"],
+    1: [*(f"{{label}}/{form}" for form in FILE_FORMS), "{sample}/{view}", "{view}/{sample}"],
+    2: [
+        "{label}/{sample}/{view}",
+        "{label}/{view}/{sample}",
+        "{view}/{label}/{sample}",
+        "{label}/{sample}/{sample}_{view}",
+        "{label}/{sample}/{sample}-{view}",
+        "{label}/{view}/{sample}_{view}",
+        "{view}/{label}/{sample}_{view}",
+    ],
     3: [
         "{label}/{sample}/{view_label}/{view}",
         "{label}/{view_label}/{sample}/{view}",
@@ -44,18 +58,29 @@ class LayoutFit(NamedTuple):
     view_agreement: float  # see measure_view_agreement
 
 
-def suggest_layouts(paths: Sequence[str]) -> list[Candidate]:
+def suggest_layouts(
+    paths: Sequence[str], parse: Callable[[str], Any], find_split: Callable[[str], str | None]
+) -> list[LayoutFit]:
     """The layouts that take most of these images, best first; of two that take as many, the one
     whose samples have the same views.
+
+    Args:
+        paths: Of all images.
+        parse: The script's `parse_template`.
+        find_split: The script's, which tells the name of a split.
     """
-    layouts = dict.fromkeys(guess_layouts(paths))
-    fits = [measure_fit(parse_template(layout), paths) for layout in layouts]
-    fits = [fit for fit in fits if fit.candidate.images]
-    fits.sort(key=lambda fit: (-fit.candidate.images, -fit.view_agreement))
-    return [fit.candidate for fit in fits[:MAX_CANDIDATES]]
+    step = -(-len(paths) // MAX_RANKED) or 1
+    templates = [parse(layout) for layout in dict.fromkeys(guess_layouts(paths, find_split))]
+
+    def rank(fit: LayoutFit) -> tuple[float, ...]:
+        return -fit.candidate.images, -fit.view_agreement
+
+    templates.sort(key=lambda template: rank(measure_fit(template, paths[::step])))
+    fits = [measure_fit(template, paths) for template in templates[:MAX_CANDIDATES]]
+    return sorted((fit for fit in fits if fit.candidate.images), key=rank)
 
 
-def guess_layouts(paths: Sequence[str]) -> Iterator[str]:
+def guess_layouts(paths: Sequence[str], find_split: Callable[[str], str | None]) -> Iterator[str]:
     """Templates for the depths at which most images stand, the most usual ones first."""
     depths = Counter(path.count("/") for path in paths)
     for depth, _ in depths.most_common(3):
@@ -89,7 +114,7 @@ def _fill_fields(fixed: Sequence[str]) -> Iterator[str]:
         yield "/".join([*(text or next(fields) for text in fixed), file])
 
 
-def measure_fit(template: Template, paths: Sequence[str]) -> LayoutFit:
+def measure_fit(template: Any, paths: Sequence[str]) -> LayoutFit:
     """How many of these images a template takes, as how many samples, and how alike these are."""
     samples: dict[tuple[str, ...], set[str]] = defaultdict(set)
     left_out = []
@@ -99,11 +124,12 @@ def measure_fit(template: Template, paths: Sequence[str]) -> LayoutFit:
         if not fields:
             left_out.append(path)
             continue
-        views = samples[fields.get("split", ""), fields["label"], fields["sample"]]
+        views = samples[fields.get("split", ""), fields.get("label", ""), fields["sample"]]
         views.add(f"{fields.get('view_label')}/{fields.get('view')}")
     num_images = len(paths) - len(left_out)
     candidate = Candidate(template.text, num_images, len(samples), left_out[:3])
-    return LayoutFit(candidate, measure_view_agreement(samples, "view" in template.fields))
+    agreement = measure_view_agreement(samples, "view" in template.fields)
+    return LayoutFit(candidate, agreement * (1 if "label" in template.fields else UNLABELLED))
 
 
 def measure_view_agreement(samples: dict[tuple[str, ...], set[str]], has_views: bool) -> float:

@@ -9,7 +9,7 @@ The builder plans the rows, see `multiview_cifar.plan_rows`; its samples become 
 split's table has the columns
 
     sample_id      string
-    label          int32
+    label          int32; NO_LABEL where rows have none
     view_names     list of strings, None where a view is missing
     view_labels    list of int32, where the layout has them
     nbytes         int64, of the row's images: of their files, or of their pixels where resized
@@ -36,6 +36,7 @@ from multiview_cifar import (
     MultiviewCifarConfig,
     Sample,
     check_unchanged,
+    image_columns,
 )
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.options import CONFIG_NAMES
@@ -98,7 +99,7 @@ def plan_source(
     ignored = builder.plan.ignored if config.name == "default" else {}
     fingerprint = hash_text(str(builder.config_id), str(builder.hash))
     del builder, split  # and the lists of all samples, which `split_table` frees
-    columns = image_columns_of(config)
+    columns = [*image_columns(config.layout)]
     splits = {name: split_table(own, columns, features) for name, own in chunks.items()}
     return RowPlan(splits, features, [*dict.fromkeys(sources)], ignored, fingerprint, config)
 
@@ -120,11 +121,6 @@ COLUMNS = {
     "nbytes": pa.int64(),
     "version": pa.int64(),
 }
-
-
-def image_columns_of(config: MultiviewCifarConfig) -> list[str]:
-    """The image columns, in the order of `Sample.paths`."""
-    return [*config.layout] if isinstance(config.layout, Mapping) else ["images"]
 
 
 def split_table(

@@ -240,7 +240,8 @@ trees = st.lists(st.lists(names, min_size=1, max_size=5).map("/".join), max_size
 def test_candidates_hold_what_they_say(stems):
     """Of any images, each candidate takes as many as it says, by the layout's own rules."""
     paths = [f"{stem}.png" for stem in stems]
-    for candidate in suggest_layouts(paths):
+    parse, find_split = multiview_cifar.parse_template, multiview_cifar.find_split
+    for candidate, _ in suggest_layouts(paths, parse, find_split):
         template = multiview_cifar.parse_template(candidate.layout)
         fits = [path for path in paths if template.path.fullmatch(path[:-4])]
         assert candidate.images == len(fits) > 0

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from multiview_cifar import find_split, join_first, natural_key
+from multiview_cifar import find_split, join_first, natural_key, parse_template
+from multiview_cifar_tools.planning.suggest_layout import suggest_layouts
 
 if TYPE_CHECKING:
     from multiview_cifar_tools.planning.report import PlanReport
 
+VIEW_WORD = re.compile(  # what folders of views are called
+    r"(cam(era)?|view|angle|left|right|front|back|rear|side|top|bottom|rgb|depth)[-_ ]?\d*", re.I
+)
+MIN_AGREEMENT = 0.5  # of the samples have the same views, from which a layout is better than none
 UNLABELLED = "(no label)"  # among the classes of a plan
 
 
@@ -58,7 +64,9 @@ def _hint_similar_classes(report: PlanReport) -> str:
 
 
 def _hint_swapped_folders(report: PlanReport) -> str:
-    """class/view/sample.png planned as class/sample/view.png: all classes have the same samples."""
+    """class/view/sample.png or view/class/sample.png planned as class/sample/view.png: all classes
+    have the same samples.
+    """
     names_by_class: dict[str, set[str]] = defaultdict(set)
     for samples in report.views.values():
         for sample in samples:
@@ -67,13 +75,16 @@ def _hint_swapped_folders(report: PlanReport) -> str:
     layout, groups = str(report.layout), list(names_by_class.values())
     if "{sample}/{view}" not in layout or len(groups) < 2 or any(g != groups[0] for g in groups):
         return ""
-    if len(groups[0]) >= min(report.num_views) or len(report.views) > len(report.classes):
+    are_views = all(VIEW_WORD.fullmatch(name) for name in report.classes.index)
+    has_few = len(groups[0]) < min(report.num_views) and len(report.views) <= len(report.classes)
+    if not are_views and not has_few:
         return ""
-    swapped = layout.replace("{sample}/{view}", "{view}/{sample}")
     names = join_first(sorted(groups[0], key=natural_key), most=3)
+    classes = join_first(report.classes.index, most=3)
     return (
-        f"All classes hold the same samples, {names}, and each has more views than there are "
-        f'samples. If these are the views, pass layout="{swapped}".'
+        f"All classes ({classes}) hold the same samples ({names}). If the samples are the views, "
+        f'pass layout="{layout.replace("{sample}/{view}", "{view}/{sample}")}"; if the classes '
+        f'are, layout="{layout.replace("{label}/{sample}/{view}", "{view}/{label}/{sample}")}".'
     )
 
 
@@ -104,8 +115,17 @@ def _hint_rare_views(report: PlanReport) -> str:
     views = join_first((name for names in report.views for name in names[:1]), most=3)
     return (
         f"No view is in more than half of the samples ({views}), so that none can be "
-        "missed. If file names hold more than the view, say so with layout=..."
+        f"missed. If file names hold more than the view, say so with {_better_layout(report)}."
     )
+
+
+def _better_layout(report: PlanReport) -> str:
+    """The layout of the same images whose samples have the same views, where there is one."""
+    paths = [path for sample in report.samples for own in sample.paths for path in own if path]
+    for candidate, view_agreement in suggest_layouts(paths, parse_template, find_split):
+        if candidate.images == len(paths) and view_agreement > MIN_AGREEMENT:
+            return f'layout="{candidate.layout}"'
+    return "layout=..."
 
 
 def _hint_greedy_sample(report: PlanReport) -> str:

@@ -119,6 +119,11 @@ class PlanReport:
         splits = self.plan.splits if self.plan else {}
         return [(split, sample) for split, samples in splits.items() for sample in samples]
 
+    @property
+    def samples(self) -> list[Sample]:
+        """The rows to be, in order."""
+        return [sample for _, sample in self._samples]
+
     @cached_property
     def classes(self) -> pandas.DataFrame:
         """The samples of each class (index, in label order) in each split (columns); the last one

@@ -1,6 +1,7 @@
 """`plan`: what would become of a folder, from its names alone."""
 
 import json
+import re
 
 import datasets
 import pytest
@@ -114,6 +115,10 @@ NEAREST = {
         "{label}/{sample}/{view_label}/{view}",
     ),
     "a stray image": ([*WHOLE, "cover.png"], "{label}/{sample}/{view}"),
+    "split words with more around them": (
+        [f"{split}/{path}" for split in ("training_set", "test_set") for path in FLAT],
+        "{split}/{label}/{sample}_{view}",
+    ),
 }
 
 
@@ -121,7 +126,7 @@ NEAREST = {
 def test_the_nearest_layout(paths, layout, make_tree):
     tree = make_tree(*paths)
     report = plan(tree)
-    assert report.problem
+    assert f'layout="{layout}"' in report.problem.rpartition("Nearest is")[2]
     assert report.plan is None
     best = report.candidates[0]
     assert best.layout == layout
@@ -130,6 +135,12 @@ def test_the_nearest_layout(paths, layout, make_tree):
     if not best.left_out:  # and it does load
         ds = multiview_cifar.load_dataset(data_dir=str(tree), layout=layout)
         assert sum(len(row) for split in ds.values() for row in split["view_names"]) == len(paths)
+
+
+@pytest.mark.parametrize("layout", ["{sample}_{view}", "{sample}/{view}", "{view}/{sample}"])
+def test_layouts_without_labels_are_listed_too(make_tree, layout):
+    paths = [f"{layout.format(sample=s, view=v)}.png" for s in "123" for v in "lr"]
+    assert layout in [candidate.layout for candidate in plan(make_tree(*paths)).candidates]
 
 
 def test_a_layout_that_takes_nothing(make_tree):
@@ -155,6 +166,27 @@ NOTES = {
         [f"{c}/{v}/{s}.png" for c in ("cat", "dog") for v in ("left", "right") for s in "12345"],
         {},
         'layout="{label}/{view}/{sample}"',
+    ),
+    "folders of views at the top": (
+        [f"{v}/{c}/{s}.png" for v in ("cam0", "cam1") for c in ("cat", "dog") for s in "12"],
+        {},
+        'layout="{label}/{view}/{sample}"; if the classes are, layout="{view}/{label}/{sample}"',
+    ),
+    "folders of views in splits": (
+        [f"train/left/{c}/1.png" for c in ("cat", "dog")]
+        + [f"train/right/{c}/1.png" for c in ("cat", "dog")],
+        {},
+        'if the classes are, layout="{split}/{view}/{label}/{sample}"',
+    ),
+    "names that repeat the sample": (
+        [f"cat/{s}/{s}_{v}.png" for s in "123" for v in "lr"],
+        {},
+        'say so with layout="{label}/{sample}/{sample}_{view}"',
+    ),
+    "splits beside another folder": (
+        ["train2017/1/a.png", "train2017/1/b.png", "extra/1/a.png", "extra/1/b.png"],
+        {},
+        'layout="{split}/{label}/{sample}/{view}"',
     ),
     "single views": (["cat/1/a.png", "dog/1/a.png"], {}, "Every sample has one view."),
     "names of their own": (
@@ -233,6 +265,40 @@ def test_a_name_that_is_no_text(make_tree, tmp_path):
 
 names = st.text("ab1_-", min_size=1, max_size=4)
 trees = st.lists(st.lists(names, min_size=1, max_size=5).map("/".join), max_size=30, unique=True)
+
+
+def test_the_error_of_a_build_names_the_nearest_layout(make_tree):
+    """It ends as the plan begins, and what it says loads."""
+    tree = make_tree(*(f"{split}/{path}" for split in ("train_set", "test_set") for path in FLAT))
+    with pytest.raises(multiview_cifar.LayoutError) as caught:
+        multiview_cifar.load_dataset(data_dir=str(tree))
+    advice = re.search("Nearest is (layout=.*}): 16 of 16 images fit it.$", str(caught.value))[1]
+    ds = eval(f"multiview_cifar.load_dataset(data_dir=str(tree), {advice})")
+    assert ds.num_rows == {"train": 4, "test": 4}
+
+
+def test_both_readings_of_a_tree_that_fits_two_layouts(make_tree):
+    tree = make_tree(*(f"all/x/{v}/{c}/{s}.png" for v in "lr" for c in "abc" for s in "123"))
+    with pytest.raises(multiview_cifar.LayoutError) as caught:
+        multiview_cifar.load_dataset(data_dir=str(tree), layout="{label}/{sample}")
+    nearest = str(caught.value).rpartition("Nearest is")[2]
+    assert 'layout="all/x/{label}/{sample}/{view}" or layout="all/x/' in nearest
+    assert "18 of 18 images" in nearest
+
+
+def test_rows_without_labels(make_tree):
+    report = plan(make_tree("P1/a.png", "P1/b.png", "P2/a.png"), layout="{sample}/{view}")
+    assert report.good
+    assert report.classes.to_dict() == {"train": {"(no label)": 2}}
+    assert report.num_views == {1: 1, 2: 1}
+    json.dumps(report.to_dict())
+
+
+def test_a_column_of_one_image(make_tree):
+    layout = {"images": "{label}/{sample}/{view}", "mask": "{label}/{sample}/m/{*}"}
+    report = plan(make_tree("c/1/a.png", "c/1/b.png", "c/1/m/m.png", "c/2/a.png"), layout=layout)
+    assert "c/2 has no image in mask" in report.problem
+    assert report.num_views == {1: 1, 2: 1}
 
 
 @given(trees)

@@ -22,7 +22,7 @@ import PIL.Image
 
 from multiview_cifar import OptionError
 from multiview_cifar_tools.arguments import expect_path, expect_splits
-from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.batches.columns import all_image_columns, views_in
 from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.base import MODULES, format_module
 from multiview_cifar_tools.formats.builder import check_ids
@@ -209,7 +209,7 @@ class ExportWriter:
         max_bytes: int,
     ) -> None:
         self.state, self.module, self.features = state, module, features
-        self.pixels, self.max_bytes, self.columns = pixels, max_bytes, image_columns(features)
+        self.pixels, self.max_bytes, self.columns = pixels, max_bytes, all_image_columns(features)
 
     def write_shard(self, split: str, row: Row, rows: Iterator[Row], bar: Any) -> Row | None:
         """Write a shard that begins with this row, and goes on with the rows behind it; returns the
@@ -236,8 +236,8 @@ class ExportWriter:
         """The bytes that a row's images take in a shard, 1 at least."""
         if not self.pixels:
             return max(1, row_bytes(row, self.columns))
-        views = (view for column in self.columns for view in row[column] if view is not None)
-        return max(1, sum(pixel_bytes(view["bytes"]) for view in views))
+        views = (view for column in self.columns for view in views_in(row[column]))
+        return max(1, sum(pixel_bytes(view["bytes"]) for view in views if view is not None))
 
     @contextmanager
     def open_writer(self, path: str) -> Iterator[Any]:

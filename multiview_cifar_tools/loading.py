@@ -33,7 +33,7 @@ from multiview_cifar import (
     is_url,
 )
 from multiview_cifar_tools.arguments import check_count, expect_path, split_name
-from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.batches.columns import all_image_columns, image_columns, views_in
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.base import (
@@ -486,7 +486,7 @@ def to_split_rows(
 
 
 def _iter_dataset(ds: datasets.Dataset, start: int = 0) -> Iterator[Row]:
-    columns = image_columns(ds.features)
+    columns = all_image_columns(ds.features)
     rest = ds.skip(start) if start < len(ds) else ds.select([])  # as `skip` skips no whole dataset
     for table in rest.with_format("arrow").iter(BATCH_ROWS):
         for row in table.to_pylist():
@@ -494,7 +494,7 @@ def _iter_dataset(ds: datasets.Dataset, start: int = 0) -> Iterator[Row]:
 
 
 def _iter_stream(ds: datasets.IterableDataset, start: int = 0) -> Iterator[Row]:
-    columns = image_columns(ds.features)
+    columns = all_image_columns(ds.features)
     for row in ds.with_format(None).decode(False).skip(start):
         yield embed_views(row, columns)
 
@@ -502,10 +502,12 @@ def _iter_stream(ds: datasets.IterableDataset, start: int = 0) -> Iterator[Row]:
 def embed_views(row: Row, columns: list[str]) -> Row:
     """The row with the bytes of its views in place of paths; it is changed in place."""
     for column in columns:
-        views = row[column]
-        for i, view in enumerate(views or ()):
+        views = views_in(row[column])
+        for i, view in enumerate(views):
             if view is not None and (view["bytes"] is None or view["path"] is not None):
                 views[i] = embed_view(view)
+        if isinstance(row[column], dict):
+            (row[column],) = views
     return row
 
 

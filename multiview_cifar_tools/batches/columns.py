@@ -58,7 +58,7 @@ class RowIndex(NamedTuple):
 
 
 def index_rows(column: pa.ChunkedArray) -> RowIndex:
-    """Index a column of lists of {bytes, path}; reads offsets, no image."""
+    """Index a column of lists of {bytes, path}, or of one a row; reads offsets, no image."""
     index = RowIndex(*(np.zeros(0, np.int64) for _ in range(4)))
     parts = [index]
     files = 0
@@ -70,11 +70,14 @@ def index_rows(column: pa.ChunkedArray) -> RowIndex:
 
 
 def _index_chunk(lists: Any) -> RowIndex:
-    if pa.types.is_fixed_size_list(lists.type):
+    is_list = not pa.types.is_struct(lists.type)
+    if not is_list:
+        starts = np.arange(len(lists) + 1)
+    elif pa.types.is_fixed_size_list(lists.type):
         starts = (np.arange(len(lists) + 1) + lists.offset) * lists.type.list_size
     else:
         starts = np.asarray(lists.offsets).astype(np.int64)
-    files = pc.struct_field(lists.values, "bytes")
+    files = pc.struct_field(lists.values if is_list else lists, "bytes")
     views = np.diff(starts)
     if not len(files):
         return RowIndex(starts[:-1], views, *(np.zeros(0, np.int64),) * 2)
@@ -274,7 +277,9 @@ class ImageColumn:
     def _find_paths(self, rows: Integers) -> dict[int, str]:
         """The paths of files that have no bytes, by their position among all files of the rows."""
         lists = self.table[self.column].take(pa.array(rows)).to_pylist()
-        files = [file for row in lists for file in row or ()]
+        files = [
+            file for row in lists for file in (row if isinstance(row, list | None) else [row]) or ()
+        ]
         return {
             i: file["path"]
             for i, file in enumerate(files)
@@ -382,6 +387,21 @@ def image_columns(features: datasets.Features) -> list[str]:
         for name, feature in features.items()
         if isinstance(getattr(feature, "feature", None), datasets.Image)
     ]
+
+
+def single_image_columns(features: datasets.Features) -> list[str]:
+    """The columns that are `Image()`: one image a row."""
+    return [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+
+
+def all_image_columns(features: datasets.Features) -> list[str]:
+    """The columns of images, of lists of them first."""
+    return image_columns(features) + single_image_columns(features)
+
+
+def views_in(value: Any) -> list[Any]:
+    """The raw images in a row's image column: its list, or its one image; [] for no list."""
+    return value if isinstance(value, list) else [value] if value is not None else []
 
 
 def find_image_column(features: datasets.Features) -> str | None:

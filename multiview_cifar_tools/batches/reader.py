@@ -42,8 +42,8 @@ from multiview_cifar_tools.batches.columns import (
     Integers,
     Mask,
     OnError,
+    all_image_columns,
     find_image_column,
-    image_columns,
     keeps_indices,
 )
 from multiview_cifar_tools.batches.decode import Pixels
@@ -386,11 +386,11 @@ def select_columns(
 
     BatchError where `column` is no column of image sequences, or another one does not exist.
     """
-    with_images = image_columns(features)
+    with_images = all_image_columns(features)
     other_names = [name for name in features if name not in with_images]
     if column not in with_images:
         raise BatchError(
-            f"There is no column {column!r} of image sequences. Expected one of "
+            f"There is no column {column!r} of images. Expected one of "
             f"{with_images or 'none'} (columns: {list(features)}).",
             column,
         )

@@ -39,7 +39,11 @@ from multiview_cifar import (
     join_first,
     natural_key,
 )
-from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.batches.columns import (
+    all_image_columns,
+    image_columns,
+    single_image_columns,
+)
 from multiview_cifar_tools.errors import ExportError
 from multiview_cifar_tools.formats.image_bytes import image_extension
 from multiview_cifar_tools.shards.rows import (
@@ -221,6 +225,15 @@ def row_files(row: Row, features: datasets.Features) -> Iterator[tuple[str, byte
                 )
             paths.add(path)
             yield path + check_extension(view["bytes"], sample), view["bytes"]
+    for column in single_image_columns(features):
+        if (view := row[column]) is None:
+            raise ExportError(
+                f"{sample} has no image in {column!r}, of which a folder does not tell. Expected "
+                "one in each row: leave it out, or export in another format.",
+                sample,
+            )
+        path = _view_path(sample, [column, column])
+        yield path + check_extension(view["bytes"], sample), view["bytes"]
     if not paths:
         raise ExportError(
             f"{sample} has no view that is not None, so that no file would tell of "
@@ -267,7 +280,7 @@ class MetadataWriter:
     """
 
     def __init__(self, path: str, features: datasets.Features) -> None:
-        images = image_columns(features)
+        images = all_image_columns(features)
         self._columns = [name for name in features if name not in {*OWN_COLUMNS, *images}]
         self._names = {
             name: label_names(features[name])
@@ -450,7 +463,7 @@ def resolve_layout(features: datasets.Features) -> str | dict[str, str]:
     layouts = {
         column: "/".join([sample, *[column] * (column != "images"), view])
         for column in image_columns(features)
-    }
+    } | {column: f"{sample}/{column}/{column}" for column in single_image_columns(features)}
     return layouts["images"] if len(layouts) == 1 else layouts
 
 

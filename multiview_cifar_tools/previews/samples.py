@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple
 import datasets
 import PIL.Image
 
-from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.batches.columns import all_image_columns, image_columns
 from multiview_cifar_tools.loading import SplitRows
 from multiview_cifar_tools.previews.html import data_url, page_json
 from multiview_cifar_tools.previews.images import MIME, full_url, identify_image, image_url, shrink
@@ -220,9 +220,13 @@ def convert_row(
     row: Row, features: Mapping[str, Any], thumbnail: int, want_full: bool
 ) -> SampleContent:
     """What the page shows of a row."""
+    lists = image_columns(features)
     columns = {
-        column: [convert_view(view and view["bytes"], thumbnail, want_full) for view in row[column]]
-        for column in image_columns(features)
+        column: [
+            convert_view(view and view["bytes"], thumbnail, want_full)
+            for view in (row[column] if column in lists else [row[column]])
+        ]
+        for column in all_image_columns(features)
     }
     views = [view for column in columns.values() for view in column]
     thumbnails = {
@@ -242,7 +246,7 @@ def convert_row(
 
 def other_columns(row: Row, features: Mapping[str, Any]) -> dict[str, str]:
     """The values of the columns that have no place of their own in the page, as text."""
-    own = {"label", "sample_id", "view_names", "view_labels", *image_columns(features)}
+    own = {"label", "sample_id", "view_names", "view_labels", *all_image_columns(features)}
     return {
         column: str(name_known_labels(value, features[column]))[:MAX_TEXT]
         for column, value in row.items()

@@ -18,9 +18,9 @@ import numpy as np
 import PIL.Image
 import yaml
 
-from multiview_cifar import iter_examples, source_of
+from multiview_cifar import NO_LABEL, iter_examples, source_of
 from multiview_cifar_tools import __version__
-from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.batches.columns import all_image_columns
 from multiview_cifar_tools.errors import PublishError
 from multiview_cifar_tools.planning.table import RowPlan, rows_between, samples_of
 from multiview_cifar_tools.previews.sheet import (
@@ -170,7 +170,7 @@ def describe_dataset(
         "",
         "## Views",
         "",
-        _view_sentence(stats.values(), image_columns(features)),
+        _view_sentence(stats.values(), all_image_columns(features)),
         "",
         *_image_table(stats.values()),
         "",
@@ -247,8 +247,8 @@ def draw_plan_picture(plan: RowPlan) -> bytes:
 
 def _plan_labels(plan: RowPlan, split: str) -> Any:
     """The label of each planned row, as `row_label` gives it: -1 for none."""
-    column = plan.splits[split]["label"]
-    return np.asarray(column.fill_null(-1 if "label" in plan.features else 0))
+    labels = np.asarray(plan.splits[split]["label"].fill_null(NO_LABEL))
+    return labels if "label" in plan.features else np.zeros_like(labels)
 
 
 def _first_row(plan: RowPlan, split: str, label: int) -> Row | None:

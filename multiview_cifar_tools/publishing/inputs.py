@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.batches.columns import all_image_columns
 from multiview_cifar_tools.engines.base import Engine
 from multiview_cifar_tools.errors import FormatError, PublishError
 from multiview_cifar_tools.loading import complete_splits
@@ -195,7 +195,7 @@ def check_rows(split: str, dataset: datasets.Dataset) -> None:
             "Expected each sample_id once.",
             split,
         )
-    for column in image_columns(dataset.features):
+    for column in all_image_columns(dataset.features):
         if _names_files(dataset.data.table[column]):
             raise PublishError(
                 f"The split {split!r} names files in {column!r} instead of holding "
@@ -205,8 +205,10 @@ def check_rows(split: str, dataset: datasets.Dataset) -> None:
 
 
 def _names_files(column: pa.ChunkedArray) -> bool:
-    """Whether some views of a column of image lists have a path and no bytes."""
-    files = pa.chunked_array([chunk.flatten() for chunk in column.chunks])
+    """Whether some images of a column, of lists or of one a row, have a path and no bytes."""
+    files = column
+    if not pa.types.is_struct(column.type):
+        files = pa.chunked_array([chunk.flatten() for chunk in column.chunks])
     has_no_bytes = pc.is_null(pc.struct_field(files, "bytes"))
     return bool(pc.any(pc.and_(has_no_bytes, pc.is_valid(pc.struct_field(files, "path")))).as_py())
 

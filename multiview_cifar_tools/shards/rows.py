@@ -16,7 +16,7 @@ from typing import Any
 import datasets
 
 from multiview_cifar_tools.arguments import short_repr
-from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.batches.columns import image_columns, views_in
 from multiview_cifar_tools.errors import ExportError, FormatError
 
 Row = dict[str, Any]
@@ -116,7 +116,8 @@ def _size(images: Any) -> str:
 
 def row_bytes(row: Row, columns: list[str]) -> int:
     """The bytes of a row's images."""
-    return sum(len(view["bytes"]) for column in columns for view in row[column] if view is not None)
+    views = (view for column in columns for view in views_in(row[column]))
+    return sum(len(view["bytes"]) for view in views if view is not None)
 
 
 # --- names of labels ------------------------------------------------------------------------------

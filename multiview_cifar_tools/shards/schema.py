@@ -16,7 +16,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from multiview_cifar_tools.batches.columns import image_columns
+from multiview_cifar_tools.batches.columns import all_image_columns, views_in
 from multiview_cifar_tools.shards.rows import label_names, name_labels
 
 DIGESTS = b"multiview_cifar.digests"  # DIGEST_BYTES a row, one behind the other, in hexadecimal
@@ -63,7 +63,7 @@ def digest_rows(table: pa.Table, features: datasets.Features) -> list[str]:
 
     Labels are digested by their names: with one more class, the numbers behind it change.
     """
-    images = image_columns(features)
+    images = all_image_columns(features)
     names = {name: label_names(features[name]) for name in sorted(features) if name not in images}
     return [_digest_row(row, images, names) for row in _iter_rows(table)]
 
@@ -73,7 +73,7 @@ def _digest_row(row: dict[str, Any], images: list[str], names: dict[str, list[st
     parts = [json.dumps(values, default=str).encode()]
     for column in images:
         parts.append(b"|")
-        for view in row[column] or ():
+        for view in views_in(row[column]):
             data = view and view["bytes"]
             parts += (b"-",) if data is None else (b"+%d:" % len(data), data)
     return hashlib.blake2b(b"".join(parts), digest_size=DIGEST_BYTES).hexdigest()

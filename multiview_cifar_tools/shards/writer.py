@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multiview_cifar import OptionError
-from multiview_cifar_tools.batches.columns import Integers, image_columns, index_rows
+from multiview_cifar_tools.batches.columns import Integers, all_image_columns, index_rows
 from multiview_cifar_tools.errors import ExportError
 from multiview_cifar_tools.shards.rows import Row, check_export_row, row_bytes
 from multiview_cifar_tools.shards.schema import DIGESTS, digest_rows, features_json
@@ -58,7 +58,7 @@ def parse_size(size: str | int) -> int:
 def row_sizes(dataset: datasets.Dataset) -> Integers:
     """The bytes of each row's images, (N,) int64."""
     total = np.zeros(len(dataset), np.int64)
-    for column in image_columns(dataset.features):
+    for column in all_image_columns(dataset.features):
         index = index_rows(dataset.data.table[column])
         ends = np.concatenate([[0], np.cumsum(np.maximum(index.length, 0))])
         total += ends[index.first + index.views] - ends[index.first]
@@ -111,7 +111,7 @@ class ParquetWriter:
     """
 
     def __init__(self, path: str, features: datasets.Features, pixels: bool = False) -> None:
-        self.path, self.features, self.images = path, features, image_columns(features)
+        self.path, self.features, self.images = path, features, all_image_columns(features)
         huggingface = json.dumps({"info": {"features": features_json(features)}})
         self.schema = features.arrow_schema.with_metadata({"huggingface": huggingface})
         plain = [name for name in features if name not in self.images]

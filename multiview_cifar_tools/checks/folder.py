@@ -29,6 +29,7 @@ from multiview_cifar import (
     MultiviewCifarConfig,
     OptionError,
     Plan,
+    image_columns,
     plan_rows,
     scan_folder,
 )
@@ -61,7 +62,11 @@ from multiview_cifar_tools.planning.report import silence_log
 
 MAX_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB, at 3 bytes a pixel
 # With these a folder can be checked whose build would fail.
-LENIENT_OPTIONS = {"on_missing_view": "null", "on_error": "skip_sample", "drop_metadata": True}
+LENIENT_OPTIONS = {
+    "on_missing_view": "null",
+    "on_missing_metadata": "null",
+    "on_error": "skip_sample",
+}
 EMPTY_FOLDERS = "sample folders without images"  # in the plan's words
 
 
@@ -91,16 +96,19 @@ def check(
         check_count("num_proc", num_proc, 1, OptionError)
     of_rows = 'export(rows, "photos"), then check("photos")'
     data_dir = expect_path(data_dir, "check({})", CheckError, of_rows)
-    config = make_config(data_dir, {**LENIENT_OPTIONS, **options})
+    layout = options.get("layout")
+    has_classes = layout is None or "{label}" in str(layout)  # else metadata may give them
+    drop = {"drop_metadata": has_classes and not options.get("label_column")}
+    config = make_config(data_dir, {**LENIENT_OPTIONS, **drop, **options})
     folder = str(config.data_dir)
-    layout = config.layout if isinstance(config.layout, dict) else ["images"]
+    columns = image_columns(config.layout)
     with start_workers(num_proc, configure_pillow, max_pixels) as workers:  # up once it is planned
         try:
             plan = plan_folder(config)
         except LayoutError:
             check_is_folder(folder)
             raise
-        images = ImageIndex(plan, layout)
+        images = ImageIndex(plan, columns)
         beside = paths_beside(images.paths, plan.ignored.get(NO_IMAGES, []))
         compare = (images.column == 0) & (len(images.splits) > 1)
         compare = np.append(compare, np.zeros(len(beside), np.bool_))

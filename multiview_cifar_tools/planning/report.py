@@ -278,7 +278,8 @@ def _plan_leniently(
     """
     lenient = replace(config, **LENIENT_OPTIONS)
     problem = ""
-    for attempt in (config, lenient, replace(lenient, drop_metadata=True)):
+    bare = replace(lenient, drop_metadata=True, label_column=None)
+    for attempt in (config, lenient, bare):
         listing = replace(tree, ignored=defaultdict(list, tree.ignored))
         try:
             with silence_log():

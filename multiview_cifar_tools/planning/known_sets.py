@@ -52,6 +52,31 @@ class KnownSet:
 KNOWN_SETS = [
     # --- objects ---
     KnownSet(
+        name="ETH-80",
+        kind="Objects",
+        home="https://www.mpi-inf.mpg.de/departments/computer-vision-and-multimodal-computing/research/object-recognition-and-scene-understanding/analyzing-appearance-and-contour-based-methods-for-object-categorization",
+        folder="eth80-cropped-close128",
+        options={
+            "layout": {
+                "images": "{sample}/{sample}-{view}",
+                "masks": "{sample}/maps/{sample}-{view}-map",
+            }
+        },
+        files=[
+            "apple1/apple1-{000-000,022-000}.png",
+            "apple1/maps/apple1-{000-000,022-000}-map.png",
+            "car14/car14-{000-000,022-000}.png",
+            "car14/maps/car14-{000-000,022-000}-map.png",
+        ],
+        example=["train apple1: 000-000 022-000", "train car14: 000-000 022-000"],
+        images=[
+            r"(apple|car|cow|cup|dog|horse|pear|tomato)\d+/(maps/)?(apple|car|cow|cup|dog|horse|pear|tomato)\d+-\d{3}-\d{3}(-map)?\.png"
+        ],
+        rows="80",
+        views="41",
+        note="the class is the beginning of the sample's name, apple1: give it as the column `label` of a `metadata.csv`",
+    ),
+    KnownSet(
         name="ModelNet40, 12 shaded views (MVCNN)",
         kind="Objects",
         home="https://github.com/jongchyisu/mvcnn_pytorch",
@@ -197,6 +222,20 @@ KNOWN_SETS = [
         note="the 238 classes are numbers, named in `mvimgnet_category.txt`",
     ),
     KnownSet(
+        name="Amazon Berkeley Objects, turntables",
+        kind="Objects",
+        home="https://amazon-berkeley-objects.s3.amazonaws.com/index.html",
+        licence="CC BY-NC 4.0",
+        folder="spins/original",
+        options={"layout": "{*}/{sample}/{sample}_{view}"},
+        files=["61/61b6ea09/61b6ea09_{00,01}.jpg", "0a/0a2d1f2c/0a2d1f2c_{00,01}.jpg"],
+        example=["train 0a2d1f2c: 00 01", "train 61b6ea09: 00 01"],
+        images=[r"(?P<begin>[0-9a-f]{2})/(?P<sample>(?P=begin)[0-9a-f]{6})/(?P=sample)_\d\d\.jpg"],
+        rows="8,209",
+        views="24 or 72",
+        note="no classes in the names",
+    ),
+    KnownSet(
         name="CORe50",
         kind="Objects",
         home="https://vlomonaco.github.io/core50",
@@ -212,6 +251,54 @@ KNOWN_SETS = [
         images=[r"s\d{1,2}/o\d{1,2}/C_\d\d_\d\d_\d{3}\.png"],
         rows="550, of 50 objects in 11 sessions",
         views="about 300, 164,866 in all",
+    ),
+    KnownSet(
+        name="COIL-100",
+        kind="Objects",
+        home="https://www.cs.columbia.edu/CAVE/software/softlib/coil-100.php",
+        folder="coil-100",
+        options={"layout": "{sample}__{view}"},
+        files=["obj{1,2,10}__{0,5}.png", "convertGroupppm2png.pl"],
+        example=["train obj1: 0 5", "train obj2: 0 5", "train obj10: 0 5"],
+        images=[r"obj\d{1,3}__\d{1,3}\.png"],
+        rows="100",
+        views="72 angles",
+        note="COIL-20 (coil-20-proc, 20 rows) by the same line; an object is a sample, there are no classes",
+    ),
+    KnownSet(
+        name="ALOI, viewing angles",
+        kind="Objects",
+        home="https://aloi.science.uva.nl",
+        folder="aloi_red4_view",
+        options={"layout": "{sample}/{sample}_r{view}"},
+        files=["1/1_r{0,5}.png", "20/20_r{0,5}.png"],
+        example=["train 1: 0 5", "train 20: 0 5"],
+        images=[r"(?P<sample>\d{1,4})/(?P=sample)_r\d{1,3}\.png"],
+        rows="1,000",
+        views="72 angles",
+        note="an object is a sample, there are no classes",
+    ),
+    KnownSet(
+        name="YCB objects (Berkeley RGB-D)",
+        kind="Objects",
+        home="https://www.ycbbenchmarks.com",
+        licence="CC BY 4.0",
+        folder="berkeley_processed",
+        options={"layout": {"images": "{sample}/{view}", "masks": "{sample}/masks/{view}_mask"}},
+        files=[
+            "006_mustard_bottle/NP1_{0,3}.{jpg,h5}",
+            "006_mustard_bottle/masks/NP1_{0,3}_mask.pbm",
+            "002_master_chef_can/NP{1,2}_0.jpg",
+            "002_master_chef_can/masks/NP{1,2}_0_mask.pbm",
+            "002_master_chef_can/calibration.h5",
+        ],
+        example=["train 002_master_chef_can: NP1_0 NP2_0", "train 006_mustard_bottle: NP1_0 NP1_3"],
+        images=[
+            r"\d{3}(-[a-z])?_[a-z_-]+/(NP?[1-5]_\d{1,3}\.jpg|masks/NP?[1-5]_\d{1,3}_mask\.pbm)"
+        ],
+        rows="a row an object",
+        views="600, of 5 cameras at 120 angles",
+        note="depth maps are HDF5 files, which are left out",
     ),
     KnownSet(
         name="Stanford Online Products",
@@ -251,6 +338,19 @@ KNOWN_SETS = [
         rows="964 background, 659 evaluation",
         views="20 hands",
         note="the class is the alphabet, a sample is a character",
+    ),
+    KnownSet(
+        name="EPFL multi-view cars",
+        kind="Objects",
+        home="https://www.epfl.ch/labs/cvlab/data/data-pose-index-php",
+        folder="epfl-gims08/tripod-seq",
+        options={"layout": "tripod_seq_{sample}_{view}"},
+        files=["tripod_seq_{01,02}_{001,002}.jpg"],
+        example=["train 01: 001 002", "train 02: 001 002"],
+        images=[r"tripod_seq_\d\d_\d{3}\.jpg"],
+        rows="20",
+        views="2,299 in all, every 3 to 4 degrees",
+        note="a car is a sample, there are no classes",
     ),
     # --- people and vehicles ---
     KnownSet(
@@ -356,6 +456,27 @@ KNOWN_SETS = [
         views="48 to 6,070, 181 on average",
     ),
     KnownSet(
+        name="Extended Yale B, cropped",
+        kind="People and vehicles",
+        home="http://vision.ucsd.edu/~leekc/ExtYaleDatabase/ExtYaleB.html",
+        licence="research, with acknowledgement",
+        folder="CroppedYale",
+        options={"layout": "{sample}/{sample}_{view}"},
+        files=[
+            "yaleB01/yaleB01_{P00_Ambient,P00A+000E+00}.pgm",
+            "yaleB02/yaleB02_{P00_Ambient,P00A+000E+00}.pgm",
+            "yaleB01/yaleB01_P00.info",
+        ],
+        example=[
+            "train yaleB01: P00_Ambient P00A+000E+00",
+            "train yaleB02: P00_Ambient P00A+000E+00",
+        ],
+        images=[r"(?P<sample>yaleB\d\d)/(?P=sample)_P00(_Ambient|A[+-]\d{3}E[+-]\d\d)\.pgm"],
+        rows="38",
+        views="65 lights, a few missing",
+        note="a person is a sample, there are no classes",
+    ),
+    KnownSet(
         name="CASIA-B gait, silhouettes",
         kind="People and vehicles",
         home="http://www.cbsr.ia.ac.cn/english/Gait%20Databases.asp",
@@ -433,6 +554,52 @@ KNOWN_SETS = [
     ),
     # --- scenes, stereo, light ---
     KnownSet(
+        name="DTU, as MVSNet has it",
+        kind="Scenes, stereo, light",
+        home="https://roboimagedata.compute.dtu.dk",
+        folder="dtu/Rectified",
+        options={"layout": "{sample}/rect_{view}_{view_label}_r5000"},
+        files=["{scan1,scan10}_train/rect_{001,002}_{0,3}_r5000.png"],
+        example=[
+            "train scan1_train: 0/001 0/002 3/001 3/002",
+            "train scan10_train: 0/001 0/002 3/001 3/002",
+        ],
+        images=[r"scan\d{1,3}(_train)?/rect_\d{3}_[0-6]_r5000\.png"],
+        rows="one a scan",
+        views="49 positions; `view_label` is one of 7 lights",
+        note="no classes; depth maps (.pfm) and cameras stand in folders beside it",
+    ),
+    KnownSet(
+        name="BlendedMVS",
+        kind="Scenes, stereo, light",
+        home="https://github.com/YoYo000/BlendedMVS",
+        licence="CC BY 4.0",
+        folder="dataset_low_res",
+        options={
+            "layout": {
+                "images": "{sample}/blended_images/{view}",
+                "masked": "{sample}/blended_images/{view}_masked",
+            }
+        },
+        files=[
+            "5a3ca9cb270f0e3f14d0eddb/blended_images/{00000000,00000001}.jpg",
+            "5a3ca9cb270f0e3f14d0eddb/blended_images/{00000000,00000001}_masked.jpg",
+            "5a3ca9cb270f0e3f14d0eddb/cams/00000000_cam.txt",
+            "5aa0f9d7a9efce63548c69a1/blended_images/00000008.jpg",
+            "5aa0f9d7a9efce63548c69a1/blended_images/00000008_masked.jpg",
+        ],
+        example=[
+            "train 5a3ca9cb270f0e3f14d0eddb: 00000000 00000001",
+            "train 5aa0f9d7a9efce63548c69a1: 00000008",
+        ],
+        images=[
+            r"[0-9a-f]{20,24}/(blended_images/\d{8}(_masked)?\.jpg|rendered_depth_maps/\d{8}\.pfm)"
+        ],
+        rows="113",
+        views="17,000 and more in all",
+        note="no classes; depth maps (.pfm) are left out",
+    ),
+    KnownSet(
         name="HPatches, sequences",
         kind="Scenes, stereo, light",
         home="https://github.com/hpatches/hpatches-dataset",
@@ -502,6 +669,126 @@ KNOWN_SETS = [
         note="the class is the city",
     ),
     KnownSet(
+        name="KITTI 2015, stereo and flow",
+        kind="Scenes, stereo, light",
+        home="https://www.cvlibs.net/datasets/kitti/eval_scene_flow.php",
+        licence="CC BY-NC-SA 3.0",
+        folder="data_scene_flow",
+        options={"layout": "{split}/image_{view_label}/{sample}_{view}"},
+        files=[
+            "{training,testing}/{image_2,image_3}/{000000,000001}_{10,11}.png",
+            "training/disp_occ_0/{000000,000001}_10.png",
+        ],
+        example=[
+            "train 000000: 2/10 2/11 3/10 3/11",
+            "train 000001: 2/10 2/11 3/10 3/11",
+            "test 000000: 2/10 2/11 3/10 3/11",
+            "test 000001: 2/10 2/11 3/10 3/11",
+        ],
+        images=[
+            r"(training|testing)/(image_[23]|disp_(noc|occ)_[01]|flow_(noc|occ)|obj_map|viz_flow_occ|viz_flow_occ_dilate_1)/\d{6}_1[01]\.png"
+        ],
+        rows="200 training, 200 testing",
+        views="4, of 2 cameras at 2 moments",
+        note="no classes; the maps of disparity and flow are left out",
+    ),
+    KnownSet(
+        name="MPI Sintel",
+        kind="Scenes, stereo, light",
+        home="http://sintel.is.tue.mpg.de",
+        folder="MPI-Sintel-complete",
+        options={
+            "layout": {
+                "images": "{split}/final/{sample}/{view}",
+                "clean": "{split}/clean/{sample}/{view}",
+            }
+        },
+        files=[
+            "training/{clean,final}/alley_1/frame_{0001,0002}.png",
+            "training/albedo/alley_1/frame_{0001,0002}.png",
+            "training/occlusions/alley_1/frame_0001.png",
+            "training/flow/alley_1/frame_0001.flo",
+            "test/{clean,final}/PERTURBED_market_3/frame_{0001,0002}.png",
+        ],
+        example=[
+            "train alley_1: frame_0001 frame_0002",
+            "test PERTURBED_market_3: frame_0001 frame_0002",
+        ],
+        images=[
+            r"(training|test)/(clean|final|albedo|flow_viz|invalid|occlusions)/[A-Za-z]+(_[a-z]+)?(_\d)?/frame_\d{4}\.png"
+        ],
+        rows="23 training, 12 test",
+        views="20 to 50 frames, 1,064 training",
+        note="no classes; albedo, occlusions and flow are left out",
+    ),
+    KnownSet(
+        name="DAVIS 2017",
+        kind="Scenes, stereo, light",
+        home="https://davischallenge.org",
+        folder="DAVIS",
+        options={
+            "layout": {
+                "images": "JPEGImages/480p/{sample}/{view}",
+                "masks": "Annotations/480p/{sample}/{view}",
+            }
+        },
+        files=[
+            "JPEGImages/480p/{bear,bmx-bumps}/{00000,00001}.jpg",
+            "Annotations/480p/{bear,bmx-bumps}/{00000,00001}.png",
+            "ImageSets/2017/{train,val}.txt",
+        ],
+        example=["train bear: 00000 00001", "train bmx-bumps: 00000 00001"],
+        images=[r"(JPEGImages|Annotations)/480p/[a-z0-9-]+/\d{5}\.(jpg|png)"],
+        rows="90",
+        views="25 to 104 frames",
+        note="no classes; its split is in ImageSets",
+    ),
+    KnownSet(
+        name="GoPro deblurring (GOPRO_Large)",
+        kind="Scenes, stereo, light",
+        home="https://seungjunnah.github.io/Datasets/gopro",
+        licence="CC BY 4.0",
+        folder="GOPRO_Large",
+        options={
+            "layout": {
+                "images": "{split}/{sample}/blur/{view}",
+                "blur_gamma": "{split}/{sample}/blur_gamma/{view}",
+                "sharp": "{split}/{sample}/sharp/{view}",
+            }
+        },
+        files=[
+            "train/GOPR0372_07_00/{blur,blur_gamma,sharp}/{000047,000048}.png",
+            "test/GOPR0384_11_00/{blur,blur_gamma,sharp}/{000001,000002}.png",
+        ],
+        example=["train GOPR0372_07_00: 000047 000048", "test GOPR0384_11_00: 000001 000002"],
+        images=[r"(train|test)/GOPR\d{4}_\d\d_\d\d/(blur|blur_gamma|sharp)/\d{6}\.png"],
+        rows="22 train, 11 test",
+        views="2,103 train, 1,111 test",
+        note="no classes",
+    ),
+    KnownSet(
+        name="Multi-Illumination Images in the Wild",
+        kind="Scenes, stereo, light",
+        home="https://projects.csail.mit.edu/illumination",
+        licence="CC BY 4.0",
+        folder="multi_illumination_train_mip2_jpg",
+        options={"layout": "{sample}/dir_{view}_mip2"},
+        files=[
+            "14n_copyroom1/dir_{0,2,10}_mip2.jpg",
+            "14n_copyroom1/probes/dir_{0,2,10}_{chrome,gray}256.jpg",
+            "14n_copyroom1/materials_mip2.png",
+            "14n_copyroom1/meta.json",
+            "everett_kitchen2/dir_{0,2}_mip2.jpg",
+        ],
+        example=["train 14n_copyroom1: 0 2 10", "train everett_kitchen2: 0 2"],
+        images=[
+            r"[a-z0-9_]+/(dir_\d{1,2}_mip2\.jpg|probes/dir_\d{1,2}_(chrome|gray)256\.jpg|materials_mip2\.png|thumb\.jpg)"
+        ],
+        rows="985 train, 30 test",
+        views="25 lights",
+        note="an archive a split, no classes; the probes are left out",
+    ),
+    KnownSet(
         name="4D Light Field Benchmark (HCI)",
         kind="Scenes, stereo, light",
         home="https://lightfield-analysis.uni-konstanz.de",
@@ -523,6 +810,31 @@ KNOWN_SETS = [
         note="the class is the group of scenes; disparities (.pfm) are left out",
     ),
     KnownSet(
+        name="DiLiGenT",
+        kind="Scenes, stereo, light",
+        home="https://sites.google.com/site/photometricstereodata/single",
+        folder="DiLiGenT/pmsData",
+        options={
+            "layout": {
+                "images": "{sample}PNG/{view}",
+                "mask": "{sample}PNG/mask",
+                "normals": "{sample}PNG/Normal_gt",
+            }
+        },
+        files=[
+            "{ball,cat}PNG/{001,002,096}.png",
+            "{ball,cat}PNG/{mask,Normal_gt}.png",
+            "{ball,cat}PNG/{filenames,light_directions,light_intensities}.txt",
+        ],
+        example=["train ball: 001 002 096", "train cat: 001 002 096"],
+        images=[
+            r"(ball|bear|buddha|cat|cow|goblet|harvest|pot1|pot2|reading)PNG/(\d{3}|mask|Normal_gt)\.png"
+        ],
+        rows="10",
+        views="96 lights",
+        note="no classes; a mask and a map of normals for each object",
+    ),
+    KnownSet(
         name="KTH-TIPS2-b",
         kind="Scenes, stereo, light",
         home="https://www.csc.kth.se/cvap/databases/kth-tips",
@@ -539,7 +851,122 @@ KNOWN_SETS = [
         rows="44, of 11 materials",
         views="108, of 9 scales in 12 lights and poses",
     ),
+    KnownSet(
+        name="NeRF synthetic (Blender)",
+        kind="Scenes, stereo, light",
+        home="https://www.matthewtancik.com/nerf",
+        licence="by scene, see its README",
+        folder="nerf_synthetic",
+        options={
+            "layout": {
+                "images": "{sample}/{split}/r_{view}",
+                "depth": "{sample}/{split}/r_{view}_depth_0001",
+                "normals": "{sample}/{split}/r_{view}_normal_0001",
+            },
+            "on_missing_view": "null",
+        },
+        files=[
+            "lego/train/r_{0,2,10}.png",
+            "lego/val/r_{0,2}.png",
+            "lego/test/r_{0,2}{,_depth_0001,_normal_0001}.png",
+            "lego/transforms_{train,val,test}.json",
+        ],
+        example=["train lego: 0 2 10", "validation lego: 0 2", "test lego: 0 2"],
+        images=[
+            r"(chair|drums|ficus|hotdog|lego|materials|mic|ship)/(train|val|test)/r_\d{1,3}(_(depth|normal)_\d{4})?\.png"
+        ],
+        rows="8 train, 8 val, 8 test",
+        views="100, 100, 200",
+        note="no classes; test alone has depth and normals, None elsewhere",
+    ),
     # --- from above ---
+    KnownSet(
+        name="BigEarthNet-S2",
+        kind="From above",
+        home="https://bigearth.net",
+        licence="CDLA-Permissive-1.0",
+        folder="BigEarthNet-v1.0",
+        options={"layout": "{sample}/{sample}_{view}"},
+        files=[
+            "S2A_MSIL2A_20170613T101031_0_49/S2A_MSIL2A_20170613T101031_0_49_{B01,B02,B8A}.tif",
+            "S2A_MSIL2A_20170613T101031_0_49/S2A_MSIL2A_20170613T101031_0_49_labels_metadata.json",
+            "S2A_MSIL2A_20170613T101031_87_48/S2A_MSIL2A_20170613T101031_87_48_{B01,B02,B8A}.tif",
+        ],
+        example=[
+            "train S2A_MSIL2A_20170613T101031_0_49: B01 B02 B8A",
+            "train S2A_MSIL2A_20170613T101031_87_48: B01 B02 B8A",
+        ],
+        images=[
+            r"(?P<sample>S2[AB]_MSIL2A_\d{8}T\d{6}_\d{1,2}_\d{1,2})/(?P=sample)_B(0[1-9]|8A|1[12])\.tif"
+        ],
+        rows="590,326",
+        views="12 bands",
+        note="several labels a patch, in its `_labels_metadata.json`",
+    ),
+    KnownSet(
+        name="BigEarthNet-S2 v2 (reBEN)",
+        kind="From above",
+        home="https://bigearth.net",
+        licence="CDLA-Permissive-1.0",
+        folder="BigEarthNet-S2",
+        options={"layout": "{*}/{sample}/{sample}_{view}"},
+        files=[
+            "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP/S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57/S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57_{B01,B02,B8A}.tif",
+            "S2A_MSIL2A_20170613T101031_N9999_R022_T34VER/S2A_MSIL2A_20170613T101031_N9999_R022_T34VER_00_00/S2A_MSIL2A_20170613T101031_N9999_R022_T34VER_00_00_{B01,B02,B8A}.tif",
+        ],
+        example=[
+            "train S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57: B01 B02 B8A",
+            "train S2A_MSIL2A_20170613T101031_N9999_R022_T34VER_00_00: B01 B02 B8A",
+        ],
+        images=[
+            r"(?P<tile>S2[AB]_MSIL2A_\d{8}T\d{6}_N\d{4}_R\d{3}_T\w{5})/(?P<sample>(?P=tile)_\d\d_\d\d)/(?P=sample)_B(0[1-9]|8A|1[12])\.tif"
+        ],
+        rows="549,488",
+        views="12 bands",
+        note="several labels a patch, in a `metadata.parquet` of its own form: leave it outside this folder",
+    ),
+    KnownSet(
+        name="LEVIR-CD",
+        kind="From above",
+        home="https://justchenhao.github.io/LEVIR",
+        licence="academic, not commercial",
+        folder="LEVIR-CD",
+        options={
+            "layout": {"images": "{split}/{view}/{sample}", "change": "{split}/label/{sample}"}
+        },
+        files=[
+            "train/{A,B,label}/train_{1,2}.png",
+            "val/{A,B,label}/val_1.png",
+            "test/{A,B,label}/test_1.png",
+        ],
+        example=[
+            "train train_1: A B",
+            "train train_2: A B",
+            "validation val_1: A B",
+            "test test_1: A B",
+        ],
+        images=[r"(?P<split>train|val|test)/(A|B|label)/(?P=split)_\d{1,3}\.png"],
+        rows="445 train, 64 val, 128 test",
+        views="2 moments",
+        note="no classes; a map of the changes for each pair",
+    ),
+    KnownSet(
+        name="Onera Satellite Change Detection (OSCD)",
+        kind="From above",
+        home="https://rcdaudt.github.io/oscd",
+        folder="Onera Satellite Change Detection dataset - Images",
+        options={"layout": "{sample}/pair/{view}"},
+        files=[
+            "{abudhabi,saclay_e}/pair/{img1,img2}.png",
+            "{abudhabi,saclay_e}/{imgs_1_rect,imgs_2_rect}/{B01,B8A}.tif",
+            "{train,test}.txt",
+        ],
+        example=["train abudhabi: img1 img2", "train saclay_e: img1 img2"],
+        images=[r"[a-z_]+/(pair/img[12]\.png|imgs_[12](_rect)?/\w+\.tif)"],
+        rows="24",
+        views="2 moments",
+        note='no classes; the 13 bands of each moment by `layout="{sample}/imgs_{view_label}_rect/{view}"`',
+    ),
     KnownSet(
         name="xBD (xView2)",
         kind="From above",
@@ -617,6 +1044,42 @@ KNOWN_SETS = [
         note="the 8 subtypes as classes; benign and malignant by `class_names`",
     ),
     KnownSet(
+        name="DeepLesion",
+        kind="Medicine and biology",
+        home="https://nihcc.app.box.com/v/DeepLesion",
+        folder="Images_png",
+        options={"layout": "{sample}/{view}"},
+        files=["000001_{01_01,03_01}/{087,088,103}.png"],
+        example=["train 000001_01_01: 087 088 103", "train 000001_03_01: 087 088 103"],
+        images=[r"\d{6}_\d\d_\d\d/\d{3}\.png"],
+        rows="one a series",
+        views="the slices around a lesion, 16 bits",
+        note="no classes; `DL_info.csv` has the lesions of 32,120 key slices",
+    ),
+    KnownSet(
+        name="Brain MRI segmentation (LGG, kaggle_3m)",
+        kind="Medicine and biology",
+        home="https://www.kaggle.com/datasets/mateuszbuda/lgg-mri-segmentation",
+        licence="CC BY-NC-SA 4.0",
+        folder="kaggle_3m",
+        options={
+            "layout": {
+                "images": "{sample}/{sample}_{view}",
+                "masks": "{sample}/{sample}_{view}_mask",
+            }
+        },
+        files=[
+            "TCGA_CS_4941_19960909/TCGA_CS_4941_19960909_{1,2,11}{,_mask}.tif",
+            "TCGA_HT_A61B_19991127/TCGA_HT_A61B_19991127_{1,35}{,_mask}.tif",
+            "{README.md,data.csv}",
+        ],
+        example=["train TCGA_CS_4941_19960909: 1 2 11", "train TCGA_HT_A61B_19991127: 1 35"],
+        images=[r"(?P<sample>TCGA_[A-Z]{2}_\w{4}_\d{8})/(?P=sample)_\d{1,2}(_mask)?\.tif"],
+        rows="110",
+        views="20 to 88 slices, 3,929 in all",
+        note="no classes; a row a patient",
+    ),
+    KnownSet(
         name="OCT2017 (Kermany)",
         kind="Medicine and biology",
         home="https://data.mendeley.com/datasets/rscbjbr9sj",
@@ -657,6 +1120,51 @@ KNOWN_SETS = [
         rows="one a patient and body part",
         views="40,005 in all; `view_label` is the study with its finding",
     ),
+    KnownSet(
+        name="ODIR-5K",
+        kind="Medicine and biology",
+        home="https://odir2019.grand-challenge.org",
+        folder="ODIR-5K",
+        options={
+            "layout": "{split}/{sample}_{view}",
+            "split_names": {"Training Images": "train", "Testing Images": "test"},
+        },
+        files=[
+            "Training Images/{0,1}_{left,right}.jpg",
+            "Testing Images/937_{left,right}.jpg",
+            "data.xlsx",
+        ],
+        example=["train 0: left right", "train 1: left right", "test 937: left right"],
+        images=[r"(Training|Testing) Images/\d{1,4}_(left|right)\.jpg"],
+        rows="3,500 train, 500 test",
+        views="2 eyes",
+        note="the diagnoses are in a table: put them into a `metadata.csv`",
+    ),
+    KnownSet(
+        name="Human Protein Atlas (Kaggle 2018)",
+        kind="Medicine and biology",
+        home="https://www.kaggle.com/c/human-protein-atlas-image-classification",
+        licence="rules of the competition",
+        folder="human-protein-atlas-image-classification",
+        options={"layout": "{split}/{sample}_{view}"},
+        files=[
+            "train/00070df0-bbc3-11e8-b2bc-ac1f6b6435d0_{blue,green,red,yellow}.png",
+            "train/000a6c98-bb9b-11e8-b2b9-ac1f6b6435d0_{blue,green,red,yellow}.png",
+            "test/00008af0-bad0-11e8-b2b8-ac1f6b6435d0_{blue,green,red,yellow}.png",
+            "train.csv",
+        ],
+        example=[
+            "train 000a6c98-bb9b-11e8-b2b9-ac1f6b6435d0: blue green red yellow",
+            "train 00070df0-bbc3-11e8-b2bc-ac1f6b6435d0: blue green red yellow",
+            "test 00008af0-bad0-11e8-b2b8-ac1f6b6435d0: blue green red yellow",
+        ],
+        images=[
+            r"(train|test)/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}_(blue|green|red|yellow)\.png"
+        ],
+        rows="31,072 train, 11,702 test",
+        views="4 stains",
+        note="several labels a sample, in `train.csv`",
+    ),
     # --- videos as frames, domains, corruptions ---
     KnownSet(
         name="UCF-101, frames",
@@ -675,6 +1183,25 @@ KNOWN_SETS = [
         rows="13,320",
         views="all frames of a video",
         note="the splits are lists of their own",
+    ),
+    KnownSet(
+        name="20BN-Jester",
+        kind="Videos as frames, domains, corruptions",
+        home="https://www.qualcomm.com/developer/software/jester-dataset",
+        licence="Qualcomm's terms, for research",
+        folder="20bn-jester-v1",
+        options={"layout": "{sample}/{view}"},
+        files=["{1,100,34870}/{00001,00002,00037}.jpg"],
+        example=[
+            "train 1: 00001 00002 00037",
+            "train 100: 00001 00002 00037",
+            "train 34870: 00001 00002 00037",
+        ],
+        images=[r"\d{1,6}/\d{5}\.jpg"],
+        rows="148,092",
+        views="12 frames a second",
+        note="the classes are in CSV files: put them into a `metadata.csv`",
+        named=True,
     ),
     KnownSet(
         name="Vimeo-90K, septuplets",

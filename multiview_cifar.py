@@ -529,12 +529,9 @@ def check_options(config: MultiviewCifarConfig) -> None:
         raise OptionError(f"{name}={value!r} is not right. Expected {expected}.", name)
     if config.layout is not None:
         parse_layout(config.layout)
-    if is_converted(config):
-        with wrap_tool_errors("A conversion by mode, value_range, image_size or encoding"):
-            from multiview_cifar_tools import conversion  # noqa: F401  (`convert` needs it)
-    if config.pages == "views":
-        with wrap_tool_errors('pages="views"'):
-            from multiview_cifar_tools import pages  # noqa: F401  (`split_stacks` needs it)
+    if is_converted(config) or config.pages == "views":
+        with wrap_tool_errors("A conversion by mode, value_range, image_size, encoding or pages"):
+            from multiview_cifar_tools import conversion, pages  # noqa: F401  (needed later)
 
 
 def _is_count(number: Any, least: int) -> bool:
@@ -1374,21 +1371,15 @@ def split_stacks(samples: Samples, sources: Sequence[Source]) -> None:
     """Make each page of a TIFF a view of its own, which takes to open them all."""
     from multiview_cifar_tools import pages
 
-    counts: dict[str, int] = {}
     for source in sources:
-        stacks = [
-            path
-            for (split, _, _), files in samples.items()
-            if source_of(split, sources) is source
-            for path in itertools.chain(*(paths.values() for paths in files.columns))
-            if pages.is_stack(path)
-        ]
+        own = [files for key, files in samples.items() if source_of(key[0], sources) is source]
+        stacks = pages.find_stacks(files.columns for files in own)
         with open_files(source, stacks) as read:
-            if isinstance(source, str):  # of a local file its directory of pages is enough
-                read = f"{source}/{{}}".format
-            counts |= {path: pages.count_pages(read, path) for path in stacks}
-    for files in samples.values():
-        files.columns = tuple([pages.split_views(paths, counts) for paths in files.columns])
+            # Of a local file the directory of its pages is enough.
+            find = f"{source}/{{}}".format if isinstance(source, str) else read
+            counts = {path: pages.count_pages(find, path) for path in stacks}
+        for files in own:
+            files.columns = tuple([pages.split_views(paths, counts) for paths in files.columns])
 
 
 def resolve_layout(listing: FileListing, config: MultiviewCifarConfig) -> str | Mapping[str, str]:
@@ -1906,9 +1897,8 @@ def load_image(
         raise image_error(path, f"cannot be read: {error.strerror or error}") from None
     if is_converted(config) or not isinstance(data, bytes):
         return convert(data, path, column == "images", config)
-    if config.verify == "decode" or (
-        config.verify == "signature" and not has_image_signature(data)
-    ):
+    is_unsure = config.verify == "signature" and not has_image_signature(data)
+    if is_unsure or config.verify == "decode":
         decode(data, path, config.pages)
     return data
 

@@ -21,6 +21,12 @@ def is_stack(path: str) -> bool:
     return path.lower().endswith(EXTENSIONS)
 
 
+def find_stacks(samples: Iterable[Iterable[Mapping[str, str]]]) -> list[str]:
+    """The paths of such files; of each image column of each sample, the paths by view."""
+    paths = (path for columns in samples for views in columns for path in views.values())
+    return [path for path in paths if is_stack(path)]
+
+
 def split_page(path: str) -> tuple[str, int | None]:
     """The path of a page as that of its file and its number, from 0; None for any other path."""
     file, _, page = path.rpartition("/")

@@ -120,7 +120,7 @@ KINDS = {
         f"{aspect}-varies": FindingKind(f"no usual {aspect}", "note", remedy)
         for aspect, remedy in ASPECT_REMEDIES.items()
     },
-    "deep": FindingKind("grey of more than 8 bits", "note", ""),
+    "deep": FindingKind("images of more than 8 bits", "note", ""),
     "animated": FindingKind("animations", "note", ASPECT_REMEDIES["animation"]),
     "views": FindingKind(
         "samples with an unusual number of views",
@@ -238,8 +238,12 @@ def find_stacks(images: ImageIndex, facts: npt.NDArray[Any]) -> Iterator[Finding
 
 
 def find_deep_images(images: ImageIndex, facts: npt.NDArray[Any]) -> Iterator[Finding]:
-    """Images in `images` whose grey has more than 8 bits, and in what range."""
+    """Images in `images` of more than 8 bits, and grey ones in what range."""
     rows = np.flatnonzero((images.column == images.columns.index("images")) & facts["good"])
+    if len(deep := rows[facts["deep_colour"][rows]]):
+        found = f"{len(deep):,} of {len(rows):,} in `images` have 16 bits a colour; Pillow reads 8"
+        remedy = "Where 8 are too few, keep each colour as a 16-bit grey view of its own."
+        yield images.finding("deep", found, *deep.tolist(), remedy=remedy)
     for words, (modes, dtype) in DEEP_KINDS.items():
         deep = rows[np.isin(facts["mode"][rows], modes)]
         if len(deep):

@@ -46,6 +46,7 @@ FACTS = np.dtype(
         ("orientation", "u1"),  # 1 to 8 (EXIF 2.32, 4.6.5), 1 where the file says nothing
         ("animated", "?"),
         ("pages", "u4"),  # of a TIFF; of a page of it, and of all else, 1
+        ("deep_colour", "?"),  # 16 bits a colour, which Pillow reads as 8
         ("low", "f8"),
         ("high", "f8"),  # the least and the largest finite value of deep grey
         ("digest", "S16"),
@@ -179,6 +180,7 @@ def read_facts(image: Any) -> tuple[tuple[Any, ...], Any, bytes]:
             orientation,
             animated,
             image.pages,
+            image.has_deep_colour,
             *(find_value_range(normalized) if normalized.mode in DEEP_MODES else (0, 0)),
             digest.digest(),
             False,
@@ -215,7 +217,8 @@ def open_image(path: str) -> Any:
 
 def _load(stream: Any, page: int | None) -> Any:
     image: Any = PIL.Image.open(stream)
-    # Before the pixels, which counting the pages would drop.
+    # Before the pixels, which end the list of tiles, and which counting the pages would drop.
+    image.has_deep_colour = image.mode in ("LA", "RGB", "RGBA") and ";16" in str(image.tile)
     image.pages = image.n_frames if page is None and image.format == "TIFF" else 1
     image.seek(page or 0)
     image.load()

@@ -230,6 +230,19 @@ def test_deep_grey_is_told_with_its_range(make_tree, words, dtype, found, remedy
     assert remedy in row["remedy"]
 
 
+def test_16_bits_a_colour_are_told(make_tree):
+    """Pillow reads 8 of them, and says nothing."""
+    tree = make_tree(*GOOD[:3])
+    rows = b"".join(b"\0" + bytes(range(4 * 6)) for _ in range(4))  # 4x4 pixels of 6 bytes
+    header = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
+    (tree / "cat/0/b.png").write_bytes(png)
+    report = check(tree)
+    assert (kinds(report), report.good) == (["deep"], True)
+    assert only(report, "deep")["found"].startswith("1 of 3 in `images` have 16 bits a colour")
+
+
 def test_floats_among_8_bits(make_tree):
     """What `mode` alone cannot mend."""
     tree = make_tree(*GOOD)

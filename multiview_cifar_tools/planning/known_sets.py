@@ -296,7 +296,7 @@ KNOWN_SETS = [
         images=[
             r"\d{3}(-[a-z])?_[a-z_-]+/(NP?[1-5]_\d{1,3}\.jpg|masks/NP?[1-5]_\d{1,3}_mask\.pbm)"
         ],
-        rows="a row an object",
+        rows="one an object",
         views="600, of 5 cameras at 120 angles",
         note="depth maps are HDF5 files, which are left out",
     ),

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 import multiview_cifar
-from exports import contents
+from array_rows import PLAIN, rows_with
+from exports import contents, rows_object
 from multiview_cifar_tools.cli.main import main
 from multiview_cifar_tools.exporting import export
 
@@ -165,3 +166,40 @@ def test_the_command_says_what_was_converted(make_tree, tmp_path, capsys):
 def test_no_options_for_a_dataset_of_the_hub(tmp_path, capsys):
     assert main(["export", "me/photos", str(tmp_path / "out"), "--mode", "L"]) == 2
     assert "takes no options" in capsys.readouterr().err
+
+
+# --- rows of others -------------------------------------------------------------------------------
+
+
+def numbered(label):
+    """Rows of others: image lists and, with `label`, a class; their ids are their numbers."""
+    columns = ["images", *["label"] * label]
+    rows = [{name: row[name] for name in columns} for row in rows_with([2, 1])]
+    features = datasets.Features({name: PLAIN[name] for name in columns})
+    return datasets.Dataset.from_list(rows, features=features)
+
+
+def test_rows_without_ids_stand_in_their_classes(tmp_path, caplog):
+    arguments = export({"train": numbered(label=True)}, tmp_path / "out")
+    assert "come back as 'cat/0' and so on" in caplog.text
+    assert caplog.text.count("names no class") == 1
+    again = multiview_cifar.load_dataset(**arguments, cache_dir=str(tmp_path / "cache"))["train"]
+    assert again["sample_id"][:] == ["cat/0", "dog/1"]
+    images = [row["images"] for row in rows_with([2, 1])]
+    assert [row["images"] for row in contents(again)] == images
+
+
+def test_rows_without_labels_stand_at_the_top(tmp_path):
+    arguments = export({"train": numbered(label=False)}, tmp_path / "out")
+    assert arguments["layout"] == "{split}/{sample}/{view}"
+    files = [path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.png")]
+    assert sorted(map(str, files)) == ["train/0/0.png", "train/0/1.png", "train/1/0.png"]
+    again = multiview_cifar.load_dataset(**arguments, cache_dir=str(tmp_path / "cache"))["train"]
+    assert "label" not in again.features
+    assert again["sample_id"][:] == ["0", "1"]
+
+
+def test_a_row_without_a_label_has_no_class_folder(tmp_path, fails):
+    rows = [row | {"label": None} for row in rows_with([1])]
+    with fails("ExportError", "cat/0000 has no label", "another format", path="cat/0000"):
+        export({"train": rows_object(rows, PLAIN)}, tmp_path / "out")

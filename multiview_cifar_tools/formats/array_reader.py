@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multiview_cifar import (
+    NO_LABEL,
     SPLIT_WORDS,
     OptionError,
     find_split,
@@ -34,7 +35,7 @@ from multiview_cifar import (
 )
 from multiview_cifar_tools.batches.columns import Integers, image_columns
 from multiview_cifar_tools.errors import FormatError
-from multiview_cifar_tools.formats.array_writer import NO_LABEL, array_names, mask_name
+from multiview_cifar_tools.formats.array_writer import array_names, mask_name
 from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.formats.image_bytes import IMAGE_EXPECTED, describe_bytes, is_image
 from multiview_cifar_tools.formats.labels import MAX_LABELS, check_no_class_names, number_names

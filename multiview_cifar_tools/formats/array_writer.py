@@ -23,7 +23,7 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
-from multiview_cifar import OWN_COLUMNS
+from multiview_cifar import NO_LABEL, OWN_COLUMNS
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.batches.decode import Pixels
 from multiview_cifar_tools.errors import ExportError
@@ -45,7 +45,6 @@ NAMES = frozenset(
 )
 # The dtype of an array (N, V), and what its rows are padded with.
 FILLS: dict[str, tuple[type, Any]] = {"view_names": (object, ""), "view_labels": (np.int64, -1)}
-NO_LABEL = -1
 NO_PIXELS = (1, 1, 1)  # (H, W, C) of a shard that has no real view
 
 

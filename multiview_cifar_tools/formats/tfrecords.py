@@ -204,8 +204,9 @@ def read(
     Args:
         path: Of the file (.tfrecord, .tfrecords, or as TensorFlow calls shards) or folder.
         manifest: Of the folder, where there is one.
-        class_names: The names of the labels, where there is no manifest. Without them, one pass
-            over the files finds the labels; one without a name is called by its number.
+        class_names: The names of the labels, where there is no manifest. Without them, they stand
+            in label.labels.txt, as tensorflow_datasets writes it, or one pass over the files finds
+            the labels; one without a name is called by its number.
 
     Raises:
         FormatError: There is no file, or one is damaged.
@@ -219,7 +220,8 @@ def read(
     names = find_names(_files(shards))
     classes = None if class_names is None else check_class_names(class_names)
     if names.label and classes is None:
-        classes = find_labels(_files(shards), names)
+        classes = _read_names(_files(shards)[0], names.label)
+        classes = classes or find_labels(_files(shards), names)
     elif not names.label and classes is not None:
         raise OptionError(
             f"class_names are given, but the records of {path} have no label. Expected a feature "
@@ -228,6 +230,24 @@ def read(
         )
     features = row_features(["images"], classes, None)
     return FormatReader(features, shards, partial(read_rows, features, names), _files(shards))
+
+
+def _read_names(path: str, label: str) -> list[str] | None:
+    """The names of a label that tensorflow_datasets writes beside the shards, a line each; None
+    where there are none. FormatError where they are no names.
+    """
+    file = os.path.join(os.path.dirname(path), f"{label}.labels.txt")
+    if not os.path.isfile(file):
+        return None
+    try:
+        with open(file, encoding="utf-8") as lines:
+            return check_class_names(lines.read().splitlines())
+    except (OptionError, UnicodeDecodeError):
+        raise FormatError(
+            f"{file} names no classes. Expected a name a line, none of them twice: mend it, or "
+            "pass class_names.",
+            file,
+        ) from None
 
 
 def _files(shards: Mapping[str, Sequence[Shard]]) -> list[str]:

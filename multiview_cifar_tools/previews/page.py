@@ -36,8 +36,8 @@ from multiview_cifar_tools.previews.samples import (
     read_span,
 )
 from multiview_cifar_tools.previews.sheet import (
-    NO_LABEL,
     THUMBNAIL,
+    UNLABELLED,
     SamplesByClass,
     check_sizes,
     draw_sheet,
@@ -91,7 +91,7 @@ class Preview:
 
     def class_name(self, label: int) -> str:
         """The name of a label."""
-        return self.class_names[label] if label >= 0 else NO_LABEL
+        return self.class_names[label] if label >= 0 else UNLABELLED
 
 
 def preview(

@@ -32,7 +32,7 @@ MARGIN, GAP, LINE = 16, 6, 16  # pixels: around a class, between views, of a lin
 TEXT, QUIET_TEXT, FRAME, UNREADABLE = "#1c1e21", "#5a6068", "#c4c8ce", "#a0a6ad"
 # Pillow's own font is the same everywhere, but has little more than ASCII.
 FONTS = ("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "arial.ttf")
-NO_LABEL = "(no label)"
+UNLABELLED = "(no label)"
 Font = PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont
 
 
@@ -158,7 +158,7 @@ def row_label(row: Row) -> int:
 
 def shown_classes(features: Mapping[str, Any]) -> list[str]:
     """The names of the classes; one for all samples where rows have no labels."""
-    return class_names(features) if "label" in features else [NO_LABEL]
+    return class_names(features) if "label" in features else [UNLABELLED]
 
 
 def name_views(row: Row, features: Mapping[str, Any]) -> list[str]:

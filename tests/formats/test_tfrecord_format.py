@@ -102,6 +102,20 @@ def test_shards_as_tensorflow_calls_them(names, tmp_path):
     assert len(read_records(tmp_path / names[1])["train"]) == 1
 
 
+def test_names_of_labels_beside_the_shards(tmp_path, fails):
+    path = file_of(tmp_path / "mine-train.tfrecord-00000-of-00001", example(label=1, image=png(1)))
+    names = tmp_path / "label.labels.txt"
+    names.write_text("cat\nchien é\n", encoding="utf-8")
+    assert tfrecords.read(path, None).features["label"].names == ["cat", "chien é"]
+    assert tfrecords.read(path, None, class_names=["a", "b"]).features["label"].names == ["a", "b"]
+    names.write_text("cat\ncat\n")
+    with fails("FormatError", "names no classes", "pass class_names", path=str(names)):
+        read_records(path)
+    names.write_text("cat\n")
+    with fails("FormatError", "record 0", "the label is 1. Expected 0 to 0", path=path):
+        read_records(path)
+
+
 def test_features_as_tensorflow_calls_them(tmp_path):
     cat = {"image/class/label": 1, "image/class/text": b"cat", "image/encoded": png(1)}
     path = file_of(tmp_path / "a.tfrecord", example(**cat))

@@ -1112,27 +1112,13 @@ def detect_layout(listing: FileListing, has_splits: bool) -> str:
 
 
 def nearest_layouts(listing: FileListing) -> str:
-    """The end of an error: the layout that `plan` would list first, or two that fit equally well;
-    "" without the package.
-    """
+    """The end of an error: the layout that `plan` would list first; "" without the package."""
     try:
-        from multiview_cifar_tools.planning.suggest_layout import suggest_layouts
+        from multiview_cifar_tools.planning.suggest_layout import describe_nearest
     except ModuleNotFoundError:
         return ""
     paths = [path.partition("/")[2] if listing.is_by_split else path for path in listing.paths]
-    fits = suggest_layouts(paths, parse_template, find_split)
-    ranks = [(fit.candidate.images, fit.view_agreement) for fit in fits]
-    best = [fit.candidate for fit, rank in zip(fits, ranks, strict=True) if rank == ranks[0]][:2]
-    if not best:
-        return ""
-    options = " or ".join(f'layout="{candidate.layout}"' for candidate in best)
-    tops = dict.fromkeys(path.partition("/")[0] for path in paths)
-    names = {
-        top: split for top in tops if (split := find_split(top)) not in (None, split_name(top))
-    }
-    if names and all(candidate.layout.startswith("{split}/") for candidate in best):
-        options += f", split_names={names}"
-    return f" Nearest is {options}: {best[0].images:,} of {len(paths):,} images fit it."
+    return describe_nearest(paths, parse_template, find_split, split_name)
 
 
 def join_first(names: Iterable[object], most: int = 5) -> str:
@@ -1218,14 +1204,10 @@ def same_view_error(other: str, path: str, view: str, text: str) -> LayoutError:
     (stem, dot, ending), (other_stem, _, other_ending) = path.rpartition("."), other.rpartition(".")
     way_out = "remove or rename one"
     if stem == other_stem and ending.lower() != other_ending.lower():
-        way_out += (
-            f', or say with an extension which is meant: layout="{text}{dot}{ending}", or '
-            f'{{"images": "{text}{dot}{other_ending}", "masks": "{text}{dot}{ending}"}}'
-        )
+        way_out += f', or say which in the layout: "{text}{dot}{other_ending}"'
+        way_out += f' and, for a column such as "masks", "{text}{dot}{ending}"'
     elif "{*}" in text:
-        way_out += (
-            f", or put a field such as {{view}} for the {{*}} in {text}, in which they differ"
-        )
+        way_out += f", or write a field such as {{view}} for {{*}} in {text}: there they differ"
     what = f"view {view!r} of" if view else "image, the layout having no {view}, of"
     return LayoutError(
         f"{other} and {path} mean the same {what} one sample. Expected one file: {way_out}.", path
@@ -1244,16 +1226,10 @@ def _why_not(path: str, templates: Sequence[Template], listing: FileListing) -> 
             return "images in whose path a repeated field differs"
     if depth >= min(depths):
         return "images below the layout" if depth > max(depths) else "images that fit no template"
-    flat = templates[0].text.rpartition("/{view}")[0]
-    way_out = "Move it into the folder of its sample"
-    if depth == flat.count("/"):
-        way_out += (
-            f', or pass layout="{flat}" where every file is a sample of one view, '
-            f'layout="{flat}_{{view}}" where file names hold sample and view'
-        )
     raise LayoutError(
-        f"{path} stands above the layout {templates[0].text}. Expected images only "
-        f"{min(depths)} folders deep. {way_out}.{nearest_layouts(listing)}",
+        f"{path} stands above the layout {templates[0].text}. Expected images only {min(depths)} "
+        "folders deep. Move it into the folder of its sample, or say with layout=... what the "
+        f"names mean.{nearest_layouts(listing)}",
         path,
     )
 
@@ -1364,7 +1340,8 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
     splits = split_rows(rows, name_split, config)
     log_plan(listing, splits, class_names or [])
     batch = writer_batch_size([sample.nbytes for sample in rows.values()])
-    return Plan(splits, features, dict(listing.ignored), batch, listing.sources)
+    ignored = {reason: paths for reason, paths in listing.ignored.items() if paths}
+    return Plan(splits, features, ignored, batch, listing.sources)
 
 
 def split_stacks(samples: Samples, sources: Sequence[Source]) -> None:
@@ -1427,7 +1404,8 @@ def log_plan(
 ) -> None:
     """Warn of what is not taken, and of classes that a split lacks."""
     for reason, paths in listing.ignored.items():
-        logger.warning("Ignored %d %s: %s", len(paths), reason, join_first(paths))
+        if paths:
+            logger.warning("Ignored %d %s: %s", len(paths), reason, join_first(paths))
     for split, samples in splits.items():
         if absent := set(range(len(names))) - {sample.label for sample in samples}:
             classes = join_first(repr(names[label]) for label in sorted(absent))
@@ -1741,18 +1719,11 @@ def add_metadata(
             config.label_column,
         )
         keys = {key: view_keys(sample, view_labels) for key, sample in rows.items()}
-        values, strays = metadata.join(found, keys, views, config.on_missing_metadata)
-        labels = metadata.join_labels(found, keys, config.on_missing_metadata)
-    del listing.ignored[NO_IMAGES]
-    what = "view" if found.is_by_view else "sample"
-    rest = {NO_IMAGES: [path for path in others if path not in found.paths]}
-    rest[f"rows of metadata for no {what}"] = strays
-    listing.ignored.update({reason: paths for reason, paths in rest.items() if paths})
-    names = None if labels is None else label_rows(rows, labels, listing, config)
-    if found.is_by_view:
-        rows = {key: row._replace(view_metadata=values[key]) for key, row in rows.items()}
-    else:
-        rows = {key: row._replace(metadata=values[key]) for key, row in rows.items()}
+        joined = metadata.join(found, keys, views, config.on_missing_metadata)
+    listing.ignored[NO_IMAGES] = [path for path in others if path not in found.paths]
+    listing.ignored[joined.strays_reason] = joined.strays
+    names = None if joined.labels is None else label_rows(rows, joined.labels, listing, config)
+    rows = {key: row._replace(**joined.columns[key]) for key, row in rows.items()}
     return rows, found.features, names
 
 

@@ -377,10 +377,24 @@ def join_labels(
     return joined
 
 
-def join(
-    metadata: Metadata, rows: Views, views: Views, on_missing: str
-) -> tuple[dict[SampleKey, dict[str, Any]], list[str]]:
-    """The values of each row's columns; and the metadata that are of no sample or view.
+class Joined(NamedTuple):
+    """What the metadata say of rows.
+
+    Attributes:
+        columns: Of each row the fields of the script's `Sample` that hold its values.
+        labels: The label of each row; None where no column gives them.
+        strays: The metadata that are of no sample or view.
+        strays_reason: Why these are ignored.
+    """
+
+    columns: dict[SampleKey, dict[str, Any]]
+    labels: dict[SampleKey, str | None] | None
+    strays: list[str]
+    strays_reason: str
+
+
+def join(metadata: Metadata, rows: Views, views: Views, on_missing: str) -> Joined:
+    """Join the metadata to rows.
 
     What the options leave out may have metadata, and a view that is None may lack it.
 
@@ -398,12 +412,13 @@ def join(
     keys = {key: [(*key, view) for view in (own if by_view else [""])] for key, own in rows.items()}
     strays = find_strays(metadata, [*itertools.chain(*keys.values())], there, on_missing)
     blank: dict[str, Any] = dict.fromkeys(metadata.features)
-    joined = {}
+    columns: dict[SampleKey, dict[str, Any]] = {}
     for key, own in keys.items():
         found = [metadata.values.get(each, blank) for each in own]
         aligned = {name: [values[name] for values in found] for name in blank}
-        joined[key] = aligned if by_view else found[0]
-    return joined, strays
+        columns[key] = {"view_metadata": aligned} if by_view else {"metadata": found[0]}
+    reason = f"rows of metadata for no {'view' if by_view else 'sample'}"
+    return Joined(columns, join_labels(metadata, rows, on_missing), strays, reason)
 
 
 def find_strays(

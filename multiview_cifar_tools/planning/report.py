@@ -283,7 +283,8 @@ def _plan_leniently(
         listing = replace(tree, ignored=defaultdict(list, tree.ignored))
         try:
             with silence_log():
-                return plan_rows(listing, attempt), problem, dict(listing.ignored)
+                plan = plan_rows(listing, attempt)
+                return plan, problem, dict(plan.ignored)
         except LayoutError as error:
             problem = problem or str(error)
     return None, problem, dict(listing.ignored)

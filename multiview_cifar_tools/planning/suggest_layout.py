@@ -80,6 +80,30 @@ def suggest_layouts(
     return sorted((fit for fit in fits if fit.candidate.images), key=rank)
 
 
+def describe_nearest(
+    paths: Sequence[str],
+    parse: Callable[[str], Any],
+    find_split: Callable[[str], str | None],
+    split_name: Callable[[str], str],
+) -> str:
+    """A sentence, with a space before it: the options that `plan` would list first, or two that fit
+    equally well; "" where none fits an image. The arguments are those of `suggest_layouts`, and the
+    script's `split_name`.
+    """
+    fits = suggest_layouts(paths, parse, find_split)
+    ranks = [(fit.candidate.images, fit.view_agreement) for fit in fits]
+    best = [fit.candidate for fit, rank in zip(fits, ranks, strict=True) if rank == ranks[0]][:2]
+    if not best:
+        return ""
+    options = " or ".join(f'layout="{candidate.layout}"' for candidate in best)
+    tops = dict.fromkeys(path.partition("/")[0] for path in paths)
+    found = {top: split for top in tops if (split := find_split(top))}
+    names = {top: split for top, split in found.items() if split != split_name(top)}
+    if names and all(candidate.layout.startswith("{split}/") for candidate in best):
+        options += f", split_names={names}"
+    return f" Nearest is {options}: {best[0].images:,} of {len(paths):,} images fit it."
+
+
 def guess_layouts(paths: Sequence[str], find_split: Callable[[str], str | None]) -> Iterator[str]:
     """Templates for the depths at which most images stand, the most usual ones first."""
     depths = Counter(path.count("/") for path in paths)

@@ -287,7 +287,7 @@ def test_files_that_differ_in_what_no_field_takes(stream, make_tree, fails):
     tree = make_tree("cat/1/x-a.png", "cat/1/y-a.png")
     with fails("LayoutError", "cat/1/x-a.png and cat/1/y-a.png", "{*}", "{view}"):
         list(stream(tree, layout="{label}/{sample}/{*}-{view}"))
-    with fails("LayoutError", "the same view '0'", "a field such as {view} for the {*}"):
+    with fails("LayoutError", "the same view '0'", "a field such as {view} for {*}"):
         list(stream(tree, layout="{label}/{sample}/{*}-a"))
 
 

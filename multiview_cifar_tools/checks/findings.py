@@ -230,7 +230,7 @@ def find_differences(images: ImageIndex, facts: npt.NDArray[Any]) -> Iterator[Fi
             yield images.finding("animated", found, *animated)
 
 
-def find_stacks(images: ImageIndex, facts: npt.NDArray[Any]) -> Iterator[Finding]:
+def find_multi_page_files(images: ImageIndex, facts: npt.NDArray[Any]) -> Iterator[Finding]:
     """Files of several pages, none of which is a view of its own."""
     for image in np.flatnonzero(facts["pages"] > 1).tolist():
         if split_page(images.paths[image])[1] is None:

@@ -42,7 +42,7 @@ from multiview_cifar_tools.checks.findings import (
     find_class_imbalance,
     find_deep_images,
     find_differences,
-    find_stacks,
+    find_multi_page_files,
     find_unusual_view_counts,
     not_taken_finding,
     problem_finding,
@@ -126,7 +126,7 @@ def check(
         for path in plan.ignored.get(EMPTY_FOLDERS, [])
     ]
     if config.pages != "first":
-        findings += find_stacks(images, facts)
+        findings += find_multi_page_files(images, facts)
     findings += compare_images(images, facts)
     order = {kind: i for i, kind in enumerate(KINDS)}
     findings.sort(key=lambda finding: order[finding.kind])

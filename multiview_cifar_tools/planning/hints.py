@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from multiview_cifar import find_split, join_first, natural_key, parse_template
+from multiview_cifar_tools.pages import files_of
 from multiview_cifar_tools.planning.suggest_layout import suggest_layouts
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _hint_rare_views(report: PlanReport) -> str:
 
 def _better_layout(report: PlanReport) -> str:
     """The layout of the same images whose samples have the same views, where there is one."""
-    paths = [path for sample in report.samples for own in sample.paths for path in own if path]
+    paths = [path for sample in report.samples for path in files_of(sample.paths)]
     for candidate, view_agreement in suggest_layouts(paths, parse_template, find_split):
         if candidate.images == len(paths) and view_agreement > MIN_AGREEMENT:
             return f'layout="{candidate.layout}"'

@@ -38,6 +38,7 @@ from multiview_cifar import (
 )
 from multiview_cifar_tools.arguments import expect_path
 from multiview_cifar_tools.options import describe_feature, load_line, make_config
+from multiview_cifar_tools.pages import split_page
 from multiview_cifar_tools.planning.hints import UNLABELLED, find_hints
 from multiview_cifar_tools.planning.recognition import Greeting, find_known_set
 from multiview_cifar_tools.planning.suggest_layout import Candidate, suggest_layouts
@@ -102,7 +103,8 @@ class PlanReport:
             return self.options.get("layout")
         # Of a detected layout the depth tells which one it is.
         path = next(path for path in self._samples[0][1].paths[0] if path)
-        return "{split}/" * (path.count("/") == 3) + "{label}/{sample}/{view}"
+        depth = split_page(path)[0].count("/")
+        return "{split}/" * (depth == 3) + "{label}/{sample}/{view}"
 
     @property
     def layout_reason(self) -> str:

@@ -7,6 +7,7 @@ import datasets
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import multiview_cifar
 from multiview_cifar_tools.planning.report import plan
@@ -284,6 +285,17 @@ def test_both_readings_of_a_tree_that_fits_two_layouts(make_tree):
     nearest = str(caught.value).rpartition("Nearest is")[2]
     assert 'layout="all/x/{label}/{sample}/{view}" or layout="all/x/' in nearest
     assert "18 of 18 images" in nearest
+
+
+def test_pages_as_views(make_tree, tmp_path):
+    tree = make_tree("cat/1/a.png", "dog/1/a.png")
+    for label in ("cat", "dog"):
+        page = Image.new("L", (4, 4))
+        page.save(tree / label / "1/ct.tif", save_all=True, append_images=[page] * 2)
+    report = plan(tree, pages="views")
+    assert report.layout == "{label}/{sample}/{view}"
+    assert report.usual_views == ["a", "ct/0", "ct/1", "ct/2"]
+    assert report.good
 
 
 def test_rows_without_labels(make_tree):

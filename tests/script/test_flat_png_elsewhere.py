@@ -73,6 +73,20 @@ def test_tensorflow_reads_the_pixels(files, kind):
     assert np.array_equal(found, np.atleast_3d(pixels))
 
 
+def deep_tf_pixels(data):
+    import tensorflow
+
+    return tensorflow.io.decode_png(data, dtype=tensorflow.uint16).numpy()
+
+
+@NEEDS_TF
+@pytest.mark.parametrize("size", [(5, 4), (224, 224), (32768, 2)])
+def test_tensorflow_reads_16_bits(size):
+    image = picture("I;16", size)
+    found = in_child(deep_tf_pixels, flat_png(image))
+    assert np.array_equal(found[:, :, 0], np.asarray(image))
+
+
 def damaged(data, at):
     """One bit of the pixel data's chunk turned over, `at` bytes before its end, its CRC renewed."""
     end = len(data) - 12  # of IEND

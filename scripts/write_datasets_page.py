@@ -18,9 +18,10 @@ INTRODUCTION = """\
 # Public sets, each with the line that loads it
 
 {count} sets whose samples are several images. Download one from its home and unpack it: the line
-takes the folder as it is distributed. Names and numbers are those of the papers and of public code
-that reads the sets. No set comes along with this project, and its licence is its own: "not stated"
-means that none was found.
+takes the folder as it is distributed. The names are those that public code and papers use; they,
+the numbers and the licences were not compared with a download, so trust a set's own pages first. No
+set comes along with this project, and its licence is its own: "not stated" means that none was
+found.
 
 `multiview-cifar plan FOLDER` knows them by the names of their files, and prints the line. Each line
 is tested on a few files of the names shown here, where `{{a,b}}` stands for a and b; what a layout

@@ -52,7 +52,12 @@ from multiview_cifar_tools.shards.foreign_rows import (
     name_classes,
     resolve_columns,
 )
-from multiview_cifar_tools.shards.manifest import MANIFEST, check_digests, read_manifest
+from multiview_cifar_tools.shards.manifest import (
+    MANIFEST,
+    check_digest,
+    read_manifest,
+    shard_digests,
+)
 from multiview_cifar_tools.shards.rows import Row
 from multiview_cifar_tools.storage.source import FileSource, Options, archive_kind, remote_version
 
@@ -165,8 +170,7 @@ def load(
         _check_no_options(place, options)
         return _load_splits(place, kind, **how)
     reader, fingerprint, _ = open_format(place, kind, options)
-    check = partial(check_digests, place, read_manifest(place, MODULES))
-    return make_datasets(reader, fingerprint, check, **how)
+    return make_datasets(reader, fingerprint, **how)
 
 
 def _load_splits(
@@ -538,7 +542,8 @@ def open_format(
     place: str, name: str, options: Mapping[str, Any]
 ) -> tuple[FormatReader, str, dict[str, int]]:
     """The reader of files of a format; a text that changes with paths, sizes and times of the files
-    and with the options; and the number of rows of each split, where there is a manifest.
+    and with the options; and the number of rows of each split, where there is a manifest. The bytes
+    of a shard that a manifest speaks of are compared before its first row is read.
 
     OptionError where the format has no such option, FormatError where the files are not right.
     """
@@ -555,7 +560,17 @@ def open_format(
     reader: FormatReader = read(place, manifest, **options)
     stamps = [_file_version(path, options.get("storage_options")) for path in reader.files]
     fingerprint = hash_text(name, repr(sorted(options.items())), *stamps)
-    return reader, fingerprint, manifest.num_rows if manifest else {}
+    if manifest is None:
+        return reader, fingerprint, {}
+    rows = partial(_read_compared, shard_digests(place, manifest), reader.rows)
+    return replace(reader, rows=rows), fingerprint, manifest.num_rows
+
+
+def _read_compared(
+    digests: Mapping[str, str], rows: Callable[[Any], Iterator[Row]], shard: Any
+) -> Iterator[Row]:
+    check_digest(shard.path, digests[shard.path])
+    return rows(shard)
 
 
 def _file_version(path: str, storage_options: Mapping[str, Any] | None) -> str:

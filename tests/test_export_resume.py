@@ -18,7 +18,7 @@ import pytest
 import multiview_cifar
 from array_rows import rows_with, with_columns
 from commands import ENVIRONMENT, MODULE
-from exports import PLAIN, contents, digests, rows_object
+from exports import PLAIN, contents, digests, flip, rows_object
 from multiview_cifar_tools.errors import ExportError
 from multiview_cifar_tools.exporting import ExportWriter, export
 from multiview_cifar_tools.loading import load, open_source
@@ -378,6 +378,13 @@ def test_a_finished_shard_that_was_cut_off(tmp_path, fails):
     shard = tmp_path / "out.partial/train-00001.parquet"
     shard.write_bytes(shard.read_bytes()[:-1])
     with fails("ExportError", "train-00001.parquet has", "bytes. Expected", "to begin anew"):
+        go_on(tmp_path / "out")
+
+
+def test_a_finished_shard_with_another_byte(tmp_path, fails):
+    begin(tmp_path / "out")
+    flip(tmp_path / "out.partial/train-00001.parquet", 100)
+    with fails("ExportError", "train-00001.parquet has the sha256", "to begin anew"):
         go_on(tmp_path / "out")
 
 

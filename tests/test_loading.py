@@ -13,7 +13,7 @@ from datasets.distributed import split_dataset_by_node
 
 import multiview_cifar
 from array_rows import image
-from exports import contents
+from exports import contents, flip
 from multiview_cifar import row_features
 from multiview_cifar_tools.exporting import export
 from multiview_cifar_tools.formats.base import MODULES, format_module
@@ -275,6 +275,42 @@ def test_a_damaged_shard_is_a_format_error(splits, tmp_path, cache, fails, num_p
             load(source, cache_dir=cache, num_proc=num_proc)
     with fails("FormatError", "train-00001-of-00002.parquet"):
         list(load(source, streaming=True)["train"])
+
+
+@pytest.mark.parametrize("format", [name for name in MODULES if name not in ("folder", "cifar")])
+def test_no_row_comes_of_a_shard_with_another_byte(splits, tmp_path, cache, fails, format):
+    """The rows of the shard before it do, and all of them once it is as it was."""
+    source = exported(splits, tmp_path / "exported", format)
+    [shard] = (tmp_path / "exported").glob("train-00001-of-00002*")
+    file = shard if shard.is_file() else sorted(shard.iterdir())[0]
+    whole, rows = file.read_bytes(), raw(open_source(source))["train"]
+    flip(file, len(whole) // 2)
+    ways = {
+        "raw": lambda: open_source(source)["train"].iterate(),
+        "streamed": lambda: load(source, streaming=True)["train"],
+    }
+    for way in ways.values():
+        found = iter(way())
+        assert next(found)["sample_id"] == rows[0]["sample_id"]
+        with fails("FormatError", f"{shard} has the sha256", "export it again", path=str(shard)):
+            next(found)
+    with fails("FormatError", "has the sha256"):
+        load(source, cache_dir=cache)
+    with fails("FormatError", "has the sha256"):
+        export(open_source(source), tmp_path / "again", format="webdataset")
+    assert not (tmp_path / "again").exists()
+    file.write_bytes(whole)
+    assert raw(open_source(source))["train"] == rows
+
+
+def test_a_shard_is_compared_once_while_it_stays(splits, tmp_path, monkeypatch):
+    source = exported(splits, tmp_path / "exported")
+    rows = raw(open_source(source))
+    monkeypatch.setattr("hashlib.file_digest", None)
+    assert raw(open_source(source)) == rows
+    os.utime(tmp_path / "exported/train-00000-of-00002.parquet")
+    with pytest.raises(TypeError):
+        raw(open_source(source))
 
 
 def test_a_shard_that_is_cut_off(splits, tmp_path, fails):

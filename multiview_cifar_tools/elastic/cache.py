@@ -30,8 +30,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from multiview_cifar import OptionError
 from multiview_cifar_tools.elastic.index import ATTEMPTS, read_error, retry_remote
-from multiview_cifar_tools.errors import ElasticError
-from multiview_cifar_tools.shards.manifest import ShardFile
+from multiview_cifar_tools.errors import ElasticError, FormatError
+from multiview_cifar_tools.shards.manifest import ShardFile, check_digest
 from multiview_cifar_tools.shards.writer import parse_size
 from multiview_cifar_tools.storage.source import Options, file_system
 
@@ -73,6 +73,7 @@ class ShardCache:
         """
         local = _find_local_path(shard, options)
         if local and shard.num_bytes <= self.max_bytes_in_memory:
+            _compare(local, shard)
             return pa.concat_tables(_read_row_groups(local, shard))
         path = os.path.join(self.folder, f"{shard.sha256}.arrow")
         try:
@@ -99,6 +100,8 @@ class ShardCache:
     def _fetch(self, shard: ShardFile, local: str, options: Options, path: str) -> None:
         stem = os.path.join(self.folder, f".{shard.sha256}")
         try:
+            if local:
+                _compare(local, shard)
             source = local or _download(shard, options, f"{stem}.parquet")
             _write_stream(_read_row_groups(source, shard), f"{stem}.arrow")
             with _lock(os.path.join(self.folder, ".locks", "room")):
@@ -188,9 +191,7 @@ def _lock(path: str) -> Iterator[None]:
 
 
 def _find_local_path(shard: ShardFile, options: Options) -> str:
-    """The local path of a shard, "" where it is remote. ElasticError where its size is wrong: to
-    compute its sha256 would take longer than all the rest.
-    """
+    """The local path of a shard, "" where it is remote. ElasticError where its size is wrong."""
     try:
         fs, path = file_system(shard.path, options)
         if not isinstance(fs, LocalFileSystem):
@@ -205,6 +206,14 @@ def _find_local_path(shard: ShardFile, options: Options) -> str:
             shard.path,
         )
     return str(path)
+
+
+def _compare(path: str, shard: ShardFile) -> None:
+    """ElasticError where the bytes of a local shard are not those of the index."""
+    try:
+        check_digest(path, shard.sha256)
+    except FormatError as error:
+        raise ElasticError(str(error), error.path) from None
 
 
 def _download(shard: ShardFile, options: Options, path: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from multiview_cifar_tools.shards.rows import Row, row_bytes
 def make_datasets(
     reader: FormatReader,
     key: str,
-    check: Callable[[], None] | None = None,
     *,
     streaming: bool = False,
     cache_dir: str | None = None,
@@ -35,7 +34,6 @@ def make_datasets(
     Args:
         reader: The rows.
         key: Text that changes with the rows. What was built under a key is opened, not built again.
-        check: Called before a build.
         streaming: Build nothing, read the files while the rows are iterated.
         cache_dir: Where to build. None: the cache of `datasets`.
         num_proc: Processes that build; no more than a split has shards.
@@ -47,8 +45,6 @@ def make_datasets(
     if streaming:
         return builder.as_streaming_dataset()
     is_new = not Path(builder.cache_dir).exists()
-    if is_new and check:
-        check()
     builder.download_and_prepare(num_proc=num_proc)
     splits = builder.as_dataset()
     try:

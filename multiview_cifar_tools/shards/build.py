@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -53,6 +54,8 @@ from multiview_cifar_tools.shards.state import BuildState, ShardResult, in_order
 from multiview_cifar_tools.shards.store import SIGNATURE, FsspecStore, ShardStore
 from multiview_cifar_tools.shards.task import ShardTask, make_shard
 from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE, parse_size, slice_by_bytes
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -297,30 +300,47 @@ class OutputState(BuildState):
         """The shards of a complete build, and what it skipped; OutputError where it is another
         build, or a shard is damaged.
         """
+        files = [(split, file) for split, own in manifest.splits.items() for file in own]
         built = manifest.build
         self.compare(
             {**(built.get("begun") or {}), "source": built.get("source")},
             json.loads(json.dumps({**signature, "source": source})),
         )
-        sizes = self.store.sizes()
-        for split, files in manifest.splits.items():
-            for file in files:
-                self._check_size(file, sizes.get(file.path, 0))
-                shard = ShardResult(file.path, file.num_rows, file.num_bytes, file.sha256, split)
-                self.finished[shard.path] = shard
+        for path, found in self._find_damaged([file for _, file in files]).items():
+            raise OutputError(
+                f"{path} in {self.store.place} has {found}, as {MANIFEST} says: it is damaged, so "
+                "empty the place to build it anew.",
+                path,
+            )
+        for split, file in files:
+            shard = ShardResult(file.path, file.num_rows, file.num_bytes, file.sha256, split)
+            self.finished[shard.path] = shard
         return [*self.finished.values()], built.get("skipped", [])
 
     def resume(self, signature: Mapping[str, Any], splits: Sequence[str]) -> None:
-        """As a BuildState. A shard that is not as noted was being made again, and is not finished.
+        """As a BuildState. A shard that is not as noted was being made again, or is damaged: it is
+        not finished.
 
         OutputError where something else was begun.
         """
         super().resume(signature, splits)
+        for path, found in self._find_damaged([*self.finished.values()]).items():
+            logger.warning("%s has %s, as when it was finished: it is made again", path, found)
+            del self.finished[path]
+
+    def _find_damaged(self, files: Sequence[ShardFile]) -> dict[str, str]:
+        """What each file that is not as it was written has, and was expected to have, by path."""
         sizes = self.store.sizes()
-        self.finished = {
-            path: shard
-            for path, shard in self.finished.items()
-            if sizes.get(path, 0) == shard.num_bytes
+        damaged = {
+            file.path: f"{size} bytes. Expected {file.num_bytes}"
+            for file in files
+            if (size := sizes.get(file.path, 0)) != file.num_bytes
+        }
+        rest = {file.path: file.sha256 for file in files if file.num_bytes}
+        digests = self.store.digests([path for path in rest if path not in damaged])
+        differing = {path: found for path, found in digests.items() if found != rest[path]}
+        return damaged | {
+            path: f"the sha256 {found}. Expected {rest[path]}" for path, found in differing.items()
         }
 
     def finalize(
@@ -343,15 +363,6 @@ class OutputState(BuildState):
         self.store.remove([path for path in self.store.sizes("data") if path not in kept])
         self.store.write(MANIFEST, format_manifest(manifest).encode())
         self.store.remove_state()
-
-    def _check_size(self, file: ShardFile, size: int) -> None:
-        if size != file.num_bytes:
-            raise OutputError(
-                f"{file.path} in {self.store.place} has {size} bytes. Expected "
-                f"{file.num_bytes}, as {MANIFEST} says: it is damaged, so empty "
-                "the place to build it anew.",
-                file.path,
-            )
 
     def changed_error(
         self, names: list[str], begun: Mapping[str, Any], signature: Mapping[str, Any]

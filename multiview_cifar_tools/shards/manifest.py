@@ -18,10 +18,12 @@ import json
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from multiview_cifar_tools.digests import file_digest, list_files
 from multiview_cifar_tools.errors import FormatError
+from multiview_cifar_tools.storage.source import local_version
 
 MANIFEST = "multiview_cifar.json"
 KEYS = ("format", "pixels", "features", "splits")
@@ -145,16 +147,37 @@ def read_manifest(folder: str, formats: Collection[str]) -> Manifest | None:
     return manifest
 
 
-def check_digests(folder: str, manifest: Manifest | None) -> None:
-    """FormatError at a shard in a local folder whose bytes are not those that its manifest says;
-    without a manifest there is nothing to compare.
+def shard_digests(folder: str, manifest: Manifest) -> dict[str, str]:
+    """The SHA-256 of each shard in the folder of a manifest, by the path that it is read from."""
+    files = (file for own in manifest.splits.values() for file in own)
+    return {os.path.join(folder, file.path): file.sha256 for file in files}
+
+
+def check_digest(path: str, sha256: str) -> None:
+    """FormatError where a local shard cannot be read, or its bytes are not those that its manifest
+    says.
+
+    They are compared once in a process, and in those that it forks then, while sizes and times
+    stay as they are.
     """
-    for shards in manifest.splits.values() if manifest else ():
-        for shard in shards:
-            path = os.path.join(folder, shard.path)
-            if (found := file_digest(path, list_files(path))) != shard.sha256:
-                raise FormatError(
-                    f"{path} has the sha256 {found}. Expected {shard.sha256}, as "
-                    f"{MANIFEST} says: it is damaged, so copy or export it again.",
-                    path,
-                )
+    try:
+        files = tuple(list_files(path))
+        _compare_digest(path, sha256, files, tuple(map(local_version, files)))
+    except OSError as error:
+        raise FormatError(
+            f"{path} cannot be read ({error}). Expected it as {MANIFEST} says: copy or export it "
+            "again.",
+            path,
+        ) from None
+
+
+@lru_cache(maxsize=1 << 16)
+def _compare_digest(
+    path: str, sha256: str, files: tuple[str, ...], versions: tuple[str, ...]
+) -> None:
+    if (found := file_digest(path, [*files])) != sha256:
+        raise FormatError(
+            f"{path} has the sha256 {found}. Expected {sha256}, as {MANIFEST} says: it is "
+            "damaged, so copy or export it again.",
+            path,
+        )

@@ -71,13 +71,17 @@ class PartialExport(BuildState):
     def _check_finished(self) -> None:
         for shard in self.finished.values():
             path = os.path.join(self.folder, shard.path)
-            size = sum(map(os.path.getsize, list_files(path))) if os.path.exists(path) else 0
-            if size != shard.num_bytes:
-                raise ExportError(
-                    f"{path} has {size} bytes. Expected {shard.num_bytes}, as when it"
-                    f" was finished: remove {self.folder} to begin anew.",
-                    path,
-                )
+            files = list_files(path) if os.path.exists(path) else []
+            size = sum(map(os.path.getsize, files))
+            what = f"{size} bytes. Expected {shard.num_bytes}"
+            if size == shard.num_bytes:
+                if (found := file_digest(path, files)) == shard.sha256:
+                    continue
+                what = f"the sha256 {found}. Expected {shard.sha256}"
+            raise ExportError(
+                f"{path} has {what}, as when it was finished: remove {self.folder} to begin anew.",
+                path,
+            )
 
     def remove_unfinished(self) -> None:
         """Remove all but the finished shards and the state."""

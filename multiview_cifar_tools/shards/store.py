@@ -7,15 +7,18 @@ appears under its name complete, or not at all.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import posixpath
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
+import datasets
 import fsspec
 
 from multiview_cifar import MultiviewError, is_url
@@ -32,6 +35,7 @@ SIGNATURE = f"{STATE_FOLDER}/begun.json"  # what is made there, see `state`
 NOTES_FOLDER = f"{STATE_FOLDER}/done"  # a note of each finished shard
 ENDED_FOLDER = f"{STATE_FOLDER}/ended"  # a file for each split all rows of which are in shards
 FILES_A_REQUEST = 1000  # small files that are read together
+DIGESTS_AT_A_TIME = 4  # of shards: a core computes 1.5 GB/s
 
 
 class ShardStore(Protocol):
@@ -157,6 +161,19 @@ class FsspecStore:
             except FileNotFoundError:
                 return {}
         return {name[len(top) :].lstrip("/"): info["size"] for name, info in found.items()}
+
+    def digests(self, names: Sequence[str]) -> dict[str, str]:
+        """The SHA-256 of files that are there, by name, under a progress bar where there are any;
+        they are read DIGESTS_AT_A_TIME, none is kept.
+        """
+        with self.wrap_store_errors("be read"), ThreadPoolExecutor(DIGESTS_AT_A_TIME) as pool:
+            found = pool.map(partial(self._retry, self._digest), names)
+            bar = {"total": len(names), "unit": " shards", "desc": "Comparing shards"}
+            return dict(zip(names, datasets.utils.tqdm(found, **bar), strict=True)) if names else {}
+
+    def _digest(self, name: str) -> str:
+        with self.fs[0].open(self.path(name), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove files."""

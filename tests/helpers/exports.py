@@ -47,3 +47,10 @@ def digests(folder):
 
 
 PLAIN, LABELLED = ROWS["equal"][0], ROWS["views without names"][0]
+
+
+def flip(path, at):
+    """Change one byte of a file."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 255
+    path.write_bytes(data)

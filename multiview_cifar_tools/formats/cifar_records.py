@@ -89,8 +89,9 @@ class Writer(ArrayWriter):
         """Add a row. ExportError where a record cannot hold it."""
         pixels = self.add_row(row)["images"]
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
+            bits = 8 * np.asarray(pixels).itemsize
             raise ExportError(
-                f"{row['sample_id']} has images of 16 bits. Expected 8 bits a channel"
+                f"{row['sample_id']} has images of {bits} bits. Expected 8 bits a channel"
                 f", as CIFAR has them: {OTHER_FORMATS}, or export with --mode L.",
                 row["sample_id"],
             )

@@ -22,8 +22,11 @@ HDF5, NUMPY, CIFAR = (
 
 def image(seed, shape=(4, 5, 3), dtype=np.uint8, kind="png"):
     """A view of random pixels (H, W, C)."""
-    most = np.iinfo(dtype).max
-    pixels = np.random.default_rng(seed).integers(0, most, shape, dtype, endpoint=True)
+    drawn = np.random.default_rng(seed)
+    if dtype == np.float32:
+        pixels = drawn.normal(0, 1e9, shape).astype(dtype)
+    else:
+        pixels = drawn.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
     buffer = io.BytesIO()
     Image.fromarray(pixels[..., 0] if shape[2] == 1 else pixels).save(buffer, kind)
     return {"bytes": buffer.getvalue(), "path": None}
@@ -97,6 +100,13 @@ ROWS = {
     "grey": (PLAIN, rows_with([2, 1], shape=(4, 5, 1))),
     "RGBA": (PLAIN, rows_with([2, 1], shape=(4, 5, 4))),
     "16-bit grey": (PLAIN, rows_with([2, 3], {(1, 1)}, shape=(4, 5, 1), dtype=np.uint16)),
+    **{
+        f"32 bits, {dtype.__name__}": (
+            PLAIN,
+            rows_with([2, 1], {(0, 1)}, shape=(4, 5, 1), dtype=dtype, kind="tiff"),
+        )
+        for dtype in (np.int32, np.float32)
+    },
     "two columns": (
         MASKED,
         with_columns(
@@ -121,6 +131,7 @@ ROWS["no labels"] = (UNLABELLED, without("label", ROWS["missing views"][1]))
 ROWS["a row without a label"] = (PLAIN, with_columns(rows_with([2, 1]), label=[None, 1]))
 # What records of equal length with one label byte cannot hold.
 NOT_IN_RECORDS = {"two columns", "16-bit grey", "no labels", "a row without a label"}
+NOT_IN_RECORDS |= {"32 bits, int32", "32 bits, float32"}
 IN_RECORDS = [name for name in ROWS if name not in NOT_IN_RECORDS]
 # What each format can hold: a module, whether as pixels, and the rows of that name.
 HELD = [

@@ -932,7 +932,7 @@ def extract_shapes(dl_manager: Any) -> FileListing:
         with zipfile.ZipFile(archive) as opened:
             checksums = {file.filename: file.CRC for file in opened.infolist()}
         listing = scan_folder(str(dl_manager.extract(archive)))
-        paths = filter(_is_image, listing.paths)
+        paths = filter(is_image, listing.paths)
         if checksums != {path: zlib.crc32(read_file(listing.data_dir, path)) for path in paths}:
             dl_manager.download_config.force_extract = True
             listing = scan_folder(str(dl_manager.extract(archive)))
@@ -953,12 +953,12 @@ def is_hidden(name: str) -> bool:
 
 def keep_images(listing: FileListing) -> None:
     """Keep of the files the images, others go to `ignored`; LayoutError at a name not UTF-8."""
-    is_image = [*map(_is_image, listing.paths)]
-    if not all(is_image):
-        listing.ignored[NO_IMAGES] += [path for path in listing.paths if not _is_image(path)]
-        listing.paths = [*itertools.compress(listing.paths, is_image)]
-        listing.sizes = array("q", itertools.compress(listing.sizes, is_image))
-        listing.versions = array("q", itertools.compress(listing.versions, is_image))
+    are_images = [*map(is_image, listing.paths)]
+    if not all(are_images):
+        listing.ignored[NO_IMAGES] += [path for path in listing.paths if not is_image(path)]
+        listing.paths = [*itertools.compress(listing.paths, are_images)]
+        listing.sizes = array("q", itertools.compress(listing.sizes, are_images))
+        listing.versions = array("q", itertools.compress(listing.versions, are_images))
     for path in itertools.chain(listing.folders, listing.paths):
         try:
             path.encode()
@@ -970,7 +970,8 @@ def keep_images(listing: FileListing) -> None:
             ) from None
 
 
-def _is_image(name: str) -> bool:
+def is_image(name: str) -> bool:
+    """Whether a file of this name counts as an image."""
     return name[name.rfind(".") :].lower() in IMAGE_EXTENSIONS
 
 
@@ -1035,11 +1036,13 @@ def parse_layout(layout: str | Mapping[str, str]) -> dict[str, Template]:
 
 def parse_template(text: str) -> Template:
     """Compile a template such as "{label}/{sample}/{view}"; OptionError where it is wrong."""
-    extension = text[text.rfind(".") :].lower() if _is_image(text) else ""
+    extension = text[text.rfind(".") :].lower() if is_image(text) else ""
     stem = text[: len(text) - len(extension)]
     names, literal = FIELD.findall(stem), FIELD.sub("", text)
     wrong = [f"has the unknown field {{{name}}}" for name in names if name not in FIELDS]
     wrong += ["lacks the field {sample}"] * ("sample" not in names)
+    if side := re.search(r"\{\w+\}\{\w+\}", stem):  # apple10 would be apple1 and 0
+        wrong.append(f"has {side[0]}, with nothing to part the two")
     if "{" in literal or "}" in literal:
         wrong.append("has a brace too many, or more than a name in braces")
     if not all(stem.split("/")):
@@ -1867,7 +1870,7 @@ def load_image(
     except OSError as error:
         raise image_error(path, f"cannot be read: {error.strerror or error}") from None
     if is_converted(config) or not isinstance(data, bytes):
-        return convert(data, path, column == "images", config)
+        return convert(data, path, column != "images", config)
     is_unsure = config.verify == "signature" and not has_image_signature(data)
     if is_unsure or config.verify == "decode":
         decode(data, path, config.pages)
@@ -1922,7 +1925,7 @@ def decode(data: bytes, path: str, pages: str = "first") -> Any:
     return image
 
 
-def convert(data: Any, path: str, is_image: bool, config: MultiviewCifarConfig) -> bytes:
+def convert(data: Any, path: str, is_mask: bool, config: MultiviewCifarConfig) -> bytes:
     """The bytes of an image, of a file's bytes or of a `PIL.Image.Image`, as the options ask for.
 
     ImageError where Pillow cannot make them.
@@ -1932,9 +1935,9 @@ def convert(data: Any, path: str, is_image: bool, config: MultiviewCifarConfig) 
     image = decode(data, path, config.pages) if isinstance(data, bytes) else data
     geometry = config.image_size, config.resize, config.encoding
     try:
-        if is_image:
-            return convert_image(image, config.mode, config.value_range, *geometry)
-        return convert_mask(image, *geometry)
+        if is_mask:
+            return convert_mask(image, *geometry)
+        return convert_image(image, config.mode, config.value_range, *geometry)
     except Exception as error:  # as above
         found = f"is of mode {image.mode} and cannot become what the options ask ({error})"
         remedy = getattr(error, "remedy", 'what can, such as by mode="RGB"')

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from typing import NamedTuple
 
-from multiview_cifar import IMAGE_EXTENSIONS, FileListing
+from multiview_cifar import FileListing, is_image
 from multiview_cifar_tools.planning.known_sets import KNOWN_SETS, KnownSet
 
 
@@ -22,7 +20,7 @@ def find_known_set(tree: FileListing) -> Greeting | None:
 
     Folders around everything are passed over. The first image decides for nearly every folder.
     """
-    paths = _iter_images(tree)
+    paths = filter(is_image, tree.paths)
     found = _sets_of_image(next(paths, ""), tree.data_dir)
     for path in paths:
         if not found:
@@ -36,12 +34,6 @@ def find_known_set(tree: FileListing) -> Greeting | None:
         return None
     ((known, around),) = found
     return Greeting(known, f"{tree.data_dir}/{around}".rstrip("/"))
-
-
-def _iter_images(tree: FileListing) -> Iterator[str]:
-    for path in tree.paths:
-        if os.path.splitext(path)[1].lower() in IMAGE_EXTENSIONS:
-            yield path
 
 
 def _sets_of_image(path: str, data_dir: str) -> list[tuple[KnownSet, str]]:

@@ -154,6 +154,7 @@ def test_a_name_that_is_not_utf8(stream, make_tree, fails, name):
         ("{label}/{sample}/{0}", "{0}"),
         ("{label}/{view}", "{sample}"),
         ("{label}/{sample}/{view", "brace"),
+        ("{label}{sample}/{view}", "{label}{sample}, with nothing to part the two"),
         ("{label}/{sample}/view}", "brace"),
         ("{label}//{sample}", "empty"),
         ("/{label}/{sample}", "empty"),

@@ -42,12 +42,13 @@ import sys
 import zipfile
 import zlib
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
 from operator import attrgetter
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import datasets
@@ -677,6 +678,7 @@ class FileListing:
     versions: array[int] = field(default_factory=partial(array, "q"))  # change with the file, or 0
     ignored: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     hidden: list[str] = field(default_factory=list)  # never taken, and never worth a warning
+    links: Counter[str] = field(default_factory=Counter)  # how often each was met
     fingerprint: str = ""
 
     @property
@@ -862,6 +864,7 @@ def scan_folder(data_dir: str, stats: bool = True) -> FileListing:
 
 
 NO_STAT = os.stat_result([0] * os.stat_result.n_fields)
+MAX_MEETINGS = 100  # with one link, while a folder is listed
 
 
 def list_folder(listing: FileListing, folder: str, stats: bool = True) -> list[str]:
@@ -891,7 +894,7 @@ def list_folder(listing: FileListing, folder: str, stats: bool = True) -> list[s
                 size = stat.st_size
                 sizes.append(size)
                 versions.append(hash((size, stat.st_mtime_ns, stat.st_ctime_ns)))
-            elif entry.is_symlink() and is_upward_link(listing.data_dir, path):
+            elif entry.is_symlink() and is_upward_link(listing, path):
                 listing.ignored["links to a folder above themselves"].append(path)
             else:
                 subfolders.append(path)
@@ -904,11 +907,17 @@ def list_folder(listing: FileListing, folder: str, stats: bool = True) -> list[s
     return subfolders
 
 
-def is_upward_link(data_dir: str, link: str) -> bool:
-    """Whether a link leads to itself, to a folder on the way to it, or to one above data_dir."""
-    target = os.path.realpath(f"{data_dir}/{link}")
+def is_upward_link(listing: FileListing, link: str) -> bool:
+    """Whether a link leads to itself, to a folder on the way to it, or to one above data_dir;
+    LayoutError where it is met MAX_MEETINGS times, by way of other links.
+    """
+    target = os.path.realpath(f"{listing.data_dir}/{link}")
     parts = link.split("/")
-    way = [os.path.realpath("/".join([data_dir, *parts[:i]])) for i in range(len(parts))]
+    way = [os.path.realpath("/".join([listing.data_dir, *parts[:i]])) for i in range(len(parts))]
+    listing.links[place := f"{way[-1]}/{parts[-1]}"] += 1
+    if listing.links[place] >= MAX_MEETINGS:  # two links in each of 20 folders: a million folders
+        expected = f"fewer than {MAX_MEETINGS} times, by links to folders of links: remove some"
+        raise LayoutError(f"The link {place} is met again and again. Expected {expected}.", link)
     return os.path.islink(target) or any(f"{f}/".startswith(f"{target}/") for f in way)
 
 
@@ -1984,8 +1993,10 @@ def read_file(folder: str, path: str) -> bytes:
     """The bytes of a local file."""
     # Small files by the ten thousand: `io.FileIO` took a quarter to a half longer, and `open` is
     # patched by `datasets` in this module.
-    file = os.open(f"{folder}/{path}", os.O_RDONLY)
+    file = os.open(f"{folder}/{path}", os.O_RDONLY | os.O_NONBLOCK)
     try:
+        if not S_ISREG(os.fstat(file).st_mode):  # which may wait for ever, or have no end
+            raise OSError("it is a pipe, socket or device")
         data = os.read(file, 1 << 16)
         while more := os.read(file, 1 << 24):  # once: nothing more, where the file is small
             data += more

@@ -192,7 +192,7 @@ def _join_first(names: list[Any], most: int) -> str:
 def _read_folder(path: str, names: list[str]) -> dict[str, bytes]:
     files = {}
     for name in names:
-        if os.path.exists(f"{path}/{name}.bin"):
+        if os.path.isfile(f"{path}/{name}.bin"):  # a pipe would wait for ever
             with open(f"{path}/{name}.bin", "rb") as file:
                 files[name] = file.read()
     return files

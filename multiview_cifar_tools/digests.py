@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 
+from multiview_cifar_tools.storage.regular_file import regular_file
+
 
 def hash_text(*parts: str) -> str:
     """A digest of 32 hexadecimal digits, of these texts in this order."""
@@ -29,7 +31,7 @@ def file_digest(path: str, files: list[str]) -> str:
     """
     sums = {}
     for file in files:
-        with open(file, "rb") as stream:
+        with open(file, "rb", opener=regular_file) as stream:
             sums[os.path.relpath(file, path)] = hashlib.file_digest(stream, "sha256").hexdigest()
     if files == [path]:
         return sums["."]

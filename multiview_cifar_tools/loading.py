@@ -34,7 +34,7 @@ from multiview_cifar import (
 )
 from multiview_cifar_tools.arguments import check_count, expect_path, split_name
 from multiview_cifar_tools.batches.columns import all_image_columns, image_columns, views_in
-from multiview_cifar_tools.digests import hash_text
+from multiview_cifar_tools.digests import hash_text, list_files
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.base import (
     MODULES,
@@ -59,6 +59,7 @@ from multiview_cifar_tools.shards.manifest import (
     shard_digests,
 )
 from multiview_cifar_tools.shards.rows import Row
+from multiview_cifar_tools.storage.regular_file import regular_file
 from multiview_cifar_tools.storage.source import FileSource, Options, archive_kind, remote_version
 
 SAVED_FILES = ("dataset_dict.json", "state.json")  # which `save_to_disk` writes
@@ -378,6 +379,8 @@ def _load_from_hub(
 
 def _load_from_disk(place: str) -> Any:
     try:
+        for file in list_files(place):  # `datasets` would wait for a pipe
+            os.close(regular_file(file, os.O_RDONLY))
         return datasets.load_from_disk(place)
     except Exception as error:
         raise _load_error(place, error) from error
@@ -524,7 +527,10 @@ def embed_view(view: dict[str, Any]) -> dict[str, Any] | None:
         return None
     try:
         if data is None:
-            with fsspec.open(path, "rb") as file:
+            local = not is_url(path)
+            with (
+                open(path, "rb", opener=regular_file) if local else fsspec.open(path, "rb") as file
+            ):
                 data = file.read()
     except Exception as error:  # those of fsspec and its stores have no common base
         raise FormatError(

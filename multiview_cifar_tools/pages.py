@@ -1,6 +1,6 @@
 """TIFF files of several pages: a page is a view of its own, with the path "stack.tif/0".
 
-The loading script imports this where it is asked for; so it imports nothing of this project, and
+The loading script imports this where it is asked for; so it imports `storage` alone, and
 takes and gives plain values.
 """
 
@@ -12,6 +12,8 @@ from functools import cache
 from typing import Any
 
 import PIL.Image
+
+from multiview_cifar_tools.storage.regular_file import regular_file
 
 EXTENSIONS = (".tif", ".tiff")
 
@@ -39,7 +41,11 @@ def count_pages(read: Callable[[str], Any], path: str) -> int:
     """
     try:
         found = read(path)
-        with PIL.Image.open(io.BytesIO(found) if isinstance(found, bytes) else found) as image:
+        is_path = isinstance(found, str)
+        with (
+            open(found, "rb", opener=regular_file) if is_path else io.BytesIO(found) as file,
+            PIL.Image.open(file) as image,
+        ):
             return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
     except Exception:  # Pillow raises SyntaxError, struct.error and more on bad files
         return 1

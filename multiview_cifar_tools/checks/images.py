@@ -9,7 +9,6 @@ import hashlib
 import io
 import os
 import re
-import stat
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,7 @@ from multiview_cifar_tools.conversion import (
     stretch_values,
 )
 from multiview_cifar_tools.pages import split_page
+from multiview_cifar_tools.storage.regular_file import NotAFileError, regular_file
 
 CHUNK_BYTES, CHUNK_IMAGES = 4 << 20, 256  # what a worker is given at a time: a part of a second
 BATCH_PIXELS = 1 << 17  # are decoded before they are looked at: short loops keep code cached
@@ -192,23 +192,16 @@ def read_facts(image: Any) -> tuple[tuple[Any, ...], Any, bytes]:
     )
 
 
-class NotAFileError(OSError):
-    """Something else stands where a file was expected."""
-
-
 def open_image(path: str) -> Any:
     """The `PIL.Image.Image`, every pixel decoded (of an animation, the first frame's)."""
     path, page = split_page(path)
-    # A pipe would block without a word.
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    file = regular_file(path, os.O_RDONLY)
     try:
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode):
-            raise NotAFileError("is a pipe, socket or device")
-        if not status.st_size:
+        size = os.fstat(file).st_size
+        if not size:
             raise EOFError
-        if status.st_size <= MAX_READ_BYTES:
-            return _load(io.BytesIO(os.read(file, status.st_size)), page)
+        if size <= MAX_READ_BYTES:
+            return _load(io.BytesIO(os.read(file, size)), page)
         with open(file, "rb", closefd=False) as stream:
             return _load(stream, page)
     finally:

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from multiview_cifar_tools.arguments import expect_path, short_repr
 from multiview_cifar_tools.atomic_write import sync_to_disk
 from multiview_cifar_tools.errors import QuarantineError
+from multiview_cifar_tools.storage.regular_file import regular_file
 
 MANIFEST = "manifest.jsonl"
 PARTIAL_SUFFIX = ".part"  # of a file that is not completely written
@@ -158,7 +159,7 @@ def read_manifest(root: str) -> tuple[str, dict[str, str]]:
     """
     path = os.path.join(root, MANIFEST)
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", opener=regular_file) as file:
             head, *entries = map(json.loads, file)
         home, files = str(head["data_dir"]), {str(e["path"]): str(e["why"]) for e in entries}
     except (ValueError, TypeError, KeyError):
@@ -169,7 +170,7 @@ def read_manifest(root: str) -> tuple[str, dict[str, str]]:
         ) from None
     except OSError as error:
         raise QuarantineError(
-            f"{path} cannot be read: {error.strerror}. Expected the manifest of "
+            f"{path} cannot be read: {error.strerror or error}. Expected the manifest of "
             "a quarantine: name the folder given to --quarantine.",
             path,
         ) from None

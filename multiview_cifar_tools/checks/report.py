@@ -19,6 +19,7 @@ from multiview_cifar_tools.console import escape_unprintable
 from multiview_cifar_tools.conversion import DEEP_MODES, stretch_values
 from multiview_cifar_tools.pages import split_page
 from multiview_cifar_tools.previews.html import data_url, html_page
+from multiview_cifar_tools.storage.regular_file import regular_file
 
 if TYPE_CHECKING:
     import pandas
@@ -279,7 +280,10 @@ def _thumbnail_url(path: str) -> str:
         warnings.simplefilter("ignore")  # the check has said it better
         try:
             file, page = split_page(path)
-            with PIL.Image.open(file) as image:
+            with (
+                open(file, "rb", opener=regular_file) as stream,
+                PIL.Image.open(stream) as image,
+            ):
                 image.seek(page or 0)
                 upright = PIL.ImageOps.exif_transpose(image)
                 small = stretch_values(upright) if upright.mode in DEEP_MODES else upright

@@ -11,7 +11,6 @@ among `split_names`. Arrays of other names are ignored, and logged.
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -45,6 +44,7 @@ from multiview_cifar_tools.formats.shard_files import (
     common_features,
     find_shards,
     find_splits,
+    is_file_or_folder,
     manifest_shards,
     shard_files,
 )
@@ -437,7 +437,7 @@ def read_arrays(
         features = features_from(manifest.features)
         shards = {
             split: [ArrayShard(shard.path, shard.num_rows or 0) for shard in own]
-            for split, own in manifest_shards(path, manifest, os.path.exists).items()
+            for split, own in manifest_shards(path, manifest, is_file_or_folder).items()
         }
     else:
         features, shards = _inspect_files(path, array_format, class_names)

@@ -33,6 +33,7 @@ from multiview_cifar_tools.formats.base import FormatReader
 from multiview_cifar_tools.shards.manifest import Manifest
 from multiview_cifar_tools.shards.rows import Row
 from multiview_cifar_tools.shards.schema import features_json
+from multiview_cifar_tools.storage.regular_file import regular_file
 
 EXTENSION = ""
 CONTENTS = frozenset({"pixels"})
@@ -257,7 +258,7 @@ def _read_shape(file: str) -> tuple[Shape, Any]:
 def _read_rows(file: str) -> dict[str, Any]:
     """The contents of rows.jsonl as arrays."""
     try:
-        with open(file, encoding="utf-8") as stream:
+        with open(file, encoding="utf-8", opener=regular_file) as stream:
             rows = [json.loads(line) for line in stream]
         lists = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
         lists["num_views"] = [len(mask) for mask in lists["view_mask"]]

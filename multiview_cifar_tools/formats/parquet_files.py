@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -108,7 +109,7 @@ def _read_labels(file: str) -> list[Any]:
 
 
 def _is_shard(path: str) -> bool:
-    return path.lower().endswith(EXTENSION)
+    return path.lower().endswith(EXTENSION) and os.path.isfile(path)
 
 
 def _common_features(files: Sequence[str]) -> datasets.Features:

@@ -42,6 +42,11 @@ def shard_files(path: str) -> list[str]:
     return [*filter(os.path.isfile, (os.path.join(path, name) for name in names))]
 
 
+def is_file_or_folder(path: str) -> bool:
+    """Whether a shard may stand there, of a format whose shards may be folders."""
+    return os.path.isfile(path) or os.path.isdir(path)
+
+
 def manifest_shards(
     folder: str, manifest: Manifest, exists: Callable[[str], bool] = os.path.isfile
 ) -> dict[str, list[Shard]]:

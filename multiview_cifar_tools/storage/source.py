@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import fsspec
 
+from multiview_cifar_tools.storage.regular_file import regular_file
+
 # Up to fsspec 2025 a forked process waits for ever for the thread of its parent that does the
 # requests (https://filesystem-spec.readthedocs.io/en/latest/async.html, "Limitations").
 os.register_at_fork(after_in_child=fsspec.asyn.reset_lock)
@@ -94,7 +96,7 @@ class FileSource(NamedTuple):
     def open(self) -> Any:
         """The file's bytes, of an archive."""
         if not is_url(self.file):
-            return open(self.file, "rb")
+            return open(self.file, "rb", opener=regular_file)
         fs, path = file_system(self.path, self.options)
         return fs.open(path, "rb")
 

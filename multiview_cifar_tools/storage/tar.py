@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import IO, NamedTuple
 
 from multiview_cifar_tools.storage.members import FREE_BYTES, Member, check_link, check_members
+from multiview_cifar_tools.storage.regular_file import regular_file
 from multiview_cifar_tools.storage.source import FileSource, StorageError, wrap_source_errors
 
 BLOCK = tarfile.BLOCKSIZE  # 512 bytes: headers and contents fill up whole ones
@@ -238,7 +239,7 @@ def damaged_error(source: FileSource, error: DamagedTar) -> StorageError:
 @contextmanager
 def read_tar(source: FileSource, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
     """A function from the name of a member of a plain, local tar to its bytes, for any order."""
-    index, file = index_tar(source.archive), os.open(source.file, os.O_RDONLY)
+    index, file = index_tar(source.archive), regular_file(source.file, os.O_RDONLY)
 
     def read(name: str) -> bytes:
         offset, size = index[name]

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import socket
 import tempfile
 from pathlib import Path
 
@@ -234,6 +235,75 @@ def test_a_file_deleted_between_listing_and_streaming(stream, make_tree, fails, 
         list(ds)
     assert shown(skipping) == [("cat/1", "cat/1/a.png")]
     assert "cat/2/a.png" in caplog.text
+
+
+# --- what is no file, and may have no end ---------------------------------------------------------
+
+
+def make_socket(path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+NO_FILES = {
+    "pipe": os.mkfifo,
+    "link to a pipe": lambda path: (os.mkfifo(f"{path}.fifo"), path.symlink_to(f"{path}.fifo")),
+    "device": lambda path: path.symlink_to("/dev/zero"),
+}
+
+
+@pytest.mark.every_route
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
+def test_a_pipe_or_device_called_like_an_image(load, make_tree, fails, shown, make):
+    tree = make_tree("cat/1/a.png", "cat/2/a.png")
+    make(tree / "cat/2/b.png")
+    with fails("ImageError", "cat/2/b.png", "is a pipe, socket or device", "on_error="):
+        list(load(tree))
+    ds = load(tree, on_error="skip_view")
+    assert shown(ds) == [("cat/1", "cat/1/a.png"), ("cat/2", "cat/2/a.png")]
+
+
+def test_a_socket_called_like_an_image(load, make_tree, fails, tmp_path, monkeypatch):
+    tree = make_tree("cat/1/a.png")
+    monkeypatch.chdir(tree / "cat/1")  # a socket's name is short
+    make_socket("b.png")
+    with fails("ImageError", "cat/1/b.png", "cannot be read"):
+        list(load(tree))
+
+
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl", "metadata.parquet"])
+def test_a_pipe_or_device_called_like_metadata(quick, make_tree, fails, name, make):
+    tree = make_tree("cat/1/a.png")
+    make(tree / name)
+    with fails("LayoutError", name, "is a pipe, socket or device", "drop_metadata"):
+        quick(tree)
+
+
+def test_a_pipe_called_like_a_tiff_of_pages(quick, make_tree, fails):
+    tree = make_tree("cat/1/a.png")
+    os.mkfifo(tree / "cat/1/b.tif")
+    with fails("ImageError", "cat/1/b.tif", "is a pipe, socket or device"):
+        list(quick(tree, pages="views"))
+
+
+def test_links_that_make_folders_without_end(quick, make_tree, fails):
+    """Two links in each of 20 folders to the next one would be a million folders."""
+    tree = make_tree("cat/1/a.png")
+    for i in range(20):
+        (tree / f"d{i}").mkdir()
+        for name in "ab":
+            (tree / f"d{i}" / name).symlink_to(f"../d{i + 1}")
+    (tree / "d20").mkdir()
+    with fails("LayoutError", "/d1", "is met again and again", "remove some"):
+        quick(tree)
+
+
+def test_a_folder_may_be_linked_to_from_many_samples(quick, make_tree, shown):
+    tree = make_tree("cat/0/a.png")
+    for i in range(1, 300):
+        (tree / f"cat/{i}").symlink_to("0")
+    assert len(shown(quick(tree))) == 300
 
 
 # --- no permission (root may read everything, so a process of another user tries) -----------------

@@ -1339,12 +1339,6 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
     rows, more, names = add_metadata(
         rows, views, view_labels, templates, name_split, listing, config
     )
-    if config.label_column and names is None:
-        raise OptionError(
-            f"label_column={config.label_column!r} is given, but there is no metadata file. "
-            f"Expected one of {', '.join(METADATA_FILES)} at the top of the folder.",
-            "label_column",
-        )
     class_names = class_names if names is None else names
     features = row_features([*templates], class_names, view_labels)
     lone = [column for column, template in templates.items() if not template.view]
@@ -1710,18 +1704,22 @@ def add_metadata(
     `on_missing_metadata` may allow.
     """
     others = [] if config.drop_metadata else listing.ignored.get(NO_IMAGES, [])
+    by_split = all(template.text.startswith("{split}/") for template in templates.values())
+    places = {"", *(key[0] for key in views if by_split)}
     named = [path for path in others if path.rpartition("/")[2] in METADATA_FILES]
-    if not any(path.count("/") < 2 for path in named):
+    if not (named := [path for path in named if path.rpartition("/")[0] in places]):
+        if config.label_column:
+            raise OptionError(
+                f"label_column={config.label_column!r} is given, but there is no metadata file. "
+                f"Expected one of {', '.join(METADATA_FILES)} at the top of the folder.",
+                "label_column",
+            )
         return rows, {}, None
     with wrap_tool_errors(f"{named[0]} (but for drop_metadata=True)"):
         from multiview_cifar_tools import metadata
 
-        by_split = all(template.text.startswith("{split}/") for template in templates.values())
-        files = metadata.find_files(others, {key[0] for key in views} if by_split else set())
-        if not files:
-            return rows, {}, None
         found = metadata.read_files(
-            files,
+            metadata.find_files(named),
             lambda split, path: read_file_of(source_of(split, listing.sources), path),
             views,
             templates["images"].fields,

@@ -26,7 +26,6 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
-FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 # Columns that say whose a row is: always text, as 0001 is not 1.
 KEY_COLUMNS = ("sample_id", "split", "label", "sample", "view", "view_label", "file_name")
 
@@ -68,22 +67,14 @@ class Metadata(NamedTuple):
         return "/".join(filter(None, key if "split" in self.keys else key[1:]))
 
 
-def find_files(paths: Iterable[str], folders: Set[str]) -> dict[str, str]:
-    """The metadata file of each split folder, or of "", all of them.
-
-    Args:
-        paths: Of all files that are no images.
-        folders: Of the splits, where they are the top folders.
-
-    Raises:
-        MetadataError: Two files may be about the same sample.
+def find_files(paths: Sequence[str]) -> dict[str, str]:
+    """Metadata files by the folder of their split, or ""; MetadataError where two may be about the
+    same sample.
     """
-    found = [path for path in paths if path.rpartition("/")[2] in FILES]
-    found = [path for path in found if path.rpartition("/")[0] in {"", *folders}]
-    files = {path.rpartition("/")[0]: path for path in found}
-    if len(files) < len(found) or ("" in files and len(files) > 1):
+    files = {path.rpartition("/")[0]: path for path in paths}
+    if len(files) < len(paths) or ("" in files and len(files) > 1):
         raise MetadataError(
-            found,
+            paths,
             "may be about the same sample",
             "one file at the top, or one in each split folder: merge them",
         )
@@ -133,11 +124,12 @@ def read_files(
     places = [split for split, rows in zip(files, tables, strict=True) for _ in range(len(rows))]
     for row, place in zip(table.to_pylist(), places, strict=True):
         cells = {name: row[name] for name in keys}
-        if by_file:
-            key = file_key(cells, place, locate, paths)
-        else:
-            split = split_name(cells.get("split") or "")
-            key = row_key(cells, split, folders, views, paths)
+        split = split_name(cells.get("split") or "")
+        key = (
+            file_key(cells, place, locate, paths)
+            if by_file
+            else row_key(cells, split, folders, views, paths)
+        )
         if key in metadata.values:
             raise MetadataError(
                 paths,

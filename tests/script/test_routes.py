@@ -23,17 +23,22 @@ TRAIN_IDS = ["cat/1", "cat/2", "cat/10", "dog/1", "dog/2", "dog/10"]
 OPTIONS = {
     "layout": None,
     "class_names": None,
+    "other_classes": "raise",
+    "label_column": None,
     "view_names": None,
     "on_missing_view": "raise",
     "num_views": None,
     "view_sampling": "even",
     "seed": 0,
+    "split_names": None,
     "split_ratios": None,
     "drop_metadata": False,
     "on_missing_metadata": "raise",
     "verify": "signature",
     "on_error": "raise",
+    "pages": "raise",
     "mode": None,
+    "value_range": None,
     "image_size": None,
     "resize": None,
     "encoding": None,
@@ -138,6 +143,7 @@ def test_every_option_is_a_keyword(load, make_tree):
     given = {
         "layout": "{label}/{sample}/{view}",
         "class_names": {"dog": "hound", "cat": "tiger"},
+        "other_classes": "skip",
         "view_names": ["b", "c", "a"],
         "on_missing_view": "null",
         "num_views": 2,
@@ -148,13 +154,16 @@ def test_every_option_is_a_keyword(load, make_tree):
         "on_missing_metadata": "null",
         "verify": "decode",
         "on_error": "skip_view",
+        "pages": "first",
         "mode": "L",
+        "value_range": (0, 255),
         "image_size": (6, 8),
         "resize": "pad",
         "encoding": "png",
         "storage_options": {"anon": True},
     }
-    assert given.keys() == OPTIONS.keys()
+    # Labels stand in the tree here, and splits are drawn.
+    assert given.keys() == OPTIONS.keys() - {"label_column", "split_names"}
     tree = make_tree("cat/1/a.png", "cat/1/b.png", "dog/1/a.png", "dog/1/b.png", "dog/1/c.png")
     ds = load(tree, **given)
     assert ds.features["label"].names == ["hound", "tiger"]

@@ -527,7 +527,9 @@ def check_options(config: MultiviewCifarConfig) -> None:
             expected = "image_size=(height, width) with it"
         elif value is option.default is None or is_right(value):
             continue
-        raise OptionError(f"{name}={value!r} is not right. Expected {expected}.", name)
+        is_secret = name == "storage_options" or "://" in str(value)
+        shown = "..." if is_secret else repr(value)
+        raise OptionError(f"{name}={shown} is not right. Expected {expected}.", name)
     if config.layout is not None:
         parse_layout(config.layout)
     if is_converted(config) or config.pages == "views":
@@ -727,15 +729,15 @@ def list_source(config: MultiviewCifarConfig) -> FileListing | None:
 
 def find_files(places: Mapping[str, str], config: MultiviewCifarConfig) -> FileListing:
     """A remote folder, listed; or archives by the folder of their split, not listed yet."""
-    with wrap_tool_errors(" and ".join(places.values())):
+    with wrap_tool_errors(" and ".join("a URL" if is_url(at) else at for at in places.values())):
         from multiview_cifar_tools.storage.listing import find_source
 
         options = config.storage_options or {}
         found = [find_source(at, options, IMAGE_EXTENSIONS, top) for top, at in places.items()]
-    listing = FileListing(join_first(source.path for source in found), [*found])
+    listing = FileListing(join_first(source.shown for source in found), [*found])
     if not found[0].is_archive:
         list_stored(listing, config)
-    versions = [(source.path, source.prefix, source.version) for source in listing.stored]
+    versions = [(source.shown, source.prefix, source.version) for source in listing.stored]
     listing.fingerprint = json.dumps(versions)
     return listing
 
@@ -762,7 +764,7 @@ def list_stored(listing: FileListing, config: MultiviewCifarConfig) -> None:
         found = list_files(listing.stored, is_hidden, is_taken, detected)
     for source in found.sources:
         if source.top:
-            logger.warning("Passed over %s, around everything in %s", source.top, source.path)
+            logger.warning("Passed over %s, around everything in %s", source.top, source.shown)
     listing.sources, listing.ignored, listing.hidden = [*found.sources], found.ignored, found.hidden
     listing.folders, listing.paths = found.folders, [path for path, _, _ in found.files]
     listing.sizes = array("q", [size for _, size, _ in found.files])
@@ -784,8 +786,10 @@ def existing_path(data_dir: str | None, expected: str) -> str:
         )
     path = os.path.abspath(os.path.expanduser(data_dir))
     if not (os.path.isfile(path) or os.path.isdir(path)):
-        found = "is a URL" if is_url(data_dir) else f"does not exist (looked at {path})"
-        raise LayoutError(f"{data_dir!r} {found}. Expected {expected}.", path)
+        if is_url(data_dir):  # which may hold a password
+            raise LayoutError(f"data_dir is a URL. Expected {expected}.", "data_dir")
+        found = f"{data_dir!r} does not exist (looked at {path})"
+        raise LayoutError(f"{found}. Expected {expected}.", path)
     return path
 
 
@@ -924,7 +928,7 @@ def is_upward_link(listing: FileListing, link: str) -> bool:
 def check_unchanged(source: Source) -> None:
     """ArchiveError where a remote folder is no longer what was listed."""
     if not isinstance(source, str):
-        with wrap_tool_errors(source.path):
+        with wrap_tool_errors(source.shown):
             from multiview_cifar_tools.storage import remote
 
             remote.check_unchanged(source)
@@ -1974,7 +1978,7 @@ def open_files(
     elif isinstance(source, str):
         yield partial(read_file, source)
     else:
-        with wrap_tool_errors(source.path):
+        with wrap_tool_errors(source.shown):
             from multiview_cifar_tools.storage import reading
 
             with reading.open_files(source, wanted) as read:

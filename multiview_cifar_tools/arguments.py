@@ -16,6 +16,7 @@ import datasets
 import numpy as np
 
 from multiview_cifar import MultiviewError, join_first
+from multiview_cifar_tools.storage.redaction import redact
 
 Error = type[MultiviewError]
 FROM_LIST = "datasets.Dataset.from_list(rows, features=features)"
@@ -23,7 +24,7 @@ FROM_LIST = "datasets.Dataset.from_list(rows, features=features)"
 
 def short_repr(value: Any) -> str:
     """A value for an error's text, in one line; its beginning if it is long."""
-    text = " ".join(repr(value).split())
+    text = redact(" ".join(repr(value).split()))
     return text if len(text) <= 60 else f"{text[:60]} ..."
 
 

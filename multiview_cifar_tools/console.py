@@ -1,15 +1,22 @@
-"""What the command line prints: tables that `rich` draws in a terminal, plain text in a pipe."""
+"""What the command line prints: tables that `rich` draws in a terminal, plain text in a pipe; and
+lines. None holds a control character.
+"""
 
 from __future__ import annotations
 
 import io
+import logging
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import rich.box
 import rich.console
 import rich.table
 import rich.text
+
+from multiview_cifar_tools.storage.redaction import redact
 
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -48,6 +55,56 @@ def _make_table(
     for row in rows:
         table.add_row(*(rich.text.Text(escape_unprintable(str(cell))) for cell in row))
     return table
+
+
+def print_lines(*lines: object) -> None:
+    """Print lines to stdout, each as one line."""
+    for line in lines:
+        print(escape_unprintable(str(line)))
+
+
+def print_errors(*lines: str, secrets: Collection[str] = ()) -> None:
+    """The same to stderr, without what may not be shown."""
+    for line in lines:
+        print(escape_unprintable(redact(line, secrets)), file=sys.stderr)
+
+
+def prepare_streams() -> None:
+    """Let printing work whatever stdout and stderr are: closed, or of an encoding without most
+    letters, which come as escapes.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  (to the end of the process)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+class LineFormatter(logging.Formatter):
+    """Makes one line of what is logged, without what may not be shown."""
+
+    def __init__(self, secrets: Collection[str]) -> None:
+        super().__init__()
+        self.secrets = secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        """As `logging.Formatter`."""
+        return escape_unprintable(redact(super().format(record), self.secrets))
+
+
+@contextmanager
+def clean_logs(secrets: Collection[str]) -> Iterator[None]:
+    """While it is open, what is logged to stderr comes as of a LineFormatter."""
+    handlers = [logging.lastResort, *logging.getLogger("datasets").handlers]
+    formatters = {handler: handler.formatter for handler in handlers if handler is not None}
+    for handler in formatters:
+        handler.setFormatter(LineFormatter(secrets))
+    try:
+        yield
+    finally:
+        for handler, formatter in formatters.items():
+            handler.setFormatter(formatter)
 
 
 def escape_unprintable(text: str) -> str:

@@ -3,45 +3,53 @@
 from __future__ import annotations
 
 from multiview_cifar import MultiviewError
+from multiview_cifar_tools.storage.redaction import redact, redact_url
 
 
-class CheckError(MultiviewError):
+class ToolError(MultiviewError):
+    """Base of the errors below, which show no user, password or query of a URL."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(redact(message), redact_url(path))
+
+
+class CheckError(ToolError):
     """A folder cannot be checked; `.path` is the folder."""
 
 
-class PreviewError(MultiviewError):
+class PreviewError(ToolError):
     """Rows cannot be shown; `.path` is the split or dataset concerned."""
 
 
-class BatchError(MultiviewError):
+class BatchError(ToolError):
     """Rows cannot become one batch; `.path` is the sample concerned."""
 
 
-class OutputError(MultiviewError):
+class OutputError(ToolError):
     """Nothing can be written there; `.path` is the place."""
 
 
-class QuarantineError(MultiviewError):
+class QuarantineError(ToolError):
     """Files cannot be moved aside or put back; `.path` is the folder or file concerned."""
 
 
-class EngineError(MultiviewError):
+class EngineError(ToolError):
     """There is no cluster, a node is not fit, or a process ended; `.path` is what failed."""
 
 
-class FormatError(MultiviewError):
+class FormatError(ToolError):
     """A file is not what its format asks for; `.path` is the file, its text names member and
     offset.
     """
 
 
-class ExportError(MultiviewError):
+class ExportError(ToolError):
     """Rows cannot become files of a format; `.path` is the sample, file or folder concerned."""
 
 
-class ElasticError(MultiviewError):
+class ElasticError(ToolError):
     """An epoch cannot be read or resumed; `.path` is the shard, place or option concerned."""
 
 
-class PublishError(MultiviewError):
+class PublishError(ToolError):
     """The dataset cannot be published; `.path` is the repository or the file concerned."""

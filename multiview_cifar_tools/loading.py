@@ -43,7 +43,7 @@ from multiview_cifar_tools.formats.base import (
     format_of_name,
 )
 from multiview_cifar_tools.formats.builder import make_datasets, read_column
-from multiview_cifar_tools.options import CONFIG_NAMES
+from multiview_cifar_tools.options import CONFIG_NAMES, remove_secrets
 from multiview_cifar_tools.shards.foreign_rows import (
     RowColumns,
     complete_dataset,
@@ -59,6 +59,7 @@ from multiview_cifar_tools.shards.manifest import (
     shard_digests,
 )
 from multiview_cifar_tools.shards.rows import Row
+from multiview_cifar_tools.storage.redaction import redact_url
 from multiview_cifar_tools.storage.regular_file import regular_file
 from multiview_cifar_tools.storage.source import FileSource, Options, archive_kind, remote_version
 
@@ -231,7 +232,7 @@ def _check_no_options(source: str, options: Mapping[str, Any]) -> None:
     _check_no_split(options)
     if options:
         raise OptionError(
-            f"{source} is a dataset already, which takes no options. Expected a "
+            f"{redact_url(source)} is a dataset already, which takes no options. Expected a "
             "folder of images with them.",
             next(iter(options)),
         )
@@ -558,14 +559,14 @@ def open_format(
     parameters = [*inspect.signature(read).parameters][2:]
     if unknown := [option for option in options if option not in parameters]:
         raise OptionError(
-            f"{place} is of the format {name!r}, which has no option {unknown[0]!r}. "
+            f"{redact_url(place)} is of the format {name!r}, which has no option {unknown[0]!r}. "
             f"Expected {' or '.join(parameters) or 'none'}.",
             unknown[0],
         )
     manifest = read_manifest(place, MODULES)
     reader: FormatReader = read(place, manifest, **options)
     stamps = [_file_version(path, options.get("storage_options")) for path in reader.files]
-    fingerprint = hash_text(name, repr(sorted(options.items())), *stamps)
+    fingerprint = hash_text(name, repr(sorted(remove_secrets(options).items())), *stamps)
     if manifest is None:
         return reader, fingerprint, {}
     rows = partial(_read_compared, shard_digests(place, manifest), reader.rows)
@@ -581,7 +582,8 @@ def _read_compared(
 
 def _file_version(path: str, storage_options: Mapping[str, Any] | None) -> str:
     if is_url(path):
-        return f"{path} {remote_version(FileSource(path, options=Options(storage_options or {})))}"
+        source = FileSource(path, options=Options(storage_options or {}))
+        return f"{source.shown} {remote_version(source)}"
     stat = os.stat(path)
     return f"{os.path.abspath(path)} {stat.st_size} {stat.st_mtime_ns}"
 

@@ -21,9 +21,14 @@ from multiview_cifar import (
     existing_path,
     is_url,
 )
+from multiview_cifar_tools.storage.redaction import redact_url, redact_values
 
 CONFIG_NAMES = [name for name in MultiviewCifar.builder_configs if name != "default"]
-SECRET_OPTIONS = {"storage_options"}  # may hold keys, so no card and no printed line shows them
+SECRET_OPTIONS = {
+    "storage_options",
+    "output_options",
+}  # may hold keys, so no card and no printed line shows them
+URL_REMARK = "  # with the user, password and query in the URL"  # behind a line without them
 MAX_SHOWN_CLASSES = 10
 
 
@@ -44,7 +49,7 @@ def parse_value(text: str) -> Any:
     """A list, dict or number where it is JSON, else the text itself."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -73,8 +78,10 @@ def make_config(
 
 
 def remove_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that may be shown and published."""
-    return {name: value for name, value in options.items() if name not in SECRET_OPTIONS}
+    """The options that may be shown and published, their URLs cut."""
+    return {
+        name: redact_values(value) for name, value in options.items() if name not in SECRET_OPTIONS
+    }
 
 
 def load_line(arguments: Mapping[str, Any]) -> str:
@@ -88,8 +95,10 @@ def load_line(arguments: Mapping[str, Any]) -> str:
         if name in ("data_dir", "cache_dir") and value and not is_url(value):
             value = os.path.abspath(value)
         if value is not None:
-            texts.append(f"{name}={name if name in SECRET_OPTIONS else repr(value)}")
-    return f"from multiview_cifar import load_dataset; ds = load_dataset({', '.join(texts)})"
+            shown = name if name in SECRET_OPTIONS else repr(redact_values(value))
+            texts.append(f"{name}={shown}")
+    line = f"from multiview_cifar import load_dataset; ds = load_dataset({', '.join(texts)})"
+    return line + (URL_REMARK if redact_values(arguments) != arguments else "")
 
 
 def parquet_load_line(
@@ -99,10 +108,11 @@ def parquet_load_line(
     if is_url(output):
         files = {split: f"{output.rstrip('/')}/data/{split}-*.parquet" for split in splits}
         secrets = ", storage_options=storage_options" if output_options else ""
-        arguments = f'"parquet", data_files={files}{secrets}'
+        arguments = f'"parquet", data_files={redact_values(files)}{secrets}'
     else:
         arguments = repr(os.path.abspath(os.path.expanduser(output)))
-    return f"from datasets import load_dataset; ds = load_dataset({arguments})"
+    line = f"from datasets import load_dataset; ds = load_dataset({arguments})"
+    return line + (URL_REMARK if redact_url(output) != output else "")
 
 
 def describe_feature(feature: Any) -> str:

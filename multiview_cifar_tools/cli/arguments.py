@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from typing import Any, get_args, get_type_hints
 
 from multiview_cifar import CHOICES, MultiviewCifar, MultiviewCifarConfig
 from multiview_cifar_tools.engines.base import ENGINES
-from multiview_cifar_tools.options import CONFIG_NAMES, option_defaults, option_help, parse_value
+from multiview_cifar_tools.options import (
+    CONFIG_NAMES,
+    SECRET_OPTIONS,
+    option_defaults,
+    option_help,
+    parse_value,
+)
+from multiview_cifar_tools.storage.redaction import secret_values
 
 
 def add_source_argument(parser: argparse.ArgumentParser, hub: bool = False) -> None:
@@ -76,7 +85,7 @@ def add_dataset_options(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             "--" + name.replace("_", "-"),
             default=argparse.SUPPRESS,  # so that the config's own default holds
-            help=(texts[name] + shown_default).replace("%", "%%"),
+            help=(texts.get(name, "") + shown_default).replace("%", "%%"),
             **argument_type(name),
         )
 
@@ -85,6 +94,8 @@ def argument_type(option: str) -> dict[str, Any]:
     """What `add_argument` takes for the type and choices of an option of the dataset."""
     if option in CHOICES:
         return {"choices": [choice for choice in CHOICES[option] if choice is not None]}
+    if option in SECRET_OPTIONS:
+        return {"type": parse_object, "metavar": "JSON"}
     hint = get_type_hints(MultiviewCifarConfig)[option]
     types = {hint, *get_args(hint)}
     if bool in types:
@@ -94,12 +105,38 @@ def argument_type(option: str) -> dict[str, Any]:
     return {"type": parse_value, "metavar": "VALUE"}
 
 
+def secret_words(words: Sequence[str]) -> set[str]:
+    """What stands behind the options of a file system, mistyped or not in quotes, up to the next
+    option: errors may not repeat it.
+    """
+    secrets, is_secret = set[str](), False
+    for word in words:
+        name, _, value = word.partition("=")
+        if word.startswith("--"):
+            is_secret = re.match(r"--(st(?!r)|.*opt)", name) is not None
+            word = value
+        if is_secret:
+            secrets |= {word, repr(word)[1:-1]}
+    return secrets
+
+
+def secrets_of(args: argparse.Namespace) -> set[str]:
+    """What no line that is printed may hold, of the arguments of a verb."""
+    secrets = set[str]()
+    for name, value in vars(args).items():
+        if name in SECRET_OPTIONS:
+            secrets |= secret_values(options=value)
+        elif isinstance(value, str):
+            secrets |= secret_values(value)
+    return secrets
+
+
 def parse_object(text: str) -> dict[str, Any]:
-    """A JSON object of an argument; ArgumentTypeError for anything else."""
+    """A JSON object of an argument; ArgumentTypeError, without the text, for anything else."""
     value = parse_value(text)
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(
-            f'{text!r} is no JSON object. Expected one such as \'{{"key": "..."}}\''
+            'it is no JSON object. Expected one, in quotes, such as \'{"key": "..."}\''
         )
     return value
 

@@ -18,7 +18,7 @@ from multiview_cifar_tools.cli.arguments import (
     parse_object,
     source_arguments,
 )
-from multiview_cifar_tools.console import print_table
+from multiview_cifar_tools.console import print_lines, print_table
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.options import describe_feature, load_line, parquet_load_line
 from multiview_cifar_tools.shards.build import BuildReport, build_shards
@@ -87,9 +87,9 @@ def build_in_cache(args: argparse.Namespace) -> None:
     """Build Arrow files, then print."""
     builder = make_builder(args)
     builder.download_and_prepare(num_proc=args.num_proc)
-    print("\n".join(summarize(builder.as_dataset())))
+    print_lines(*summarize(builder.as_dataset()))
     arguments = {**source_arguments(args), "cache_dir": args.cache_dir, **dataset_options(args)}
-    print("\nload it with\n  " + load_line(arguments))
+    print_lines("", "load it with", "  " + load_line(arguments))
 
 
 def summarize(splits: datasets.DatasetDict) -> list[str]:
@@ -130,7 +130,8 @@ def build_output(args: argparse.Namespace) -> None:
         )
     print_report(report)
     splits = dict.fromkeys(shard.split for shard in report.shards)
-    print("load it with\n  " + parquet_load_line(args.output, splits, args.output_options))
+    line = parquet_load_line(args.output, splits, args.output_options)
+    print_lines("load it with", "  " + line)
 
 
 def print_report(report: BuildReport) -> None:

@@ -14,7 +14,7 @@ from multiview_cifar_tools.checks.folder import MAX_PIXELS, check
 from multiview_cifar_tools.checks.quarantine import check_quarantine_dir, quarantine, restore
 from multiview_cifar_tools.checks.report import CheckReport, summarize
 from multiview_cifar_tools.cli.arguments import add_dataset_options, dataset_options
-from multiview_cifar_tools.console import escape_unprintable, print_table
+from multiview_cifar_tools.console import print_lines, print_table
 
 HELP = "open every image, and list what is wrong"
 DESCRIPTION = """\
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 def restore_files(folder: str) -> int:
     """Put the files of a quarantine back, and print which; 0 is the exit code."""
     restored = restore(folder)
-    print(f"put {len(restored)} files back", *map(escape_unprintable, restored), sep="\n  ")
+    print_lines(f"put {len(restored)} files back", *(f"  {path}" for path in restored))
     return 0
 
 
@@ -107,17 +107,17 @@ def check_destinations(args: argparse.Namespace) -> None:
 def print_files(args: argparse.Namespace, moved: list[str]) -> None:
     """Print which files were written and moved."""
     if args.report:
-        print(f"wrote {os.path.abspath(args.report)}")
+        print_lines(f"wrote {os.path.abspath(args.report)}")
     if args.quarantine:
         folder = os.path.abspath(args.quarantine)
-        print(f"moved {len(moved)} files to {folder}", *map(escape_unprintable, moved), sep="\n  ")
+        print_lines(f"moved {len(moved)} files to {folder}", *(f"  {path}" for path in moved))
     if moved:
-        print(f"put them back with multiview-cifar check --restore {args.quarantine}")
+        print_lines(f"put them back with multiview-cifar check --restore {args.quarantine}")
 
 
 def print_report(report: CheckReport) -> None:
     """Print how often each kind of finding was found, its first ones, and what to do."""
-    print(*summarize(report), "", sep="\n")
+    print_lines(*summarize(report), "")
     rows = [
         (kind, KINDS[kind].severity, len(findings), KINDS[kind].title)
         for kind, findings in report.by_kind.items()
@@ -129,13 +129,13 @@ def print_report(report: CheckReport) -> None:
 
 def print_findings(kind: str, findings: Sequence[Finding]) -> None:
     """Print the first findings of a kind, and their remedies."""
-    print(f"{kind}: {KINDS[kind].title}")
+    print_lines(f"{kind}: {KINDS[kind].title}")
     for finding in findings[:MAX_LINES]:
-        print(f"  {escape_unprintable(describe_finding(finding))}")
+        print_lines(f"  {describe_finding(finding)}")
     if len(findings) > MAX_LINES:
         print(f"  and {len(findings) - MAX_LINES:,} more, see --json or --report")
     for remedy in dict.fromkeys(finding.remedy for finding in findings[:MAX_LINES]):
-        print(f"  -> {escape_unprintable(remedy)}")
+        print_lines(f"  -> {remedy}")
     print()
 
 

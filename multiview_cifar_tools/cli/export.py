@@ -12,6 +12,7 @@ from multiview_cifar_tools.cli.arguments import (
     add_view_columns,
     dataset_options,
 )
+from multiview_cifar_tools.console import print_lines
 from multiview_cifar_tools.exporting import write
 from multiview_cifar_tools.formats.base import MODULES
 from multiview_cifar_tools.grouping import group_rows, stack_rows
@@ -78,11 +79,11 @@ def run(args: argparse.Namespace) -> None:
     options = dataset_options(args)
     splits = open_rows(args, options)
     arguments = write(splits, args.dest, args.format, args.pixels, args.max_shard_size)
-    print(f"wrote {arguments.get('data_dir') or arguments['source']}")
+    print_lines(f"wrote {arguments.get('data_dir') or arguments['source']}")
     if conversions := [name for name in CONVERSIONS if name in options]:
         names = ", ".join(conversions)
         print(f"these are converted images ({names}), not the files of the source")
-    print("load it with\n  " + export_load_line(arguments))
+    print_lines("load it with", "  " + export_load_line(arguments))
 
 
 def open_rows(args: argparse.Namespace, options: dict[str, Any]) -> dict[str, SplitRows]:

@@ -10,13 +10,24 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Collection, Sequence
+from typing import Any, NoReturn
 
 from multiview_cifar import MultiviewError, OptionError
 from multiview_cifar_tools import __version__
 from multiview_cifar_tools.cli import build, check, export, plan, preview, publish
+from multiview_cifar_tools.cli.arguments import secret_words, secrets_of
+from multiview_cifar_tools.console import (
+    clean_logs,
+    escape_unprintable,
+    prepare_streams,
+    print_errors,
+)
+from multiview_cifar_tools.storage.redaction import redact
 
 VERBS = (build, plan, check, preview, publish, export)
+PROG = "multiview-cifar"
 INTERRUPTED = "interrupted; nothing half-written was left"
 
 
@@ -26,31 +37,51 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0; 1 after an error or where problems were found; 2 after wrong use.
     """
-    parser = make_parser()
-    args = parser.parse_args(argv)
+    prepare_streams()
+    args = make_parser().parse_args(argv)
+    secrets = secrets_of(args)
     os.register_at_fork(after_in_child=_ignore_ctrl_c)
     try:
-        code: int | None = args.run(args)
+        with clean_logs(secrets):
+            code: int | None = args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads has enough, as in "... | head"
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except BaseException as error:
-        interrupt = _find_interrupt(error)
-        if args.debug or not (interrupt or isinstance(error, (MultiviewError, OSError))):
-            raise
-        # The text of an interrupt says what was left: an unfinished export can be resumed.
-        text = f"error: {error}" if interrupt is None else str(interrupt) or INTERRUPTED
-        print(f"{parser.prog}: {text}", file=sys.stderr)
-        return 2 if isinstance(error, OptionError) else 1
+        return report_error(error, args.debug, secrets)
     return code or 0
+
+
+def report_error(error: BaseException, debug: bool, secrets: Collection[str]) -> int:
+    """Print an error as one line, or with its traceback where it is a surprise; the exit code."""
+    interrupt = _find_interrupt(error)
+    if debug or not (interrupt or isinstance(error, (MultiviewError, OSError))):
+        # Python would print the same, and the keys in the errors of libraries.
+        print_errors(*"".join(traceback.format_exception(error)).splitlines(), secrets=secrets)
+        return 1
+    # The text of an interrupt says what was left: an unfinished export can be resumed.
+    text = f"error: {error}" if interrupt is None else str(interrupt) or INTERRUPTED
+    print_errors(f"{PROG}: {text}", secrets=secrets)
+    return 2 if isinstance(error, OptionError) else 1
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, and do not repeat the options of a file system."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As `argparse.ArgumentParser`."""
+        self.secrets = secret_words(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """As `argparse.ArgumentParser`."""
+        super().error(escape_unprintable(redact(message, self.secrets)))
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all verbs; `run` among the parsed arguments is the function of the verb."""
-    parser = argparse.ArgumentParser(
-        prog="multiview-cifar", description="Folders of multi-view images as datasets."
-    )
+    parser = Parser(prog=PROG, description="Folders of multi-view images as datasets.")
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     for verb in VERBS:
@@ -85,6 +116,10 @@ def _hide_late_errors(*_: object) -> None:
 
 def _find_interrupt(error: BaseException | None) -> KeyboardInterrupt | None:
     """The Ctrl-C that an error is or came of: `datasets` raises a TimeoutError on its way out."""
-    if error is None or isinstance(error, KeyboardInterrupt):
-        return error
-    return _find_interrupt(error.__context__)
+    seen = set[int]()  # a chain may lead back to itself
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return error
+        seen.add(id(error))
+        error = error.__context__
+    return None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from multiview_cifar import join_first
 from multiview_cifar_tools.cli.arguments import add_dataset_options, dataset_options
-from multiview_cifar_tools.console import escape_unprintable, print_table
+from multiview_cifar_tools.console import print_lines, print_table
 from multiview_cifar_tools.options import describe_feature
 from multiview_cifar_tools.planning.report import PlanReport, plan
 
@@ -86,7 +86,7 @@ def print_known_set(report: PlanReport) -> None:
 def print_section(title: str, lines: Sequence[str]) -> None:
     """Print a title and lines below it; nothing where there are no lines."""
     if lines:
-        print(title, *(f"  {escape_unprintable(line)}" for line in lines), "", sep="\n")
+        print_lines(title, *(f"  {line}" for line in lines), "")
 
 
 def print_classes(report: PlanReport) -> None:

@@ -16,7 +16,7 @@ from multiview_cifar_tools.cli.arguments import (
     add_view_columns,
     dataset_options,
 )
-from multiview_cifar_tools.console import escape_unprintable
+from multiview_cifar_tools.console import print_lines
 from multiview_cifar_tools.grouping import stack_rows
 from multiview_cifar_tools.loading import SplitRows, detect_source, load, open_source
 from multiview_cifar_tools.previews.page import FULL_SIZE, check_full_size, preview
@@ -108,9 +108,8 @@ def run(args: argparse.Namespace) -> None:
             full_size=args.full_size,
         )
         result.sheet.save(partial, "png")
-    print(f"wrote {args.output} ({len(result.samples):,} samples)\nwrote {sheet}")
-    for note in result.notes:
-        print(escape_unprintable(note))
+    wrote = f"wrote {args.output} ({len(result.samples):,} samples)"
+    print_lines(wrote, f"wrote {sheet}", *result.notes)
 
 
 def check_arguments(args: argparse.Namespace, sheet: Path) -> None:

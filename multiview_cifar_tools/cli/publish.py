@@ -14,6 +14,7 @@ from multiview_cifar_tools.cli.arguments import (
     dataset_options,
     make_builder,
 )
+from multiview_cifar_tools.console import print_lines
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.grouping import stack
 from multiview_cifar_tools.loading import load
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
         address = append(args, destination)
     else:
         address = publish_shards(args, destination)
-    print(address)
+    print_lines(address)
 
 
 def publish_rows(args: argparse.Namespace, destination: dict[str, Any]) -> str:

@@ -198,7 +198,7 @@ def _find_local_path(shard: ShardFile, options: Options) -> str:
             return ""
         size = os.path.getsize(path)
     except Exception as error:  # those of fsspec and its stores have no common base
-        raise read_error(shard.path, error) from None
+        raise read_error(shard.path, error, options) from None
     if size != shard.num_bytes:
         raise ElasticError(
             f"{shard.path} has {size} bytes. Expected {shard.num_bytes}, as its "
@@ -231,7 +231,7 @@ def _download(shard: ShardFile, options: Options, path: str) -> str:
     try:
         return retry_remote(download)
     except Exception as error:
-        raise read_error(shard.path, error) from None
+        raise read_error(shard.path, error, options) from None
 
 
 def _read_row_groups(source: str, shard: ShardFile) -> Iterator[pa.Table]:

@@ -33,6 +33,7 @@ from multiview_cifar_tools.shards.manifest import (
     parse_manifest,
 )
 from multiview_cifar_tools.shards.rows import features_from
+from multiview_cifar_tools.storage.redaction import redact, secret_values
 from multiview_cifar_tools.storage.source import FileSource, Options, file_system
 
 T = TypeVar("T")
@@ -145,7 +146,7 @@ def _read_manifest(root: FileSource, where: str) -> bytes:
             root.path,
         ) from None
     except Exception as error:
-        raise read_error(where, error) from None
+        raise read_error(where, error, root.options) from None
 
 
 def _index_repository(repo_id: str, split: str, revision: str | None) -> ShardIndex:
@@ -220,9 +221,11 @@ def retry_remote(call: Callable[[], T]) -> T:
     return retry(lambda error: not isinstance(error, PERMANENT_ERRORS), call, attempts=ATTEMPTS)
 
 
-def read_error(where: str, error: Exception) -> ElasticError:
+def read_error(
+    where: str, error: Exception, options: Mapping[str, Any] | None = None
+) -> ElasticError:
     """The error of a place that cannot be read, made of the error of any library."""
-    found = " ".join(str(error).split())
+    found = redact(" ".join(str(error).split()), secret_values(where, options))
     hint = (
         "it there, whole, and the right to read it: check the address, or try again later; a "
         "store takes its key as storage_options={...}, the Hub in HF_TOKEN"

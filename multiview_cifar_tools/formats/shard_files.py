@@ -14,6 +14,7 @@ import datasets
 from multiview_cifar import SPLIT_WORDS, find_split, join_first, natural_key
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.shards.manifest import MANIFEST, Manifest
+from multiview_cifar_tools.storage.redaction import redact_url
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +169,8 @@ def find_splits(paths: Sequence[str], source: str) -> dict[str, str]:
         )
     unnamed = [path for path, split in found.items() if split is None]
     if 0 < len(unnamed) < len(found):
-        logger.warning("Taken for train, as they name no split, or two: %s", join_first(unnamed))
+        shown = join_first(map(redact_url, unnamed))
+        logger.warning("Taken for train, as they name no split, or two: %s", shown)
     _warn_of_gaps(paths)
     return {path: split or "train" for path, split in found.items()}
 
@@ -184,5 +186,5 @@ def _warn_of_gaps(paths: Iterable[str]) -> None:
             absent = (number for number in range(count) if number not in there)
             logger.warning(
                 "Of the %d shards of %s, %d are not there, the first of them number %d",
-                *(count, name, count - len(there), next(absent)),
+                *(count, redact_url(name), count - len(there), next(absent)),
             )

@@ -8,12 +8,13 @@ https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html, "ustar Inte
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from multiview_cifar import MultiviewError
 from multiview_cifar_tools.errors import FormatError
+from multiview_cifar_tools.storage.redaction import redact, secret_values
 from multiview_cifar_tools.storage.source import (
     FileSource,
     Options,
@@ -77,7 +78,7 @@ def open_reader(path: str, storage_options: dict[str, Any] | None = None) -> Ite
             f"{path} is {error}. Expected a whole tar: copy or make it again.", path
         ) from None
     except Exception as error:
-        raise unreadable_error(path, error) from None
+        raise unreadable_error(path, error, storage_options) from None
 
 
 def fresh_file_system(url: str, storage_options: dict[str, Any] | None = None) -> tuple[Any, str]:
@@ -87,7 +88,9 @@ def fresh_file_system(url: str, storage_options: dict[str, Any] | None = None) -
     return fs, path
 
 
-def unreadable_error(path: str, error: Exception) -> FormatError:
+def unreadable_error(
+    path: str, error: Exception, storage_options: Mapping[str, Any] | None
+) -> FormatError:
     """Of any library's error."""
     expected = "a whole tar: copy or make it again"
     if isinstance(error, ImportError):
@@ -97,7 +100,7 @@ def unreadable_error(path: str, error: Exception) -> FormatError:
             "a whole tar, and the right to read it: check the address, or pass the key in "
             "storage_options={...}"
         )
-    found = " ".join(str(error).split())
+    found = redact(" ".join(str(error).split()), secret_values(path, storage_options))
     return FormatError(
         f"{path} cannot be read ({type(error).__name__}: {found}). Expected {expected}.", path
     )

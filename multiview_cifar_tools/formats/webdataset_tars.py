@@ -87,6 +87,7 @@ from multiview_cifar_tools.shards.rows import (
     name_view_labels,
 )
 from multiview_cifar_tools.shards.schema import features_json
+from multiview_cifar_tools.storage.redaction import redact_url
 from multiview_cifar_tools.storage.tar import TarReader
 
 logger = logging.getLogger(__name__)
@@ -300,7 +301,7 @@ def _glob(pattern: str, storage_options: dict[str, Any] | None) -> list[str]:
             fs, inner = fresh_file_system(pattern, storage_options)
             found = [fs.unstrip_protocol(each) for each in fs.glob(inner)]
         except Exception as error:  # those of fsspec and its stores have no common base
-            raise unreadable_error(pattern, error) from None
+            raise unreadable_error(pattern, error, storage_options) from None
     if not found:
         raise FormatError(f"{pattern} matches nothing. Expected {WORD}.", pattern)
     return sorted(found, key=natural_key)
@@ -413,7 +414,7 @@ def _split(name: str) -> tuple[str, str]:
 def _log_ignored(path: str, names: Sequence[str]) -> None:
     if names:
         shown = ", ".join(names[:5]) + ", ..." * (len(names) > 5)
-        logger.warning("Ignored in %s, %d of its members: %s", path, len(names), shown)
+        logger.warning("Ignored in %s, %d of its members: %s", redact_url(path), len(names), shown)
 
 
 # rows
@@ -600,7 +601,8 @@ def find_labels(opener: Opener, paths: Sequence[str]) -> list[str] | None:
                     _read_label(unlabelled)  # raises
     if unlabelled:
         found = f".cls, or {', '.join(LABEL_KEYS)} in its .json"
-        logger.warning("No sample of %s has a label (%s): rows have none", paths[0], found)
+        first = redact_url(paths[0])
+        logger.warning("No sample of %s has a label (%s): rows have none", first, found)
         return None
     numbers = [label for label in places if isinstance(label, int)]
     names = [label for label in places if isinstance(label, str)]

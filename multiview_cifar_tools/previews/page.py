@@ -44,6 +44,7 @@ from multiview_cifar_tools.previews.sheet import (
     expect_rows,
     shown_classes,
 )
+from multiview_cifar_tools.storage.redaction import redact_url
 
 if TYPE_CHECKING:
     import pandas
@@ -134,7 +135,7 @@ def preview(
         samples.sort(key=partial(page_order, splits=[*sources]))
         names, sheet = shown_classes(features), draw_sheet(by_class, thumbnail)
         content = Preview(samples, names, sheet, list_omissions(samples, budget))
-        name = title or os.path.splitext(os.path.basename(file))[0]
+        name = redact_url(title) or os.path.splitext(os.path.basename(file))[0]
         with open(partial_file, "wb") as page:
             write_page(page, spool, content, budget, name, thumbnail)
     return content

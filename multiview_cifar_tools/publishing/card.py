@@ -22,6 +22,7 @@ from multiview_cifar import NO_LABEL, iter_examples, source_of
 from multiview_cifar_tools import __version__
 from multiview_cifar_tools.batches.columns import all_image_columns
 from multiview_cifar_tools.errors import PublishError
+from multiview_cifar_tools.options import remove_secrets
 from multiview_cifar_tools.planning.table import RowPlan, rows_between, samples_of
 from multiview_cifar_tools.previews.sheet import (
     MAX_CLASSES,
@@ -160,7 +161,7 @@ def describe_dataset(
     made_with: Mapping[str, Any],
 ) -> str:
     """The block's text: picture, classes, views, images, how to load it, how it was made."""
-    options = json.dumps(made_with, sort_keys=True)
+    options = json.dumps(remove_secrets(made_with), sort_keys=True)
     lines = [
         f"![Views of one sample{' of each class' * ('label' in features)}]({PICTURE})",
         "",

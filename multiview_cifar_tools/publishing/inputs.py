@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from multiview_cifar_tools.batches.columns import all_image_columns
+from multiview_cifar_tools.console import print_lines
 from multiview_cifar_tools.engines.base import Engine
 from multiview_cifar_tools.errors import FormatError, PublishError
 from multiview_cifar_tools.loading import complete_splits
@@ -131,7 +132,7 @@ class DatasetInput:
         lines = [line for plan in plans for line in plan.lines]
         gone = [name for name in published if split_of_shard(name) not in self.splits]
         lines += [f"{name}: its split is gone" for name in gone]
-        print("\n".join(lines or ["no sample is new, changed or gone"]))
+        print_lines(*(lines or ["no sample is new, changed or gone"]))
         return {name for plan in plans for name in plan.unchanged}
 
     def _compare_split(self, split: str, published: Mapping[str, PublishedShard]) -> PublishPlan:

@@ -22,6 +22,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from multiview_cifar import OptionError
 from multiview_cifar_tools.arguments import expect_path, expect_splits, short_repr
+from multiview_cifar_tools.console import print_lines
 from multiview_cifar_tools.engines.base import Engine, check_engine
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.errors import PublishError
@@ -209,11 +210,11 @@ def leave_files(
 ) -> str:
     """Put the pages beside the shards that are in a folder, and print what would be committed."""
     for shard in shards:
-        print(f"{shard.num_bytes:12,} bytes  {shard.path} ({shard.num_rows} samples)")
+        print_lines(f"{shard.num_bytes:12,} bytes  {shard.path} ({shard.num_rows} samples)")
     for name, data in pages.items():
         folder.write(name, data)
-        print(f"{len(data):12,} bytes  {name}")
+        print_lines(f"{len(data):12,} bytes  {name}")
     for name in stale:
-        print(f"{'':>12} delete {name}")
+        print_lines(f"{'':>12} delete {name}")
     folder.remove_state()
     return folder.place

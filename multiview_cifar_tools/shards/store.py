@@ -25,6 +25,7 @@ from multiview_cifar import MultiviewError, is_url
 from multiview_cifar_tools.atomic_write import remove_path, sync_to_disk
 from multiview_cifar_tools.errors import OutputError
 from multiview_cifar_tools.retry import retry
+from multiview_cifar_tools.storage.redaction import redact, secret_values
 
 # Stores in which a file appears when its upload is complete, and not before.
 ATOMIC_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2"}
@@ -208,7 +209,8 @@ class FsspecStore:
         except MultiviewError:
             raise
         except Exception as error:  # those of fsspec and its stores have no common base
-            found = " ".join(str(error).split())
+            secrets = secret_values(self.place, self.options)
+            found = redact(" ".join(str(error).split()), secrets)
             expected = (
                 "a folder in which files may be written"
                 if self.is_local
@@ -221,7 +223,7 @@ class FsspecStore:
                 f"Expected {expected}: mend it and run the same again, which goes on "
                 "from what is finished.",
                 self.place,
-            ) from error
+            ) from (error if self.is_local else None)  # which may hold a key
 
 
 def is_transient(error: BaseException) -> bool:

@@ -1,5 +1,6 @@
 """Where files are when they stand in no local folder: in archives, behind URLs, or in both.
 
+    redaction.py     what may be shown of URLs and options
     regular_file.py  a local file, opened so that nothing can block
     source.py        what a place is: `FileSource`, its file system, `StorageError`
     members.py       what an archive may hold

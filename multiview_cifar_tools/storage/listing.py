@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import datasets
 
+from multiview_cifar_tools.storage.redaction import redact_values
 from multiview_cifar_tools.storage.remote import list_remote
 from multiview_cifar_tools.storage.source import (
     ARCHIVES,
@@ -51,7 +52,7 @@ def resolve_data_files(data_files: Any) -> Any:
         names = [os.fspath(name) for name in several]
         if len(names) != 1 or not archive_kind(names[0]):
             raise StorageError(
-                f"data_files={data_files!r} is not right. Expected one archive "
+                f"data_files={redact_values(data_files)!r} is not right. Expected one archive "
                 f'({" ".join(ARCHIVES)}) a split, such as {{"train": "train.zip", "test": '
                 '"test.zip"}; pass a folder as data_dir.',
                 "data_files",

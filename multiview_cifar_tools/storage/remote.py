@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import itertools
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,8 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import datasets
+from fsspec.callbacks import TqdmCallback
 from fsspec.implementations.local import LocalFileSystem
 
+from multiview_cifar_tools.storage.redaction import redact
 from multiview_cifar_tools.storage.regular_file import regular_file
 from multiview_cifar_tools.storage.source import (
     ARCHIVES,
@@ -20,11 +25,13 @@ from multiview_cifar_tools.storage.source import (
     FileSource,
     StorageError,
     file_system,
+    info_mark,
     info_version,
     is_url,
     wrap_source_errors,
 )
 
+PROGRESS = {"desc": "Downloading", "unit": "B", "unit_scale": True}
 READ_AHEAD, READ_AHEAD_BYTES = 128, 1 << 26
 FIRST_WAIT, LAST_WAIT = 0.2, 0.8  # seconds to the next attempt at a remote file, doubled each time
 
@@ -44,7 +51,7 @@ def list_remote(source: FileSource) -> tuple[dict[str, tuple[int, int]], str]:
     if not infos or "" in infos:
         what = "is a file" if infos else "is empty, or does not exist"
         raise StorageError(
-            f"{source.path} {what}. Expected a folder that holds class/sample/view.png, or an "
+            f"{source.shown} {what}. Expected a folder that holds class/sample/view.png, or an "
             f"archive of one ({' '.join(ARCHIVES)}).",
             source.path,
         )
@@ -72,26 +79,35 @@ def check_unchanged(source: FileSource) -> None:
 def source_changed_error(source: FileSource) -> StorageError:
     """The error of a remote folder that is no longer what was listed."""
     return StorageError(
-        f"{source.path} changed while it was read. Expected it to stay as it is: build it again.",
+        f"{source.shown} changed while it was read. Expected it to stay as it is: build it again.",
         source.path,
     )
 
 
 def download_archive(source: FileSource, dl_manager: Any) -> FileSource:
-    """An archive behind a URL, had by the download manager of `datasets`, which keeps one file an
-    ETag. A local one is left as it is.
+    """An archive behind a URL, downloaded to where `dl_manager` keeps its files: one file a version
+    of it, none for ever where the store tells no version. A local one is left as it is.
+
+    Not by `dl_manager` itself, which notes the whole URL in two files.
     """
     if not is_url(source.path):
         return source
+    how = dl_manager.download_config
+    folder = str(how.cache_dir or datasets.config.DOWNLOADED_DATASETS_PATH)
     with wrap_source_errors(source):
+        os.makedirs(folder, exist_ok=True)
         fs, path = file_system(source.path, source.options)
-        info, how = fs.info(path), dl_manager.download_config
-        how.storage_options.update(source.options)
-        # By itself it would give the first file of that URL for ever, or ask an old listing.
-        how.use_etag = bool(info.get("ETag") or info.get("etag"))
-        how.force_download = how.force_download or not how.use_etag
-        type(fs).clear_instance_cache()
-        return source._replace(local=str(dl_manager.download(source.path)))
+        fs.invalidate_cache()
+        info = fs.info(path)
+        key = f"{source.shown} {info_version(info)}".encode(errors="surrogateescape")
+        local = os.path.join(folder, hashlib.blake2b(key, digest_size=16).hexdigest())
+        with open(f"{local}.lock", "ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if how.force_download or not info_mark(info) or not os.path.exists(local):
+                progress = TqdmCallback(PROGRESS, tqdm_cls=datasets.utils.tqdm)
+                fs.get_file(path, f"{local}.incomplete", callback=progress)
+                os.replace(f"{local}.incomplete", local)
+    return source._replace(local=local)
 
 
 @contextmanager
@@ -107,7 +123,7 @@ def read_remote(source: FileSource, wanted: Iterable[str]) -> Iterator[Callable[
         nonlocal largest
         most = max(2, min(READ_AHEAD, READ_AHEAD_BYTES // max(largest, 1)))
         for each in itertools.islice(names, most - len(ahead)):
-            ahead.append((each, pool.submit(fetch, fs, f"{base}/{each}")))
+            ahead.append((each, pool.submit(fetch, source, fs, f"{base}/{each}")))
         found, future = ahead.popleft()
         while found != name:  # what a skipped sample did not ask for
             found, future = ahead.popleft()
@@ -122,18 +138,21 @@ def read_remote(source: FileSource, wanted: Iterable[str]) -> Iterator[Callable[
         pool.shutdown(cancel_futures=True)
 
 
-def fetch(fs: Any, path: str, wait: float = FIRST_WAIT) -> bytes:
-    """The bytes of a remote file; OSError where several attempts fail."""
+def fetch(source: FileSource, fs: Any, path: str, wait: float = FIRST_WAIT) -> bytes:
+    """The bytes of a file of a remote folder; OSError where several attempts fail."""
     if isinstance(fs, LocalFileSystem):
         with open(path, "rb", opener=regular_file) as file:
             return file.read()
     try:
         # From byte 0: else s3fs asks for the size first, a request more for each file.
         return bytes(fs.cat_file(path, start=0))
-    except (FileNotFoundError, PermissionError):
+    except FileNotFoundError:
         raise
     except Exception as error:  # each store has its own
+        found = redact(str(error), source.secrets)
+        if isinstance(error, PermissionError):
+            raise PermissionError(found) from None
         if wait > LAST_WAIT:
-            raise OSError(f"{type(error).__name__}: {error}, again and again") from None
+            raise OSError(f"{type(error).__name__}: {found}, again and again") from None
     time.sleep(wait)
-    return fetch(fs, path, 2 * wait)
+    return fetch(source, fs, path, 2 * wait)

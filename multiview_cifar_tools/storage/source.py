@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import fsspec
 
+from multiview_cifar_tools.storage.redaction import redact, redact_url, secret_values
 from multiview_cifar_tools.storage.regular_file import regular_file
 
 # Up to fsspec 2025 a forked process waits for ever for the thread of its parent that does the
@@ -26,7 +28,7 @@ READERS = 32  # files of a store that are read at a time: it answers one request
 
 
 class StorageError(ValueError):
-    """An archive or a remote folder cannot be had, or is not right.
+    """An archive or a remote folder cannot be had, or is not right. URLs are cut in it.
 
     Attributes:
         path: Of it, or its URL; or the name of an option.
@@ -34,8 +36,8 @@ class StorageError(ValueError):
     """
 
     def __init__(self, message: str, path: str, kind: str = "ArchiveError") -> None:
-        super().__init__(message)
-        self.path, self.kind = path, kind
+        super().__init__(redact(message))
+        self.path, self.kind = redact_url(path), kind
 
 
 class Options(dict[str, Any]):
@@ -64,6 +66,16 @@ class FileSource(NamedTuple):
     def file(self) -> str:
         """The path or URL that is opened."""
         return self.local or self.path
+
+    @property
+    def shown(self) -> str:
+        """The path, or what may be shown of the URL."""
+        return redact_url(self.path)
+
+    @property
+    def secrets(self) -> set[str]:
+        """What may not be shown, of its URL and its options."""
+        return secret_values(self.path, self.options)
 
     @property
     def is_archive(self) -> bool:
@@ -123,16 +135,24 @@ def remote_version(source: FileSource) -> str:
     with wrap_source_errors(source):
         fs, path = file_system(source.path, source.options)
         fs.invalidate_cache()  # of listings: what is there now counts
-        return info_version(fs.info(path))
+        info = fs.info(path)
+    if "?" in source.path and not info_mark(info):
+        return f"{info_version(info)} {time.time_ns()}"  # no name holds the query: never the same
+    return info_version(info)
 
 
 def info_version(info: Mapping[str, Any]) -> str:
-    """What changes with a remote file: its ETag or digest, else its time, as its store calls it."""
+    """What changes with a remote file: its size, and `info_mark`."""
+    return f"{info.get('size')} {info_mark(info)}"
+
+
+def info_mark(info: Mapping[str, Any]) -> str:
+    """The ETag or digest of a remote file, else its time, as its store calls it; "" without."""
     keys = (
         "ETag etag blob_id md5Hash Content-MD5 LastModified Last-Modified last_modified updated "
         "mtime created"
     ).split()
-    return f"{info.get('size')} {next((info[key] for key in keys if info.get(key)), '')}"
+    return str(next((info[key] for key in keys if info.get(key)), ""))
 
 
 def file_system(url: str, options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
@@ -169,8 +189,9 @@ def wrap_source_errors(source: FileSource) -> Iterator[None]:
             )
         else:
             expected += ": make or download it anew"
-        found = " ".join(str(error).split())
+        found = redact(" ".join(str(error).split()), source.secrets)
         raise StorageError(
-            f"{source.path} cannot be read ({type(error).__name__}: {found}). Expected {expected}.",
+            f"{source.shown} cannot be read ({type(error).__name__}: {found}). Expected "
+            f"{expected}.",
             source.path,
         ) from None

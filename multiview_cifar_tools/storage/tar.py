@@ -14,7 +14,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import IO, NamedTuple
 
@@ -230,7 +230,7 @@ def _members(source: FileSource, reader: TarReader) -> Iterator[Member]:
 def damaged_error(source: FileSource, error: DamagedTar) -> StorageError:
     """The error of a tar that is damaged."""
     return StorageError(
-        f"{source.path} is {error}. Expected a whole {source.kind} archive: make or download it "
+        f"{source.shown} is {error}. Expected a whole {source.kind} archive: make or download it "
         "anew.",
         source.path,
     )
@@ -244,7 +244,7 @@ def read_tar(source: FileSource, wanted: Iterable[str]) -> Iterator[Callable[[st
     def read(name: str) -> bytes:
         offset, size = index[name]
         if len(data := os.pread(file, size, offset)) < size:
-            raise OSError(f"{source.path} was cut off in mid-read, at byte {offset}")
+            raise OSError(f"{source.shown} was cut off in mid-read, at byte {offset}")
         return data
 
     try:
@@ -260,7 +260,10 @@ def read_one_pass(source: FileSource, wanted: Iterable[str]) -> Iterator[Callabl
     What stands in the tar before its turn waits in a spool: SPOOL_BYTES in memory, more on disk.
     """
     awaited, places = set(wanted), dict[str, tuple[int, int]]()
-    with open_tar(source) as stream, tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
+    with ExitStack() as opened:
+        with wrap_source_errors(source):
+            stream = opened.enter_context(open_tar(source))
+        spool = opened.enter_context(tempfile.SpooledTemporaryFile(SPOOL_BYTES))
         reader = TarReader(stream, False, "surrogateescape")
         members = _walk(source, reader)
 

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 from multiview_cifar_tools.storage.members import Member, archive_error, check_link, check_members
-from multiview_cifar_tools.storage.source import FileSource, is_url
+from multiview_cifar_tools.storage.redaction import redact
+from multiview_cifar_tools.storage.source import FileSource, is_url, wrap_source_errors
 
 
 def list_zip(source: FileSource) -> dict[str, int]:
@@ -24,15 +25,16 @@ def list_zip(source: FileSource) -> dict[str, int]:
 @contextmanager
 def read_zip(source: FileSource, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
     """A function from the name of a member to its bytes, for any order."""
-    archive = _open_zip(source.archive, os.getpid())
-    infos = _infos(source.archive, os.getpid())
+    with wrap_source_errors(source):
+        archive = _open_zip(source.archive, os.getpid())
+        infos = _infos(source.archive, os.getpid())
 
     def read(name: str) -> bytes:
         try:
             return archive.read(infos[name])
         except Exception as error:  # BadZipFile, zlib.error, EOFError and those of stores
-            place = f"in {source.path} at byte {infos[name].header_offset}"
-            raise OSError(f"{error}, {place}") from None
+            place = f"in {source.shown} at byte {infos[name].header_offset}"
+            raise OSError(f"{redact(str(error), source.secrets)}, {place}") from None
 
     yield read
 

@@ -1,19 +1,16 @@
 """Folders and archives behind URLs: S3 (moto's server), HTTP and the Hub, all on loopback."""
 
-import contextlib
-import functools
-import http.server
 import itertools
 import json
 import subprocess
 import sys
-import threading
 
 import datasets
 import pytest
 
 import multiview_cifar
 import s3_server
+import web_server
 from archives import PATHS, everything, files_of, write_archive
 from multiview_cifar_tools.exporting import export
 from multiview_cifar_tools.loading import load
@@ -239,58 +236,13 @@ def test_files_of_a_format(make_tree, s3, tmp_path):
 # --- HTTP -----------------------------------------------------------------------------------------
 
 
-class Ranges(http.server.SimpleHTTPRequestHandler):
-    """A folder, with an ETag, and ranges where the class says so."""
-
-    ranges = True
-
-    def log_message(self, *args):
-        pass
-
-    def do_HEAD(self):
-        self.answer(b"")
-
-    def do_GET(self):
-        self.answer(None)
-
-    def answer(self, body):
-        try:
-            with open(self.translate_path(self.path), "rb") as file:
-                data = file.read()
-        except OSError:
-            self.send_error(404)
-            return
-        size, status = len(data), 200
-        span = self.headers.get("Range", "")
-        if self.ranges and span:
-            first, _, last = span.removeprefix("bytes=").partition("-")
-            last = min(int(last or size - 1), size - 1)
-            data, status = data[int(first) : last + 1], 206
-        self.send_response(status)
-        self.send_header("ETag", f'"{hash(data)}"')
-        self.send_header("Content-Length", str(len(data)))
-        if self.ranges:
-            self.send_header("Accept-Ranges", "bytes")
-        if status == 206:
-            self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
-        self.end_headers()
-        with contextlib.suppress(OSError):
-            self.wfile.write(data if body is None else body)
-
-
 @pytest.fixture(params=[True, False], ids=["ranges", "no ranges"])
 def web(request, tmp_path):
     """The address of a web server, and the folder that it shows."""
     folder = tmp_path / "web"
     folder.mkdir()
-    handler = type("Handler", (Ranges,), {"ranges": request.param})
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(handler, directory=str(folder))
-    )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", folder, request.param
-    server.shutdown()
-    server.server_close()
+    with web_server.serve(folder, ranges=request.param) as address:
+        yield address, folder, request.param
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
@@ -298,12 +250,28 @@ def test_an_archive_of_the_web(load, make_tree, web, kind, request, fails):
     address, folder, ranges = web
     tree = make_tree(*PATHS)
     write_archive(folder / f"photos.{kind}", files_of(tree, "photos/"))
-    where = f"{address}/photos.{kind}?download=1"
+    shown = f"{address}/photos.{kind}"
+    where = f"{shown}?download=1"
     if kind == "zip" and not ranges and "streamed" in request.node.callspec.params["load"]:
-        with fails("ArchiveError", where, "cannot be read"):  # its directory stands at its end
+        with fails("ArchiveError", shown, "cannot be read"):  # its directory stands at its end
             load(where)
         return
     assert everything(load(where, split=None)) == everything(load(tree, split=None))
+
+
+def test_a_query_that_names_the_file(build, make_tree, tmp_path):
+    # No name holds the query, and this server tells no version: it is asked each time.
+    folder = tmp_path / "web"
+    folder.mkdir()
+    image = (make_tree("cat/1/a.png") / "cat/1/a.png").read_bytes()
+    for label in ("cat", "dog"):
+        write_archive(folder / f"{label}.zip", {f"{label}/1/a.png": image})
+    cat, dog = ((folder / f"{label}.zip").stat().st_size for label in ("cat", "dog"))
+    assert cat == dog
+    with web_server.serve(folder, etags=False, by_query=True) as address:
+        for label in ("cat", "dog"):
+            rows = build(f"{address}/any.zip?{label}.zip", cache_dir=str(tmp_path / "cache"))
+            assert [row["sample_id"] for row in rows] == [f"{label}/1"]
 
 
 def test_a_folder_of_the_web(stream, web, fails):

@@ -44,7 +44,7 @@ import zlib
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
 from operator import attrgetter
@@ -383,7 +383,11 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
             yield example["sample_id"], example
 
     def _prepare_split(self, split_generator: Any, *args: Any, **kwargs: Any) -> None:
-        super()._prepare_split(split_generator, *args, **kwargs)
+        watched_forks: Any = nullcontext  # of a lone copy of this file
+        with suppress(ImportError):
+            from multiview_cifar_tools.parent_watch import watched_forks
+        with watched_forks():
+            super()._prepare_split(split_generator, *args, **kwargs)
         check_unchanged(split_generator.gen_kwargs["source"])
         if not split_generator.split_info.num_examples:  # `datasets` cannot open such a split
             raise ImageError(

@@ -1,7 +1,6 @@
 """Worker processes of this machine, which loky starts, feeds and ends.
 
-This module imports neither `datasets` nor the rest of the project, so that a worker is up in a
-fifth of a second.
+This module imports neither `datasets` nor what does, so that a worker is up in a fifth of a second.
 """
 
 from __future__ import annotations
@@ -9,10 +8,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from multiview_cifar_tools.parent_watch import watch_parent
 
 # Threads gain nothing in products of small matrices: their waiting doubled a worker's time.
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
@@ -79,11 +79,4 @@ def _start_worker(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # loky's own threads may start a worker too
     if prepare is not None:
         prepare(*arguments)
-    threading.Thread(target=end_with_parent, args=(parent,), daemon=True).start()
-
-
-def end_with_parent(parent: int) -> None:
-    """End this process when its parent is killed: it would wait for work for ever."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+    watch_parent(parent)

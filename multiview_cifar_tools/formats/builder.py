@@ -18,6 +18,7 @@ from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.base import FormatReader
+from multiview_cifar_tools.parent_watch import watched_forks
 from multiview_cifar_tools.shards.rows import Row, row_bytes
 
 
@@ -111,7 +112,8 @@ class FormatBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[misc]
         return enumerate(itertools.chain.from_iterable(map(self.reader.rows, shards)))
 
     def _prepare_split(self, split_generator: Any, *args: Any, **kwargs: Any) -> None:
-        super()._prepare_split(split_generator, *args, **kwargs)
+        with watched_forks():
+            super()._prepare_split(split_generator, *args, **kwargs)
         if not split_generator.split_info.num_examples:  # `datasets` cannot open such a split
             raise FormatError(
                 f"The split {split_generator.name!r} has no rows. Expected one or "

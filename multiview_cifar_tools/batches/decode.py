@@ -9,6 +9,7 @@ fails there goes to Pillow, which decides.
 from __future__ import annotations
 
 import io
+import math
 import zlib
 from typing import Any, NamedTuple
 
@@ -79,6 +80,15 @@ def decode_image(
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
+def max_pixels() -> float:
+    """The pixels of an image from which on Pillow warns of a bomb; of twice as many it refuses it.
+
+    It is `PIL.Image.MAX_IMAGE_PIXELS`, which a user may set: one limit for every decoder.
+    """
+    limit = PIL.Image.MAX_IMAGE_PIXELS
+    return math.inf if limit is None else limit
+
+
 def _decode_fast(data: bytes, out: Pixels | None) -> Pixels | None:
     """The pixels of a plain JPEG or PNG; None where Pillow has to look."""
     decode = None
@@ -96,7 +106,7 @@ def _decode_fast(data: bytes, out: Pixels | None) -> Pixels | None:
 
 def _decode_jpeg(data: bytes, out: Pixels | None) -> Pixels | None:
     height, width, colour, _ = simplejpeg.decode_jpeg_header(data)
-    if colour not in JPEG_COLOURS:
+    if colour not in JPEG_COLOURS or height * width > max_pixels():
         return None
     colours = JPEG_COLOURS[colour]
     shape = (height, width, 1 if colours == "GRAY" else 3)
@@ -108,7 +118,9 @@ def _decode_jpeg(data: bytes, out: Pixels | None) -> Pixels | None:
 def _decode_png(data: bytes, out: Pixels | None) -> Pixels | None:
     # IHDR (PNG 11.2.2): bit depth, colour type. A tRNS chunk would make pyspng add alpha; checksums
     # it does not compare.
-    if data[24] != 8 or data[25] not in (0, 2, 6) or not _has_valid_chunks(data):
+    width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+    is_plain = data[24] == 8 and data[25] in (0, 2, 6) and height * width <= max_pixels()
+    if not is_plain or not _has_valid_chunks(data):
         return None
     pixels: Pixels = pyspng.load(data)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels

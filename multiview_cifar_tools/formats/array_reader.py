@@ -11,6 +11,7 @@ among `split_names`. Arrays of other names are ignored, and logged.
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ from multiview_cifar import (
     split_name,
 )
 from multiview_cifar_tools.batches.columns import Integers, image_columns
+from multiview_cifar_tools.batches.decode import max_pixels
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.array_writer import array_names, mask_name
 from multiview_cifar_tools.formats.base import FormatReader
@@ -146,6 +148,12 @@ class ArrayFile:
             raise self._array_error(
                 column,
                 f"(N, V, H, W, C) or (N, H, W, C), {ARRAYS}",
+            )
+        if array.dtype != object and math.prod(array.shape[-3:-1]) > 2 * max_pixels():
+            raise self._array_error(
+                column,
+                f"at most {2 * max_pixels():,} pixels an image, as Pillow: set "
+                "PIL.Image.MAX_IMAGE_PIXELS where you trust the file",
             )
         return int(array.shape[0]), int(array.shape[1]) if has_views else 1
 

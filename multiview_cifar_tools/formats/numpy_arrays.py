@@ -48,6 +48,7 @@ from multiview_cifar_tools.formats.shard_files import shard_files
 from multiview_cifar_tools.shards.manifest import Manifest
 from multiview_cifar_tools.shards.rows import Row
 from multiview_cifar_tools.shards.schema import features_json
+from multiview_cifar_tools.storage.members import FREE_BYTES, MAX_RATIO
 
 EXTENSION = ""
 CONTENTS = frozenset({"bytes", "pixels"})
@@ -245,12 +246,18 @@ class NpzMember:
     def __init__(self, path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
         self.path, self.name = path, info.filename
         self.is_stored = info.compress_type == zipfile.ZIP_STORED
+        if info.file_size > max(FREE_BYTES, MAX_RATIO * info.compress_size):
+            raise ValueError(
+                f"{self.name} would be {info.file_size:,} bytes, of {info.compress_size:,} packed"
+            )
         with archive.open(info) as file:
             read = READERS[npy.read_magic(file)]
             self.shape, self.fortran_order, self.dtype = read(file)
             self._head = file.tell()
         if self.dtype.hasobject:
             raise ValueError(f"{self.name} holds Python objects")
+        if math.prod(self.shape) * self.dtype.itemsize > info.file_size:
+            raise ValueError(f"{self.name} is cut off: it has the shape {self.shape}")
         self.ndim, self._at = len(self.shape), info.header_offset
 
     def map(self) -> npt.NDArray[Any]:

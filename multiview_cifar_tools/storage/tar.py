@@ -18,7 +18,13 @@ from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import IO, NamedTuple
 
-from multiview_cifar_tools.storage.members import FREE_BYTES, Member, check_link, check_members
+from multiview_cifar_tools.storage.members import (
+    FREE_BYTES,
+    MAX_IMAGE_BYTES,
+    Member,
+    check_link,
+    check_members,
+)
 from multiview_cifar_tools.storage.regular_file import regular_file
 from multiview_cifar_tools.storage.source import FileSource, StorageError, wrap_source_errors
 
@@ -70,6 +76,9 @@ class TarReader:
     def read(self) -> bytes:
         """All contents of the latest member, once."""
         name, _, size, offset, _, _ = self._latest
+        if size > MAX_IMAGE_BYTES:  # which, packed, may be a file of a few kB
+            found = f"{size:,} bytes, and {MAX_IMAGE_BYTES:,} are the most"
+            raise DamagedTar(offset, f"in {name}", found)
         data = self._file.read(size)
         if len(data) < size:
             raise DamagedTar(offset, f"in {name}", f"{len(data)} of its {size} bytes")

@@ -39,6 +39,7 @@ import math
 import os
 import re
 import sys
+import unicodedata
 import zipfile
 import zlib
 from array import array
@@ -301,7 +302,9 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
                 raise OptionError("The rows of this config are planned when it is built.", "name")
             if self._listing.stored and not self._listing.folders:
                 list_stored(self._listing, self.config)
-            self._plan, self._listing = plan_rows(self._listing, self.config), None
+            plan = plan_rows(self._listing, self.config)
+            check_name_forms(plan, self.config)
+            self._plan, self._listing = plan, None
         return self._plan
 
     @property
@@ -1356,6 +1359,25 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
     batch = writer_batch_size([sample.nbytes for sample in rows.values()])
     ignored = {reason: paths for reason, paths in listing.ignored.items() if paths}
     return Plan(splits, features, ignored, batch, listing.sources)
+
+
+def check_name_forms(plan: Plan, config: MultiviewCifarConfig) -> None:
+    """LayoutError where two classes, or two samples of a split, have one name in two Unicode forms
+    (NFC and NFD, as systems write them): they look the same, and most likely are one.
+    """
+    ids = [(sample.sample_id for sample in samples) for samples in plan.splits.values()]
+    classes = plan.features["label"].names if "label" in plan.features else ()
+    for names in (classes, *([itertools.chain(*ids)] if config.split_ratios else ids)):
+        first: dict[str, str] = {}
+        for name in names:
+            if name.isascii():
+                continue
+            if (other := first.setdefault(unicodedata.normalize("NFC", name), name)) != name:
+                raise LayoutError(
+                    f"{name!r} stands in two Unicode forms, {other!a} and {name!a}, which would be "
+                    "two. Expected one form: rename, or merge, the files or folders of the other.",
+                    name,
+                )
 
 
 def split_stacks(samples: Samples, sources: Sequence[Source]) -> None:

@@ -13,6 +13,7 @@ from multiview_cifar import IMAGE_EXTENSIONS, NO_LABEL, Plan
 from multiview_cifar_tools.checks.images import ImageProblem
 from multiview_cifar_tools.formats.image_bytes import EXTENSIONS
 from multiview_cifar_tools.pages import split_page
+from multiview_cifar_tools.planning.similar_names import find_similar_names
 
 MIN_IMBALANCE = 2  # times the samples of the smallest class, from which the largest is worth a note
 UNDECODABLE = ("unreadable", "truncated", "zero-byte", "bomb")  # what a quarantine moves
@@ -83,6 +84,11 @@ KINDS = {
         "error",
         'Build with pages="first", or with pages="views", by which each page is a view.',
     ),
+    "split-name": FindingKind(
+        "a class or sample in two Unicode forms",
+        "error",
+        "Move the files into one folder, or rename what is another: no build takes both.",
+    ),
     "extension": FindingKind("contents that are not what the extension says", "warning", ""),
     "not-taken": FindingKind("images that a build does not take", "warning", ""),
     **{
@@ -111,6 +117,11 @@ KINDS = {
     "absent-class": FindingKind(
         "classes without a sample in a split", "warning", "Add samples, or divide the samples anew."
     ),
+    "name-forms": FindingKind(
+        "names in two Unicode forms",
+        "warning",
+        "Write them in one form, or rename what is another.",
+    ),
     "suspect": FindingKind(
         "look-alikes in several splits",
         "note",
@@ -122,6 +133,11 @@ KINDS = {
     },
     "deep": FindingKind("images of more than 8 bits", "note", ""),
     "animated": FindingKind("animations", "note", ASPECT_REMEDIES["animation"]),
+    "name-case": FindingKind(
+        "names that differ in case alone",
+        "note",
+        "Write them alike, or rename one: on macOS and Windows such names are one.",
+    ),
     "views": FindingKind(
         "samples with an unusual number of views",
         "note",
@@ -305,6 +321,13 @@ def _compare_within_samples(
         counts = Counter(names[code] for code in codes[own]).most_common()
         found = ", ".join(f"{n} {'is' if n == 1 else 'are'} {name}" for name, n in counts)
         yield images.finding(f"{aspect}-in-sample", found, *rows[own].tolist())
+
+
+def find_name_clashes(plan: Plan, one_split: bool) -> Iterator[Finding]:
+    """Names that one takes for the same; `one_split` where `split_ratios` divides all samples."""
+    for pair in find_similar_names(plan, one_split):
+        kind = "name-forms" if pair.are_forms else "name-case"
+        yield Finding("split-name" if pair.is_refused else kind, pair.found)
 
 
 def find_unusual_view_counts(images: ImageIndex) -> Iterator[Finding]:

@@ -43,6 +43,7 @@ from multiview_cifar_tools.checks.findings import (
     find_deep_images,
     find_differences,
     find_multi_page_files,
+    find_name_clashes,
     find_unusual_view_counts,
     not_taken_finding,
     problem_finding,
@@ -125,6 +126,7 @@ def check(
         Finding("empty-sample", "no image in it", paths=(path,))
         for path in plan.ignored.get(EMPTY_FOLDERS, [])
     ]
+    findings += find_name_clashes(plan, one_split=bool(config.split_ratios))
     if config.pages != "first":
         findings += find_multi_page_files(images, facts)
     findings += compare_images(images, facts)

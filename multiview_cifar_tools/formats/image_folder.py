@@ -46,6 +46,7 @@ from multiview_cifar_tools.batches.columns import (
 )
 from multiview_cifar_tools.errors import ExportError
 from multiview_cifar_tools.formats.image_bytes import image_extension
+from multiview_cifar_tools.planning.similar_names import compose, fold_case
 from multiview_cifar_tools.shards.rows import (
     Row,
     check_export_row,
@@ -92,9 +93,11 @@ class Writer:
             "views": NO_ROWS,
         }
         self._parents: set[str] = {""}  # folders that are there
+        self._classes, self._samples = dict[str, str](), dict[str, str]()  # by the key of a name
         self._metadata = MetadataWriter(os.path.join(path, f".{METADATA}"), features)
         _check_view_labels(features)
         os.mkdir(path)
+        self._ignores_case = ignores_case(path)
 
     def write(self, row: Row) -> None:
         """Write each view to a file. ExportError where a name is none that a file can have, an
@@ -104,6 +107,7 @@ class Writer:
         row = row | {"sample_id": self._place(row)}
         sample = row["sample_id"]
         files = list(row_files(row, self.features))
+        self._check_names(sample, [path for path, _ in files])
         self._update_state(row)
         folder, folders = os.path.join(self.path, sample), {sample}
         if (parent := sample.rpartition("/")[0]) not in self._parents:
@@ -120,6 +124,21 @@ class Writer:
             with open(os.path.join(self.path, path), "xb", buffering=0) as file:
                 file.write(data)
         self._metadata.add(row)
+
+    def _check_names(self, sample: str, paths: Sequence[str]) -> None:
+        """ExportError where names of this row and of others are one to what reads the folder."""
+        key = fold_case if self._ignores_case else compose
+        class_folder, slash, _ = sample.rpartition("/")
+        if slash:
+            add_name(self._classes, key(class_folder), class_folder, sample)
+        add_name(self._samples, key(sample), sample, sample)
+        if not self._ignores_case:
+            return
+        inner: dict[str, str] = {}
+        for path in paths:
+            parts = path.removeprefix(f"{sample}/").split("/")
+            for name in itertools.accumulate(parts, "{}/{}".format):
+                add_name(inner, fold_case(name), name, sample)
 
     def _place(self, row: Row) -> str:
         """The folder of a sample: its sample_id, behind its class where it does not say it."""
@@ -148,6 +167,8 @@ class Writer:
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue after the shard whose writer had this state."""
         self._state = copy.deepcopy(dict(state))
+        key = fold_case if self._ignores_case else compose
+        self._classes = {key(name): name for name in self._state["folders"]}
 
     def _update_state(self, row: Row) -> None:
         """Add a row to the state; ExportError where it does not fit the rows before."""
@@ -179,6 +200,29 @@ def _check_view_labels(features: datasets.Features) -> None:
                 f"not tell. Expected {natural}: export in another format.",
                 "view_labels",
             )
+
+
+def ignores_case(folder: str) -> bool:
+    """Whether the file system of a folder takes names that differ in case alone for one."""
+    probe = Path(folder, ".Probe")
+    probe.touch()
+    try:
+        return probe.with_name(".pROBE").exists()
+    finally:
+        probe.unlink()
+
+
+def add_name(known: dict[str, str], key: str, name: str, sample: str) -> None:
+    """Add a name to those known by their keys; ExportError where another one has its key."""
+    if (other := known.setdefault(key, name)) != name:
+        forms = compose(other) == compose(name)
+        why = "one name in two Unicode forms" if forms else "one name to this file system"
+        raise ExportError(
+            f"{sample} has the name {name!a}, and there is {other!a}, which is {why}. Expected "
+            f"names that {'look different' if forms else 'differ in more than case'}: rename one, "
+            "or export in another format.",
+            sample,
+        )
 
 
 def _duplicate_error(sample: str) -> ExportError:
@@ -408,7 +452,7 @@ def merge_shards(
         The arguments of `load_dataset`, beside `data_dir`, with which it gives the same rows.
 
     Raises:
-        ExportError: A sample stands in two shards of a split.
+        ExportError: A sample stands in two shards of a split, or one that is called like it.
     """
     for split, names in shards.items():
         target = Path(folder, split)
@@ -416,8 +460,11 @@ def merge_shards(
         sources = [Path(folder, name) for name in names]
         # First, while the parts of all shards still exist.
         _join_metadata([source / f".{METADATA}" for source in sources], target / METADATA)
+        depth = 2 if "label" in features else 1
+        if len(sources) > 1:  # within one, the Writer has seen to it
+            _check_samples([target, *sources], depth)
         for source in sources:
-            _move_samples(source, target, depth=2 if "label" in features else 1)
+            _move_samples(source, target, depth)
     _warn_of_labels(state, features)
     return {
         "layout": resolve_layout(features),
@@ -438,14 +485,26 @@ def _join_metadata(parts: Sequence[Path], target: Path) -> None:
     partial.replace(target)
 
 
+def _sample_folders(folder: Path, depth: int) -> list[Path]:
+    found = folder.glob("/".join(["*"] * depth))
+    return [path for path in found if path.name != f".{METADATA}"]
+
+
+def _check_samples(folders: Sequence[Path], depth: int) -> None:
+    """ExportError where names of samples of a split are one to what reads the folder."""
+    key, known = fold_case if ignores_case(str(folders[0])) else compose, dict[str, str]()
+    for folder in folders:
+        for path in _sample_folders(folder, depth):
+            name = path.relative_to(folder).as_posix()
+            add_name(known, key(name), name, name)
+
+
 def _move_samples(source: Path, target: Path, depth: int) -> None:
     """Move the folders of samples, which stand so many levels deep."""
     if not source.exists():
         return
-    for sample in [*source.glob("/".join(["*"] * depth))]:
+    for sample in _sample_folders(source, depth):
         name = sample.relative_to(source)
-        if name.name == f".{METADATA}":
-            continue
         (target / name).parent.mkdir(exist_ok=True)
         try:
             sample.rename(target / name)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from multiview_cifar import find_split, join_first, natural_key, parse_template
 from multiview_cifar_tools.pages import files_of
+from multiview_cifar_tools.planning.similar_names import compose
 from multiview_cifar_tools.planning.suggest_layout import suggest_layouts
 
 if TYPE_CHECKING:
     from multiview_cifar_tools.planning.report import PlanReport
+    from multiview_cifar_tools.planning.similar_names import SimilarNames
 
 VIEW_WORD = re.compile(  # what folders of views are called
     r"(cam(era)?|view|angle|left|right|front|back|rear|side|top|bottom|rgb|depth)[-_ ]?\d*", re.I
@@ -26,7 +28,9 @@ def find_hints(report: PlanReport) -> Iterator[str]:
     """A sentence for each hint on a plan that has samples, the most important ones first."""
     for find_hint in (
         _hint_split_words,
+        _hint_unicode_forms,
         _hint_similar_classes,
+        _hint_case,
         _hint_swapped_folders,
         _hint_single_views,
         _hint_unequal_views,
@@ -53,8 +57,9 @@ def _hint_split_words(report: PlanReport) -> str:
 def _hint_similar_classes(report: PlanReport) -> str:
     groups = defaultdict(list)
     for name in report.classes.index:
-        groups["".join(filter(str.isalnum, name.casefold()))].append(name)
-    spellings = next((names for names in groups.values() if len(names) > 1), None)
+        groups["".join(filter(str.isalnum, compose(name).casefold()))].append(name)
+    several = (names for names in groups.values() if len({*map(compose, names)}) > 1)
+    spellings = next(several, None)
     if spellings is None:
         return ""
     class_names = ", ".join(f'"{name}": "{spellings[0]}"' for name in spellings)
@@ -62,6 +67,31 @@ def _hint_similar_classes(report: PlanReport) -> str:
         f"The classes {' and '.join(map(repr, spellings))} differ in spelling alone. If they "
         f"are one, pass class_names={{{class_names}, ...}} with all class folders."
     )
+
+
+def _hint_unicode_forms(report: PlanReport) -> str:
+    pairs = [pair for pair in report.similar_names if pair.are_forms]
+    if not pairs:
+        return ""
+    return (
+        f"{_describe_pairs(pairs)}. Such names look the same, but are not: write them in one "
+        "form, or rename what is another."
+    )
+
+
+def _hint_case(report: PlanReport) -> str:
+    pairs = [pair for pair in report.similar_names if not pair.are_forms and pair.what != "class"]
+    if not pairs:
+        return ""
+    return (
+        f"{_describe_pairs(pairs)}. On macOS and Windows such names are one: if they are meant so, "
+        "write them alike; else rename one, where the folder may be copied there."
+    )
+
+
+def _describe_pairs(pairs: Sequence[SimilarNames]) -> str:
+    text = join_first((pair.found for pair in pairs), most=2)
+    return text[0].upper() + text[1:]
 
 
 def _hint_swapped_folders(report: PlanReport) -> str:

@@ -27,6 +27,7 @@ from multiview_cifar import (
     OptionError,
     Plan,
     Sample,
+    check_name_forms,
     find_split,
     image_columns,
     keep_images,
@@ -41,6 +42,7 @@ from multiview_cifar_tools.options import describe_feature, load_line, make_conf
 from multiview_cifar_tools.pages import split_page
 from multiview_cifar_tools.planning.hints import UNLABELLED, find_hints
 from multiview_cifar_tools.planning.recognition import Greeting, find_known_set
+from multiview_cifar_tools.planning.similar_names import SimilarNames, find_similar_names
 from multiview_cifar_tools.planning.suggest_layout import Candidate, suggest_layouts
 
 if TYPE_CHECKING:
@@ -197,6 +199,12 @@ class PlanReport:
         return pandas.DataFrame(rows, columns=["sample", "missing"])
 
     @cached_property
+    def similar_names(self) -> list[SimilarNames]:
+        """The names that one takes for the same, those that a build refuses first."""
+        one_split = bool(self.options.get("split_ratios"))
+        return find_similar_names(self.plan, one_split) if self.plan else []
+
+    @cached_property
     def notes(self) -> list[str]:
         """What could be meant otherwise, or may surprise, and the option that settles it."""
         return [*find_hints(self)] if self.plan else []
@@ -286,10 +294,20 @@ def _plan_leniently(
         try:
             with silence_log():
                 plan = plan_rows(listing, attempt)
-                return plan, problem, dict(plan.ignored)
         except LayoutError as error:
             problem = problem or str(error)
+            continue
+        return plan, problem or _name_problem(plan, config), dict(plan.ignored)
     return None, problem, dict(listing.ignored)
+
+
+def _name_problem(plan: Plan, config: MultiviewCifarConfig) -> str:
+    """Why the names of a plan keep it from being built, or ""."""
+    try:
+        check_name_forms(plan, config)
+    except LayoutError as error:
+        return str(error)
+    return ""
 
 
 def _image_paths(tree: FileListing) -> list[str]:

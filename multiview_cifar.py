@@ -998,8 +998,9 @@ def is_image(name: str) -> bool:
 @lru_cache(maxsize=4096)
 def natural_key(name: str) -> tuple[Any, ...]:
     """Sort key by which view_2 comes before view_10; a path goes by its first part first."""
-    parts = [re.split("([0-9]+)", part.casefold()) for part in name.split("/")]
-    return [[int(t) if i % 2 else t for i, t in enumerate(part)] for part in parts], name
+    parts = [re.split("0*([1-9][0-9]*|0)", part.casefold()) for part in name.split("/")]
+    # Numbers by length and digits, as `int` takes no more than 4,300 of them.
+    return [[(len(t), t) if i % 2 else t for i, t in enumerate(part)] for part in parts], name
 
 
 @lru_cache(maxsize=4096)

@@ -202,7 +202,9 @@ def parse_table(data: bytes, kind: str, label: str | None) -> Any:
     names = {*KEY_COLUMNS, *filter(None, [label])} if kind == "csv" else {*KEY_COLUMNS} - {label}
     keys = dict.fromkeys(names, pa.string())
     if kind == "parquet":
-        return pa.parquet.read_table(file)
+        table = pa.parquet.read_table(file)
+        table.validate(full=True)  # text may be no UTF-8
+        return table
     data.decode()  # pyarrow takes text in another encoding for bytes
     if kind == "csv":
         return pa.csv.read_csv(

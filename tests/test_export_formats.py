@@ -622,6 +622,27 @@ def test_the_command_with_a_format_as_the_source(splits, tmp_path, capsys):
     assert "streaming builds nothing" in capsys.readouterr().err
 
 
+def test_a_manifest_that_is_none(splits, tmp_path, fails):
+    export(splits, tmp_path / "out", format="webdataset")
+    file = tmp_path / "out/multiview_cifar.json"
+    good = file.read_text()
+    path = json.dumps(json.loads(good)["splits"]["test"]["shards"][0]["path"])
+    changes = [(good, "[" * 100_000), ('"test": {', '"../x": {'), (path, "[]"), ('"sha256"', '"x"')]
+    for old, new in changes:
+        file.write_text(good.replace(old, new))
+        with fails("FormatError", "is damaged", path=str(file)):
+            load(tmp_path / "out", cache_dir=str(tmp_path / "cache"))
+
+
+def test_the_header_of_an_array_that_does_not_end(splits, tmp_path, fails):
+    export(splits, tmp_path / "out", format="numpy")
+    os.remove(tmp_path / "out/multiview_cifar.json")
+    (file,) = (tmp_path / "out").glob("test-*/labels.npy")
+    file.write_bytes(file.read_bytes().replace(b"}", b" ", 1))
+    with fails("FormatError", "labels.npy"):
+        load(file.parent, cache_dir=str(tmp_path / "cache"))
+
+
 def test_pixels_by_the_command(splits, tmp_path, capsys):
     arguments = [
         "export",

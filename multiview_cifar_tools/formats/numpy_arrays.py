@@ -190,7 +190,7 @@ def _load(path: str) -> Any:
             if path.endswith(FEATURES):
                 return json.load(file)
             return np.array([line.rstrip("\n") for line in file], object)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # the parser of headers raises those of Python's own parser
         raise _load_error(path, error) from None
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -91,8 +92,10 @@ def parse_manifest(data: str | bytes) -> Manifest:
             str(keys["format"]), features, splits, bool(keys.get("pixels", False)), build
         )
         counts = {split: entry["num_rows"] for split, entry in keys["splits"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestError(f"{type(error).__name__}: {error}") from None
+    if wrong := [split for split in splits if not re.fullmatch(r"\w+(\.\w+)*", split)]:
+        raise ManifestError(f"{wrong[0]!r} is no name of a split")
     if not features or counts != manifest.num_rows:
         raise ManifestError("it has no features" if not features else "its num_rows do not add up")
     return manifest
@@ -100,7 +103,9 @@ def parse_manifest(data: str | bytes) -> Manifest:
 
 def _parse_shard(entry: Mapping[str, Any]) -> ShardFile:
     sha256 = bytes.fromhex(entry["sha256"]).hex()  # it becomes a part of paths: digits alone
-    return ShardFile(str(entry["path"]), int(entry["num_rows"]), int(entry["num_bytes"]), sha256)
+    if not isinstance(entry["path"], str):
+        raise TypeError("the path of a shard is no text")
+    return ShardFile(entry["path"], int(entry["num_rows"]), int(entry["num_bytes"]), sha256)
 
 
 def format_manifest(manifest: Manifest) -> str:

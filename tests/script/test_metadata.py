@@ -119,6 +119,13 @@ def test_numbers_of_a_parquet_may_be_keys(quick, photos):
     assert column(ds, "x") == {"cat/1": True, "cat/2": False, "dog/1": None}
 
 
+def test_text_of_a_parquet_that_is_no_utf_8(quick, photos, fails):
+    names = pa.array([b"\xff\xfe", b"b"]).view(pa.string())
+    table = parquet(sample_id=["cat/1", "cat/2"], x=names)
+    with fails("LayoutError", "metadata.parquet"):
+        quick(photos(["cat/1/a.png", "cat/2/a.png"], **{"metadata.parquet": table}))
+
+
 def test_keys_are_class_folders_not_renamed_classes(load, photos):
     tree = photos(TREE, **KINDS)
     for name in ("metadata.jsonl", "metadata.parquet"):

@@ -170,3 +170,8 @@ def test_num_views_keeps_the_order(views, data, how):
     assert len(row["view_names"]) == k
     assert row["view_names"] == sorted(set(row["view_names"]), key=int)
     assert row["images"] == [files[f"cat/1/{view}.png"] for view in row["view_names"]]
+
+
+def test_numbers_of_any_length_are_ordered():
+    names = ["0", "00", "007", "8", "0010", "9" * 5000, "1" + "0" * 5000]
+    assert sorted(reversed(names), key=multiview_cifar.natural_key) == names

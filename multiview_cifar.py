@@ -589,7 +589,7 @@ OPTION_TESTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "seed": (partial(_is_count, least=0), "an int >= 0"),
     "class_names": (
         _are_names,
-        'a list of different folder names, or a dict such as {"n01": "cat", "n02": "dog"}',
+        'a list of different names, such as ["cat", "dog"], or a dict such as {"n01": "cat"}',
     ),
     "view_names": (
         lambda it: _are_names(it) and not isinstance(it, Mapping),

@@ -167,8 +167,8 @@ def check_columns(split: str, ds: Any, columns: GroupColumns) -> None:
     for option, name in columns._asdict().items():
         if (name or option not in ("label", "view")) and name not in [*features]:
             raise OptionError(
-                f"The split {split!r} has no column {name!r} (it has: "
-                f"{', '.join(features)}). Expected {option}=, one of them.",
+                f"The split {split!r} has no column {name!r} (it has: {', '.join(features)}). "
+                f"Expected {option}=, one of them{' or None' * (option in ('label', 'view'))}.",
                 option,
             )
     if not isinstance(features[columns.image], datasets.Image):

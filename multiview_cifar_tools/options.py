@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
@@ -46,11 +48,14 @@ def option_help() -> dict[str, str]:
 
 
 def parse_value(text: str) -> Any:
-    """A list, dict or number where it is JSON, else the text itself."""
-    try:
+    """A list, dict or number where it is JSON or, as errors and docs have them, Python; else the
+    text itself.
+    """
+    with suppress(ValueError, RecursionError):
         return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
+    with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+        return ast.literal_eval(text) if text[:1] in tuple("([{") else text
+    return text
 
 
 def make_config(

@@ -282,4 +282,7 @@ def test_a_switch_takes_no_value(run, make_tree):
 def test_values_are_json_or_text():
     assert parse_value("[32, 32]") == [32, 32]
     assert parse_value('{"n01": "cat"}') == {"n01": "cat"}
+    assert parse_value("(32, 32)") == (32, 32)  # as errors and docs have it
+    assert parse_value("{'n01': 'cat'}") == {"n01": "cat"}
+    assert parse_value("(32, 32") == "(32, 32"
     assert parse_value("{label}/{sample}_{view}") == "{label}/{sample}_{view}"

@@ -17,15 +17,20 @@ from __future__ import annotations
 
 import itertools
 import posixpath
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
+MAX_DEPTH = 64  # of lists and objects in a jsonl; pyarrow crashes at some ten thousand
+JSON_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')  # RFC 8259, 7
+NO_BRACKETS = bytes({*range(256)} - {*b"{[]}"})
 # Columns that say whose a row is: always text, as 0001 is not 1.
 KEY_COLUMNS = ("sample_id", "split", "label", "sample", "view", "view_label", "file_name")
 
@@ -213,12 +218,25 @@ def parse_table(data: bytes, kind: str, label: str | None) -> Any:
             pa.csv.ParseOptions(newlines_in_values=True),
             pa.csv.ConvertOptions(column_types=keys, null_values=[""], strings_can_be_null=True),
         )
+    check_json(data)
     table = pa.json.read_json(
         file,
         pa.json.ReadOptions(block_size=size),
         pa.json.ParseOptions(explicit_schema=pa.schema(keys)),
     )
     return table.drop_columns([key for key in keys if table[key].null_count == len(table)])
+
+
+def check_json(data: bytes) -> None:
+    """ValueError at JSON on which pyarrow ends the process: a null at its beginning, or lists and
+    objects in each other in their thousands.
+    """
+    if re.match(rb"(?:\xef\xbb\xbf)?\s*null", data):
+        raise ValueError("its first line is null, and no object")
+    brackets = JSON_TEXT.sub(b"", data).translate(None, NO_BRACKETS)
+    steps = np.where(np.isin(np.frombuffer(brackets, np.uint8), [*b"{["]), 1, -1)
+    if (depth := np.cumsum(steps).max(initial=0)) > MAX_DEPTH:
+        raise ValueError(f"{depth} lists or objects in each other, more than {MAX_DEPTH}")
 
 
 def plain_type(kind: Any) -> Any:

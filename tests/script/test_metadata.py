@@ -26,6 +26,7 @@ from sampling import examples
 TREE = ["cat/1/a.png", "cat/1/b.png", "cat/2/a.png", "dog/1/a.png"]
 MASKS = {"images": "{label}/{sample}/{view}", "masks": "{label}/{sample}/m/{view}"}
 TOP = "metadata.csv"
+NESTED = '{"sample_id": "cat/1", "x": ' + "[" * 200_000 + "]" * 200_000 + "}\n"
 SPLITS = ["train/cat/1/a.png", "train/cat/2/a.png", "test/cat/1/a.png"]
 
 
@@ -476,6 +477,13 @@ WRONG = [
     ("metadata.jsonl", "\n", ["no column 'label'"]),
     ("metadata.jsonl", '{"sample_id": "cat/1"}\n{"sample_id":\n', ["cannot be read", "row 1"]),
     ("metadata.jsonl", '[{"sample_id": "cat/1"}]', ["cannot be read", "array"]),
+    ("metadata.jsonl", 'null\n{"sample_id": "cat/1"}\n', ["cannot be read", "is null"]),
+    ("metadata.jsonl", " \n null", ["cannot be read", "is null"]),
+    ("metadata.jsonl", "\ufeffnull", ["cannot be read", "is null"]),
+    pytest.param(
+        "metadata.jsonl", NESTED, ["200001 lists or objects in each other"], id="nested-deeply"
+    ),
+    ("metadata.jsonl", '{"x":' * 70 + "1" + "}" * 70, ["70 lists or objects in each other"]),
     ("metadata.jsonl", '{"sample_id": 1}', ["sample_id", "from string to number"]),
     ("metadata.jsonl", '{"sample_id": "cat/1", "x": 1}\n{"x": "a"}', ["/x", "number to string"]),
     ("metadata.parquet", b"", ["cannot be read", "whole parquet file"]),

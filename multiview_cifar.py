@@ -122,6 +122,10 @@ class ArchiveError(MultiviewError):
     """
 
 
+class SourceChangedError(ArchiveError):
+    """The files of the rows changed while they were read; `.path` is the folder, URL or archive."""
+
+
 # --- the options ----------------------------------------------------------------------------------
 
 
@@ -291,7 +295,7 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
             config.data_dir = config.data_dir and listing.data_dir
             files = f"{listing.data_dir}\0{listing.fingerprint}".encode(errors="surrogateescape")
             config_id += "-" + hashlib.blake2b(files, digest_size=12).hexdigest()
-        self._listing = listing
+        self._listing, self._fingerprint = listing, listing.fingerprint if listing else ""
         return config, config_id
 
     @property
@@ -385,13 +389,22 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
         for example in iter_examples(itertools.chain.from_iterable(chunks), source, self.config):
             yield example["sample_id"], example
 
+    def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
+        super()._download_and_prepare(*args, **kwargs)
+        self.check_unchanged()
+
+    def check_unchanged(self) -> None:
+        """ArchiveError where the files of the rows are no longer what was planned."""
+        if self.config.name == "default":
+            splits, sources, listed = self.plan.splits, self.plan.sources, self._fingerprint
+            check_unchanged(sources, listed, self.config, lambda new: new.splits == splits)
+
     def _prepare_split(self, split_generator: Any, *args: Any, **kwargs: Any) -> None:
         watched_forks: Any = nullcontext  # of a lone copy of this file
         with suppress(ImportError):
             from multiview_cifar_tools.parent_watch import watched_forks
         with watched_forks():
             super()._prepare_split(split_generator, *args, **kwargs)
-        check_unchanged(split_generator.gen_kwargs["source"])
         if not split_generator.split_info.num_examples:  # `datasets` cannot open such a split
             raise ImageError(
                 f"The split {split_generator.name!r} has no row left. Expected one or more: see "
@@ -932,13 +945,21 @@ def is_upward_link(listing: FileListing, link: str) -> bool:
     return os.path.islink(target) or any(f"{f}/".startswith(f"{target}/") for f in way)
 
 
-def check_unchanged(source: Source) -> None:
-    """ArchiveError where a remote folder is no longer what was listed."""
-    if not isinstance(source, str):
-        with wrap_tool_errors(source.shown):
-            from multiview_cifar_tools.storage import remote
+def check_unchanged(
+    sources: Iterable[Source], listed: str, config: Any, is_planned: Callable[[Plan], bool]
+) -> None:
+    """ArchiveError where a source is not as listed, and a new plan of a local folder is another."""
+    for source in sources:
+        if not isinstance(source, str):
+            with wrap_tool_errors(source.shown):
+                from multiview_cifar_tools.storage import remote
 
-            remote.check_unchanged(source)
+                remote.check_unchanged(source)
+            continue
+        listing = scan_folder(source)
+        if listing.fingerprint != listed and not is_planned(plan_rows(listing, config)):
+            text = "changed while it was read. Expected it to stay as it is: build it again."
+            raise SourceChangedError(f"{source} {text}", source)
 
 
 def extract_shapes(dl_manager: Any) -> FileListing:

@@ -346,6 +346,7 @@ def _iter_examples(
         arguments, skipped = {**arguments, "chunks": [samples[start:]]}, start
     for _, row in itertools.islice(builder._generate_examples(**arguments), start - skipped, None):
         yield row
+    builder.check_unchanged()
 
 
 # --- datasets -------------------------------------------------------------------------------------

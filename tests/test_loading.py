@@ -313,6 +313,27 @@ def test_a_shard_is_compared_once_while_it_stays(splits, tmp_path, monkeypatch):
         raw(open_source(source))
 
 
+def test_a_folder_that_changes_while_it_is_read(tree, fails):
+    found = open_source(tree, streaming=True)["test"].iterate()
+    assert next(found)["sample_id"] == "dog/3"
+    (tree / "test/dog/3/b.png").write_bytes((tree / TREE[0]).read_bytes())
+    with fails("ArchiveError", f"{tree} changed while it was read", path=str(tree)):
+        next(found)
+
+
+@pytest.mark.parametrize("ending", ["zip", "tar", "tar.gz"])
+def test_no_row_comes_of_an_archive_that_is_another_one(tree, tmp_path, fails, ending):
+    archive = f"{tmp_path}/photos.{ending}"
+    kind = {"zip": "zip", "tar": "tar", "tar.gz": "gztar"}[ending]
+    shutil.make_archive(f"{tmp_path}/photos", kind, tree)
+    streams = load(archive, streaming=True), open_source(archive, streaming=True)
+    shutil.copy(tree / TREE[0], tree / TREE[-1])
+    shutil.make_archive(f"{tmp_path}/photos", kind, tree)
+    for rows in (streams[0]["test"], streams[1]["test"].iterate()):
+        with fails("ArchiveError", f"{archive} changed while it was read", path=archive):
+            next(iter(rows))
+
+
 def test_a_shard_that_is_cut_off(splits, tmp_path, fails):
     source = exported(splits, tmp_path / "exported")
     cut(tmp_path / "exported/test-00000-of-00001.parquet")

@@ -34,6 +34,7 @@ import pyarrow as pa
 from multiview_cifar import (
     MultiviewCifar,
     MultiviewCifarConfig,
+    Plan,
     Sample,
     check_unchanged,
     image_columns,
@@ -56,6 +57,7 @@ class RowPlan:
         ignored: The paths that are passed over, by reason.
         fingerprint: Text that changes when the files, the options or the script do.
         config: What `iter_examples` needs besides samples and a source; small, and picklable.
+        listed: The fingerprint of the files alone.
     """
 
     splits: dict[str, pa.Table]
@@ -64,6 +66,7 @@ class RowPlan:
     ignored: dict[str, list[str]]
     fingerprint: str
     config: MultiviewCifarConfig
+    listed: str
 
     @property
     def has_versions(self) -> bool:
@@ -98,16 +101,26 @@ def plan_source(
     config, features = builder.config, builder.info.features
     ignored = builder.plan.ignored if config.name == "default" else {}
     fingerprint = hash_text(str(builder.config_id), str(builder.hash))
+    listed = builder._fingerprint
     del builder, split  # and the lists of all samples, which `split_table` frees
     columns = [*image_columns(config.layout)]
     splits = {name: split_table(own, columns, features) for name, own in chunks.items()}
-    return RowPlan(splits, features, [*dict.fromkeys(sources)], ignored, fingerprint, config)
+    sources = [*dict.fromkeys(sources)]
+    return RowPlan(splits, features, sources, ignored, fingerprint, config, listed)
 
 
 def check_source(plan: RowPlan) -> None:
-    """ArchiveError where a remote folder is no longer what was planned."""
-    for source in plan.sources:
-        check_unchanged(source)
+    """SourceChangedError where the files of the rows are no longer what was planned."""
+
+    def is_planned(new: Plan) -> bool:
+        columns = [*image_columns(plan.config.layout)]
+        splits = {
+            name: split_table([own], columns, new.features) for name, own in new.splits.items()
+        }
+        return new.features == plan.features and splits == plan.splits
+
+    if plan.config.name == "default":
+        check_unchanged(plan.sources, plan.listed, plan.config, is_planned)
 
 
 # --- rows as columns ------------------------------------------------------------------------------

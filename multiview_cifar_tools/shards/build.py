@@ -26,7 +26,14 @@ from typing import Any
 
 import datasets
 
-from multiview_cifar import ImageError, MultiviewError, OptionError, is_url, source_of
+from multiview_cifar import (
+    ImageError,
+    MultiviewError,
+    OptionError,
+    SourceChangedError,
+    is_url,
+    source_of,
+)
 from multiview_cifar_tools import __version__
 from multiview_cifar_tools.arguments import expect_path
 from multiview_cifar_tools.digests import hash_text
@@ -51,7 +58,7 @@ from multiview_cifar_tools.shards.manifest import (
 )
 from multiview_cifar_tools.shards.schema import features_json
 from multiview_cifar_tools.shards.state import BuildState, ShardResult, in_order
-from multiview_cifar_tools.shards.store import SIGNATURE, FsspecStore, ShardStore
+from multiview_cifar_tools.shards.store import SIGNATURE, FsspecStore, ShardStore, note_name
 from multiview_cifar_tools.shards.task import ShardTask, make_shard
 from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE, parse_size, slice_by_bytes
 
@@ -151,7 +158,11 @@ def make_missing(
             f"interrupted; {len(shards)} shards are finished in {state.store.place}: "
             "the same command goes on from there"
         ) from None
-    check_shards(plan, shards)
+    try:
+        check_shards(plan, shards)
+    except SourceChangedError:
+        state.forget([shard for shard in shards if state.finished.get(shard.path) is not shard])
+        raise
     return in_order(shards, [*plan.splits])
 
 
@@ -229,7 +240,9 @@ def run_tasks(
 
 
 def check_shards(plan: RowPlan, shards: Sequence[ShardResult]) -> None:
-    """ImageError where no row of a split is left, ArchiveError where the source has changed."""
+    """ImageError where no row of a split is left, SourceChangedError where the source is no longer
+    what was planned.
+    """
     for split in plan.splits:
         if not any(shard.num_rows for shard in shards if shard.split == split):
             raise ImageError(
@@ -327,6 +340,12 @@ class OutputState(BuildState):
         for path, found in self._find_damaged([*self.finished.values()]).items():
             logger.warning("%s has %s, as when it was finished: it is made again", path, found)
             del self.finished[path]
+
+    def forget(self, shards: Iterable[ShardResult]) -> None:
+        """Count these as not finished: they were made of a source that changed, and would be taken
+        for whole if it changed back.
+        """
+        self.store.remove([note_name(shard.path) for shard in shards])
 
     def _find_damaged(self, files: Sequence[ShardFile]) -> dict[str, str]:
         """What each file that is not as it was written has, and was expected to have, by path."""

@@ -126,7 +126,7 @@ class FsspecStore:
 
     def note(self, name: str, data: bytes) -> None:
         """As a ShardStore."""
-        self.write(f"{NOTES_FOLDER}/{posixpath.basename(name)}.json", data)
+        self.write(note_name(name), data)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a small file; OutputError where that fails for good."""
@@ -224,6 +224,11 @@ class FsspecStore:
                 "from what is finished.",
                 self.place,
             ) from (error if self.is_local else None)  # which may hold a key
+
+
+def note_name(shard: str) -> str:
+    """The name of the note of a shard."""
+    return f"{NOTES_FOLDER}/{posixpath.basename(shard)}.json"
 
 
 def is_transient(error: BaseException) -> bool:

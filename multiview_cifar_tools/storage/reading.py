@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from multiview_cifar_tools.storage.remote import read_remote
-from multiview_cifar_tools.storage.source import FileSource
+from multiview_cifar_tools.storage.source import FileSource, check_version
 from multiview_cifar_tools.storage.tar import read_one_pass, read_tar
 from multiview_cifar_tools.storage.zip import read_zip
 
@@ -15,9 +15,12 @@ from multiview_cifar_tools.storage.zip import read_zip
 def open_files(source: FileSource, wanted: Iterable[str]) -> Iterator[Callable[[str], bytes]]:
     """A function from a path in the listing to the file's bytes, called in the order of `wanted`.
 
-    It raises OSError where a file cannot be read, StorageError where an archive cannot.
+    It raises OSError where a file cannot be read, StorageError where an archive cannot. So does the
+    context where a local archive is another one than was found, when it begins or ends.
     """
     readers = {"remote": read_remote, "zip": read_zip, "tar": read_tar}
     reader = read_one_pass if source.is_one_pass else readers[source.kind]
+    check_version(source)
     with reader(source, map(source.name, wanted)) as read:
         yield lambda path: read(source.name(path))
+    check_version(source)

@@ -24,10 +24,12 @@ from multiview_cifar_tools.storage.source import (
     READERS,
     FileSource,
     StorageError,
+    check_version,
     file_system,
     info_mark,
     info_version,
     is_url,
+    source_changed_error,
     wrap_source_errors,
 )
 
@@ -71,17 +73,11 @@ def file_versions(infos: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int
 
 
 def check_unchanged(source: FileSource) -> None:
-    """StorageError where a remote folder is no longer what was listed."""
-    if not source.is_archive and list_remote(source)[1] != source.version:
+    """StorageError where a remote folder or a local archive is no longer what was listed."""
+    if source.is_archive:
+        check_version(source)
+    elif list_remote(source)[1] != source.version:
         raise source_changed_error(source)
-
-
-def source_changed_error(source: FileSource) -> StorageError:
-    """The error of a remote folder that is no longer what was listed."""
-    return StorageError(
-        f"{source.shown} changed while it was read. Expected it to stay as it is: build it again.",
-        source.path,
-    )
 
 
 def download_archive(source: FileSource, dl_manager: Any) -> FileSource:

@@ -130,6 +130,21 @@ def local_version(path: str) -> str:
     return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
 
 
+def check_version(source: FileSource) -> None:
+    """StorageError where a local archive is no longer the one that was found."""
+    if is_url(source.path) or local_version(source.path) == source.version:
+        return
+    raise source_changed_error(source)
+
+
+def source_changed_error(source: FileSource) -> StorageError:
+    """The error of a source that is no longer what was listed."""
+    return StorageError(
+        f"{source.shown} changed while it was read. Expected it to stay as it is: build it again.",
+        source.path,
+    )
+
+
 def remote_version(source: FileSource) -> str:
     """Size and ETag of a remote archive, or its time; StorageError where it cannot be had."""
     with wrap_source_errors(source):

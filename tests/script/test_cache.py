@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import datasets
+import PIL.Image
 import pytest
 
 import multiview_cifar
@@ -120,6 +121,24 @@ def test_a_change_gives_fresh_rows(build, make_tree, write_image, stored, tmp_pa
     assert stored(fresh) == stored(anew)
     for column in ("sample_id", "view_names", "label"):
         assert fresh[column][:] == anew[column][:]
+
+
+@pytest.mark.parametrize("num_proc", [None, 2])
+def test_a_folder_that_changes_while_it_is_built(
+    build, make_tree, monkeypatch, tmp_path, fails, num_proc
+):
+    tree, open_image = make_tree(*TREE), PIL.Image.open
+
+    def change_and_open(*args, **kwargs):
+        os.utime(tree / "cat/1/a.png")
+        return open_image(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PIL.Image, "open", change_and_open)
+        with fails("ArchiveError", f"{tree} changed while it was read", "again", path=str(tree)):
+            build(tree, verify="decode", num_proc=num_proc)
+    assert arrow(tmp_path) == []
+    assert len(build(tree, verify="decode", num_proc=num_proc)) == len(TREE)
 
 
 def test_a_change_behind_a_link_gives_fresh_rows(build, make_tree, write_image, shown):

@@ -1,4 +1,8 @@
-"""build_shards: what it goes on from."""
+"""build_shards: what it goes on from, and a source that changes meanwhile."""
+
+import os
+import shutil
+import zipfile
 
 import fsspec
 import pytest
@@ -60,3 +64,83 @@ def test_a_finished_output_behind_a_url_with_another_byte(tree, fails):
     fs.pipe_file(path, bytes(data))
     with fails("OutputError", f"{SHARD} in {output}", "the sha256", path=SHARD):
         build(tree, output)
+
+
+# --- a source that changes ------------------------------------------------------------------------
+
+
+class Changing:
+    """An engine that calls `change` once the first shard is made."""
+
+    def __init__(self, engine, change):
+        self.engine, self.check, self.change = engine, engine.check, change
+
+    def run(self, function, calls):
+        for i, result in enumerate(self.engine.run(function, calls)):
+            if i == 0:
+                self.change()
+            yield result
+
+
+def build_changing(source, output, change, **options):
+    with open_engine() as engine:
+        return build(source, output, Changing(engine, change), **options)
+
+
+CHANGES = {
+    "a file is rewritten": lambda tree: (tree / PATHS[0]).write_bytes(b""),
+    "its time is another": lambda tree: os.utime(tree / PATHS[0]),
+    "a view is added": lambda tree: shutil.copy(tree / PATHS[0], tree / "cat/0/b.png"),
+    "metadata are added": lambda tree: (tree / "metadata.csv").write_text(
+        "sample_id,x\n" + "".join(f"{os.path.dirname(path)},1\n" for path in PATHS)
+    ),
+    "a sample is removed": lambda tree: shutil.rmtree(tree / "cat/0"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_folder_that_changes_while_it_is_built(tree, tmp_path, fails, change):
+    with fails("ArchiveError", "changed while it was read", "build it again", path=str(tree)):
+        build_changing(tree, tmp_path / "out", lambda: change(tree))
+    assert not (tmp_path / "out/multiview_cifar.json").exists()
+
+
+def test_a_folder_that_changes_and_changes_back(tree, tmp_path, fails):
+    """What was made of the other one is made again."""
+    build(tree, tmp_path / "whole")
+    other = tmp_path / "other"
+    shutil.copytree(tree, other)
+    for path in PATHS:
+        shutil.copy(tree / PATHS[0], other / path)
+
+    def swap():
+        for old, new in ((tree, "aside"), (other, tree.name), (tmp_path / "aside", "other")):
+            old.rename(tmp_path / new)
+
+    with fails("ArchiveError", "changed while it was read", path=str(tree)):
+        build_changing(tree, tmp_path / "out", swap)
+    swap()
+    assert build(tree, tmp_path / "out").resumed == 0
+    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
+
+
+def test_files_of_no_row_may_change(tree, make_tree, tmp_path):
+    """So the output may stand in the folder, and a log."""
+    build(tree, tmp_path / "whole")
+    build_changing(tree, tmp_path / "out", lambda: (tree / "build.log").write_text("a line"))
+    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
+
+
+def test_an_archive_that_changes_while_it_is_built(tree, tmp_path, fails):
+    archive = tmp_path / "photos.zip"
+
+    def write(paths):
+        with zipfile.ZipFile(tmp_path / "new.zip", "w") as opened:
+            for path in paths:
+                opened.write(tree / path, path)
+        (tmp_path / "new.zip").rename(archive)
+
+    write(PATHS)
+    with fails("ArchiveError", f"{archive} changed while it was read", path=str(archive)):
+        build_changing(archive, tmp_path / "out", lambda: write(PATHS[::-1]))
+    assert not (tmp_path / "out/multiview_cifar.json").exists()

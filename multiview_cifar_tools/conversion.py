@@ -144,6 +144,9 @@ def encode(image: PIL.Image.Image, encoding: str | None) -> bytes:
     if encoding == "webp" and image.mode in DEEP_MODES:
         raise ConversionError("a WebP holds 8 bits", 'mode="L" to scale it, or another encoding')
     if encoding == "flat_png":
+        if image.mode not in FLAT_MODES:
+            known = ", ".join(FLAT_MODES)
+            raise ConversionError(f"a flat PNG holds {known}", 'mode="L" or mode="RGB"')
         return flat_png(image)
     buffer = io.BytesIO()
     options = {"quality": QUALITY} if encoding in ("jpeg", "webp") else {}

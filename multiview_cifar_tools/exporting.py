@@ -63,8 +63,8 @@ def export(
     Returns:
         The arguments that make the same rows of it. Of a folder those of
         `multiview_cifar.load_dataset`: `data_dir`, `layout`, and where they are needed
-        `class_names`, `view_names` and `num_views`; where views are None, add
-        `on_missing_view="null"`. Else those of `loading.load`: `source`.
+        `class_names`, `view_names`, `num_views` and `on_missing_view`. Else those of
+        `loading.load`: `source`.
 
     Raises:
         OptionError: A wrong format, size, or pixels of a format that holds none.
@@ -72,19 +72,6 @@ def export(
             format cannot hold a row, or the disk is full, say.
         MultiviewError: The source cannot be read, by what is wrong.
     """
-    arguments = write(splits, dest, format, pixels, max_shard_size)
-    arguments.pop("on_missing_view", None)
-    return arguments
-
-
-def write(
-    splits: Any,
-    dest: str | os.PathLike[str],
-    format: str,
-    pixels: bool,
-    max_shard_size: str | int,
-) -> dict[str, Any]:
-    """As `export`; what it returns is all that is needed."""
     module, max_bytes = format_module(format), parse_size(max_shard_size)
     pixels = holds_pixels(module, format, pixels)
     sources = checked_rows(expect_splits(splits, "export({}, dest)", ExportError, SPLIT_KINDS))

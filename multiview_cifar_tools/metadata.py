@@ -46,10 +46,14 @@ class MetadataError(ValueError):
 
     kind = "LayoutError"
 
-    def __init__(self, paths: Sequence[str], found: str, expected: str) -> None:
-        super().__init__(
-            f"{' and '.join(paths)} {found}. Expected {expected}, or pass drop_metadata=True."
-        )
+    def __init__(
+        self,
+        paths: Sequence[str],
+        found: str,
+        expected: str,
+        way_out: str = ", or pass drop_metadata=True",
+    ) -> None:
+        super().__init__(f"{' and '.join(paths)} {found}. Expected {expected}{way_out}.")
         self.path = paths[0]
 
 
@@ -158,10 +162,13 @@ def check_columns(
     labels, and one was asked for.
     """
     if label_column and label_column not in names:
+        others = [name for name in names if name == "label" or name not in KEY_COLUMNS]
+        known = _join_first(map(repr, others), 20)
         raise MetadataError(
             paths,
-            f"has no column {label_column!r} (found: {_join_first(map(repr, names), 20)})",
-            f"the labels in it, as label_column={label_column!r} says: add it",
+            f"has no column {label_column!r}, which label_column names",
+            f"one of {known}" if others else "a column of labels: add it",
+            way_out="",  # the option allows no drop_metadata=True
         )
     if bad := {*taken, ""}.intersection(own):
         raise MetadataError(
@@ -373,9 +380,10 @@ def join_labels(
         own = [(*key, view) for view in (views if metadata.is_by_view else [""])]
         found = {label for each in own if (label := labels.get(each))}
         if len(found) > 1:
+            sample = "/".join(filter(None, key[1:]))
             raise MetadataError(
                 metadata.paths,
-                f"has several labels for {'/'.join(filter(None, key[1:]))}: {_join_first(found)}",
+                f"has several labels for {sample}: {_join_first(sorted(found))}",
                 "one for all its views: mend it",
             )
         joined[key] = found.pop() if found else None

@@ -30,6 +30,10 @@ TREES = {
         ["cat/1/a.png", "cat/1/b.png", "cat/2/b.png"],
         {"view_names": ["b", "a"], "on_missing_view": "null"},
     ),
+    "fewer views than were asked for": (
+        ["cat/1/a.png", "cat/1/b.png", "cat/2/b.png"],
+        {"num_views": 2, "on_missing_view": "null"},
+    ),
     "names of its own": (
         ["n1/1/a.png", "n2/1/a.png", "n3/1/a.png"],
         {"class_names": {"n3": "dog", "n1": "cat", "n2": "dog"}},
@@ -43,9 +47,7 @@ def test_folder_to_rows_to_folder_to_rows(name, make_tree, tmp_path):
     tree, cache = make_tree(*paths), str(tmp_path / "cache")
     splits = multiview_cifar.load_dataset(data_dir=str(tree), cache_dir=cache, **options)
     arguments = export(splits, tmp_path / "out")
-    again = multiview_cifar.load_dataset(
-        cache_dir=cache, on_missing_view=options.get("on_missing_view", "raise"), **arguments
-    )
+    again = multiview_cifar.load_dataset(cache_dir=cache, **arguments)
     assert list(again) == list(splits)
     for split in splits:
         assert again[split].features == splits[split].features
@@ -203,3 +205,10 @@ def test_a_row_without_a_label_has_no_class_folder(tmp_path, fails):
     rows = [row | {"label": None} for row in rows_with([1])]
     with fails("ExportError", "cat/0000 has no label", "another format", path="cat/0000"):
         export({"train": rows_object(rows, PLAIN)}, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["x/y", ".x"])
+def test_a_class_that_no_folder_can_be_called(tmp_path, fails, name):
+    ds = numbered(label=True).cast_column("label", datasets.ClassLabel(names=[name, "dog"]))
+    with fails("ExportError", f"The class {name!r} of 0", "folder", "another format", path=name):
+        export({"train": ds}, tmp_path / "out")

@@ -13,7 +13,7 @@ from multiview_cifar_tools.cli.arguments import (
     dataset_options,
 )
 from multiview_cifar_tools.console import print_lines
-from multiview_cifar_tools.exporting import write
+from multiview_cifar_tools.exporting import export
 from multiview_cifar_tools.formats.base import MODULES
 from multiview_cifar_tools.grouping import group_rows, stack_rows
 from multiview_cifar_tools.loading import SplitRows, load, open_source
@@ -78,7 +78,13 @@ def run(args: argparse.Namespace) -> None:
     """Open, then write."""
     options = dataset_options(args)
     splits = open_rows(args, options)
-    arguments = write(splits, args.dest, args.format, args.pixels, args.max_shard_size)
+    arguments = export(
+        splits,
+        args.dest,
+        format=args.format,
+        pixels=args.pixels,
+        max_shard_size=args.max_shard_size,
+    )
     print_lines(f"wrote {arguments.get('data_dir') or arguments['source']}")
     if conversions := [name for name in CONVERSIONS if name in options]:
         names = ", ".join(conversions)

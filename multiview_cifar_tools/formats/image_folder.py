@@ -151,6 +151,13 @@ class Writer:
             )
         if not name or "/" in sample:
             return sample
+        if not _is_file_name(name):
+            raise ExportError(
+                f"The class {name!r} of {sample} would be a folder, and none of a dataset can be "
+                "called so. Expected names without / and a dot in front: rename it, or export in "
+                "another format.",
+                name,
+            )
         if not self._state["placed"]:
             logger.warning(
                 "A sample_id such as %r names no class: the samples are put into the folders of "

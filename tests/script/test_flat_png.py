@@ -83,8 +83,10 @@ def test_masks_become_flat_too(load, make_tree, stored):
     assert rows == [[flat_png(picture("L", (4, 4)))]]
 
 
-def test_a_mode_that_has_no_flat_png(load, make_tree, fails):
+@pytest.mark.parametrize("mode", ["LA", "1"])
+def test_a_mode_that_has_no_flat_png(load, make_tree, fails, mode):
     tree = make_tree("cat/1/a.png")
-    picture("L", (4, 4)).convert("LA").save(tree / "cat/1/a.png")
-    with fails("ImageError", "cat/1/a.png", 'mode="RGB"'):
+    picture("L", (4, 4)).convert(mode).save(tree / "cat/1/a.png")
+    holds = "a flat PNG holds L, RGB, RGBA, I;16"
+    with fails("ImageError", "cat/1/a.png", f"of mode {mode}", holds, 'mode="L" or mode="RGB"'):
         list(load(tree, encoding="flat_png"))

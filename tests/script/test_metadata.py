@@ -724,8 +724,8 @@ def test_labels_of_views(stream, make_tree, write_metadata, fails):
     ds = stream(tree, layout=NO_CLASS)
     assert labels(ds) == {"P1": "x"}
     assert [row["angle"] for row in ds] == [[0, 90]]
-    write_metadata(tree, "sample,view,label\nP1,a,x\nP1,b,y\n")
-    with fails("LayoutError", "several labels for P1"):
+    write_metadata(tree, "sample,view,label\nP1,a,y\nP1,b,x\n")
+    with fails("LayoutError", "several labels for P1: x, y. Expected one"):
         list(stream(tree, layout=NO_CLASS))
 
 
@@ -761,6 +761,22 @@ def test_wrong_label_columns(stream, make_tree, write_metadata, fails, options, 
     write_metadata(tree, '{"sample": "P1", "label": "x", "parts": ["a"]}\n', "metadata.jsonl")
     with fails(kind, "label_column" if kind == "OptionError" else "metadata", says):
         list(stream(tree, **options))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("sample,diagnosis,age\nP1,x,7\n", "one of 'diagnosis', 'age'"),
+        ("sample,split,label\nP1,train,x\n", "one of 'label'"),
+        ("sample\nP1\n", "a column of labels: add it"),
+    ],
+)
+def test_a_label_column_that_is_not_there(stream, make_tree, write_metadata, fails, text, says):
+    tree = make_tree(*PATIENTS[:2])
+    write_metadata(tree, text)
+    found = f"metadata.csv has no column 'diag', which label_column names. Expected {says}."
+    with fails("LayoutError", found):
+        list(stream(tree, layout=NO_CLASS, label_column="diag"))
 
 
 def test_label_column_without_metadata(stream, make_tree, fails):

@@ -75,7 +75,7 @@ def quarantine(
         The paths that were moved; a file that is gone cannot be.
 
     Raises:
-        QuarantineError: `folder` can be no quarantine, or holds such a file already.
+        QuarantineError: `folder` can be no quarantine, or holds another file of such a path.
         OSError: A file may not be moved, the disk is full, say. What was moved can be put back.
     """
     root, home = check_quarantine_dir(folder, data_dir), os.path.realpath(data_dir)
@@ -87,8 +87,15 @@ def quarantine(
     present = {path: why for path, why in files.items() if os.path.lexists(f"{home}/{path}")}
     if not present:
         return []
+    # One that is complete in both places was cut off on another disk: it is only removed here.
+    copied = {
+        path
+        for path in present
+        if os.path.lexists(f"{root}/{path}")
+        and _have_same_bytes(f"{home}/{path}", f"{root}/{path}")
+    }
     for path in present:
-        if os.path.lexists(f"{root}/{path}"):
+        if path not in copied and os.path.lexists(f"{root}/{path}"):
             raise QuarantineError(
                 f"{root} holds {path} already. Expected not to overwrite it: "
                 "put its files back first, or name another folder.",
@@ -98,7 +105,10 @@ def quarantine(
     old = read_manifest(root)[1] if os.path.exists(f"{root}/{MANIFEST}") else {}
     _write_manifest(root, home, {**old, **present})
     for path in present:
-        _move(f"{home}/{path}", f"{root}/{path}")
+        if path in copied:
+            os.remove(f"{home}/{path}")
+        else:
+            _move(f"{home}/{path}", f"{root}/{path}")
     return [*present]
 
 

@@ -245,6 +245,18 @@ def test_another_disk(bad_tree, elsewhere):
     assert not (elsewhere / "aside").exists()
 
 
+def test_a_quarantine_that_was_killed_between_copy_and_removal_goes_on(bad_tree, elsewhere):
+    before, files = state(bad_tree), dict.fromkeys(BAD, "bad")
+    copy = elsewhere / "copy"
+    shutil.copytree(bad_tree, copy, symlinks=True)
+    quarantine(files, bad_tree, elsewhere / "aside")
+    shutil.copy2(copy / BAD[0], bad_tree / BAD[0], follow_symlinks=False)
+    assert quarantine({BAD[0]: "bad"}, bad_tree, elsewhere / "aside") == [BAD[0]]
+    assert not os.path.lexists(bad_tree / BAD[0])
+    restore(elsewhere / "aside")
+    assert state(bad_tree) == before
+
+
 @pytest.mark.parametrize(
     ("elsewhere", "after"),
     sampled(itertools.product(DISKS, [1, 30, 100, 200, 350]), 3),

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import zipfile
+from pathlib import Path
 
 import datasets
 import pyarrow as pa
@@ -358,6 +359,19 @@ def test_a_sample_that_comes_twice(splits, tmp_path, cache, fails):
             path="cat/1",
         ):
             load(str(source), cache_dir=cache)
+
+
+def test_rows_have_no_name_before_they_are_checked(splits, tmp_path, cache, monkeypatch):
+    """So that a process which is killed between the two leaves nothing that is opened."""
+    checked = []
+
+    def check_ids(split, ds):
+        files = {Path(file["filename"]).parent.suffix for file in ds.cache_files}
+        checked.append((split, files, [*Path(cache).glob("multiview_rows/**/dataset_info.json")]))
+
+    monkeypatch.setattr("multiview_cifar_tools.formats.builder.check_ids", check_ids)
+    load(exported(splits, tmp_path / "exported"), cache_dir=cache)
+    assert checked == [("train", {".incomplete"}, []), ("test", {".incomplete"}, [])]
 
 
 def test_a_split_without_rows(splits, tmp_path, fails):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -45,16 +44,8 @@ def make_datasets(
     builder = FormatBuilder(reader, key, cache_dir)
     if streaming:
         return builder.as_streaming_dataset()
-    is_new = not Path(builder.cache_dir).exists()
     builder.download_and_prepare(num_proc=num_proc)
-    splits = builder.as_dataset()
-    try:
-        for split, ds in splits.items() if is_new else ():
-            check_ids(split, ds)
-    except FormatError:
-        shutil.rmtree(builder.cache_dir)
-        raise
-    return splits
+    return builder.as_dataset()
 
 
 def check_ids(split: str, ds: datasets.Dataset) -> None:
@@ -110,6 +101,12 @@ class FormatBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[misc]
 
     def _generate_examples(self, shards: list[Any]) -> Iterator[tuple[int, Row]]:
         return enumerate(itertools.chain.from_iterable(map(self.reader.rows, shards)))
+
+    def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
+        super()._download_and_prepare(*args, **kwargs)
+        # While they have no name yet: killed here, the next call builds and checks them again.
+        for split, ds in self.as_dataset().items():
+            check_ids(split, ds)
 
     def _prepare_split(self, split_generator: Any, *args: Any, **kwargs: Any) -> None:
         with watched_forks():

@@ -58,7 +58,13 @@ from multiview_cifar_tools.shards.manifest import (
 )
 from multiview_cifar_tools.shards.schema import features_json
 from multiview_cifar_tools.shards.state import BuildState, ShardResult, in_order
-from multiview_cifar_tools.shards.store import SIGNATURE, FsspecStore, ShardStore, note_name
+from multiview_cifar_tools.shards.store import (
+    SIGNATURE,
+    STATE_FOLDER,
+    FsspecStore,
+    ShardStore,
+    note_name,
+)
 from multiview_cifar_tools.shards.task import ShardTask, make_shard
 from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE, parse_size, slice_by_bytes
 
@@ -111,7 +117,8 @@ def build_shards(
 
     Raises:
         OptionError, LayoutError, ImageError, ArchiveError: By what is wrong with the source.
-        OutputError: The output holds something else, or cannot be written.
+        OutputError: The output holds something else, cannot be written, or another process builds
+            there.
         EngineError: A machine is not fit, or ended too often.
     """
     began, max_bytes = time.perf_counter(), parse_size(max_shard_size)
@@ -121,23 +128,26 @@ def build_shards(
     engine = check_engine(engine)
     store = FsspecStore(output, output_options)
     state = OutputState(store)
-    state.claim()
-    try:
-        engine.check([*local_source(source), *store.local_folder], max_bytes, *store.local_folder)
-        plan = plan_source(source, cache_dir=cache_dir, **options)
-    except MultiviewError:
-        state.rollback()
-        raise
-    planned = time.perf_counter() - began
-    signature = build_signature(plan, max_bytes)
-    if manifest := state.read_manifest():
-        shards, skipped = state.check_built(manifest, signature, plan.fingerprint)
-        store.remove_state()  # if a build ended just before it did that itself
-    else:
-        state.resume(signature, [*plan.splits])
-        shards = make_missing(plan, state, engine, max_bytes)
-        skipped = skipped_lines(shards)
-        state.finalize(plan, shards, remove_secrets(options))
+    with store.lock():
+        state.claim()
+        try:
+            engine.check(
+                [*local_source(source), *store.local_folder], max_bytes, *store.local_folder
+            )
+            plan = plan_source(source, cache_dir=cache_dir, **options)
+        except MultiviewError:
+            state.rollback()
+            raise
+        planned = time.perf_counter() - began
+        signature = build_signature(plan, max_bytes)
+        if manifest := state.read_manifest():
+            shards, skipped = state.check_built(manifest, signature, plan.fingerprint)
+            store.remove_state()  # if a build ended just before it did that itself
+        else:
+            state.resume(signature, [*plan.splits])
+            shards = make_missing(plan, state, engine, max_bytes)
+            skipped = skipped_lines(shards)
+            state.finalize(plan, shards, remove_secrets(options))
     resumed = sum(state.finished.get(shard.path) is shard for shard in shards)
     seconds = time.perf_counter() - began
     return BuildReport([s for s in shards if s.num_rows], seconds, planned, resumed, skipped)
@@ -286,7 +296,9 @@ class OutputState(BuildState):
     def claim(self) -> None:
         """Mark the place as one of a build. OutputError where it holds something else."""
         if self.store.read(MANIFEST) is None and self.store.read(SIGNATURE) is None:
-            if taken := next(iter(self.store.sizes()), None):
+            # In its folder of notes a build may have been killed before the first had its name.
+            names = (name for name in self.store.sizes() if not name.startswith(f"{STATE_FOLDER}/"))
+            if taken := next(names, None):
                 raise OutputError(
                     f"{self.store.place} holds {taken}. Expected a place of its own: "
                     "name another, or empty it.",

@@ -13,7 +13,6 @@ be done again.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -23,7 +22,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from multiview_cifar import MultiviewError
-from multiview_cifar_tools.atomic_write import remove_path, sync_to_disk
+from multiview_cifar_tools.atomic_write import lock_file, remove_path, sync_to_disk
 from multiview_cifar_tools.digests import file_digest, list_files
 from multiview_cifar_tools.errors import ExportError, OutputError
 from multiview_cifar_tools.shards.state import BuildState, ShardResult
@@ -221,21 +220,15 @@ def lock_folder(root: str, signature: Mapping[str, Any]) -> Iterator[str]:
     os.makedirs(folder, exist_ok=True)
     lock = os.open(folder, os.O_RDONLY)
     try:
-        _lock(lock, root)
+        if not lock_file(lock):
+            raise ExportError(
+                f"Another process exports to {root}. Expected one at a time: wait "
+                "for it, or name another place.",
+                root,
+            )
         yield folder
     finally:
         os.close(lock)
-
-
-def _lock(file: int, root: str) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ExportError(
-            f"Another process exports to {root}. Expected one at a time: wait "
-            "for it, or name another place.",
-            root,
-        ) from None
 
 
 def _is_finalized(root: str, signature: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ appears under its name complete, or not at all.
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
 import posixpath
@@ -22,7 +23,7 @@ import datasets
 import fsspec
 
 from multiview_cifar import MultiviewError, is_url
-from multiview_cifar_tools.atomic_write import remove_path, sync_to_disk
+from multiview_cifar_tools.atomic_write import lock_file, remove_path, sync_to_disk
 from multiview_cifar_tools.errors import OutputError
 from multiview_cifar_tools.retry import retry
 from multiview_cifar_tools.storage.redaction import redact, secret_values
@@ -35,6 +36,7 @@ STATE_FOLDER = (
 SIGNATURE = f"{STATE_FOLDER}/begun.json"  # what is made there, see `state`
 NOTES_FOLDER = f"{STATE_FOLDER}/done"  # a note of each finished shard
 ENDED_FOLDER = f"{STATE_FOLDER}/ended"  # a file for each split all rows of which are in shards
+SHARD_PREFIX = "shard-"  # of a folder in which a shard is written
 FILES_A_REQUEST = 1000  # small files that are read together
 DIGESTS_AT_A_TIME = 4  # of shards: a core computes 1.5 GB/s
 
@@ -97,8 +99,35 @@ class FsspecStore:
         if within:
             with self.wrap_store_errors("be written"):
                 os.makedirs(within, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=within, prefix="shard-") as folder:
+        with tempfile.TemporaryDirectory(dir=within, prefix=SHARD_PREFIX) as folder:
             yield folder
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """A local place for one process at a time, without what killed ones left half-written.
+
+        OutputError where another process works there. A URL has no lock: what is put there twice
+        is the same twice.
+        """
+        if not self.is_local:
+            yield
+            return
+        with self.wrap_store_errors("be written"):
+            os.makedirs(self.place, exist_ok=True)
+            folder = os.open(self.place, os.O_RDONLY)
+        try:
+            if not lock_file(folder):
+                raise OutputError(
+                    f"Another process builds to {self.place}. Expected one at a time: wait for "
+                    "it, or name another place.",
+                    self.place,
+                )
+            with self.wrap_store_errors("be tidied up"):
+                for left in glob.glob(f"{SHARD_PREFIX}*", root_dir=self.path(STATE_FOLDER)):
+                    remove_path(self.path(f"{STATE_FOLDER}/{left}"))
+            yield
+        finally:
+            os.close(folder)
 
     def put(self, path: str, name: str) -> None:
         """As a ShardStore."""

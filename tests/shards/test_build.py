@@ -10,6 +10,7 @@ import pytest
 from exports import digests, flip
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.shards.build import OutputState, build_shards
+from multiview_cifar_tools.shards.store import FsspecStore
 
 PATHS = [f"{label}/{number}/a.png" for label in ("cat", "dog") for number in range(2)]
 SHARD = "data/train-00001.parquet"
@@ -144,3 +145,57 @@ def test_an_archive_that_changes_while_it_is_built(tree, tmp_path, fails):
     with fails("ArchiveError", f"{archive} changed while it was read", path=str(archive)):
         build_changing(archive, tmp_path / "out", lambda: write(PATHS[::-1]))
     assert not (tmp_path / "out/multiview_cifar.json").exists()
+
+
+def kill_at_name(number, source, output):
+    """A build in a process that ends just before a file gets its name for the time `number`; its
+    exit code.
+    """
+    replace, names = os.replace, []
+
+    def replace_or_end(*paths):
+        names.append(paths)
+        if len(names) == number:
+            os._exit(9)
+        replace(*paths)
+
+    if pid := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    try:
+        os.replace = replace_or_end
+        build(source, output)
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def test_a_build_that_is_killed_before_any_name_goes_on(tree, tmp_path):
+    build(tree, tmp_path / "whole")
+    number, codes = 1, []
+    while not codes or codes[-1] == 9:
+        codes.append(kill_at_name(number, tree, tmp_path / f"out{number}"))
+        build(tree, tmp_path / f"out{number}")
+        assert digests(tmp_path / f"out{number}") == digests(tmp_path / "whole"), number
+        number += 1
+    # The place and what is begun, of each shard itself and its note, the manifest.
+    assert codes == [9] * (2 + 2 * len(PATHS) + 1) + [0]
+
+
+def test_one_build_at_a_time(tree, tmp_path, fails):
+    output = tmp_path / "out"
+    with (
+        FsspecStore(str(output)).lock(),
+        fails("OutputError", "Another process builds to", "wait for it", path=str(output)),
+    ):
+        build(tree, output)
+    build(tree, output)
+
+
+def test_what_a_killed_build_was_writing_is_removed_by_the_next(tree, tmp_path, monkeypatch):
+    notes = tmp_path / "out/.multiview_cifar"
+    assert kill_at_name(3, tree, tmp_path / "out") == 9
+    assert [*notes.glob("shard-*")]
+    monkeypatch.setattr(OutputState, "finalize", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        build(tree, tmp_path / "out")
+    assert sorted(os.listdir(notes)) == ["begun.json", "done"]

@@ -2045,10 +2045,11 @@ def read_file(folder: str, path: str) -> bytes:
     # patched by `datasets` in this module.
     file = os.open(f"{folder}/{path}", os.O_RDONLY | os.O_NONBLOCK)
     try:
-        if not S_ISREG(os.fstat(file).st_mode):  # which may wait for ever, or have no end
+        stat = os.fstat(file)
+        if not S_ISREG(stat.st_mode):  # which may wait for ever, or have no end
             raise OSError("it is a pipe, socket or device")
-        data = os.read(file, 1 << 16)
-        while more := os.read(file, 1 << 24):  # once: nothing more, where the file is small
+        data = os.read(file, stat.st_size + 1)
+        while len(data) != stat.st_size and (more := os.read(file, 1 << 24)):
             data += more
     finally:
         os.close(file)

@@ -578,7 +578,7 @@ def test_a_node_that_does_not_see_the_folder(photos, cluster, tmp_path):
         (["--output", "{full}"], "holds note.txt"),
         (["--output", "{full}/note.txt"], "Expected a folder in which files may be written"),
         (["--output", "/proc/photos"], "/proc/photos cannot be written"),
-        (["--output", "{out}", "--output-options", "key"], "'key' is no JSON object. Expected one"),
+        (["--output", "{out}", "--output-options", "key"], "it is no JSON object. Expected one"),
         (["--output", "{out}", "--num-proc", "0"], "'0' is not right. Expected 1, 2, 3"),
         (["--output", "nowhere://photos"], "nowhere://photos cannot be reached"),
     ],

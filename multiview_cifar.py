@@ -1163,7 +1163,7 @@ def nearest_layouts(listing: FileListing) -> str:
     except ModuleNotFoundError:
         return ""
     paths = [path.partition("/")[2] if listing.is_by_split else path for path in listing.paths]
-    return describe_nearest(paths, parse_template, find_split, split_name)
+    return describe_nearest(paths, parse_template, find_split, split_name, listing.is_by_split)
 
 
 def join_first(names: Iterable[object], most: int = 5) -> str:
@@ -1292,15 +1292,17 @@ def check_folders(
     if not (dead := [folder for folder in listing.folders if folder not in alive]):
         return
     below = defaultdict(list)
-    for path in itertools.chain(listing.folders, *listing.ignored.values()):
-        below[path.rpartition("/")[0]].append(path.rpartition("/")[2])
+    for reason, paths in {"": listing.folders, **listing.ignored}.items():
+        why = f" among {reason}" if reason.startswith("images") else ""
+        for path in paths:
+            below[path.rpartition("/")[0]].append(path.rpartition("/")[2] + why)
     for folder in dead:
-        if any(t.sample and t.sample.fullmatch(folder) for t in templates):
+        if texts := [t.text for t in templates if t.sample and t.sample.fullmatch(folder)]:
             if not skip:
                 raise LayoutError(
                     f"{folder} has no images of its own (found: "
-                    f"{join_first(below[folder]) or 'nothing'}). Expected files such as "
-                    f"view_0.png; supported: {SUPPORTED_EXTENSIONS}. Remove the folder, pass "
+                    f"{join_first(below[folder]) or 'nothing'}). Expected files that fit "
+                    f"{texts[0]}; supported: {SUPPORTED_EXTENSIONS}. Remove the folder, pass "
                     'on_error="skip_sample", or say with layout="..." what the folders mean.',
                     folder,
                 )
@@ -1427,7 +1429,8 @@ def resolve_layout(listing: FileListing, config: MultiviewCifarConfig) -> str | 
     if any("split" in template.fields for template in parse_layout(layout).values()):
         raise OptionError(
             f"layout={layout!r} has {{split}}, but data_files is an archive a split. "
-            "Expected a template of what is in each: leave {split} out.",
+            "Expected a template of what is in each: leave {split} out, or pass as data_dir what "
+            "holds splits itself.",
             "layout",
         )
     texts = {"images": layout} if isinstance(layout, str) else layout
@@ -1679,10 +1682,11 @@ def split_rows(
         own = splits.setdefault(split := name_split(folder), [])
         other = folders.setdefault(split, folder)
         if other != folder and not {other, folder} <= names.keys():
+            same = {name: split for name in there if name_split(name) == split}
             raise LayoutError(
                 f"The folders {other!r} and {folder!r} both mean the split {split!r}. Expected one "
-                "folder a split: merge or rename them, or say which splits they are: "
-                f'split_names={{{other!r}: "...", {folder!r}: "..."}}.',
+                "folder a split: merge or rename them, or name all of them, as one split or as "
+                f"several: split_names={dict(names) | same}.",
                 folder,
             )
         if own and own[-1].sample_id == sample.sample_id:  # equal ones follow each other

@@ -35,6 +35,7 @@ from multiview_cifar import (
     parse_template,
     plan_rows,
     scan_folder,
+    split_namer,
     view_keys,
 )
 from multiview_cifar_tools.arguments import expect_path
@@ -43,7 +44,7 @@ from multiview_cifar_tools.pages import split_page
 from multiview_cifar_tools.planning.hints import UNLABELLED, find_hints
 from multiview_cifar_tools.planning.recognition import Greeting, find_known_set
 from multiview_cifar_tools.planning.similar_names import SimilarNames, find_similar_names
-from multiview_cifar_tools.planning.suggest_layout import Candidate, suggest_layouts
+from multiview_cifar_tools.planning.suggest_layout import Candidate, find_folders, suggest_layouts
 
 if TYPE_CHECKING:
     import pandas
@@ -275,9 +276,20 @@ def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
     if not options.get("layout"):
         report.greeting = find_known_set(tree)
     if not rows or report.num_left_out > report.num_images:
-        fits = suggest_layouts(_image_paths(tree), parse_template, find_split)
-        report.candidates = [fit.candidate for fit in fits]
+        paths = _image_paths(tree)
+        fits = suggest_layouts(paths, parse_template, find_split)
+        report.candidates = [
+            fit.candidate for fit in fits if _has_plain_splits(fit.candidate.layout, paths, config)
+        ]
     return report
+
+
+def _has_plain_splits(layout: str, paths: list[str], config: MultiviewCifarConfig) -> bool:
+    """Whether no two folders would be one split under a layout, but for those of `split_names`."""
+    folders = find_folders("split", parse_template(layout), paths)
+    name_split = split_namer(False, replace(config, layout=layout))
+    counts = Counter(map(name_split, folders))
+    return all(counts[name_split(f)] == 1 for f in folders if f not in (config.split_names or {}))
 
 
 def _plan_leniently(

@@ -7,12 +7,14 @@ given the script's functions.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 MAX_CANDIDATES = 5
 MAX_RANKED = 20_000  # images, spread over all, by which candidates are ranked
 UNLABELLED = 0.4  # how much a layout without {label} is worth, of one with it
+ONE_CLASS = 0.55  # how much one is worth whose {label} is the same everywhere, within other fields
+ONE_SAMPLE = 0.6  # how much one is worth with one sample a class, where a number names it
 FILE_FORMS = ("{sample}_{view}", "{sample}-{view}", "{sample}")
 # What the folders between a split and the files can mean, by how many of them there are.
 FOLDER_FORMS = {
@@ -85,10 +87,11 @@ def describe_nearest(
     parse: Callable[[str], Any],
     find_split: Callable[[str], str | None],
     split_name: Callable[[str], str],
+    is_by_split: bool = False,
 ) -> str:
     """A sentence, with a space before it: the options that `plan` would list first, or two that fit
-    equally well; "" where none fits an image. The arguments are those of `suggest_layouts`, and the
-    script's `split_name`.
+    equally well; "" where none fits an image. The arguments are those of `suggest_layouts`, the
+    script's `split_name`, and whether the paths are those in the archive of a split.
     """
     fits = suggest_layouts(paths, parse, find_split)
     ranks = [(fit.candidate.images, fit.view_agreement) for fit in fits]
@@ -96,36 +99,65 @@ def describe_nearest(
     if not best:
         return ""
     options = " or ".join(f'layout="{candidate.layout}"' for candidate in best)
-    tops = dict.fromkeys(path.partition("/")[0] for path in paths)
-    found = {top: split for top in tops if (split := find_split(top))}
-    names = {top: split for top, split in found.items() if split != split_name(top)}
-    if names and all(candidate.layout.startswith("{split}/") for candidate in best):
+    folders = [find_folders("split", parse(candidate.layout), paths) for candidate in best]
+    found = {folder: split for folder in folders[0] if (split := find_split(folder))}
+    names = {folder: split for folder, split in found.items() if split != split_name(folder)}
+    if names and all(own == folders[0] for own in folders):
         options += f", split_names={names}"
+    if is_by_split and folders[0]:  # where {split} would be refused
+        options = f"to pass it as data_dir, since it holds splits itself, with {options}"
     return f" Nearest is {options}: {best[0].images:,} of {len(paths):,} images fit it."
 
 
+def find_folders(field: str, template: Any, paths: Sequence[str]) -> list[str]:
+    """What a field of a template takes in these paths, each once; nothing where it has no such."""
+    if field not in template.fields:
+        return []
+    matches = (template.path.fullmatch(path, 0, path.rfind(".")) for path in paths)
+    return list(dict.fromkeys(match[field] for match in matches if match))
+
+
 def guess_layouts(paths: Sequence[str], find_split: Callable[[str], str | None]) -> Iterator[str]:
-    """Templates for the depths at which most images stand, the most usual ones first."""
+    """Templates for the depths at which most images stand, the most usual ones first.
+
+    A level of nothing but names of splits is {split}, wherever it stands. Where only some are, it
+    may be {split} if it is the first level with several names. A folder around it is text.
+    """
     depths = Counter(path.count("/") for path in paths)
     for depth, _ in depths.most_common(3):
         at_depth = [path.split("/")[:-1] for path in paths if path.count("/") == depth]
         levels = [set(level) for level in zip(*at_depth, strict=True)]
-        splits = {name for name in levels[0] if find_split(name)} if levels else set()
-        if splits:
-            yield from _guess_from_folders(levels, ["{split}", *[""] * (depth - 1)])
-        if not splits or splits != levels[0]:
-            yield from _guess_from_folders(levels, [""] * depth)
+        plain = [""] * depth
+        whole = [i for i in range(depth) if all(map(find_split, levels[i]))]
+        several = [i for i in range(depth) if len(levels[i]) > 1][:1]
+        at = max(whole, key=lambda i: len(levels[i]), default=None)
+        for i in several if at is None else [at]:
+            if any(map(find_split, levels[i])):
+                above = [_only_name(names) for names in levels[:i]]
+                yield from _guess_from_folders(levels, [*above, "{split}", *plain[i + 1 :]])
+        if at is None:
+            yield from _guess_from_folders(levels, plain)
+
+
+def _only_name(names: set[str]) -> str:
+    """The one name of a level, where it may stand in a layout as text; else ""."""
+    (name, *others) = names
+    return "" if others or set("{}") & set(name) else name
 
 
 def _guess_from_folders(levels: Sequence[set[str]], fixed: list[str]) -> Iterator[str]:
     """Templates for folders with these names, some of which are fixed as text or {split}.
 
-    A folder that has one name everywhere says nothing, so it may stand in the layout as text.
+    A folder that has one name everywhere says nothing, so it may stand in the layout as text: the
+    innermost ones, such as images/, or the outermost ones.
     """
+    lone = [i for i, names in enumerate(levels) if _only_name(names) and not fixed[i]]
     variants = [fixed]
-    for i in reversed(range(len(levels))):
-        if not fixed[i] and len(levels[i]) == 1 and not set("{}") & set(*levels[i]):
-            variants.append([*variants[-1][:i], *levels[i], *variants[-1][i + 1 :]])
+    for order in (lone[::-1], lone):
+        texts = fixed
+        for i in order:
+            texts = [*texts[:i], _only_name(levels[i]), *texts[i + 1 :]]
+            variants.append(texts)
     for variant in sorted(variants, key=lambda texts: abs(texts.count("") - 2)):
         yield from _fill_fields(variant)
 
@@ -153,14 +185,24 @@ def measure_fit(template: Any, paths: Sequence[str]) -> LayoutFit:
     num_images = len(paths) - len(left_out)
     candidate = Candidate(template.text, num_images, len(samples), left_out[:3])
     agreement = measure_view_agreement(samples, "view" in template.fields)
-    return LayoutFit(candidate, agreement * (1 if "label" in template.fields else UNLABELLED))
+    text = template.text
+    if "label" not in template.fields:
+        agreement *= UNLABELLED
+    elif "}" in text[: text.index("{label}")].replace("{split}", "") and _has_one_class(samples):
+        agreement *= ONE_CLASS
+    return LayoutFit(candidate, agreement)
+
+
+def _has_one_class(samples: Iterable[tuple[str, ...]]) -> bool:
+    return len({label for _, label, _ in samples}) == 1
 
 
 def measure_view_agreement(samples: dict[tuple[str, ...], set[str]], has_views: bool) -> float:
     """The share of the samples that have the most usual set of views, if that is several views.
 
     0 where a layout with views gives one view a sample or one sample a class, which is hardly
-    meant; 0.5 for a layout without views, which tells nothing.
+    meant; 0.5 for a layout without views, which tells nothing. ONE_SAMPLE of it where the one
+    sample of each class has a number in its name.
 
     Args:
         samples: The views by (split, label, sample).
@@ -169,6 +211,11 @@ def measure_view_agreement(samples: dict[tuple[str, ...], set[str]], has_views: 
     if not has_views:
         return 0.5
     view_sets = Counter(frozenset(names) for names in samples.values())
-    classes = {label for _, label, _ in samples}
     usual, count = view_sets.most_common(1)[0] if view_sets else (frozenset(), 0)
-    return count / len(samples) if len(usual) > 1 and len(samples) > len(classes) else 0.0
+    if len(usual) < 2:
+        return 0.0
+    share = count / len(samples)
+    if len(samples) > len({label for _, label, _ in samples}):
+        return share
+    are_numbers = all(any(map(str.isdigit, name)) for _, _, name in samples)
+    return share * ONE_SAMPLE if are_numbers else 0.0

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import datasets
 import pytest
@@ -119,6 +120,36 @@ NEAREST = {
     "split words with more around them": (
         [f"{split}/{path}" for split in ("training_set", "test_set") for path in FLAT],
         "{split}/{label}/{sample}_{view}",
+    ),
+    "splits in folders around them": (
+        [f"a/b/{split}/{path}" for split in ("train", "test") for path in WHOLE],
+        "a/b/{split}/{label}/{sample}/{view}",
+    ),
+    "one split in a folder around it, and a sample a class": (
+        [f"photos/train/{c}/1/{v}.png" for c in ("cat", "dog") for v in "ab"],
+        "photos/{split}/{label}/{sample}/{view}",
+    ),
+    "a stray image beside a folder around splits": (
+        ["cover.png", *(f"photos/{split}/{path}" for split in ("train", "test") for path in WHOLE)],
+        "photos/{split}/{label}/{sample}/{view}",
+    ),
+    "a split of its own name in a folder": (
+        within("photos/train", WHOLE) + within("photos/extra", WHOLE),
+        "photos/{split}/{label}/{sample}/{view}",
+    ),
+    "splits below classes": (
+        [
+            f"x/{c}/{t}/{n}_{v}.png"
+            for c in "ab"
+            for t in ("train", "test")
+            for n in "12"
+            for v in "lr"
+        ],
+        "x/{label}/{split}/{sample}_{view}",
+    ),
+    "splits around a folder of images": (
+        [f"all/train/{c}/images/{n}_{v}.png" for c in ("cat", "dog") for n in "12" for v in "lr"],
+        "all/{split}/{label}/images/{sample}_{view}",
     ),
 }
 
@@ -276,6 +307,67 @@ def test_the_error_of_a_build_names_the_nearest_layout(make_tree):
     advice = re.search("Nearest is (layout=.*}): 16 of 16 images fit it.$", str(caught.value))[1]
     ds = eval(f"multiview_cifar.load_dataset(data_dir=str(tree), {advice})")
     assert ds.num_rows == {"train": 4, "test": 4}
+
+
+DEEP = [f"cat/{s}/{v}.png" for s in "123" for v in "ab"] + [
+    f"dog/{s}/{v}.png" for s in "45" for v in "ab"
+]
+
+
+def splits_of(**options):
+    return multiview_cifar.MultiviewCifar(**options).plan.splits
+
+
+def zip_of(tree):
+    return shutil.make_archive(str(tree), "zip", tree)
+
+
+@pytest.mark.parametrize("folder", ["a/b/", "photos/", "a/train_set/"])
+def test_the_nearest_layout_of_an_archive_keeps_its_splits(make_tree, folder):
+    splits = ("train_set", "test_set") if "train" in folder else ("train", "test")
+    folder = folder.replace("train_set/", "")
+    tree = make_tree(*(f"{folder}{s}/{path}" for s in splits for path in DEEP), "cover.png")
+    archive = zip_of(tree)
+    with pytest.raises(multiview_cifar.LayoutError) as caught:
+        splits_of(data_dir=archive)
+    advice = re.search("Nearest is (layout=.*): 20 of 21 images fit it.$", str(caught.value))[1]
+    with pytest.raises(multiview_cifar.LayoutError, match=r"cover\.png"):
+        eval(f"splits_of(data_dir=archive, {advice})")
+    (tree / "cover.png").unlink()
+    archive = zip_of(tree)
+    splits = eval(f"splits_of(data_dir=archive, {advice})")
+    assert {split: len(rows) for split, rows in splits.items()} == {"train": 5, "test": 5}
+    assert {row.sample_id for row in splits["test"]} == {
+        "cat/1",
+        "cat/2",
+        "cat/3",
+        "dog/4",
+        "dog/5",
+    }
+
+
+def test_an_archive_of_a_split_that_holds_splits(make_tree):
+    archive = zip_of(make_tree(*within("train", DEEP), *within("test", DEEP)))
+    with pytest.raises(multiview_cifar.LayoutError) as caught:
+        splits_of(data_files={"train": archive})
+    advice = re.search("to pass it as data_dir, .*, with (layout=.*): 20 of", str(caught.value))[1]
+    splits = eval(f"splits_of(data_dir=archive, {advice})")
+    assert {split: len(rows) for split, rows in splits.items()} == {"train": 5, "test": 5}
+    with pytest.raises(multiview_cifar.OptionError, match="or pass as data_dir"):
+        eval(f"splits_of(data_files={{'train': archive}}, {advice})")
+
+
+def test_two_folders_of_one_split_are_no_matter_of_the_layout(make_tree):
+    tree = make_tree(*within("train", WHOLE[:4]), *within("training", WHOLE[4:]))
+    report = plan(tree, split_names={"training": "train"})
+    assert "both mean the split 'train'" in report.problem
+    assert [c.layout for c in report.candidates if c.layout.startswith("{split}")] == []
+    tree = make_tree(*within("test_a", WHOLE[:4]), *within("test_b", WHOLE[4:]), under="named")
+    report = plan(tree)
+    assert "both mean the split 'test'" in report.problem
+    layout = report.candidates[0].layout
+    assert layout == "{split}/{label}/{sample}/{view}"
+    assert [*plan(tree, layout=layout).plan.splits] == ["test_a", "test_b"]
 
 
 def test_both_readings_of_a_tree_that_fits_two_layouts(make_tree):

@@ -1,5 +1,7 @@
 """Where things stand in the tree: found out, or said by a template or a dict of templates."""
 
+import re
+
 import datasets
 import pytest
 
@@ -64,6 +66,16 @@ def test_two_folders_of_one_split(stream, make_tree, fails):
     assert list(splits) == ["train", "test_seen", "test_unseen"]
     names = {"test_seen": "test", "test_unseen": "unseen"}
     assert list(stream(tree, split=None, split_names=names)) == ["train", "test", "unseen"]
+
+
+def test_the_error_of_two_folders_of_one_split_says_all_of_split_names(stream, make_tree, fails):
+    tree = make_tree("train/c/1/a.png", "training/c/2/a.png", "TRAIN2/c/3/a.png", "x/c/1/a.png")
+    names = {"x": "more", "training": "train"}
+    with fails("LayoutError", "both mean the split 'train'", "name all of them") as caught:
+        list(stream(tree, split_names=names))
+    names = eval(re.search("split_names=({.*})", str(caught.value))[1])
+    splits = stream(tree, split=None, split_names=names)
+    assert {split: len(list(rows)) for split, rows in splits.items()} == {"train": 3, "more": 1}
 
 
 @pytest.mark.every_route
@@ -281,6 +293,18 @@ def test_a_field_that_stands_twice_is_the_same_twice(stream, make_tree, shown, f
     assert "a repeated field differs: cat/2/3_a.png" in caplog.text
     with fails("LayoutError", "a repeated field differs", "cat/2/3_a.png", layout):
         list(stream(make_tree("cat/2/3_a.png", under="none"), layout=layout))
+
+
+def test_a_folder_whose_images_do_not_fit_says_why(stream, make_tree, fails):
+    layout = "{label}/{sample}/{sample}_{view}"
+    tree = make_tree("cat/1/1_a.png", "cat/2/1_a.png")
+    with fails(
+        "LayoutError", "1_a.png among images in whose path a repeated field differs", layout
+    ):
+        list(stream(tree, layout=layout))
+    tree = make_tree("cat/1/a.png", "cat/2/a.jpg", under="extension")
+    with fails("LayoutError", "a.jpg among images with another extension"):
+        list(stream(tree, layout="{label}/{sample}/{view}.png"))
 
 
 def test_files_that_differ_in_what_no_field_takes(stream, make_tree, fails):

@@ -128,15 +128,30 @@ def guess_layouts(paths: Sequence[str], find_split: Callable[[str], str | None])
         at_depth = [path.split("/")[:-1] for path in paths if path.count("/") == depth]
         levels = [set(level) for level in zip(*at_depth, strict=True)]
         plain = [""] * depth
-        whole = [i for i in range(depth) if all(map(find_split, levels[i]))]
         several = [i for i in range(depth) if len(levels[i]) > 1][:1]
-        at = max(whole, key=lambda i: len(levels[i]), default=None)
+        at = _find_split_level(levels, find_split)
         for i in several if at is None else [at]:
             if any(map(find_split, levels[i])):
                 above = [_only_name(names) for names in levels[:i]]
                 yield from _guess_from_folders(levels, [*above, "{split}", *plain[i + 1 :]])
         if at is None:
             yield from _guess_from_folders(levels, plain)
+
+
+def _find_split_level(
+    levels: Sequence[set[str]], find_split: Callable[[str], str | None]
+) -> int | None:
+    """The level of nothing but names of splits, of several the one that names most splits.
+
+    Below the top it is none where all names mean one split, as those of samples test_1, test_2 do.
+    """
+    counts = {}
+    for i, names in enumerate(levels):
+        if all(map(find_split, names)):
+            count = len({find_split(name) for name in names})
+            if i == 0 or count >= min(len(names), 2):
+                counts[i] = count
+    return max(counts, key=lambda i: counts[i], default=None)
 
 
 def _only_name(names: set[str]) -> str:

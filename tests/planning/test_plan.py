@@ -147,6 +147,20 @@ NEAREST = {
         ],
         "x/{label}/{split}/{sample}_{view}",
     ),
+    "samples with a word for a split in their names": (
+        [f"a/b/{c}/test_{n}/{v}.png" for c in ("cat", "dog") for n in "123" for v in "lr"],
+        "a/b/{label}/{sample}/{view}",
+    ),
+    "such samples in splits": (
+        [
+            f"a/{t}/{c}/{t}_{n}/{v}.png"
+            for t in ("train", "test")
+            for c in "ab"
+            for n in "12"
+            for v in "lr"
+        ],
+        "a/{split}/{label}/{sample}/{view}",
+    ),
     "splits around a folder of images": (
         [f"all/train/{c}/images/{n}_{v}.png" for c in ("cat", "dog") for n in "12" for v in "lr"],
         "all/{split}/{label}/images/{sample}_{view}",

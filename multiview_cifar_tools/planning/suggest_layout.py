@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 MAX_CANDIDATES = 5
-MAX_RANKED = 20_000  # images, spread over all, by which candidates are ranked
+MAX_RANKED = 20_000  # images, spread over all, by which candidates are ranked: half of them in runs
+RUN = 2000  # images that follow each other
 UNLABELLED = 0.4  # how much a layout without {label} is worth, of one with it
 ONE_CLASS = 0.55  # how much one is worth whose {label} is the same everywhere, within other fields
 ONE_SAMPLE = 0.6  # how much one is worth with one sample a class, where a number names it
@@ -71,15 +72,33 @@ def suggest_layouts(
         parse: The script's `parse_template`.
         find_split: The script's, which tells the name of a split.
     """
-    step = -(-len(paths) // MAX_RANKED) or 1
+    parts = _spread_paths(paths)
     templates = [parse(layout) for layout in dict.fromkeys(guess_layouts(paths, find_split))]
 
     def rank(fit: LayoutFit) -> tuple[float, ...]:
         return -fit.candidate.images, -fit.view_agreement
 
-    templates.sort(key=lambda template: rank(measure_fit(template, paths[::step])))
+    def rank_in_parts(template: Any) -> tuple[float, ...]:
+        fits = [(measure_fit(template, part), len(part)) for part in parts]
+        # Rounded, since a run may begin and end within a sample.
+        return min(
+            (-fit.candidate.images / size, -round(fit.view_agreement, 1)) for fit, size in fits
+        )
+
+    templates.sort(key=rank_in_parts)
     fits = [measure_fit(template, paths) for template in templates[:MAX_CANDIDATES]]
     return sorted((fit for fit in fits if fit.candidate.images), key=rank)
+
+
+def _spread_paths(paths: Sequence[str]) -> list[Sequence[str]]:
+    """Some of many paths, spread over all of them: single ones, and runs, which hold all views of a
+    sample where these stand in its own folder.
+    """
+    if len(paths) <= MAX_RANKED:
+        return [paths] if paths else []
+    step = -(-len(paths) // (MAX_RANKED // 2))
+    starts = range(0, len(paths), RUN * step)
+    return [paths[::step], [path for start in starts for path in paths[start : start + RUN]]]
 
 
 def describe_nearest(

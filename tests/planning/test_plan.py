@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import multiview_cifar
+from multiview_cifar_tools.planning import suggest_layout
 from multiview_cifar_tools.planning.report import plan
 from multiview_cifar_tools.planning.suggest_layout import suggest_layouts
 from plans import WHOLE, within
@@ -417,6 +418,24 @@ def test_a_column_of_one_image(make_tree):
     report = plan(make_tree("c/1/a.png", "c/1/b.png", "c/1/m/m.png", "c/2/a.png"), layout=layout)
     assert "c/2 has no image in mask" in report.problem
     assert report.num_views == {1: 1, 2: 1}
+
+
+@pytest.mark.parametrize("num_views", [2, 4, 8, 16])
+def test_the_images_that_rank_candidates_hold_whole_samples(num_views, monkeypatch):
+    """As many views as the step between the images that are taken made one view of each sample."""
+    monkeypatch.setattr(suggest_layout, "MAX_RANKED", 100 * num_views)
+    monkeypatch.setattr(suggest_layout, "RUN", 25 * num_views + 1)
+    views = range(num_views)
+    paths = [
+        f"a/{s}/{c}/{n}/im/{v}.png"
+        for s in ("train", "test")
+        for c in "xy"
+        for n in range(200)
+        for v in views
+    ]
+    parse, find_split = multiview_cifar.parse_template, multiview_cifar.find_split
+    best, *_ = suggest_layouts(paths, parse, find_split)
+    assert best.candidate.layout == "a/{split}/{label}/{sample}/im/{view}"
 
 
 @given(trees)

@@ -543,6 +543,8 @@ def check_options(config: MultiviewCifarConfig) -> None:
             expected = "class_names with it"
         elif name == "label_column" and value is not None and config.drop_metadata:
             expected = "none with drop_metadata=True"
+        elif name == "encoding" and value == "jpeg" and config.mode == "RGBA":
+            expected = 'another with mode="RGBA", of which a JPEG loses the transparency'
         elif name == "resize" and value and config.image_size is None:
             expected = "image_size=(height, width) with it"
         elif value is option.default is None or is_right(value):
@@ -1043,6 +1045,7 @@ class Template(NamedTuple):
     path: re.Pattern[str]  # of a file, without its extension
     sample: re.Pattern[str] | None  # of the folders that are samples; None where files are
     extension: str  # of the files, in lower case; "" where any will do
+    free: tuple[int, ...]  # which of the folders above {sample} are {*}
     view: str = "0"  # of files that name none; "" where one image is of all views of a sample
 
 
@@ -1105,6 +1108,7 @@ def parse_template(text: str) -> Template:
         _regex(stem),
         _regex(stem[:end]) if end > 0 else None,
         extension,
+        tuple(i for i, part in enumerate(stem.split("{sample}")[0].split("/")) if part == "{*}"),
     )
 
 
@@ -1209,6 +1213,8 @@ def match_images(
         column, key, view = found
         if (sample := samples.get(key)) is None:
             sample = samples[key] = SampleFiles(tuple([{} for _ in templates]))
+        if ordered[column].free and (paths := sample.columns[column]):
+            check_free_folders(next(iter(paths.values())), path, ordered[column])
         other = sample.columns[column].setdefault(intern_value(view), path)
         if other is not path:
             raise same_view_error(other, path, view, ordered[column].text)
@@ -1242,6 +1248,14 @@ def locate(path: str, templates: Sequence[Template]) -> tuple[int, SampleKey, st
     if "view_label" in fields:
         view = f"{fields['view_label']}/{view}"
     return column, (fields.get("split", "train"), label, sample), view
+
+
+def check_free_folders(other: str, path: str, template: Template) -> None:
+    """LayoutError where two files of a sample are in different folders for a `{*}` above it."""
+    if any(path.split("/")[i] != other.split("/")[i] for i in template.free):
+        found = f"{other} and {path} mean one sample, in two folders for {{*}} in {template.text}"
+        expected = "one: write {label}, or beside it {view_label}, for {*}, or rename a sample"
+        raise LayoutError(f"{found}. Expected {expected}.", path)
 
 
 def same_view_error(other: str, path: str, view: str, text: str) -> LayoutError:
@@ -1378,11 +1392,11 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
     features = row_features([*templates], class_names, view_labels)
     lone = [column for column, template in templates.items() if not template.view]
     features.update({**dict.fromkeys(lone, datasets.Image()), **more})
+    log_ignored(listing)
     splits = split_rows(rows, name_split, config)
-    log_plan(listing, splits, class_names or [])
+    log_absent_classes(splits, class_names or [])
     batch = writer_batch_size([sample.nbytes for sample in rows.values()])
-    ignored = {reason: paths for reason, paths in listing.ignored.items() if paths}
-    return Plan(splits, features, ignored, batch, listing.sources)
+    return Plan(splits, features, listing.ignored, batch, listing.sources)
 
 
 def check_name_forms(plan: Plan, config: MultiviewCifarConfig) -> None:
@@ -1460,13 +1474,15 @@ def check_fields(fields: frozenset[str], config: MultiviewCifarConfig) -> None:
         )
 
 
-def log_plan(
-    listing: FileListing, splits: Mapping[str, Sequence[Sample]], names: Sequence[str]
-) -> None:
-    """Warn of what is not taken, and of classes that a split lacks."""
+def log_ignored(listing: FileListing) -> None:
+    """Warn of what is not taken, and keep no reason without a path."""
+    listing.ignored = {reason: paths for reason, paths in listing.ignored.items() if paths}
     for reason, paths in listing.ignored.items():
-        if paths:
-            logger.warning("Ignored %d %s: %s", len(paths), reason, join_first(paths))
+        logger.warning("Ignored %d %s: %s", len(paths), reason, join_first(paths))
+
+
+def log_absent_classes(splits: Mapping[str, Sequence[Sample]], names: Sequence[str]) -> None:
+    """Warn of classes that a split lacks."""
     for split, samples in splits.items():
         if absent := set(range(len(names))) - {sample.label for sample in samples}:
             classes = join_first(repr(names[label]) for label in sorted(absent))
@@ -1608,9 +1624,9 @@ def make_sample(
         own = views if template.view else [""]
         aligned.append((*map(paths.get, own), *(blank if template.view else ())))
         if absent := [view for view in own if view not in paths]:
-            here = join_first(map(repr, paths)) or "nothing"
+            here = f" (but {join_first(map(repr, paths))})" if paths else ""
             absent = [repr(view) if view else "image" for view in absent]
-            lack = lack or f"has no {join_first(absent)} in {column} (but {here})"
+            lack = lack or f"has no {join_first(absent)} in {column}{here}"
     numbered: tuple[int | None, ...] = ()
     if view_labels is not None:
         pairs = [view.partition("/") for view in views]
@@ -1670,7 +1686,7 @@ def split_rows(
     """
     names, ratios = config.split_names or {}, config.split_ratios or {}
     there = sorted({folder for folder, _, _ in rows}, key=natural_key)
-    check_names_exist("split_names", names, there, "no split folder has it")
+    check_names_exist("split_names", names if rows else (), there, "no split folder has it")
     edges = [*itertools.accumulate(ratios.values())][:-1]  # what is left is the last share
     splits: dict[str, list[Sample]] = {name: [] for name in ratios}
     folders: dict[str, str] = {}
@@ -1711,11 +1727,9 @@ def check_splits(splits: Mapping[str, Sequence[Sample]], num_rows: int) -> None:
                 split,
             )
         if not samples:
-            raise LayoutError(
-                f"The split {split!r} gets none of {num_rows} samples. Expected one or more: see "
-                "the log for those left out, or give it a larger share in split_ratios.",
-                split,
-            )
+            way_out = "a larger share in split_ratios" if num_rows else "one: see the log for why"
+            found = f"The split {split!r} gets none of the {num_rows} samples left"
+            raise LayoutError(f"{found}. Expected {way_out}.", split)
 
 
 def row_features(
@@ -1764,12 +1778,11 @@ def add_metadata(
     places = {"", *(key[0] for key in views if by_split)}
     named = [path for path in others if path.rpartition("/")[2] in METADATA_FILES]
     if not (named := [path for path in named if path.rpartition("/")[0] in places]):
-        if config.label_column:
-            raise OptionError(
-                f"label_column={config.label_column!r} is given, but there is no metadata file. "
-                f"Expected one of {', '.join(METADATA_FILES)} at the top of the folder.",
-                "label_column",
-            )
+        option = "label_column" if config.label_column else "class_names"
+        if "label" not in templates["images"].fields and getattr(config, option):
+            expected = "{label} in the layout, or label_column=..., a column of metadata.csv, say"
+            lack = f"{option} is given, but there are no labels: there is no metadata file"
+            raise OptionError(f"{lack}. Expected {expected}.", option)
         return rows, {}, None
     with wrap_tool_errors(f"{named[0]} (but for drop_metadata=True)"):
         from multiview_cifar_tools import metadata
@@ -1783,6 +1796,7 @@ def add_metadata(
             name_split,
             partial(locate_view, templates=[*templates.values()]),
             config.label_column,
+            bool(config.class_names),
         )
         keys = {key: view_keys(sample, view_labels) for key, sample in rows.items()}
         joined = metadata.join(found, keys, views, config.on_missing_metadata)
@@ -1983,7 +1997,7 @@ def decode(data: bytes, path: str, pages: str = "first") -> Any:
         why = "no known format" if isinstance(error, PIL.UnidentifiedImageError) else error
         raise image_error(path, f"is no image that Pillow reads ({found}; {why})") from None
     if count > 1:
-        expected = 'one: pass pages="first", or "views" where each page of a .tif is a view'
+        expected = 'one: pages="first" takes it, "views" all of a .tif in a column with {view}'
         raise image_error(path, f"has {count} pages", expected)
     return image
 
@@ -2096,5 +2110,5 @@ def plan_cifar(files: Mapping[str, bytes], config: MultiviewCifarConfig) -> Plan
         ]
         for split, samples in found.items()
     }
-    log_plan(FileListing(""), splits, class_names)
+    log_absent_classes(splits, class_names)
     return Plan(splits, cifar_features(config), {}, writer_batch_size([nbytes]))

@@ -57,6 +57,20 @@ class MetadataError(ValueError):
         self.path = paths[0]
 
 
+class NoLabelsError(ValueError):
+    """There are no labels for the option `class_names`, which is `.path`; as MetadataError."""
+
+    kind, path = "OptionError", "class_names"
+
+    def __init__(self, paths: Sequence[str], columns: Sequence[str]) -> None:
+        found = f"columns found: {_join_first(map(repr, columns), 20) or 'none'}"
+        super().__init__(
+            "class_names is given, but there are no labels: no {label} in the layout, no column "
+            f"'label' in {' and '.join(paths)}. Expected {{label}}, or label_column=..., the name "
+            f"of the column that gives them ({found})."
+        )
+
+
 class Metadata(NamedTuple):
     """The rows of all metadata files."""
 
@@ -99,6 +113,7 @@ def read_files(
     split_name: Callable[[str], str],
     locate: Callable[[str], MetadataKey | None],
     label_column: str | None,
+    has_class_names: bool,
 ) -> Metadata:
     """Read all files.
 
@@ -112,9 +127,11 @@ def read_files(
         locate: Which view the file with a path is; None where it is none.
         label_column: Which column gives the labels, where the layout has none. None: "label", if
             there is one.
+        has_class_names: Whether the classes are named, so that there must be labels.
 
     Raises:
         MetadataError: A file is damaged, they do not go together, or a column or a key is wrong.
+        NoLabelsError: Neither the layout nor a column gives labels.
     """
     paths, label = [*files.values()], None if "label" in fields else label_column or "label"
     tables = [read_table(path, split, read, label) for split, path in files.items()]
@@ -125,6 +142,8 @@ def read_files(
     own = {part.name: part.type for part in table.schema if part.name not in known}
     check_columns(own, taken, label_column, table.column_names, paths)
     labels = dict[MetadataKey, str | None]() if label in table.column_names else None
+    if has_class_names and label is not None and labels is None:
+        raise NoLabelsError(paths, [*own])
     metadata = Metadata(paths, keys, datasets.Features(), {}, labels)
     if metadata.is_by_view:
         own = {name: pa.list_(kind) for name, kind in own.items()}

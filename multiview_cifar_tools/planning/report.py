@@ -301,6 +301,8 @@ def _plan_leniently(
     lenient = replace(config, **LENIENT_OPTIONS)
     problem = ""
     bare = replace(lenient, drop_metadata=True, label_column=None)
+    if "{label}" not in str(config.layout or "{label}"):  # then metadata gave the labels
+        bare = replace(bare, class_names=None, other_classes="raise")
     for attempt in (config, lenient, bare):
         listing = replace(tree, ignored=defaultdict(list, tree.ignored))
         try:

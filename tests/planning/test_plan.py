@@ -462,3 +462,14 @@ def test_the_same_as_a_build(make_tree):
     views = [len(row) for ds in built.values() for row in ds["view_names"]]
     assert report.num_views == {n: views.count(n) for n in sorted({*views})}
     assert isinstance(report.plan.features, datasets.Features)
+
+
+def test_class_names_without_labels(make_tree, fails):
+    """As a build does; where the metadata that should give them are wrong, the plan goes on."""
+    tree, options = make_tree("P1/a.png"), {"layout": "{sample}/{view}", "class_names": ["covid"]}
+    with fails("OptionError", "class_names is given, but there are no labels"):
+        plan(tree, **options)
+    (tree / "metadata.csv").write_text("sample,diagnosis\nP1,covid\n")
+    report = plan(tree, **options, label_column="diag")
+    assert "no column 'diag'" in report.problem
+    assert report.num_views == {1: 1}

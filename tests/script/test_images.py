@@ -536,8 +536,18 @@ def test_a_damaged_stack_is_told_by_the_build(quick, tree_of, fails):
 
 def test_a_stack_by_another_name_is_no_views(quick, tree_of, fails):
     tree = tree_of(stack(1, 2))
-    with fails("ImageError", "cat/1/a.png has 2 pages", "of a .tif"):
+    with fails("ImageError", "cat/1/a.png has 2 pages", '"views" all of a .tif in a column with'):
         list(quick(tree, pages="views"))
+
+
+def test_a_stack_of_all_views(quick, tree_of, fails):
+    tree = tree_of(stack(1, 2), extension="tif")
+    (tree / "cat/1/mask").mkdir()
+    (tree / "cat/1/mask/m.tif").write_bytes(stack(7, 8))
+    layout = {"images": "{label}/{sample}/{view}", "mask": "{label}/{sample}/mask/m"}
+    found = 'mask/m.tif has 2 pages. Expected one: pages="first" takes it'
+    with fails("ImageError", found, '"views" all of a .tif in a column with {view}'):
+        list(quick(tree, layout=layout, pages="views"))
 
 
 # --- masks ----------------------------------------------------------------------------------------

@@ -506,7 +506,9 @@ def test_options_of_views_leave_that_image_alone(stream, make_tree, shown, seen)
 
 def test_that_image_may_lack(stream, make_tree, seen, fails):
     tree = make_tree(*(path for path in CHANGES if path != "town/mask/1.png"))
-    with fails("LayoutError", "town/1 has no image in mask", 'on_missing_view="skip_sample"'):
+    with fails(
+        "LayoutError", "town/1 has no image in mask. Expected", 'on_missing_view="skip_sample"'
+    ):
         list(stream(tree, layout=ONE_MASK))
     (row,) = stream(tree, layout=ONE_MASK, on_missing_view="skip_sample")
     assert row["sample_id"] == "town/2"
@@ -522,6 +524,39 @@ def test_that_image_of_no_sample(stream, make_tree, fails, caplog):
         rows = stream(tree, layout=ONE_MASK, on_missing_view=how)
         assert [row["sample_id"] for row in rows] == ["town/1", "town/2"]
         assert "town/mask/9.png" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("layout", "way_out"),
+    [
+        ("{*}/{sample}/{view}", "{label}/{sample}/{view}"),
+        ("{*}/{*}_{sample}_{view}", "{view_label}/{*}_{sample}_{view}"),
+        ("{*}/{label}/{sample}/{view}", "{view_label}/{label}/{sample}/{view}"),
+    ],
+)
+@pytest.mark.parametrize("views", ["ab", "aa"])
+def test_a_folder_that_is_part_of_no_name_parts_no_sample(
+    stream, make_tree, fails, layout, way_out, views
+):
+    """Two samples 1 became one with the views of both, without a word."""
+    below = layout.partition("/")[2].format_map(
+        {"label": "any", "sample": "1", "view": "{view}", "*": "x"}
+    )
+    paths = [
+        f"{folder}/{below}.png".format(view=view)
+        for folder, view in zip(["cat", "dog"], views, strict=True)
+    ]
+    tree = make_tree(*paths)
+    with fails("LayoutError", *paths, "one sample", layout, "{label}", "{view_label}"):
+        list(stream(tree, layout=layout))
+    assert len(list(stream(tree, layout=way_out))) == (2 if way_out.startswith("{label}") else 1)
+
+
+def test_a_folder_that_is_part_of_no_name_may_differ_between_columns(stream, make_tree, seen):
+    tree = make_tree("i/cat/1/a.png", "i/dog/2/a.png", "m/x/1/a.png", "m/x/2/a.png")
+    layout = {"images": "i/{*}/{sample}/{view}", "masks": "m/{*}/{sample}/{view}"}
+    rows = list(stream(tree, layout=layout))
+    assert [seen(row["masks"]) for row in rows] == [["m/x/1/a.png"], ["m/x/2/a.png"]]
 
 
 def test_two_of_that_image(stream, make_tree, fails):

@@ -763,6 +763,27 @@ def test_wrong_label_columns(stream, make_tree, write_metadata, fails, options, 
         list(stream(tree, **options))
 
 
+@pytest.mark.parametrize("how", [{}, {"other_classes": "skip"}])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "there is no metadata file. Expected {label} in the layout, or label_column=..."),
+        ("sample,diagnosis,age\nP1,covid,7\n", "(columns found: 'diagnosis', 'age')"),
+        ("sample\nP1\n", "(columns found: none)"),
+    ],
+)
+def test_class_names_want_labels(stream, make_tree, write_metadata, fails, how, text, says):
+    tree = make_tree(*PATIENTS[:2])
+    if text:
+        write_metadata(tree, text)
+    options = {"layout": NO_CLASS, "class_names": ["covid"], **how}
+    no_labels = "class_names is given, but there are no labels"
+    with fails("OptionError", no_labels, says, "{label}", "label_column=...", path="class_names"):
+        list(stream(tree, **options))
+    if text and "diagnosis" in text:
+        assert labels(stream(tree, **options, label_column="diagnosis")) == {"P1": "covid"}
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -222,8 +222,34 @@ def test_split_ratios_for_a_tree_with_splits(stream, make_tree, fails, layout):
         list(stream(make_tree("train/cat/1/a.png"), layout=layout, split_ratios={"train": 1.0}))
 
 
+@pytest.mark.parametrize(
+    ("options", "log"),
+    [
+        ({"num_views": 5}, "train/cat/1 has 3 of 5 views"),
+        (
+            {"layout": {"images": "{label}/{sample}/{view}", "masks": "{label}/{sample}/m/{view}"}},
+            "train/cat/1 has no 'a', 'b', 'c' in masks, ",
+        ),
+    ],
+)
+@pytest.mark.parametrize("ratios", [None, {"train": 0.5, "test": 0.5}])
+def test_no_sample_is_left(stream, make_tree, fails, caplog, options, log, ratios):
+    options = options | {"on_missing_view": "skip_sample", "split_ratios": ratios}
+    with fails("LayoutError", "'train'", "none of the 0 samples left. Expected one: see the log"):
+        list(stream(make_tree(*RAGGED), **options))
+    assert log in caplog.text
+
+
+def test_no_sample_of_a_named_split_is_left(stream, make_tree, fails, caplog):
+    options = {"split_names": {"a": "train"}, "num_views": 2, "on_missing_view": "skip_sample"}
+    with fails("LayoutError", "none of the 0 samples left"):
+        list(stream(make_tree("a/cat/1/a.png"), **options))
+    assert "a/cat/1 has 1 of 2 views" in caplog.text
+
+
 def test_split_ratios_that_leave_a_split_empty(load, make_tree, fails, tmp_path):
-    with fails("LayoutError", "'test'", "none", "split_ratios"):
+    says = "'test' gets none of the 1 samples left. Expected a larger share in split_ratios."
+    with fails("LayoutError", says):
         list(load(make_tree("cat/1/a.png"), split_ratios={"train": 0.999, "test": 0.001}))
     assert not list(tmp_path.glob("cache/**/*.arrow"))
 
@@ -286,6 +312,13 @@ def test_a_wrong_value_gets_the_right_ones(quick, make_tree, fails, option, valu
 def test_a_wrong_value_on_every_route(load, make_tree, fails):
     with fails("OptionError", "verify='full'", "'signature', 'decode', 'none'", path="verify"):
         load(make_tree("cat/1/a.png"), verify="full")
+
+
+def test_no_jpeg_is_transparent(quick, make_tree, fails):
+    with fails("OptionError", "encoding='jpeg'", 'mode="RGBA"', path="encoding"):
+        quick(make_tree("cat/1/a.png"), encoding="jpeg", mode="RGBA")
+    (row,) = quick(make_tree("cat/1/a.png"), encoding="webp", mode="RGBA")
+    assert row["images"][0].format == "WEBP"
 
 
 def test_resize_needs_a_size(quick, make_tree, fails):

@@ -1781,7 +1781,7 @@ def add_metadata(
         option = "label_column" if config.label_column else "class_names"
         if "label" not in templates["images"].fields and getattr(config, option):
             expected = "{label} in the layout, or label_column=..., a column of metadata.csv, say"
-            lack = f"{option} is given, but there are no labels: there is no metadata file"
+            lack = f"{option} is given, but there are no labels: no metadata file is read"
             raise OptionError(f"{lack}. Expected {expected}.", option)
         return rows, {}, None
     with wrap_tool_errors(f"{named[0]} (but for drop_metadata=True)"):

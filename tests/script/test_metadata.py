@@ -767,7 +767,7 @@ def test_wrong_label_columns(stream, make_tree, write_metadata, fails, options, 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (None, "there is no metadata file. Expected {label} in the layout, or label_column=..."),
+        (None, "no metadata file is read. Expected {label} in the layout, or label_column=..."),
         ("sample,diagnosis,age\nP1,covid,7\n", "(columns found: 'diagnosis', 'age')"),
         ("sample\nP1\n", "(columns found: none)"),
     ],
@@ -801,7 +801,7 @@ def test_a_label_column_that_is_not_there(stream, make_tree, write_metadata, fai
 
 
 def test_label_column_without_metadata(stream, make_tree, fails):
-    with fails("OptionError", "there is no metadata file", path="label_column"):
+    with fails("OptionError", "no metadata file is read", path="label_column"):
         list(stream(make_tree(*PATIENTS), layout=NO_CLASS, label_column="diagnosis"))
 
 

@@ -1778,11 +1778,8 @@ def add_metadata(
     places = {"", *(key[0] for key in views if by_split)}
     named = [path for path in others if path.rpartition("/")[2] in METADATA_FILES]
     if not (named := [path for path in named if path.rpartition("/")[0] in places]):
-        option = "label_column" if config.label_column else "class_names"
-        if "label" not in templates["images"].fields and getattr(config, option):
-            expected = "{label} in the layout, or label_column=..., a column of metadata.csv, say"
-            lack = f"{option} is given, but there are no labels: no metadata file is read"
-            raise OptionError(f"{lack}. Expected {expected}.", option)
+        if "label" not in templates["images"].fields:
+            check_no_label_options(config)
         return rows, {}, None
     with wrap_tool_errors(f"{named[0]} (but for drop_metadata=True)"):
         from multiview_cifar_tools import metadata
@@ -1805,6 +1802,16 @@ def add_metadata(
     names = None if joined.labels is None else label_rows(rows, joined.labels, listing, config)
     rows = {key: row._replace(**joined.columns[key]) for key, row in rows.items()}
     return rows, found.features, names
+
+
+def check_no_label_options(config: MultiviewCifarConfig) -> None:
+    """OptionError where an option is about labels, and there are none."""
+    if option := "label_column" if config.label_column else config.class_names and "class_names":
+        raise OptionError(
+            f"{option} is given, but there are no labels: no metadata file is read. Expected "
+            "{label} in the layout, or label_column=..., a column of metadata.csv, say.",
+            option,
+        )
 
 
 def locate_view(path: str, templates: Sequence[Template]) -> tuple[str, str, str, str] | None:

@@ -274,7 +274,8 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
             is_beside = os.path.isfile(os.path.join(here, SHAPES_ARCHIVE))
             kwargs["base_path"] = here if is_beside else f"{here}/multiview_cifar_tools"
         elif os.path.isdir(f"{kwargs['base_path']}/multiview_cifar_tools"):
-            sys.path.append(kwargs["base_path"])  # of a script in a clone, which runs as a copy
+            # Of a script in a clone, which runs as a copy; once, however many builders there are.
+            sys.path += {kwargs["base_path"]} - {*sys.path}
         if kwargs.get("data_files") is not None:
             with wrap_tool_errors("data_files"):
                 from multiview_cifar_tools.storage import listing
@@ -376,9 +377,7 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
         """The rows of a config that needs no folder."""
         if self.config.name == "shapes":
             return plan_rows(extract_shapes(dl_manager), self.config)
-        with wrap_tool_errors(f"The config {self.config.name!r}"):
-            from multiview_cifar_tools import cifar
-
+        with import_cifar(self.config.name) as cifar:
             path = self.config.data_dir or cifar.download(self.config.name, dl_manager)
             files = cifar.read_files(path, self.config.name)
         return plan_cifar(files, self.config)._replace(sources=[path])
@@ -729,9 +728,7 @@ def list_source(config: MultiviewCifarConfig) -> FileListing | None:
     OptionError where they are not given, LayoutError where they are not there.
     """
     if config.name in CIFARS and config.data_dir:
-        with wrap_tool_errors(f"The config {config.name!r}"):
-            from multiview_cifar_tools import cifar
-
+        with import_cifar(config.name) as cifar:
             expected = cifar.describe_files(config.name)
         return scan_folder(existing_path(os.fspath(config.data_dir), expected))
     if config.name != "default":
@@ -2043,9 +2040,7 @@ def open_files(
     It raises OSError where a file cannot be read, ArchiveError where an archive cannot.
     """
     if config_name in CIFARS:
-        with wrap_tool_errors(f"The config {config_name!r}"):
-            from multiview_cifar_tools import cifar
-
+        with import_cifar(config_name) as cifar:
             files = cifar.read_files(str(source), config_name)
             yield partial(cifar.read_image, files, config_name)
     elif isinstance(source, str):
@@ -2084,11 +2079,18 @@ def read_file(folder: str, path: str) -> bytes:
 # --- the CIFARs: as the package reads them --------------------------------------------------------
 
 
-def cifar_features(config: MultiviewCifarConfig) -> datasets.Features:
-    """The features of a CIFAR's rows."""
-    with wrap_tool_errors(f"The config {config.name!r}"):
+@contextmanager
+def import_cifar(config_name: str) -> Iterator[Any]:
+    """The package's module, while whose errors become errors of this file."""
+    with wrap_tool_errors(f"The config {config_name!r}"):
         from multiview_cifar_tools import cifar
 
+        yield cifar
+
+
+def cifar_features(config: MultiviewCifarConfig) -> datasets.Features:
+    """The features of a CIFAR's rows."""
+    with import_cifar(config.name) as cifar:
         class_names, _ = assign_labels(cifar.class_names(config.name), config.class_names)
         features = row_features(["images"], class_names, None)
         for column, names in cifar.coarse_names(config.name).items():
@@ -2102,9 +2104,7 @@ def plan_cifar(files: Mapping[str, bytes], config: MultiviewCifarConfig) -> Plan
 
     OptionError where a class has fewer, ArchiveError where a label means no class.
     """
-    with wrap_tool_errors(f"The config {config.name!r}"):
-        from multiview_cifar_tools import cifar
-
+    with import_cifar(config.name) as cifar:
         k, order = config.num_views or cifar.VIEWS, partial(stable_random, config.seed)
         found = cifar.list_samples(files, config.name, k, order)
         class_names, numbers = assign_labels(cifar.class_names(config.name), config.class_names)

@@ -152,22 +152,26 @@ def read_files(
     places = [split for split, rows in zip(files, tables, strict=True) for _ in range(len(rows))]
     for row, place in zip(table.to_pylist(), places, strict=True):
         cells = {name: row[name] for name in keys}
-        split = split_name(cells.get("split") or "")
-        key = (
-            file_key(cells, place, locate, paths)
-            if by_file
-            else row_key(cells, split, folders, views, paths)
-        )
-        if key in metadata.values:
-            raise MetadataError(
-                paths,
-                f"has {metadata.format_key(key)} twice",
-                'each once: remove one, or add a column "view" where the rows are of views',
-            )
-        metadata.values[key] = {name: row[name] for name in own}
+        if by_file:
+            key = file_key(cells, place, locate, paths)
+        else:
+            split = split_name(cells.get("split") or "")
+            key = row_key(cells, split, folders, views, paths)
+        add_values(metadata, key, {name: row[name] for name in own})
         if labels is not None:
             labels[key] = row[str(label)]
     return metadata
+
+
+def add_values(metadata: Metadata, key: MetadataKey, values: dict[str, Any]) -> None:
+    """Add the values of a row; MetadataError where there are some of that key."""
+    if key in metadata.values:
+        raise MetadataError(
+            metadata.paths,
+            f"has {metadata.format_key(key)} twice",
+            'each once: remove one, or add a column "view" where the rows are of views',
+        )
+    metadata.values[key] = values
 
 
 def check_columns(

@@ -16,7 +16,7 @@ are looked for in the first image column.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datasets
@@ -97,31 +97,13 @@ def check(
         check_count("num_proc", num_proc, 1, OptionError)
     of_rows = 'export(rows, "photos"), then check("photos")'
     data_dir = expect_path(data_dir, "check({})", CheckError, of_rows)
-    layout = options.get("layout")
-    has_classes = layout is None or "{label}" in str(layout)  # else metadata may give them
-    drop = {"drop_metadata": has_classes and not options.get("label_column")}
-    config = make_config(data_dir, {**LENIENT_OPTIONS, **drop, **options})
+    config = make_config(data_dir, lenient_options(options))
     folder = str(config.data_dir)
-    columns = image_columns(config.layout)
     with start_workers(num_proc, configure_pillow, max_pixels) as workers:  # up once it is planned
-        try:
-            plan = plan_folder(config)
-        except LayoutError:
-            check_is_folder(folder)
-            raise
-        images = ImageIndex(plan, columns)
-        beside = paths_beside(images.paths, plan.ignored.get(NO_IMAGES, []))
-        compare = (images.column == 0) & (len(images.splits) > 1)
-        compare = np.append(compare, np.zeros(len(beside), np.bool_))
-        facts, problems = inspect_folder(workers, folder, [*images.paths, *beside], compare)
-    n = len(images.paths)
-    facts = facts[:n]
-    findings = [problem_finding(images, problem) for problem in problems if problem.image < n]
-    findings += [
-        not_taken_finding(beside[problem.image - n], problem.found)
-        for problem in problems
-        if problem.image >= n and problem.kind == "extension"  # an image then
-    ]
+        plan = plan_folder(config)
+        images = ImageIndex(plan, image_columns(config.layout))
+        others = plan.ignored.get(NO_IMAGES, [])
+        facts, findings = inspect_samples(workers, folder, images, others)
     findings += [
         Finding("empty-sample", "no image in it", paths=(path,))
         for path in plan.ignored.get(EMPTY_FOLDERS, [])
@@ -143,6 +125,16 @@ def check(
     )
 
 
+def lenient_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a plan whose build may fail; where the layout gives the classes, metadata are
+    left out, which may give them otherwise.
+    """
+    layout = options.get("layout")
+    has_classes = layout is None or "{label}" in str(layout)
+    drop_metadata = has_classes and not options.get("label_column")
+    return {**LENIENT_OPTIONS, "drop_metadata": drop_metadata, **options}
+
+
 def check_is_folder(source: str) -> None:
     """CheckError where a folder holds a dataset and no files of images."""
     _, kind = detect_source(source)
@@ -156,9 +148,17 @@ def check_is_folder(source: str) -> None:
 
 
 def plan_folder(config: MultiviewCifarConfig) -> Plan:
-    """The plan of a folder, made without a word in the log: the report says what it ignores."""
-    with silence_log():
-        return plan_rows(scan_folder(str(config.data_dir), stats=False), config)
+    """The plan of a folder, made without a word in the log: the report says what it ignores.
+
+    LayoutError where there is none; CheckError where the folder holds a dataset.
+    """
+    folder = str(config.data_dir)
+    try:
+        with silence_log():
+            return plan_rows(scan_folder(folder, stats=False), config)
+    except LayoutError:
+        check_is_folder(folder)
+        raise
 
 
 def compare_images(images: ImageIndex, facts: npt.NDArray[Any]) -> list[Finding]:
@@ -184,6 +184,27 @@ def paths_beside(paths: Sequence[str], others: Sequence[str]) -> list[str]:
     """Those of the others that stand in a folder of one of the paths."""
     folders = {path.rpartition("/")[0] for path in paths}
     return [path for path in others if path.rpartition("/")[0] in folders]
+
+
+def inspect_samples(
+    workers: Any, folder: str, images: ImageIndex, others: Sequence[str]
+) -> tuple[npt.NDArray[Any], list[Finding]]:
+    """Open the images of all samples, and other files beside them, which may be images too.
+
+    Returns:
+        (N,) FACTS of the images, and the findings about single files.
+    """
+    beside, n = paths_beside(images.paths, others), len(images.paths)
+    compare = (images.column == 0) & (len(images.splits) > 1)
+    compare = np.append(compare, np.zeros(len(beside), np.bool_))
+    facts, problems = inspect_folder(workers, folder, [*images.paths, *beside], compare)
+    findings = [problem_finding(images, problem) for problem in problems if problem.image < n]
+    findings += [
+        not_taken_finding(beside[problem.image - n], problem.found)
+        for problem in problems
+        if problem.image >= n and problem.kind == "extension"  # an image then
+    ]
+    return facts[:n], findings
 
 
 def inspect_folder(

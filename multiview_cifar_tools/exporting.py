@@ -23,6 +23,7 @@ import PIL.Image
 from multiview_cifar import OptionError
 from multiview_cifar_tools.arguments import expect_path, expect_splits
 from multiview_cifar_tools.batches.columns import all_image_columns, views_in
+from multiview_cifar_tools.conversion import WIDE_MODES
 from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.base import MODULES, format_module
 from multiview_cifar_tools.formats.builder import check_ids
@@ -246,7 +247,7 @@ def pixel_bytes(data: bytes) -> int:
     """The bytes of an image's pixels, as its header says; 0 where Pillow does not know it."""
     try:
         with PIL.Image.open(io.BytesIO(data)) as image:
-            depth = {"I": 4, "F": 4}.get(image.mode, 2 if image.mode.startswith("I;16") else 1)
+            depth = 4 if image.mode in WIDE_MODES else 2 if image.mode.startswith("I;16") else 1
             return image.width * image.height * len(image.getbands()) * depth
     except Exception:  # Pillow raises nearly anything on bad files; the Writer says what is wrong
         return 0

@@ -34,7 +34,7 @@ import pyarrow as pa
 
 from multiview_cifar import OptionError, natural_key, row_features
 from multiview_cifar_tools.arguments import expect_splits
-from multiview_cifar_tools.batches.columns import Integers
+from multiview_cifar_tools.batches.columns import Integers, single_image_columns
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.builder import read_column
@@ -47,7 +47,7 @@ from multiview_cifar_tools.loading import (
     rows_to_datasets,
     to_split_rows,
 )
-from multiview_cifar_tools.shards.foreign_rows import number_label
+from multiview_cifar_tools.shards.foreign_rows import is_text_or_integers, number_label
 from multiview_cifar_tools.shards.rows import Row
 
 logger = logging.getLogger(__name__)
@@ -110,12 +110,24 @@ def group(
         FormatError: A row has None in a column, a sample has two classes or two views of one name,
             a value cannot be in a sample_id, or rows of a sample are too far apart in a stream.
     """
+    make_rows = partial(
+        group_rows, by=by, image=image, label=label, view=view, sample_order=sample_order
+    )
+    return _make_datasets(ds, "group({}, by)", make_rows)
+
+
+def _make_datasets(
+    ds: Any, call: str, make_rows: Callable[[Mapping[str, Any]], dict[str, SplitRows]]
+) -> Any:
+    """What is made of the splits of `ds`, in its form: one dataset or stream, or a dict of them.
+
+    OptionError where `ds` is none of these; `call` as for `expect_splits`.
+    """
     source = load(ds) if isinstance(ds, (str, os.PathLike)) else ds
-    splits = expect_splits(source, "group({}, by)", OptionError, DATASET_KINDS)
-    rows = group_rows(splits, by, image=image, label=label, view=view, sample_order=sample_order)
+    splits = expect_splits(source, call, OptionError, DATASET_KINDS)
     is_built = isinstance(next(iter(splits.values())), datasets.Dataset)
-    grouped = rows_to_datasets(rows, streaming=not is_built)
-    return grouped if isinstance(source, Mapping) else next(iter(grouped.values()))
+    made = rows_to_datasets(make_rows(splits), streaming=not is_built)
+    return made if isinstance(source, Mapping) else next(iter(made.values()))
 
 
 def group_rows(
@@ -178,8 +190,7 @@ def check_columns(split: str, ds: Any, columns: GroupColumns) -> None:
             "image",
         )
     for name in columns.of_text:
-        dtype = str(getattr(features[name], "dtype", ""))
-        if not (dtype in ("string", "large_string") or dtype.lstrip("u").startswith("int")):
+        if not is_text_or_integers(features[name]):
             raise OptionError(
                 f"The column {name!r} is {features[name]}. Expected text or integers: cast it.",
                 name,
@@ -502,11 +513,7 @@ def stack(ds: Any, columns: Sequence[str]) -> Any:
             named twice; or a column is called as one that is made.
         FormatError: As of `loading.complete_splits`.
     """
-    source = load(ds) if isinstance(ds, (str, os.PathLike)) else ds
-    splits = expect_splits(source, "stack({}, columns)", OptionError, DATASET_KINDS)
-    is_built = isinstance(next(iter(splits.values())), datasets.Dataset)
-    stacked = rows_to_datasets(stack_rows(splits, columns), streaming=not is_built)
-    return stacked if isinstance(source, Mapping) else next(iter(stacked.values()))
+    return _make_datasets(ds, "stack({}, columns)", partial(stack_rows, columns=columns))
 
 
 def stack_rows(splits: Mapping[str, Any], columns: Sequence[str]) -> dict[str, SplitRows]:
@@ -536,7 +543,7 @@ def check_view_columns(split: str, features: datasets.Features, columns: Sequenc
             "column twice.",
             "columns",
         )
-    images = [name for name, each in features.items() if isinstance(each, datasets.Image)]
+    images = single_image_columns(features)
     if wrong := [name for name in columns if name not in images]:
         found = features.get(wrong[0], "no column there")
         raise OptionError(

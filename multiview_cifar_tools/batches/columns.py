@@ -277,9 +277,7 @@ class ImageColumn:
     def _find_paths(self, rows: Integers) -> dict[int, str]:
         """The paths of files that have no bytes, by their position among all files of the rows."""
         lists = self.table[self.column].take(pa.array(rows)).to_pylist()
-        files = [
-            file for row in lists for file in (row if isinstance(row, list | None) else [row]) or ()
-        ]
+        files = [file for row in lists for file in views_in(row)]
         return {
             i: file["path"]
             for i, file in enumerate(files)

@@ -117,7 +117,7 @@ def read_arrays(
     """
     batch = reader.read(samples, int(epoch))
     images, spec = batch["images"], fields[0].spec
-    like_first = np.zeros(spec.shape[-3:], spec.dtype.as_numpy_dtype)
+    like_first = np.broadcast_to(np.zeros((), spec.dtype.as_numpy_dtype), tuple(spec.shape[-3:]))
     if not batch["view_mask"].any():  # no image tells its size
         batch["images"] = np.broadcast_to(like_first, (*images.shape[:-3], *like_first.shape))
     else:

@@ -33,7 +33,7 @@ from multiview_cifar_tools.shards.manifest import (
     parse_manifest,
 )
 from multiview_cifar_tools.shards.rows import features_from
-from multiview_cifar_tools.storage.redaction import redact, secret_values
+from multiview_cifar_tools.storage.redaction import redact_error, secret_values
 from multiview_cifar_tools.storage.source import FileSource, Options, file_system
 
 T = TypeVar("T")
@@ -225,7 +225,7 @@ def read_error(
     where: str, error: Exception, options: Mapping[str, Any] | None = None
 ) -> ElasticError:
     """The error of a place that cannot be read, made of the error of any library."""
-    found = redact(" ".join(str(error).split()), secret_values(where, options))
+    found = redact_error(error, secret_values(where, options))
     hint = (
         "it there, whole, and the right to read it: check the address, or try again later; a "
         "store takes its key as storage_options={...}, the Hub in HF_TOKEN"

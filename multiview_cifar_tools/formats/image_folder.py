@@ -23,7 +23,7 @@ import itertools
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ class Writer:
         self._metadata = MetadataWriter(os.path.join(path, f".{METADATA}"), features)
         _check_view_labels(features)
         os.mkdir(path)
-        self._ignores_case = ignores_case(path)
+        self._key = name_key(path)
 
     def write(self, row: Row) -> None:
         """Write each view to a file. ExportError where a name is none that a file can have, an
@@ -127,12 +127,11 @@ class Writer:
 
     def _check_names(self, sample: str, paths: Sequence[str]) -> None:
         """ExportError where names of this row and of others are one to what reads the folder."""
-        key = fold_case if self._ignores_case else compose
         class_folder, slash, _ = sample.rpartition("/")
         if slash:
-            add_name(self._classes, key(class_folder), class_folder, sample)
-        add_name(self._samples, key(sample), sample, sample)
-        if not self._ignores_case:
+            add_name(self._classes, self._key(class_folder), class_folder, sample)
+        add_name(self._samples, self._key(sample), sample, sample)
+        if self._key is not fold_case:
             return
         inner: dict[str, str] = {}
         for path in paths:
@@ -174,8 +173,7 @@ class Writer:
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue after the shard whose writer had this state."""
         self._state = copy.deepcopy(dict(state))
-        key = fold_case if self._ignores_case else compose
-        self._classes = {key(name): name for name in self._state["folders"]}
+        self._classes = {self._key(name): name for name in self._state["folders"]}
 
     def _update_state(self, row: Row) -> None:
         """Add a row to the state; ExportError where it does not fit the rows before."""
@@ -217,6 +215,11 @@ def ignores_case(folder: str) -> bool:
         return probe.with_name(".pROBE").exists()
     finally:
         probe.unlink()
+
+
+def name_key(folder: str) -> Callable[[str], str]:
+    """What is equal of two names that are one to the file system of a folder, or look the same."""
+    return fold_case if ignores_case(folder) else compose
 
 
 def add_name(known: dict[str, str], key: str, name: str, sample: str) -> None:
@@ -499,7 +502,7 @@ def _sample_folders(folder: Path, depth: int) -> list[Path]:
 
 def _check_samples(folders: Sequence[Path], depth: int) -> None:
     """ExportError where names of samples of a split are one to what reads the folder."""
-    key, known = fold_case if ignores_case(str(folders[0])) else compose, dict[str, str]()
+    key, known = name_key(str(folders[0])), dict[str, str]()
     for folder in folders:
         for path in _sample_folders(folder, depth):
             name = path.relative_to(folder).as_posix()

@@ -14,7 +14,7 @@ from typing import Any
 
 from multiview_cifar import MultiviewError
 from multiview_cifar_tools.errors import FormatError
-from multiview_cifar_tools.storage.redaction import redact, secret_values
+from multiview_cifar_tools.storage.redaction import redact_error, secret_values
 from multiview_cifar_tools.storage.source import (
     FileSource,
     Options,
@@ -100,7 +100,7 @@ def unreadable_error(
             "a whole tar, and the right to read it: check the address, or pass the key in "
             "storage_options={...}"
         )
-    found = redact(" ".join(str(error).split()), secret_values(path, storage_options))
+    found = redact_error(error, secret_values(path, storage_options))
     return FormatError(
         f"{path} cannot be read ({type(error).__name__}: {found}). Expected {expected}.", path
     )

@@ -17,7 +17,12 @@ import datasets
 import pyarrow as pa
 
 from multiview_cifar import natural_key
-from multiview_cifar_tools.batches.columns import find_image_column, image_columns, index_rows
+from multiview_cifar_tools.batches.columns import (
+    find_image_column,
+    image_columns,
+    index_rows,
+    single_image_columns,
+)
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.shards.rows import Row
@@ -62,18 +67,14 @@ def resolve_columns(
     """
     image = _resolve_image_column(where, path, features)
     own = {"images" if name == image else name: feature for name, feature in features.items()}
-    made = {name for name in ("sample_id", "view_names") if name not in own}
+    made = set[str]()
     if "label" in own and not isinstance(own["label"], datasets.ClassLabel):
         made.add("label")
         own["label"] = datasets.ClassLabel(names=list(class_names or ()))
-    if "sample_id" in own and not _is_text(where, path, own, "sample_id"):
-        made.add("sample_id")
-    if "view_names" in own and not _is_text(where, path, own, "view_names"):
-        made.add("view_names")
-    if made & {"sample_id"}:
-        own["sample_id"] = IDS
-    if made & {"view_names"}:
-        own["view_names"] = NAMES
+    for name, feature in {"sample_id": IDS, "view_names": NAMES}.items():
+        if name not in own or not _is_text(where, path, own, name):
+            made.add(name)
+            own[name] = feature
     if not isinstance(label_of_views(own), datasets.ClassLabel):
         raise _kind_error(where, path, "view_labels", own["view_labels"], "a list of ClassLabel")
     return RowColumns(datasets.Features(own), image, frozenset(made))
@@ -90,7 +91,7 @@ def _resolve_image_column(where: str, path: str, features: datasets.Features) ->
     if image is not None and (image == "images" or "images" not in features):
         return image
     lists = image_columns(features)
-    single = [name for name, each in features.items() if isinstance(each, datasets.Image)]
+    single = single_image_columns(features)
     found, expected = f"the columns {', '.join(features)}", "a column of image lists"
     if lists:
         found = f"several columns of image lists, {', '.join(lists)}, and none called 'images'"
@@ -112,13 +113,16 @@ def _is_text(where: str, path: str, features: Mapping[str, Any], name: str) -> b
     feature = features[name]
     is_list = name == "view_names"
     inner = getattr(feature, "feature", None) if is_list else feature
-    dtype = str(getattr(inner, "dtype", ""))
-    if dtype in TEXT and not isinstance(inner, datasets.ClassLabel):
-        return True
-    if not dtype.lstrip("u").startswith("int"):
+    if not is_text_or_integers(inner):
         expected = f"{'lists of ' * is_list}text or integers"
         raise _kind_error(where, path, name, feature, expected)
-    return False
+    return str(getattr(inner, "dtype", "")) in TEXT
+
+
+def is_text_or_integers(feature: Any) -> bool:
+    """Whether a column holds text or integers, which labels are too."""
+    dtype = str(getattr(feature, "dtype", ""))
+    return dtype in TEXT or dtype.lstrip("u").startswith("int")
 
 
 def _kind_error(where: str, path: str, name: str, feature: Any, expected: str) -> FormatError:
@@ -140,8 +144,7 @@ def has_plain_labels(features: Mapping[str, Any]) -> bool:
     label = features.get("label")
     if label is None or isinstance(label, datasets.ClassLabel):
         return False
-    dtype = str(getattr(label, "dtype", ""))
-    if dtype in TEXT or dtype.lstrip("u").startswith("int"):
+    if is_text_or_integers(label):
         return True
     raise FormatError(
         f"The column 'label' is {label}. Expected a ClassLabel, text or integers: cast it, or "

@@ -26,7 +26,7 @@ from multiview_cifar import MultiviewError, is_url
 from multiview_cifar_tools.atomic_write import lock_file, remove_path, sync_to_disk
 from multiview_cifar_tools.errors import OutputError
 from multiview_cifar_tools.retry import retry
-from multiview_cifar_tools.storage.redaction import redact, secret_values
+from multiview_cifar_tools.storage.redaction import redact_error, secret_values
 
 # Stores in which a file appears when its upload is complete, and not before.
 ATOMIC_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2"}
@@ -238,8 +238,7 @@ class FsspecStore:
         except MultiviewError:
             raise
         except Exception as error:  # those of fsspec and its stores have no common base
-            secrets = secret_values(self.place, self.options)
-            found = redact(" ".join(str(error).split()), secrets)
+            found = redact_error(error, secret_values(self.place, self.options))
             expected = (
                 "a folder in which files may be written"
                 if self.is_local

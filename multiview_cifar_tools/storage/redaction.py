@@ -42,6 +42,11 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     return text
 
 
+def redact_error(error: BaseException, secrets: Iterable[str] = ()) -> str:
+    """What the error of a library says, in one line, see `redact`."""
+    return redact(" ".join(str(error).split()), secrets)
+
+
 def redact_values(value: Any) -> Any:
     """A value of an option, where each URL in it is as `redact_url` has it."""
     if isinstance(value, str):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import fsspec
 
-from multiview_cifar_tools.storage.redaction import redact, redact_url, secret_values
+from multiview_cifar_tools.storage.redaction import redact, redact_error, redact_url, secret_values
 from multiview_cifar_tools.storage.regular_file import regular_file
 
 # Up to fsspec 2025 a forked process waits for ever for the thread of its parent that does the
@@ -204,7 +204,7 @@ def wrap_source_errors(source: FileSource) -> Iterator[None]:
             )
         else:
             expected += ": make or download it anew"
-        found = redact(" ".join(str(error).split()), source.secrets)
+        found = redact_error(error, source.secrets)
         raise StorageError(
             f"{source.shown} cannot be read ({type(error).__name__}: {found}). Expected "
             f"{expected}.",

@@ -209,6 +209,15 @@ def noise_rows(place: Path, dtype: type, side: int, count: int) -> datasets.Data
     return datasets.Dataset.from_generator(generate, features=features, cache_dir=cache)
 
 
+def epoch_seconds(reader: BatchReader, seed: int) -> float:
+    """What one shuffled epoch of batches takes."""
+    order = np.random.default_rng(seed).permutation(len(reader))
+    began = time.perf_counter()
+    for chosen in batches(order):
+        reader.read(chosen, 0)
+    return time.perf_counter() - began
+
+
 def part_deep(results: Results, place: Path) -> None:
     """16-bit flat PNG beside as many bytes of 8-bit ones, read by `BatchReader` in rounds."""
     print("\n16-bit grey: flat PNG by BatchReader, beside 8 bits, in GB of pixels a second")
@@ -216,16 +225,32 @@ def part_deep(results: Results, place: Path) -> None:
         readers = {d: BatchReader(noise_rows(place, d, side, count)) for d in (np.uint8, np.uint16)}
         speeds: dict[type, list[float]] = {dtype: [] for dtype in readers}
         for turn in range(1 + results.n):
-            order = np.random.default_rng(turn).permutation(count)
             for dtype in random.Random(turn).sample([*readers], 2):
-                began = time.perf_counter()
-                for chosen in batches(order):
-                    readers[dtype].read(chosen, 0)
-                seconds = time.perf_counter() - began
+                seconds = epoch_seconds(readers[dtype], turn)
                 speeds[dtype].append(count * 4 * side * side * 2 / seconds / 1e9)
         narrow, deep = (statistics.median(each[1:]) for each in speeds.values())  # the first warms
         print(f"  {side} x {side}: 8 bits {narrow:.2f}, 16 bits {deep:.2f} (n = {results.n})")
         results.judge(f"{side} x {side}: 16 bits / 8 bits", deep / narrow, 0.9, at_least=True)
+
+
+def part_checksums(results: Results, place: Path) -> None:
+    """The first epoch of flat PNG with its checksums compared, and a later one, in rounds."""
+    print("\nverify_checksums=True, in GB of pixels a second; the first epoch compares")
+    for side, count in ((32, 20_000), (224, 1_500)):
+        ds = noise_rows(place, np.uint8, side, count)
+        speeds: dict[tuple[bool, int], list[float]] = {}
+        for turn in range(1 + results.n):
+            for verify in random.Random(turn).sample([False, True], 2):
+                reader = BatchReader(ds, verify_checksums=verify)
+                reader.read([0], 0)  # finds where the images are
+                for epoch in range(2):
+                    seconds = epoch_seconds(reader, turn)
+                    speed = count * 4 * side * side * 2 / seconds / 1e9
+                    speeds.setdefault((verify, epoch), []).append(speed)
+        print(f"  {side} x {side} (n = {results.n})")
+        for (verify, epoch), each in sorted(speeds.items()):
+            median = statistics.median(each[1:])  # the first warms
+            print(f"    verify_checksums={verify!s:6} epoch {epoch}: {median:.2f}")
 
 
 # --- parts ----------------------------------------------------------------------------------------
@@ -307,10 +332,13 @@ def part(results: Results, name: str, place: Path, pythons: dict[str, str]) -> N
     part_memory(results, name, flat)
 
 
+PARTS = {"deep": part_deep, "checksums": part_checksums}  # what makes its own rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "parts", nargs="*", choices=["S", "M", "writer", "deep", "all"], default="all"
+        "parts", nargs="*", choices=[*PARTS, "S", "M", "writer", "all"], default="all"
     )
     parser.add_argument("-n", type=int, default=5, help="counted rounds (default: 5)")
     parser.add_argument(
@@ -324,7 +352,7 @@ def main() -> None:
     parser.add_argument("--mds", metavar="PYTHON", help="the interpreter that has MDS")
     parser.add_argument("--save", metavar="FILE", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
-    chosen = ["writer", "deep", "S", "M"] if "all" in args.parts else args.parts
+    chosen = ["writer", *PARTS, "S", "M"] if "all" in args.parts else args.parts
     pythons = {name: path for name in ("ffcv", "mds") if (path := vars(args)[name])}
     datasets.disable_progress_bars()
     torch.set_num_threads(1)
@@ -337,8 +365,8 @@ def main() -> None:
             part_writer(results)
             continue
         with tempfile.TemporaryDirectory(prefix="multiview_cifar_") as place:
-            if name == "deep":
-                part_deep(results, Path(place))
+            if name in PARTS:
+                PARTS[name](results, Path(place))
                 continue
             part(results, name, Path(place), pythons)
     print(f"\nin {time.perf_counter() - began:.0f} s")

@@ -28,6 +28,7 @@ class ReaderOptions(TypedDict, total=False):
     seed: int
     on_error: OnError
     num_threads: int | None
+    verify_checksums: bool
 
 
 def make_reader(dataset: datasets.Dataset, options: Mapping[str, Any]) -> BatchReader:

@@ -28,7 +28,9 @@ from multiview_cifar_tools.batches.decode import (
     Pixels,
     are_flat,
     decode_image,
+    find_wrong_checksum,
     read_flat_layout,
+    verify_flat_png,
     view_pixels,
 )
 from multiview_cifar_tools.errors import BatchError
@@ -106,6 +108,7 @@ class ImageColumn:
         on_error: An image that cannot be decoded: "raise" BatchError, or "skip_view": log it.
         num_threads: Threads that decode. None: one a core, and in a worker process one.
         keep_indices: Give the indices of palettes instead of their colours.
+        verify_checksums: Compare the checksums of flat PNGs, once a row.
     """
 
     def __init__(
@@ -115,9 +118,10 @@ class ImageColumn:
         on_error: OnError = "raise",
         num_threads: int | None = None,
         keep_indices: bool = False,
+        verify_checksums: bool = False,
     ) -> None:
         self.table, self.column, self.on_error = table, column, on_error
-        self.keep_indices = keep_indices
+        self.keep_indices, self.verify_checksums = keep_indices, verify_checksums
         # Workers have the cores already.
         in_worker = multiprocessing.parent_process() is not None
         self.num_threads = num_threads or (1 if in_worker else os.cpu_count() or 1)
@@ -270,9 +274,19 @@ class ImageColumn:
         if not self._flat_rows[rows].all():
             if not are_flat(files.reshape(-1, files.shape[-1]), layout).all():
                 return False
+            if self.verify_checksums and not self._has_right_checksums(rows, layout):
+                return False  # decoded one by one, each damaged file is named
             self._flat_rows[rows] = True
             self._has_unchecked_rows = not self._flat_rows.all()
         return True
+
+    def _has_right_checksums(self, rows: Integers, layout: FlatLayout) -> bool:
+        """Whether no flat file of the unchecked ones of these rows has a wrong checksum."""
+        files = self.index.files_of(np.unique(rows[~self._flat_rows[rows]]))
+        files = files[self.index.length[files] >= 0]
+        starts, length = self._offsets[files].tolist(), len(layout.reference)
+        memory = self._memory.data
+        return all(find_wrong_checksum(memory[at : at + length], layout) is None for at in starts)
 
     def _find_paths(self, rows: Integers) -> dict[int, str]:
         """The paths of files that have no bytes, by their position among all files of the rows."""
@@ -310,6 +324,8 @@ class ImageColumn:
 
     def _decode_one(self, file: EncodedImage, out: Pixels | None) -> Pixels | None:
         try:
+            if self.verify_checksums and isinstance(file.source, bytes):
+                verify_flat_png(file.source)
             return decode_image(file.source, out, self.keep_indices)
         except PIL.UnidentifiedImageError:  # whose text is an address in memory
             problem = "is no image that Pillow knows"

@@ -165,6 +165,7 @@ class FlatLayout(NamedTuple):
 
 # Signature 8, IHDR 25, IDAT's length and name 8, zlib 2, block 5, filter 1; of 16 bits two blocks.
 FIRST_PIXEL = {8: 49, 16: 54}
+IDAT = 37  # where its name begins
 TAIL = 12  # IEND; before it stand two checksums of 4 bytes
 
 
@@ -207,6 +208,37 @@ def are_flat(files: Bytes, layout: FlatLayout) -> npt.NDArray[np.bool_]:
         & (files[:, -TAIL:] == layout.reference[-TAIL:]).all(1)
     )
     return flat
+
+
+def find_wrong_checksum(file: memoryview, layout: FlatLayout) -> str | None:
+    """Which checksum of a flat file is not that of what it stands for; None: none.
+
+    Sources: PNG (ISO/IEC 15948) 5.3, the CRC-32 of a chunk's name and data; RFC 1950, 2.2, the
+    Adler-32 of the data before they were packed, here the rows with their filter bytes.
+    """
+    end = len(file) - TAIL
+    sums = int.from_bytes(file[end - 8 : end], "big")
+    if zlib.adler32(_packed_data(file, layout)) != sums >> 32:
+        return "Adler-32"
+    return "CRC-32" if zlib.crc32(file[IDAT : end - 4]) != sums & 0xFFFFFFFF else None
+
+
+def _packed_data(file: memoryview, layout: FlatLayout) -> memoryview:
+    """The rows of a flat file, each behind its filter byte."""
+    first, row = layout.first - 1, 1 + layout.width * layout.channels * layout.dtype.itemsize
+    if layout.stride == row:
+        return file[first : first + layout.height * row]
+    shape, strides = (layout.height, row), (layout.stride, 1)
+    return np.ascontiguousarray(np.ndarray(shape, np.uint8, file, first, strides)).data
+
+
+def verify_flat_png(data: bytes) -> None:
+    """Raise OSError where a file is a flat PNG and has a wrong checksum."""
+    layout = read_flat_layout(data)
+    if layout is not None and are_flat(np.frombuffer(data, np.uint8)[None], layout).all():
+        wrong = find_wrong_checksum(memoryview(data), layout)
+        if wrong is not None:
+            raise OSError(f"its checksum {wrong} is not that of its data")
 
 
 def view_pixels(files: npt.NDArray[Any], layout: FlatLayout) -> Pixels:

@@ -85,6 +85,9 @@ class BatchReader:
             give zeros, False in `view_mask`, in its place.
         num_threads: Threads that decode images which are not flat. None: one a core, and in a
             worker process one.
+        verify_checksums: Compare the checksums of flat PNGs, CRC-32 and Adler-32, the first time
+            that a row is read; one that does not fit is an image that cannot be decoded. Decoders
+            compare what other files have (a PNG its Adler-32, a JPEG nothing) in any case.
 
     Raises:
         BatchError: `dataset` is no dataset (but a dict of splits, a stream or a path, say), there
@@ -105,6 +108,7 @@ class BatchReader:
         seed: int = 0,
         on_error: OnError = "raise",
         num_threads: int | None = None,
+        verify_checksums: bool = False,
     ) -> None:
         expect_dataset(dataset, "BatchReader({})", BatchError, STREAM_READER)
         features = dataset.features  # a copy, and not a cheap one
@@ -121,6 +125,7 @@ class BatchReader:
         self.augment, self.draws, self.epoch = augment, draws, 0
         self.seed = check_count("seed", seed, 0, BatchError)
         self.on_error, self.num_threads = on_error, num_threads
+        self.verify_checksums = verify_checksums
         self._features = features
 
     def __len__(self) -> int:
@@ -285,8 +290,14 @@ class BatchReader:
 
     @cached_property
     def _images(self) -> ImageColumn:
-        keep_indices = keeps_indices(self._features, self.column)
-        return ImageColumn(self._table, self.column, self.on_error, self.num_threads, keep_indices)
+        return ImageColumn(
+            self._table,
+            self.column,
+            self.on_error,
+            self.num_threads,
+            keeps_indices(self._features, self.column),
+            self.verify_checksums,
+        )
 
     # Reading, augmenting, and the form of a batch.
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import multiview_cifar
+from multiview_cifar_tools.batches import columns
 from multiview_cifar_tools.batches.reader import BatchError, BatchReader
 from multiview_cifar_tools.flat_png import flat_png
 from pictures import FEATURES, encoded, expected, make_rows, picture, png
@@ -330,6 +331,67 @@ def test_a_changed_file_never_gives_wrong_pixels(data):
     except Exception:  # Pillow refuses a wrong checksum, and the pixels are the good file's
         right = np.asarray(picture(mode, size, 1))
     assert np.array_equal(got[0], right.reshape(got[0].shape))
+
+
+# --- checksums ------------------------------------------------------------------------------------
+
+
+def damaged(files, row, view, at):
+    """Rows of flat files, lists of (mode, size), of which one has another byte at that place."""
+    rows = [
+        [flat_png(picture(*kind, seed=9 * i + v)) for v, kind in enumerate(views)]
+        for i, views in enumerate(files)
+    ]
+    bad = bytearray(rows[row][view])
+    bad[at] ^= 4
+    rows[row][view] = bytes(bad)
+    return datasets.Dataset.from_dict(
+        {"images": [[{"bytes": data, "path": None} for data in views] for views in rows]},
+        features=datasets.Features({"images": FEATURES["images"]}),
+    )
+
+
+KINDS = [("RGB", (5, 4)), ("L", (1, 3)), ("RGB", (150, 150)), ("I;16", (5, 4))]
+PLACES = {"pixel": 54, "Adler-32": -17, "CRC-32": -13}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("at", PLACES)
+@pytest.mark.parametrize("views", [(2, 2, 2), (2, 3, 1)])
+def test_checksums_are_compared(kind, at, views, fails, caplog):
+    place = 49 if kind == ("L", (1, 3)) and at == "pixel" else PLACES[at]
+    ds = damaged([[kind] * count for count in views], 1, 1, place)
+    assert BatchReader(ds)[[0, 1, 2]]["view_mask"].sum() == sum(views)  # not compared
+    reader = BatchReader(ds, verify_checksums=True)
+    for _ in range(2):
+        with fails("BatchError", "View 1 of row 1 cannot be decoded", "checksum", path="row 1"):
+            reader[[2, 1, 1]]
+    rest = reader[[2, 0]]["images"]
+    assert np.array_equal(rest, BatchReader(ds)[[2, 0]]["images"])
+    batch = BatchReader(ds, verify_checksums=True, on_error="skip_view")[[0, 1, 2]]
+    assert batch["view_mask"].sum(1).tolist() == [views[0], views[1] - 1, views[2]]
+    assert not batch["images"][1, 1].any()
+    assert "View 1 of row 1" in caplog.text
+
+
+def test_checksums_are_compared_once_a_row(monkeypatch):
+    ds = make_rows([2] * 4)
+    reader = BatchReader(ds, verify_checksums=True)
+    compared = []
+    monkeypatch.setattr(
+        columns, "find_wrong_checksum", lambda file, layout: compared.append(file.tobytes())
+    )
+    for samples in ([0, 1], [1, 1, 2], [3, 0], [0, 1, 2, 3]):
+        reader[samples]
+    assert len(compared) == len({*compared}) == 8
+
+
+def test_checksums_of_flat_files_among_others(fails):
+    """Of several sizes: each is decoded by itself, and Pillow would take a wrong CRC."""
+    ds = damaged([[("RGB", (5, 4))], [("RGB", (4, 4))], [("RGB", (4, 5))]], 1, 0, -13)
+    assert BatchReader(ds)[[1]]["view_mask"].all()
+    with fails("BatchError", "View 0 of row 1", "CRC-32"):
+        BatchReader(ds, verify_checksums=True)[[1]]
 
 
 @pytest.mark.parametrize(("mode", "width"), [("L", 65535), ("RGB", 21846), ("I;16", 32768)])

@@ -77,11 +77,13 @@ Speeds = dict[str, list[float]]
 # --- trees ----------------------------------------------------------------------------------------
 
 
-def jpeg(seed: int) -> bytes:
-    """A smooth 224x224 picture, as photographs are: noise would be decoded far slower."""
-    small = np.random.default_rng(seed).integers(0, 256, (14, 14, 3), dtype=np.uint8)
+def jpeg(seed: int, side: int = 224) -> bytes:
+    """A smooth square picture, as photographs are: noise would be decoded far slower."""
+    small = np.random.default_rng(seed).integers(
+        0, 256, (side // 16, side // 16, 3), dtype=np.uint8
+    )
     buffer = BytesIO()
-    PIL.Image.fromarray(small).resize((224, 224)).save(buffer, "jpeg", quality=90)
+    PIL.Image.fromarray(small).resize((side, side)).save(buffer, "jpeg", quality=90)
     return buffer.getvalue()
 
 
@@ -253,6 +255,29 @@ def part_checksums(results: Results, place: Path) -> None:
             print(f"    verify_checksums={verify!s:6} epoch {epoch}: {median:.2f}")
 
 
+def part_resize(results: Results, place: Path) -> None:
+    """JPEGs of 1024x1024 read at 224x224, decoded at a smaller scale and whole, in rounds."""
+    print("\nimage_size=(224, 224) of 1024x1024 JPEG, in images a second")
+    files = [jpeg(seed, 1024) for seed in range(16)]
+    images = [[{"bytes": data, "path": None} for data in files]] * 4
+    features = datasets.Features({"images": datasets.Sequence(datasets.Image())})
+    ds = datasets.Dataset.from_dict({"images": images}, features=features)
+    readers = {
+        "whole, not resized": BatchReader(ds, num_threads=1),
+        "whole (exact=True)": BatchReader(ds, num_threads=1, image_size=(224, 224), exact=True),
+        "at a smaller scale": BatchReader(ds, num_threads=1, image_size=(224, 224)),
+    }
+    speeds: dict[str, list[float]] = {name: [] for name in readers}
+    for turn in range(1 + results.n):
+        for name in random.Random(turn).sample([*readers], len(readers)):
+            speeds[name].append(64 / epoch_seconds(readers[name], turn))
+    medians = {name: statistics.median(each[1:]) for name, each in speeds.items()}
+    for name, median in medians.items():
+        print(f"  {name:20}{median:8,.0f}   (n = {results.n})")
+    whole, scaled = medians["whole (exact=True)"], medians["at a smaller scale"]
+    results.judge("at a smaller scale / whole", scaled / whole, 3, at_least=True)
+
+
 # --- parts ----------------------------------------------------------------------------------------
 
 
@@ -332,7 +357,11 @@ def part(results: Results, name: str, place: Path, pythons: dict[str, str]) -> N
     part_memory(results, name, flat)
 
 
-PARTS = {"deep": part_deep, "checksums": part_checksums}  # what makes its own rows
+PARTS = {
+    "deep": part_deep,
+    "checksums": part_checksums,
+    "resize": part_resize,
+}  # what makes its own rows
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -16,7 +16,6 @@ import PIL.ImageOps
 
 from multiview_cifar_tools.flat_png import FLAT_MODES, flat_png
 
-RESIZERS = {"crop": PIL.ImageOps.fit, "pad": PIL.ImageOps.pad}
 QUALITY = 95  # of JPEG and WebP
 WIDE_MODES = {"I": "32-bit integers", "F": "32-bit floats"}  # whose values have no fixed range
 DEEP_MODES = (*WIDE_MODES, "I;16", "I;16B", "I;16L")  # grey of more than 8 bits
@@ -42,11 +41,7 @@ def convert_image(
 
     ConversionError, or any exception of Pillow, where the image cannot become what they ask for.
     """
-    image = order_bytes(apply_palette(PIL.ImageOps.exif_transpose(image)))
-    if value_range and image.mode in DEEP_MODES:
-        image = scale_values(image, *value_range)
-    if mode:
-        image = to_mode(image, mode)
+    image = convert_values(PIL.ImageOps.exif_transpose(image), mode, value_range)
     return encode(resize_image(image, image_size, resize, is_mask=False), encoding)
 
 
@@ -63,6 +58,16 @@ def convert_mask(
     is_flat = encoding == "flat_png" and image.mode in FLAT_MODES
     image = resize_image(image, image_size, resize, is_mask=True)
     return encode(image, "flat_png" if is_flat else None)
+
+
+def convert_values(
+    image: PIL.Image.Image, mode: str | None, value_range: Sequence[float] | None = None
+) -> PIL.Image.Image:
+    """The image in another mode, and never with a palette; see `to_mode` and `scale_values`."""
+    image = order_bytes(apply_palette(image))
+    if value_range and image.mode in DEEP_MODES:
+        image = scale_values(image, *value_range)
+    return to_mode(image, mode) if mode else image
 
 
 def apply_palette(image: PIL.Image.Image) -> PIL.Image.Image:
@@ -122,16 +127,55 @@ def find_value_range(image: PIL.Image.Image) -> tuple[float, float]:
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
 
 
+class Geometry(NamedTuple):
+    """What of an image becomes how large; padding fills up the rest."""
+
+    box: tuple[float, float, float, float]  # left, top, right, bottom, in pixels of the image
+    size: tuple[int, int]  # (width, height) that the box is resized to
+
+
+def find_geometry(size: tuple[int, int], image_size: Sequence[int], resize: str | None) -> Geometry:
+    """How an image of `size`, (width, height), reaches `image_size`, (height, width).
+
+    "crop" and "pad" are PIL.ImageOps.fit and PIL.ImageOps.pad, which know no boxes.
+    """
+    (width, height), (new_height, new_width) = size, image_size
+    ratio, new_ratio = width / height, new_width / new_height
+    taken: tuple[float, float] = size
+    if resize == "crop" and ratio > new_ratio:
+        taken = new_ratio * height, height
+    elif resize == "crop" and ratio < new_ratio:
+        taken = width, width / new_ratio
+    elif resize == "pad" and ratio > new_ratio:
+        new_height = round(height / width * new_width)
+    elif resize == "pad" and ratio < new_ratio:
+        new_width = round(width / height * new_height)
+    left, top = (width - taken[0]) * 0.5, (height - taken[1]) * 0.5
+    return Geometry((left, top, left + taken[0], top + taken[1]), (new_width, new_height))
+
+
 def resize_image(
     image: PIL.Image.Image, image_size: Sequence[int] | None, resize: str | None, is_mask: bool
 ) -> PIL.Image.Image:
     """The image of (height, width) pixels, reached as `resize` says."""
     if not image_size:
         return image
+    return resample(image, find_geometry(image.size, image_size, resize), image_size, is_mask)
+
+
+def resample(
+    image: PIL.Image.Image, geometry: Geometry, image_size: Sequence[int], is_mask: bool
+) -> PIL.Image.Image:
+    """The image of (height, width) pixels, of black and of what the geometry takes of it: masks by
+    the nearest neighbour, others by a bicubic filter.
+    """
     method = PIL.Image.Resampling.NEAREST if is_mask else PIL.Image.Resampling.BICUBIC
-    resizer: Any = RESIZERS.get(resize or "stretch", PIL.Image.Image.resize)
-    resized: PIL.Image.Image = resizer(image, (image_size[1], image_size[0]), method)
-    return resized
+    if min(geometry.size):
+        resized = image.resize(geometry.size, method, geometry.box)
+    else:  # so flat that nothing is left of it
+        resized = PIL.Image.new(image.mode, geometry.size)
+    size = image_size[1], image_size[0]
+    return resized if resized.size == size else PIL.ImageOps.pad(resized, size, method)
 
 
 def encode(image: PIL.Image.Image, encoding: str | None) -> bytes:

@@ -24,7 +24,8 @@ def limit(monkeypatch):
 @pytest.mark.usefixtures("limit")
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
 @pytest.mark.parametrize("fast", [True, False])
-def test_one_limit_for_every_decoder(make_tree, fails, monkeypatch, ending, fast):
+@pytest.mark.parametrize("options", [{}, {"image_size": (2, 2)}])
+def test_one_limit_for_every_decoder(make_tree, fails, monkeypatch, ending, fast, options):
     if not fast:
         monkeypatch.setattr(decoding, "simplejpeg", None)
         monkeypatch.setattr(decoding, "pyspng", None)
@@ -33,9 +34,10 @@ def test_one_limit_for_every_decoder(make_tree, fails, monkeypatch, ending, fast
     picture("RGB", (20, 20)).save(tree / f"cat/1/a.{ending}")
     ds = load(tree)["train"]
     with fails("BatchError", "cat/1", "400 pixels", "limit of 200"):
-        BatchReader(ds)[[0]]
+        BatchReader(ds, **options)[[0]]
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-    assert BatchReader(ds)[[0]]["images"].shape == (1, 1, 20, 20, 3)
+    height, width = options.get("image_size", (20, 20))
+    assert BatchReader(ds, **options)[[0]]["images"].shape == (1, 1, height, width, 3)
 
 
 @pytest.mark.parametrize("name", ["a.h5", "a.npz"])

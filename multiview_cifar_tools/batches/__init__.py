@@ -4,6 +4,7 @@
     indices.py       which samples an index selects
     columns.py       the images of rows, from the buffers of an Arrow column
     decode.py        one image file as an array; the layout of flat PNGs
+    resizing.py      images of another size or mode while they are read
     augment.py       augmentations with a seed an image
     adapters.py      what all adapters to frameworks share
     pytorch.py tensorflow.py jax.py     an adapter a framework

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from multiview_cifar_tools.batches.columns import OnError
 from multiview_cifar_tools.batches.reader import Augment, BatchReader, Draws, Ragged
+from multiview_cifar_tools.batches.resizing import Mode, Resize
 
 
 class ReaderOptions(TypedDict, total=False):
@@ -29,6 +30,10 @@ class ReaderOptions(TypedDict, total=False):
     on_error: OnError
     num_threads: int | None
     verify_checksums: bool
+    image_size: Sequence[int] | None
+    resize: Resize | None
+    mode: Mode | None
+    exact: bool
 
 
 def make_reader(dataset: datasets.Dataset, options: Mapping[str, Any]) -> BatchReader:

@@ -33,6 +33,8 @@ from multiview_cifar_tools.batches.decode import (
     verify_flat_png,
     view_pixels,
 )
+from multiview_cifar_tools.batches.resizing import Conversion, decode_converted
+from multiview_cifar_tools.conversion import ConversionError
 from multiview_cifar_tools.errors import BatchError
 
 logger = logging.getLogger(__name__)
@@ -109,6 +111,7 @@ class ImageColumn:
         num_threads: Threads that decode. None: one a core, and in a worker process one.
         keep_indices: Give the indices of palettes instead of their colours.
         verify_checksums: Compare the checksums of flat PNGs, once a row.
+        conversion: What becomes of each image; None: it stays as it is.
     """
 
     def __init__(
@@ -119,9 +122,11 @@ class ImageColumn:
         num_threads: int | None = None,
         keep_indices: bool = False,
         verify_checksums: bool = False,
+        conversion: Conversion | None = None,
     ) -> None:
         self.table, self.column, self.on_error = table, column, on_error
         self.keep_indices, self.verify_checksums = keep_indices, verify_checksums
+        self.conversion = conversion
         # Workers have the cores already.
         in_worker = multiprocessing.parent_process() is not None
         self.num_threads = num_threads or (1 if in_worker else os.cpu_count() or 1)
@@ -245,10 +250,15 @@ class ImageColumn:
         return layout and (self._offsets[first], windows, layout)
 
     def _find_flat_layout(self, file: int) -> FlatLayout | None:
-        """The layout of that file, shared by all flat files of its length; None: not flat."""
+        """The layout of that file, shared by all flat files of its length; None: not flat, or to
+        be converted.
+        """
         length = int(self.index.length[file])
         if length not in self._flat_layouts:
-            self._flat_layouts[length] = read_flat_layout(self.file_bytes(file))
+            layout = read_flat_layout(self.file_bytes(file))
+            if layout and self.conversion and not self.conversion.keeps_flat(layout):
+                layout = None
+            self._flat_layouts[length] = layout
         return self._flat_layouts[length]
 
     def _windows(self, files: int, length: int) -> Bytes:
@@ -326,7 +336,11 @@ class ImageColumn:
         try:
             if self.verify_checksums and isinstance(file.source, bytes):
                 verify_flat_png(file.source)
+            if self.conversion is not None:
+                return decode_converted(file.source, self.conversion, out)
             return decode_image(file.source, out, self.keep_indices)
+        except ConversionError as error:
+            raise self._conversion_error(file, error) from None
         except PIL.UnidentifiedImageError:  # whose text is an address in memory
             problem = "is no image that Pillow knows"
         except Exception as error:  # Pillow raises SyntaxError, struct.error and more on bad files
@@ -338,6 +352,14 @@ class ImageColumn:
         raise BatchError(
             f"View {file.view} of {name} {problem}. Expected an image. Read with "
             'on_error="skip_view", or build with verify="decode" and on_error="skip_view".',
+            name,
+        )
+
+    def _conversion_error(self, file: EncodedImage, error: ConversionError) -> BatchError:
+        name, mode = self.row_name(file.row), self.conversion and self.conversion.mode
+        return BatchError(
+            f"View {file.view} of {name} cannot become mode={mode!r}: {error}. Expected a build "
+            f"with {error.remedy}.",
             name,
         )
 
@@ -376,12 +398,12 @@ def check_alike(name: str, pixels: Pixels, other: str, others: Pixels) -> None:
     shape, other_shape = pixels.shape[-3:], others.shape[-3:]
     if shape == other_shape and pixels.dtype == others.dtype:
         return
-    remedy = f'image_size={shape[:2]} and mode="RGB"'
+    verb, remedy = "read or build", f'image_size={shape[:2]} and mode="RGB"'
     if {pixels.dtype.itemsize, others.dtype.itemsize} & {4}:
-        remedy += ", with value_range=(low, high) for 32 bits"
+        verb, remedy = "build", f"{remedy}, with value_range=(low, high) for 32 bits"
     raise BatchError(
         f"{name} has images of (H, W, C) = {shape}, {pixels.dtype}, {other} of {other_shape}, "
-        f"{others.dtype}. Expected one size and type: build with {remedy}.",
+        f"{others.dtype}. Expected one size and type: {verb} with {remedy}.",
         other,
     )
 

@@ -75,7 +75,12 @@ def decode_image(
         upright = image if EXIF_KEYS.isdisjoint(image.info) else PIL.ImageOps.exif_transpose(image)
         if not keep_indices:
             upright = apply_palette(upright)
-        pixels = np.asarray(upright.convert("L") if upright.mode == "1" else upright)
+        return to_pixels(upright)
+
+
+def to_pixels(image: PIL.Image.Image) -> Pixels:
+    """An image of Pillow as (H, W, C), see `decode_image`."""
+    pixels = np.asarray(image.convert("L") if image.mode == "1" else image)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from multiview_cifar_tools.batches.jax import JaxBatches
     from multiview_cifar_tools.batches.pytorch import SeededTransform, TorchBatches, TorchStream
     from multiview_cifar_tools.batches.reader import BatchReader
+    from multiview_cifar_tools.batches.samplers import (
+        BalancedSampler,
+        EpisodicSampler,
+        PKSampler,
+        SizeSampler,
+    )
     from multiview_cifar_tools.batches.tensorflow import to_tf_dataset
     from multiview_cifar_tools.checks.folder import check
     from multiview_cifar_tools.checks.quarantine import quarantine, restore
@@ -51,6 +57,7 @@ if TYPE_CHECKING:
     from multiview_cifar_tools.shards.build import BuildReport, build_shards
 
 __all__ = [
+    "BalancedSampler",
     "BatchError",
     "BatchReader",
     "BuildReport",
@@ -62,10 +69,12 @@ __all__ = [
     "ElasticTables",
     "Engine",
     "EngineError",
+    "EpisodicSampler",
     "ExportError",
     "FormatError",
     "JaxBatches",
     "OutputError",
+    "PKSampler",
     "PlanReport",
     "Preview",
     "PreviewError",
@@ -73,6 +82,7 @@ __all__ = [
     "QuarantineError",
     "RandomCropFlip",
     "SeededTransform",
+    "SizeSampler",
     "TorchBatches",
     "TorchElastic",
     "TorchStream",
@@ -97,6 +107,7 @@ __all__ = [
 __version__ = "1.0.0"
 
 _MODULES = {  # where each name is defined
+    "BalancedSampler": "multiview_cifar_tools.batches.samplers",
     "BatchError": "multiview_cifar_tools.errors",
     "BatchReader": "multiview_cifar_tools.batches.reader",
     "BuildReport": "multiview_cifar_tools.shards.build",
@@ -108,10 +119,12 @@ _MODULES = {  # where each name is defined
     "ElasticTables": "multiview_cifar_tools.elastic.sampler",
     "Engine": "multiview_cifar_tools.engines.base",
     "EngineError": "multiview_cifar_tools.errors",
+    "EpisodicSampler": "multiview_cifar_tools.batches.samplers",
     "ExportError": "multiview_cifar_tools.errors",
     "FormatError": "multiview_cifar_tools.errors",
     "JaxBatches": "multiview_cifar_tools.batches.jax",
     "OutputError": "multiview_cifar_tools.errors",
+    "PKSampler": "multiview_cifar_tools.batches.samplers",
     "PlanReport": "multiview_cifar_tools.planning.report",
     "Preview": "multiview_cifar_tools.previews.page",
     "PreviewError": "multiview_cifar_tools.errors",
@@ -119,6 +132,7 @@ _MODULES = {  # where each name is defined
     "QuarantineError": "multiview_cifar_tools.errors",
     "RandomCropFlip": "multiview_cifar_tools.batches.augment",
     "SeededTransform": "multiview_cifar_tools.batches.pytorch",
+    "SizeSampler": "multiview_cifar_tools.batches.samplers",
     "TorchBatches": "multiview_cifar_tools.batches.pytorch",
     "TorchElastic": "multiview_cifar_tools.elastic.pytorch",
     "TorchStream": "multiview_cifar_tools.batches.pytorch",

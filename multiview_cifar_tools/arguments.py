@@ -46,6 +46,21 @@ def check_count(name: str, value: Any, minimum: int, error: Error) -> int:
     return number
 
 
+def check_rank(num_replicas: Any, rank: Any, error: Error) -> tuple[int, int]:
+    """The number of ranks, and which of them this is; `error` where these are no integers, or there
+    is no such rank.
+    """
+    num_replicas = check_count("num_replicas", num_replicas, 1, error)
+    rank = check_count("rank", rank, 0, error)
+    if rank >= num_replicas:
+        raise error(
+            f"rank={rank} is not right. Expected 0 or more, and less than "
+            f"num_replicas={num_replicas}.",
+            "rank",
+        )
+    return num_replicas, rank
+
+
 # --- rows -----------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@
     decode.py        one image file as an array; the layout of flat PNGs
     resizing.py      images of another size or mode while they are read
     augment.py       augmentations with a seed an image
+    samplers.py      which samples make each batch: by class, in episodes, by size
     adapters.py      what all adapters to frameworks share
     pytorch.py tensorflow.py jax.py     an adapter a framework
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 import datasets
@@ -10,7 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from multiview_cifar_tools.batches.columns import OnError
-from multiview_cifar_tools.batches.reader import Augment, BatchReader, Draws, Ragged
+from multiview_cifar_tools.batches.indices import Index
+from multiview_cifar_tools.batches.reader import (
+    Augment,
+    BatchReader,
+    Draws,
+    Ragged,
+    sampler_epoch,
+)
 from multiview_cifar_tools.batches.resizing import Mode, Resize
 
 
@@ -40,6 +47,17 @@ def make_reader(dataset: datasets.Dataset, options: Mapping[str, Any]) -> BatchR
     """The reader of an adapter; BatchError where the options do not fit the dataset."""
     columns = ("label",) if "label" in dataset.features else ()
     return BatchReader(dataset, **{"columns": columns, **options})
+
+
+def iter_epoch(sampler: Any, reader: BatchReader) -> Iterator[tuple[int, Index]]:
+    """The epoch, and the samples of each batch that a sampler gives in it. In the end the epoch is
+    counted up: that of the sampler, where it has one of its own, else that of the reader.
+    """
+    epoch = sampler_epoch(sampler, reader.epoch)
+    for samples in sampler:
+        yield epoch, samples
+    counter = sampler if hasattr(sampler, "set_epoch") else reader
+    counter.set_epoch(epoch + 1)
 
 
 def table_dataset(table: pa.Table, features: datasets.Features) -> datasets.Dataset:

@@ -25,11 +25,13 @@ import pyarrow.compute as pc
 from multiview_cifar_tools.batches.decode import (
     Bytes,
     FlatLayout,
+    ImageShape,
     Pixels,
     are_flat,
     decode_image,
     find_wrong_checksum,
     read_flat_layout,
+    read_shape,
     verify_flat_png,
     view_pixels,
 )
@@ -220,6 +222,37 @@ class ImageColumn:
         )
         real[real] = decoded
         return pixels, real
+
+    def iter_sources(self, rows: Integers) -> Iterator[tuple[int, int, memoryview | str]]:
+        """Of each real image of these rows, in order: its row, its number in it, and its bytes, or
+        its path where there are none.
+        """
+        files = self.index.files_of(rows)
+        has_bytes = self.index.length[files] >= 0
+        paths = {} if has_bytes.all() else self._find_paths(rows)
+        owners = np.repeat(rows, self.index.views[rows])
+        views = files - self.index.first[owners]
+        ends = self._offsets[files] + self.index.length[files]
+        memory = self._memory.data
+        for i in range(len(files)):
+            source = memory[self._offsets[files[i]] : ends[i]] if has_bytes[i] else paths.get(i)
+            if source is not None:
+                yield int(owners[i]), int(views[i]), source
+
+    def iter_shapes(self, rows: Integers) -> Iterator[tuple[int, ImageShape]]:
+        """Of each real image of these rows, in order: its row, and its shape and dtype, told by its
+        header. BatchError where an image has none that Pillow knows, also with "skip_view".
+        """
+        for row, view, source in self.iter_sources(rows):
+            try:
+                yield row, read_shape(source, self.keep_indices)
+            except Exception as error:  # Pillow raises SyntaxError, struct.error and more
+                name = self.row_name(row)
+                raise BatchError(
+                    f"The header of view {view} of {name} cannot be read ({error}). Expected an "
+                    'image: build with verify="decode" and on_error="skip_view".',
+                    name,
+                ) from None
 
     def file_bytes(self, file: int) -> bytes:
         """The bytes of a file by its number."""

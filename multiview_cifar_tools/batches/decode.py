@@ -153,6 +153,82 @@ def _has_orientation(data: bytes) -> bool:
         return True
 
 
+# --- what headers say -----------------------------------------------------------------------------
+
+HEADER_BYTES = 1 << 16  # in which nearly all files say their size
+PNG_CHANNELS = {0: 1, 2: 3, 6: 4}  # by colour type (PNG 11.2.2), without palettes and grey + alpha
+# Of PNG chunks: those without which IHDR says all about what `decode_image` gives.
+PNG_EXTRAS = frozenset([b"eXIf", b"iTXt", b"tEXt", b"zTXt"])
+MODE_DTYPES = {"I;16": "uint16", "I;16B": "uint16", "I;16L": "uint16", "I": "int32", "F": "float32"}
+
+
+class ImageShape(NamedTuple):
+    """The shape of the array that `decode_image` gives, and the name of its dtype."""
+
+    height: int
+    width: int
+    channels: int
+    dtype: str
+
+
+def read_shape(source: memoryview | str, keep_indices: bool = False) -> ImageShape:
+    """What `decode_image` gives of a file, told by its header; no pixel is decoded, but those of a
+    PNG that may be turned.
+
+    Args:
+        source: The file's bytes, or its path.
+        keep_indices: As for `decode_image`.
+
+    Raises:
+        Exception: Whatever Pillow raises on bad files.
+    """
+    if isinstance(source, str):
+        with PIL.Image.open(source) as image:
+            return _image_shape(image, keep_indices)
+    if shape := _plain_png_shape(source):
+        return shape
+    if source[:8] != PNG_SIGNATURE:
+        try:
+            with PIL.Image.open(io.BytesIO(source[:HEADER_BYTES])) as image:
+                return _image_shape(image, keep_indices)
+        except Exception:  # the header is longer, or stands at the end
+            pass
+    data = bytes(source)
+    with PIL.Image.open(io.BytesIO(data)) as image:
+        if source[:8] == PNG_SIGNATURE and any(mark in data for mark in ORIENTATION_MARKS):
+            image.load()  # the orientation may stand behind the pixels
+        return _image_shape(image, keep_indices)
+
+
+def _plain_png_shape(data: memoryview) -> ImageShape | None:
+    """As `read_shape`, of a PNG with neither palette nor what may turn it; None for all others."""
+    if len(data) < FIRST_PIXEL[8] or data[:8] != PNG_SIGNATURE:
+        return None
+    depth, colour_type = data[24], data[25]
+    # 16 bits a colour are read by Pillow as 8.
+    if colour_type not in PNG_CHANNELS or depth not in ((8, 16) if colour_type == 0 else (8,)):
+        return None
+    at, name = len(PNG_SIGNATURE), b""
+    while name != b"IEND":
+        name = bytes(data[at + 4 : at + 8])
+        if not name or name in PNG_EXTRAS:
+            return None
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+    return ImageShape(height, width, PNG_CHANNELS[colour_type], f"uint{depth}")
+
+
+def _image_shape(image: PIL.Image.Image, keep_indices: bool) -> ImageShape:
+    """As `read_shape`, of an opened image."""
+    width, height = image.size
+    if not EXIF_KEYS.isdisjoint(image.info) and image.getexif().get(0x0112, 1) in range(5, 9):
+        width, height = height, width  # turned by a quarter (EXIF 2.32, 4.6.5)
+    channels = len(image.getbands())
+    if image.mode in ("P", "PA") and not keep_indices:
+        channels = 4 if image.has_transparency_data else 3
+    return ImageShape(height, width, channels, MODE_DTYPES.get(image.mode, "uint8"))
+
+
 # --- flat PNG -------------------------------------------------------------------------------------
 
 

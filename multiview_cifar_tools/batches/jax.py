@@ -12,7 +12,7 @@ Each pass over `batches` is an epoch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Unpack
 
 import datasets
@@ -20,8 +20,19 @@ import numpy as np
 import numpy.typing as npt
 
 from multiview_cifar_tools.arguments import expect_dataset
-from multiview_cifar_tools.batches.adapters import ReaderOptions, make_reader, map_arrays
-from multiview_cifar_tools.batches.reader import check_batch_size, count_batches, iter_batches
+from multiview_cifar_tools.batches.adapters import (
+    ReaderOptions,
+    iter_epoch,
+    make_reader,
+    map_arrays,
+)
+from multiview_cifar_tools.batches.indices import Index
+from multiview_cifar_tools.batches.reader import (
+    check_batch_size,
+    check_batching,
+    count_batches,
+    iter_batches,
+)
 from multiview_cifar_tools.errors import BatchError
 
 try:
@@ -41,44 +52,53 @@ class JaxBatches:
         shuffle: Another order in each epoch, by `seed`.
         drop_last: Leave out the last batch where it is shorter than the others, so that a jitted
             function is compiled once.
+        sampler: In place of these, what gives the samples of each batch, such as a `PKSampler`. If
+            it has an epoch of its own, that is the one that is read, and a complete pass counts it
+            up; of its state, note that a batch is read ahead: `state_dict(batches=n)`.
         device: Where the arrays go: a `jax.Device` or a `jax.sharding.Sharding`. None: JAX's
             default device.
         options: See `ReaderOptions`.
 
     Raises:
-        BatchError: As `BatchReader` does; or `batch_size` is no integer, or below 1.
+        BatchError: As `BatchReader` does; `batch_size` is no integer, or below 1; or it is given
+            beside a sampler.
     """
 
     def __init__(
         self,
         dataset: datasets.Dataset,
-        batch_size: int,
+        batch_size: int | None = None,
         *,
         shuffle: bool = False,
         drop_last: bool = False,
+        sampler: Iterable[Index] | None = None,
         device: Any = None,
         **options: Unpack[ReaderOptions],
     ) -> None:
         expect_dataset(dataset, "JaxBatches({}, batch_size)", BatchError)
         self.reader = make_reader(dataset, options)
-        self.batch_size = check_batch_size(batch_size)
+        check_batching(batch_size, sampler, shuffle=shuffle, drop_last=drop_last)
+        self.batch_size = 0 if batch_size is None else check_batch_size(batch_size)
+        self.sampler = sampler
         self.shuffle, self.drop_last, self.device = shuffle, drop_last, device
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch the next pass is; each pass counts it up."""
         self.reader.set_epoch(epoch)
+        set_sampler_epoch: Any = getattr(self.sampler, "set_epoch", None)
+        if set_sampler_epoch is not None:
+            set_sampler_epoch(epoch)
 
     def __len__(self) -> int:
-        """Number of batches."""
+        """Number of batches; TypeError where a sampler does not know it."""
+        if self.sampler is not None:
+            return len(self.sampler)  # type: ignore[arg-type]
         return count_batches(len(self.reader), self.batch_size, self.drop_last)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """One epoch of batches: arrays on the device, lists for columns that are no numbers."""
-        epoch = self.reader.epoch
-        self.reader.set_epoch(epoch + 1)
-        order = self.reader.order(self.shuffle, epoch)
         previous = None
-        for samples in iter_batches(order, self.batch_size, self.drop_last):
+        for epoch, samples in self._iter_samples():
             batch = {
                 name: map_arrays(self._put, values)  # JAX copies in the background
                 for name, values in self.reader.read(samples, epoch).items()
@@ -88,6 +108,17 @@ class JaxBatches:
             previous = batch
         if previous is not None:
             yield previous
+
+    def _iter_samples(self) -> Iterator[tuple[int, Index]]:
+        """The epoch, and the samples of each batch in it; a pass counts the epoch up."""
+        if self.sampler is not None:
+            yield from iter_epoch(self.sampler, self.reader)
+            return
+        epoch = self.reader.epoch
+        self.reader.set_epoch(epoch + 1)
+        order = self.reader.order(self.shuffle, epoch)
+        for samples in iter_batches(order, self.batch_size, self.drop_last):
+            yield epoch, samples
 
     def _put(self, array: npt.NDArray[Any]) -> Any:
         return jax.device_put(np.ascontiguousarray(array), self.device)

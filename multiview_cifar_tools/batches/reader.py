@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import operator
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from copy import copy
 from functools import cached_property, reduce
@@ -47,7 +47,7 @@ from multiview_cifar_tools.batches.columns import (
     find_image_column,
     keeps_indices,
 )
-from multiview_cifar_tools.batches.decode import Pixels
+from multiview_cifar_tools.batches.decode import ImageShape, Pixels
 from multiview_cifar_tools.batches.indices import Index, select_rows
 from multiview_cifar_tools.batches.resizing import Mode, Resize, make_conversion
 from multiview_cifar_tools.errors import BatchError
@@ -167,13 +167,38 @@ class BatchReader:
         self.epoch = check_count("epoch", epoch, 0, BatchError)
 
     def batches(
-        self, batch_size: int, *, shuffle: bool = False, drop_last: bool = False
+        self,
+        batch_size: int | None = None,
+        *,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        sampler: Iterable[Index] | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """One epoch of batches; `shuffle` by (seed, epoch). BatchError where `batch_size` is no
-        integer, or below 1.
+        """One epoch of batches.
+
+        Args:
+            batch_size: Samples a batch.
+            shuffle: Another order in each epoch, by (seed, epoch).
+            drop_last: Leave out the last batch where it is shorter than the others.
+            sampler: In place of these, what gives the samples of each batch, such as a `PKSampler`.
+                If it has an epoch of its own, that is the one that is read.
+
+        Raises:
+            BatchError: `batch_size` is no integer, or below 1; it is given beside a sampler;
+                or `set_epoch` of reader and sampler said different epochs.
         """
-        order, epoch = self.order(shuffle, self.epoch), self.epoch
-        batches = iter_batches(order, check_batch_size(batch_size), drop_last)
+        check_batching(batch_size, sampler, shuffle=shuffle, drop_last=drop_last)
+        if sampler is None:
+            order, epoch = self.order(shuffle, self.epoch), self.epoch
+            batches: Iterable[Index] = iter_batches(order, check_batch_size(batch_size), drop_last)
+        else:
+            batches, epoch = sampler, sampler_epoch(sampler, self.epoch)
+            if self.epoch not in (0, epoch):
+                raise BatchError(
+                    f"The reader is at epoch {self.epoch}, its sampler at {epoch}. Expected the "
+                    f"sampler to say which it is: sampler.set_epoch({self.epoch}) is enough.",
+                    "sampler",
+                )
         return (self.read(samples, epoch) for samples in batches)
 
     def order(self, shuffle: bool, epoch: int) -> Integers:
@@ -182,6 +207,26 @@ class BatchReader:
         if shuffle:
             np.random.default_rng([self.seed, epoch]).shuffle(samples)
         return samples
+
+    def image_shapes(self) -> list[ImageShape | None]:
+        """The shape and dtype of the images of each sample, (N,), told by their headers; None where
+        a sample has no image.
+
+        BatchError where a sample's images differ, or one has no header that Pillow knows.
+        """
+        rows = np.unique(self._rows)  # as a selection may have some several times
+        shapes: dict[int, ImageShape] = {}
+        for row, shape in self._images.iter_shapes(rows):
+            first = shapes.setdefault(row, shape)
+            if first != shape:
+                name = self._images.row_name(row)
+                raise BatchError(
+                    f"{name} has images of (H, W, C) = {first[:3]}, {first.dtype}, and of "
+                    f"{shape[:3]}, {shape.dtype}. Expected one size and type in each sample: build "
+                    "with image_size and mode.",
+                    name,
+                )
+        return [shapes.get(row) for row in self._rows.tolist()]
 
     @property
     def fixed_num_views(self) -> int | None:
@@ -459,6 +504,39 @@ def iter_batches(order: Integers, batch_size: int, drop_last: bool) -> Iterator[
 def count_batches(samples: int, batch_size: int, drop_last: bool) -> int:
     """The number of batches that `iter_batches` gives."""
     return samples // batch_size if drop_last else -(-samples // batch_size)
+
+
+def check_batching(batch_size: Any, sampler: Any, **order: bool) -> None:
+    """BatchError where a batch size is no integer or below 1, or where a sampler comes with one, or
+    with an order of samples, or is none.
+    """
+    if sampler is None:
+        check_batch_size(batch_size)
+        return
+    if batch_size is not None:
+        raise BatchError(
+            f"batch_size={short_repr(batch_size)} and sampler={short_repr(sampler)} are given. "
+            "Expected one of them: a sampler says which samples make each batch.",
+            "sampler",
+        )
+    if not hasattr(sampler, "__iter__"):
+        raise BatchError(
+            f"sampler={short_repr(sampler)} is not right. Expected what gives the samples of each "
+            "batch, such as PKSampler(ds['label'], classes=8, samples=4).",
+            "sampler",
+        )
+    for name, value in order.items():
+        if value:
+            raise BatchError(
+                f"{name}=True is given with a sampler, which says itself which samples make each "
+                "batch. Expected it without.",
+                name,
+            )
+
+
+def sampler_epoch(sampler: Any, default: int) -> int:
+    """The epoch that a sampler is at; the default where it has none."""
+    return int(getattr(sampler, "epoch", default))
 
 
 def check_batch_size(batch_size: Any) -> int:

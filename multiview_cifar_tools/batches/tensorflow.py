@@ -12,7 +12,8 @@ in their number of views, and reads flat PNG with no decoder.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple, Unpack
 
 import datasets
@@ -20,15 +21,19 @@ import numpy as np
 import numpy.typing as npt
 
 from multiview_cifar_tools.arguments import expect_dataset
-from multiview_cifar_tools.batches.adapters import ReaderOptions, make_reader
+from multiview_cifar_tools.batches.adapters import ReaderOptions, iter_epoch, make_reader
 from multiview_cifar_tools.batches.columns import check_alike
+from multiview_cifar_tools.batches.decode import ImageShape
+from multiview_cifar_tools.batches.indices import Index
 from multiview_cifar_tools.batches.reader import (
     VIEW_FIELDS,
     BatchReader,
     check_batch_size,
+    check_batching,
     count_batches,
     iter_batches,
 )
+from multiview_cifar_tools.batches.samplers import SizeSampler
 from multiview_cifar_tools.errors import BatchError
 
 try:
@@ -36,13 +41,17 @@ try:
 except ImportError as error:
     raise ImportError('TensorFlow is missing: pip install "multiview-cifar[tensorflow]"') from error
 
+# A pass: its epoch, and the samples of each batch.
+NumberEpoch = Callable[[], Iterator[tuple[int, Index]]]
+
 
 def to_tf_dataset(
     dataset: datasets.Dataset,
-    batch_size: int,
+    batch_size: int | None = None,
     *,
     shuffle: bool = False,
     drop_remainder: bool = False,
+    sampler: Iterable[Index] | None = None,
     **options: Unpack[ReaderOptions],
 ) -> Any:
     """The rows of a dataset as a `tf.data.Dataset` of batches, prefetched.
@@ -53,6 +62,9 @@ def to_tf_dataset(
         shuffle: Another order each time the dataset is iterated, by `seed`. Each such pass counts
             as an epoch.
         drop_remainder: Leave out the last batch where it is shorter than the others.
+        sampler: In place of these, what gives the samples of each batch, such as a `PKSampler`. If
+            it has an epoch of its own, that is the one that is read, and a complete pass counts it
+            up; of its state, note that batches are read ahead: `state_dict(batches=n)`.
         options: See `ReaderOptions`. `ragged` "flat" and "list" are the same here: a
             `tf.RaggedTensor` (B, V, H, W, C), whose `flat_values` and `row_splits` are the views of
             all samples and the offsets.
@@ -60,21 +72,26 @@ def to_tf_dataset(
     Returns:
         A `tf.data.Dataset` of dicts. Its `element_spec` has all sizes that are the same in each
         batch: H, W and C are those of the first sample, V is None where samples differ.
+        With a `SizeSampler` H, W and C are None.
 
     Raises:
-        BatchError: As `BatchReader` does, `batch_size` is no integer or below 1, or a column has
-            no form in TensorFlow. While iterating, TensorFlow wraps it in an error of its own,
-            which ends with its text.
+        BatchError: As `BatchReader` does, `batch_size` is no integer or below 1, it is given beside
+            a sampler, or a column has no form in TensorFlow. While iterating,
+            TensorFlow wraps it in an error of its own, which ends with its text.
     """
     expect_dataset(dataset, "to_tf_dataset({}, batch_size)", BatchError)
-    batch_size = check_batch_size(batch_size)
+    check_batching(batch_size, sampler, shuffle=shuffle, drop_remainder=drop_remainder)
     if options.get("ragged") == "list":
         options["ragged"] = "flat"
     reader = make_reader(dataset, options)
     if not len(reader):
         raise BatchError("There are no samples. Expected one or more.", "dataset")
-    fields = find_fields(reader, batch_size if drop_remainder else None)
-    numbers = sample_numbers(reader, batch_size, shuffle, drop_remainder)
+    sizes = sampler.sizes if isinstance(sampler, SizeSampler) else {}
+    fields = find_fields(reader, batch_size if drop_remainder else None, common_size(sizes))
+    if sampler is not None:
+        numbers = sampler_numbers(reader, sampler)
+    else:
+        numbers = sample_numbers(reader, check_batch_size(batch_size), shuffle, drop_remainder)
     return read_batches(numbers, reader, fields).prefetch(tf.data.AUTOTUNE)
 
 
@@ -89,9 +106,22 @@ def sample_numbers(
         for samples in iter_batches(reader.order(shuffle, epoch), batch_size, drop_remainder):
             yield epoch, samples
 
-    spec = tf.TensorSpec((), tf.int64), tf.TensorSpec((None,), tf.int64)
     count = count_batches(len(reader), batch_size, drop_remainder)
+    return number_batches(number_epoch, count)
+
+
+def sampler_numbers(reader: BatchReader, sampler: Any) -> Any:
+    """As `sample_numbers`, of the batches of a sampler."""
+    count = len(sampler) if hasattr(sampler, "__len__") else None
+    return number_batches(partial(iter_epoch, sampler, reader), count)
+
+
+def number_batches(number_epoch: NumberEpoch, count: int | None) -> Any:
+    """A `tf.data.Dataset` of what a pass gives: an epoch and numbers of samples, `count` times."""
+    spec = tf.TensorSpec((), tf.int64), tf.TensorSpec((None,), tf.int64)
     numbers = tf.data.Dataset.from_generator(number_epoch, output_signature=spec)
+    if count is None:
+        return numbers
     return numbers.apply(tf.data.experimental.assert_cardinality(count))
 
 
@@ -113,10 +143,12 @@ def read_arrays(
     reader: BatchReader, fields: list[Field], epoch: Any, samples: npt.NDArray[np.int64]
 ) -> list[Any]:
     """A batch as the arrays of all fields. BatchError where its images differ from the first
-    sample's in size or type.
+    sample's in size or type, unless their sizes are known to differ.
     """
     batch = reader.read(samples, int(epoch))
     images, spec = batch["images"], fields[0].spec
+    if None in tuple(spec.shape[-3:]):
+        return [array for field in fields for array in field.flatten(batch)]
     like_first = np.broadcast_to(np.zeros((), spec.dtype.as_numpy_dtype), tuple(spec.shape[-3:]))
     if not batch["view_mask"].any():  # no image tells its size
         batch["images"] = np.broadcast_to(like_first, (*images.shape[:-3], *like_first.shape))
@@ -164,10 +196,27 @@ def as_array(values: Any, spec: Any) -> npt.NDArray[Any]:
     return np.ascontiguousarray(values)
 
 
-def find_fields(reader: BatchReader, batch_size: int | None) -> list[Field]:
+def common_size(shapes: Iterable[ImageShape | None]) -> list[int | None]:
+    """H, W and C of all images, None in the place of what differs; [] where there are no shapes.
+
+    BatchError where their types differ.
+    """
+    known = [shape for shape in shapes if shape is not None]
+    if len(dtypes := {shape.dtype for shape in known}) > 1:
+        raise BatchError(
+            f"The images are of {' and '.join(sorted(dtypes))}. Expected one type, as all batches "
+            'of a tf.data.Dataset have: build with mode="RGB".',
+            "dataset",
+        )
+    axes = zip(*(shape[:3] for shape in known), strict=True)
+    return [axis[0] if len({*axis}) == 1 else None for axis in axes]
+
+
+def find_fields(reader: BatchReader, batch_size: int | None, size: list[int | None]) -> list[Field]:
     """The fields of a batch, images first, as the first sample has them.
 
-    `batch_size` is None where the last batch may be shorter.
+    `batch_size` is None where the last batch may be shorter, and `size` is H, W and C; [] where all
+    images have those of the first sample.
     """
     batch = reader[[0]]
     is_ragged = batch.pop("offsets", None) is not None
@@ -176,8 +225,8 @@ def find_fields(reader: BatchReader, batch_size: int | None) -> list[Field]:
     fields = []
     for name, values in batch.items():
         if name in VIEW_FIELDS:
-            size = values.shape[-3:] if has_image else [None] * 3
-            shape = [*leading, *size] if name == "images" else leading
+            first_size = values.shape[-3:] if has_image else [None] * 3
+            shape = [*leading, *(size or first_size)] if name == "images" else leading
             fields.append(Field(name, tf.TensorSpec(shape, values.dtype), is_ragged, True))
         elif isinstance(values, np.ndarray):
             fields.append(Field(name, tf.TensorSpec((batch_size,), values.dtype), False, False))

@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multiview_cifar_tools.arguments import check_count
 from multiview_cifar_tools.batches.columns import Integers
+from multiview_cifar_tools.batches.samplers import random_numbers
 from multiview_cifar_tools.errors import ElasticError
 
 MIN_WINDOW = 4096  # rows: fewer would hardly mix shards of large images, which hold few rows
@@ -112,13 +111,3 @@ class Order:
         starts, ends = ends[inside] - self.counts[lane_shards], ends[inside]
         first, last = np.maximum(starts, begin), np.minimum(ends, end)
         return self.starts[lane_shards] + first - starts, last - first
-
-
-def random_numbers(count: int, *seeds: int) -> npt.NDArray[np.floating[Any]]:
-    """`count` numbers in [0, 1), float64, that depend on the seeds alone.
-
-    NumPy promises only for raw bits that they are the same in every version:
-    https://numpy.org/neps/nep-0019-rng-policy.html
-    """
-    bits = np.random.PCG64(seeds).random_raw(count)
-    return (bits >> np.uint64(11)) * 2.0**-53

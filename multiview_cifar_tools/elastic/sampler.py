@@ -30,7 +30,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 import pyarrow as pa
 
-from multiview_cifar_tools.arguments import check_count, expect_path, short_repr
+from multiview_cifar_tools.arguments import check_count, check_rank, expect_path, short_repr
 from multiview_cifar_tools.batches.adapters import ReaderOptions, make_reader, table_dataset
 from multiview_cifar_tools.batches.columns import Integers
 from multiview_cifar_tools.batches.reader import iter_batches
@@ -82,14 +82,7 @@ class ElasticSampler:
     ) -> None:
         counts = check_counts(num_rows)
         self.batch_size = check_count("batch_size", batch_size, 1, ElasticError)
-        self.num_replicas = check_count("num_replicas", num_replicas, 1, ElasticError)
-        self.rank = check_count("rank", rank, 0, ElasticError)
-        if rank >= num_replicas:
-            raise ElasticError(
-                f"rank={rank} is not right. Expected 0 or more, and less than "
-                f"num_replicas={num_replicas}.",
-                "rank",
-            )
+        self.num_replicas, self.rank = check_rank(num_replicas, rank, ElasticError)
         self.order = Order(counts, seed, lanes, window, shuffle)
         self.drop_last = drop_last
         self.fingerprint = hash_text(*map(str, counts))

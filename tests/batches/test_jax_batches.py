@@ -1,10 +1,12 @@
 """JaxBatches: device arrays of the pixels that Pillow reads, an epoch a pass."""
 
+import datasets
 import numpy as np
 import pytest
 
 from multiview_cifar_tools.batches.augment import RandomCropFlip
 from multiview_cifar_tools.batches.reader import BatchReader
+from multiview_cifar_tools.batches.samplers import PKSampler, SizeSampler
 from multiview_cifar_tools.flat_png import flat_png
 from pictures import encoded, expected, make_rows, png
 
@@ -101,3 +103,27 @@ def test_errors_are_told(JaxBatches, fails):
     for rows in ({"train": make_rows([1])}, "photos", make_rows([1]).to_iterable_dataset()):
         with fails("BatchError", "JaxBatches takes one datasets.Dataset, found"):
             JaxBatches(rows, 1)
+
+
+def test_a_sampler(JaxBatches, fails):
+    ds = make_rows([2] * 12)
+    sampler = PKSampler(ds["label"], 2, 2, seed=1)
+    batches = JaxBatches(ds, sampler=sampler, columns=["sample_id"])
+    assert len(batches) == 3
+    passes = [numbers(batches) for _ in range(3)]
+    assert sampler.epoch == 3  # a pass counts it up
+    for epoch, seen in enumerate(passes):
+        sampler.set_epoch(epoch)
+        assert seen == [i for batch in sampler for i in batch]
+    batches.set_epoch(1)
+    assert numbers(batches) == passes[1]
+    lists = JaxBatches(ds, sampler=[[3], [4, 5]], columns=["sample_id"])
+    assert numbers(lists) == numbers(lists) == [3, 4, 5]
+    with fails("BatchError", "batch_size=None is not right"):
+        JaxBatches(ds)
+
+
+def test_sizes_that_differ(JaxBatches):
+    ds = datasets.concatenate_datasets([make_rows([1, 1], size=size) for size in ((5, 4), (8, 9))])
+    batches = JaxBatches(ds, sampler=SizeSampler(ds, 4))
+    assert sorted(batch["images"].shape for batch in batches) == [(2, 1, 4, 5, 3), (2, 1, 9, 8, 3)]

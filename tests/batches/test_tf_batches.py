@@ -6,6 +6,7 @@ import pytest
 
 from multiview_cifar_tools.batches.augment import RandomCropFlip
 from multiview_cifar_tools.batches.reader import BatchReader
+from multiview_cifar_tools.batches.samplers import PKSampler, SizeSampler
 from multiview_cifar_tools.flat_png import flat_png
 from pictures import encoded, expected, make_rows, png
 
@@ -150,3 +151,33 @@ def test_errors_are_told(tf, to_tf_dataset, fails):
     for batch_size in (1, 2):
         with pytest.raises(tf.errors.InvalidArgumentError, match=r"BatchError: .*\(6, 6, 3\)"):
             list(to_tf_dataset(mixed, batch_size))
+
+
+def test_a_sampler(tf, to_tf_dataset, fails):
+    ds = make_rows([2] * 12)
+    sampler = PKSampler(ds["label"], 2, 2, seed=1)
+    batches = to_tf_dataset(ds, sampler=sampler)
+    assert int(batches.cardinality()) == 3
+    assert batches.element_spec["images"].shape.as_list() == [None, 2, 4, 5, 3]
+    for epoch in range(2):  # a pass counts it up
+        seen = [batch["images"].numpy() for batch in batches]
+        alone = PKSampler(ds["label"], 2, 2, seed=1)
+        alone.set_epoch(epoch)
+        for images, chosen in zip(seen, alone, strict=True):
+            assert np.array_equal(images, expected(ds, chosen))
+    lists = to_tf_dataset(ds, sampler=iter([[3], [4, 5]]), columns=["sample_id"])
+    assert int(lists.cardinality()) == tf.data.UNKNOWN_CARDINALITY
+    assert [len(batch["sample_id"]) for batch in lists] == [1, 2]
+    with fails("BatchError", "batch_size=None is not right"):
+        to_tf_dataset(ds)
+
+
+def test_sizes_that_differ(to_tf_dataset, fails):
+    ds = datasets.concatenate_datasets([make_rows([1, 1], size=size) for size in ((5, 4), (8, 9))])
+    batches = to_tf_dataset(ds, sampler=SizeSampler(ds, 4))
+    assert batches.element_spec["images"].shape.as_list() == [None, 1, None, None, 3]
+    shapes = sorted(tuple(batch["images"].shape) for batch in batches)
+    assert shapes == [(2, 1, 4, 5, 3), (2, 1, 9, 8, 3)]
+    deep = datasets.concatenate_datasets([ds, make_rows([1], mode="I;16")])
+    with fails("BatchError", "uint16 and uint8", "one type"):
+        to_tf_dataset(deep, sampler=SizeSampler(deep, 4))

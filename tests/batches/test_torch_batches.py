@@ -1,14 +1,22 @@
 """TorchBatches: the stock DataLoader, samplers and workers, on the pixels that Pillow reads."""
 
+import itertools
+import json
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, RandomSampler
+from torchdata.stateful_dataloader import StatefulDataLoader
 
 import multiview_cifar
 from multiview_cifar_tools.batches.pytorch import TorchBatches, TorchStream
+from multiview_cifar_tools.batches.samplers import BalancedSampler, PKSampler
 from multiview_cifar_tools.flat_png import flat_png
 from pictures import encoded, expected, make_rows, png
+
+# torchdata calls what torch has deprecated.
+STATEFUL = pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
 
 
 @pytest.fixture
@@ -112,6 +120,54 @@ def test_samplers(rows):
     assert sorted(sum(shares, [])) == sorted(rows["sample_id"])
     sampler = BatchSampler(RandomSampler(data), batch_size=5, drop_last=True)
     assert [len(batch["sample_id"]) for batch in DataLoader(data, batch_sampler=sampler)] == [5, 5]
+
+
+@STATEFUL
+@pytest.mark.parametrize("loader", [DataLoader, StatefulDataLoader])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_samplers_of_batches(rows, loader, workers):
+    sampler = PKSampler(rows["label"], 2, 2, seed=1)
+    loaded = loader(
+        TorchBatches(rows, columns=["label", "sample_id"]),
+        batch_sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
+    assert len(loaded) == len(sampler) == 2
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        alone = PKSampler(rows["label"], 2, 2, seed=1)
+        alone.set_epoch(epoch)
+        seen = [batch["sample_id"] for batch in loaded]
+        assert seen == [[rows[i]["sample_id"] for i in numbers] for numbers in alone]
+
+
+@STATEFUL
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stateful_loader_goes_on_with_a_sampler(rows, workers):
+    def make():
+        return StatefulDataLoader(
+            TorchBatches(rows, columns=["sample_id"]),
+            batch_sampler=BalancedSampler(rows["label"], 2, seed=1),
+            num_workers=workers,
+        )
+
+    whole = [batch["sample_id"] for batch in make()]
+    before, after = make(), make()
+    seen = [batch["sample_id"] for batch in itertools.islice(before, 2)]
+    after.load_state_dict(json.loads(json.dumps(before.state_dict())))
+    assert seen + [batch["sample_id"] for batch in after] == whole
+
+
+def test_a_sampler_of_single_samples_by_others(rows):
+    """Of pytorch-metric-learning, whose samplers give a sample at a time."""
+    samplers = pytest.importorskip("pytorch_metric_learning.samplers")
+    sampler = samplers.MPerClassSampler(rows["label"], m=2, batch_size=4, length_before_new_iter=8)
+    data = TorchBatches(rows, columns=["label"])
+    batches = [*DataLoader(data, batch_size=4, sampler=sampler, num_workers=0)]
+    assert [sorted(batch["label"].tolist()) for batch in batches] == [[0, 0, 1, 1]] * 2
+    fixed = samplers.FixedSetOfTriplets(rows["label"], num_triplets=4)
+    assert sum(len(batch["label"]) for batch in DataLoader(data, batch_size=3, sampler=fixed)) == 12
 
 
 @pytest.mark.parametrize("encode", [flat_png, png])

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from commands import ENVIRONMENT
 from conftest import REPOSITORY
 from elastic_shards import FEATURES, rows_in, together, write_shards
-from multiview_cifar_tools.elastic.order import Order, random_numbers
+from multiview_cifar_tools.batches.samplers import random_numbers
+from multiview_cifar_tools.elastic.order import Order
 from multiview_cifar_tools.elastic.sampler import (
     ElasticBatches,
     ElasticSampler,

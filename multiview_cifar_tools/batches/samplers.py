@@ -1,0 +1,603 @@
+"""Which samples stand together in a batch: by class, in episodes of few samples, or by size.
+
+    sampler = PKSampler(ds["label"], classes=8, samples=4)         # 8 classes x 4 samples a batch
+    loader = DataLoader(TorchBatches(ds), batch_sampler=sampler, num_workers=2)
+    for epoch in range(sampler.epoch, 90):
+        sampler.set_epoch(epoch)                                   # another epoch, other batches
+        for batch in loader: ...
+
+    PKSampler         so many classes in each batch, and so many samples of each
+    BalancedSampler   each class equally often
+    EpisodicSampler   N-way K-shot episodes: support and query samples
+    SizeSampler       only images of one size in a batch
+
+They need NumPy alone, and are taken by the stock `DataLoader` as its `batch_sampler`, and by
+`BatchReader.batches(sampler=...)`, `to_tf_dataset` and `JaxBatches`. The batches of an epoch follow
+from (seed, epoch) and the labels or sizes alone. They are dealt to the ranks in turn, to each
+equally many. What has to be known to go on after any batch is a dict of JSON, `state_dict`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+
+from multiview_cifar import join_first
+from multiview_cifar_tools.arguments import check_count, check_rank, short_repr
+from multiview_cifar_tools.batches.indices import Integers
+from multiview_cifar_tools.batches.reader import BatchReader
+from multiview_cifar_tools.errors import BatchError
+
+OnFewSamples = Literal["raise", "skip_class", "repeat"]
+ON_FEW_SAMPLES = ("raise", "skip_class", "repeat")
+BLOCK = 1 << 16  # random numbers that are drawn at once
+
+
+class EpochSampler:
+    """What all samplers share: the epoch, the ranks, the state. `_iter_epoch` gives the batches.
+
+    Args:
+        num_batches: Those of an epoch, of all ranks: a multiple of `num_replicas`.
+        identity: What the batches follow from, as values of JSON: part of the state.
+        seed, num_replicas, rank: As they were checked.
+    """
+
+    def __init__(
+        self, num_batches: int, identity: Mapping[str, Any], seed: int, num_replicas: int, rank: int
+    ) -> None:
+        self.seed, self.num_replicas, self.rank = seed, num_replicas, rank
+        self.epoch = 0
+        self._length = num_batches // num_replicas
+        self._identity = {
+            "sampler": type(self).__name__,
+            "seed": seed,
+            "num_replicas": num_replicas,
+            **identity,
+        }
+        self._begin = 0  # the batches of the epoch before the one with which a pass begins
+        self._num_batches = 0  # those before the one that this object gives next
+        self._is_finished = False  # whether all were given: the next pass starts anew
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say, before each epoch, which it is, 0 or more. The epoch of a loaded state goes on where
+        the state ends, any other one begins at its first batch.
+        """
+        epoch = check_count("epoch", epoch, 0, BatchError)
+        if epoch != self.epoch:
+            self._seek(epoch, 0)
+
+    def __len__(self) -> int:
+        """The batches of this rank in a complete epoch; every rank has as many."""
+        return self._length
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """The rest of the epoch: the numbers of the samples of each batch of this rank."""
+        if self._is_finished:
+            self._seek(self.epoch, 0)
+        self._num_batches = self._begin
+        first = self._begin * self.num_replicas + self.rank
+        end = self._length * self.num_replicas
+        for batch in itertools.islice(self._iter_epoch(), first, end, self.num_replicas):
+            self._num_batches += 1
+            yield batch.tolist()
+        self._is_finished = True
+
+    def _iter_epoch(self) -> Iterator[Integers]:
+        """The batches of all ranks in this epoch."""
+        raise NotImplementedError
+
+    def state_dict(self, batches: int | None = None) -> dict[str, Any]:
+        """What is needed to go on after the last batch, as values of JSON; the same on all ranks
+        after as many batches.
+
+        Args:
+            batches: How many batches the loop has had in this pass. None: as many as this object
+                gave. A `DataLoader` with workers asks for some ahead, so there say it, or take the
+                state of torchdata's `StatefulDataLoader`.
+
+        Raises:
+            BatchError: `batches` is no integer, negative, or more than an epoch has.
+        """
+        done = self._num_batches
+        if batches is not None:
+            done = self._begin + check_count("batches", batches, 0, BatchError)
+        if done > self._length:
+            raise BatchError(
+                f"batches={batches} is not right. Expected at most {self._length - self._begin}, "
+                "which this pass has.",
+                "batches",
+            )
+        return {**self._identity, "epoch": self.epoch, "batches": done}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on after the last batch of a state, on any rank.
+
+        Raises:
+            BatchError: It is no state of such a sampler, or one of other labels, sizes or options.
+        """
+        if not isinstance(state, Mapping) or "sampler" not in state:
+            raise BatchError(
+                f"{short_repr(state)} is no state. Expected what state_dict() of a "
+                f"{type(self).__name__} gave.",
+                "state",
+            )
+        for name, value in self._identity.items():
+            if state.get(name) != value:
+                raise BatchError(
+                    f"The state has {name}={state.get(name)!r}, and here it is {value!r}. Expected "
+                    "the same to go on: give the same samples and options.",
+                    name,
+                )
+        epoch = check_count("epoch", state.get("epoch"), 0, BatchError)
+        done = check_count("batches", state.get("batches"), 0, BatchError)
+        if done > self._length:
+            raise BatchError(
+                f"The state has {done} batches. Expected at most {self._length}, which an epoch "
+                "has.",
+                "batches",
+            )
+        self._seek(epoch, done)
+
+    def _seek(self, epoch: int, batches: int) -> None:
+        self.epoch, self._begin, self._num_batches = epoch, batches, batches
+        self._is_finished = False
+
+
+# --- by class -------------------------------------------------------------------------------------
+
+
+class ClassSamples:
+    """The samples of each class.
+
+    Args:
+        labels: The label of each sample, (N,): integers or text, in a list, array, tensor or column
+            of a dataset.
+
+    Attributes:
+        names: The labels that there are, (C,), in order.
+        counts: The number of samples of each, (C,).
+        rows: The samples, class by class, (N,).
+        starts: Where each class begins in `rows` and in `shuffle`, (C,).
+
+    Raises:
+        BatchError: There are none, they are no list of integers or text, or some are missing.
+    """
+
+    def __init__(self, labels: Any) -> None:
+        self.names, codes = np.unique(check_labels(labels), return_inverse=True)
+        self._codes = codes.ravel()
+        self.counts = np.bincount(self._codes, minlength=len(self.names))
+        self.starts = np.cumsum(self.counts) - self.counts
+        self.rows: Integers = np.argsort(self._codes, kind="stable")
+        digest = hashlib.blake2b(repr(self.names.tolist()).encode(), digest_size=16)
+        digest.update(self._codes.astype("<i8").tobytes())
+        self.fingerprint = digest.hexdigest()
+
+    def shuffle(self, *seeds: int) -> Integers:
+        """The samples (N,), class by class, those of each in an order that follows from seeds."""
+        keys = random_numbers(len(self._codes), *seeds)
+        order: Integers = np.lexsort((keys, self._codes))
+        return order
+
+    def describe(self, classes: Iterable[int]) -> str:
+        """Some classes with their numbers of samples, for an error's text."""
+        return join_first(f"{self.names[c]} ({self.counts[c]})" for c in classes)
+
+
+def check_labels(labels: Any) -> npt.NDArray[Any]:
+    """Labels as an array (N,); BatchError where they are none, or some are missing (None, -1)."""
+    try:
+        # A column of `datasets` 4 is a sequence that NumPy would ask for one label after the other.
+        array = np.asarray(labels[:] if isinstance(labels, Sequence) else labels)
+    except (TypeError, ValueError):
+        array = np.zeros(0)
+    if array.ndim != 1 or not array.size or isinstance(labels, str):
+        raise BatchError(
+            f"labels={short_repr(labels)} is not right. Expected the label of each sample: "
+            'ds["label"].',
+            "labels",
+        )
+    missing = np.zeros(len(array), np.bool_)
+    if array.dtype.kind in "if":
+        missing = np.isnan(array) if array.dtype.kind == "f" else array < 0
+    elif array.dtype == object:
+        missing = np.array([label is None for label in array])
+    if missing.any():
+        at = np.flatnonzero(missing)
+        raise BatchError(
+            f"{len(at)} of {len(array)} samples have no label: samples {join_first(at)}. Expected "
+            "one for each: leave them out, as by labelled = ds.filter(lambda label: label not in "
+            '(None, -1), input_columns="label").',
+            "labels",
+        )
+    if array.dtype.kind not in "iuUS":
+        raise BatchError(
+            f"The labels are {short_repr(array[0])} and so on ({array.dtype}). Expected integers "
+            'or text, such as ds["label"].',
+            "labels",
+        )
+    return array
+
+
+class PKSampler(EpochSampler):
+    """Batches of `classes` classes with `samples` samples of each, class by class: for triplet and
+    contrastive losses.
+
+    An epoch takes each sample at most once, so that ranks share none. Each class is cut at random
+    into groups of `samples`; a batch takes a group of each of its classes, and a class comes the
+    likelier the more groups it has left. It ends when too few classes are left for another batch:
+    the samples of a class that is far larger than the others, and up to `samples - 1` of each, wait
+    for another epoch.
+
+    Source: Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification" (2017), 2.
+
+    Args:
+        labels: As for `ClassSamples`: the label of each sample.
+        classes: P, the number of classes in a batch.
+        samples: K, the number of samples of each.
+        seed: Of the draws, together with the epoch.
+        num_replicas, rank: The number of ranks, and which of them this is.
+        on_few_samples: A class with fewer than `samples` samples: "raise" BatchError, "skip_class":
+            leave it out, or "repeat": give its samples several times.
+
+    Raises:
+        BatchError: There are fewer such classes, or samples, than a batch asks for; labels are
+            missing; or an option is no integer or out of range.
+    """
+
+    def __init__(
+        self,
+        labels: Any,
+        classes: int,
+        samples: int,
+        *,
+        seed: int = 0,
+        num_replicas: int = 1,
+        rank: int = 0,
+        on_few_samples: OnFewSamples = "raise",
+    ) -> None:
+        self.classes = check_count("classes", classes, 1, BatchError)
+        self.samples = check_count("samples", samples, 1, BatchError)
+        seed = check_count("seed", seed, 0, BatchError)
+        num_replicas, rank = check_rank(num_replicas, rank, BatchError)
+        self._members = ClassSamples(labels)
+        self._groups = self._count_groups(on_few_samples)
+        most = self._most_batches()
+        num_batches = most - most % num_replicas
+        if not num_batches:
+            raise BatchError(
+                f"The samples fill {most} batches of {self.classes} classes x {self.samples} "
+                f"samples. Expected one for each of {num_replicas} ranks: ask for fewer.",
+                "num_replicas",
+            )
+        identity = {
+            "labels": self._members.fingerprint,
+            "classes": self.classes,
+            "samples": self.samples,
+            "on_few_samples": on_few_samples,
+        }
+        super().__init__(num_batches, identity, seed, num_replicas, rank)
+
+    def _count_groups(self, on_few_samples: str) -> Integers:
+        """The groups of each class, (C,)."""
+        if on_few_samples not in ON_FEW_SAMPLES:
+            raise BatchError(
+                f"on_few_samples={on_few_samples!r} is not right. Expected one of "
+                f"{', '.join(map(repr, ON_FEW_SAMPLES))}.",
+                "on_few_samples",
+            )
+        groups: Integers = self._members.counts // self.samples
+        few = np.flatnonzero(groups == 0)
+        if len(few) and on_few_samples == "raise":
+            raise BatchError(
+                f"{len(few)} of {len(groups)} classes have fewer than {self.samples} samples: "
+                f"{self._members.describe(few)}. Expected so many in each: ask for fewer, or pass "
+                'on_few_samples="skip_class", which leaves such classes out, or "repeat".',
+                str(self._members.names[few[0]]),
+            )
+        if on_few_samples == "repeat":
+            groups = np.maximum(groups, 1)
+        num_classes = np.count_nonzero(groups)
+        if num_classes < self.classes:
+            enough = f" with {self.samples} samples or more" if len(few) else ""
+            raise BatchError(
+                f"classes={self.classes} is more than there are: {num_classes} "
+                f"classes{enough}. Expected at most that many.",
+                "classes",
+            )
+        return groups
+
+    def _most_batches(self) -> int:
+        """How many batches all groups make: b, if the classes have `classes` * b groups in which
+        none has more than b, as it stands in a batch once.
+        """
+        low, high = 0, int(self._groups.sum()) // self.classes
+        while low < high:
+            middle = (low + high + 1) // 2
+            enough = np.minimum(self._groups, middle).sum() >= self.classes * middle
+            low, high = (middle, high) if enough else (low, middle - 1)
+        return low
+
+    def _iter_epoch(self) -> Iterator[Integers]:
+        order = self._members.shuffle(1, self.seed, self.epoch)
+        given = np.zeros_like(self._groups)  # the groups of each class that were given
+        within = np.arange(self.samples)
+        for classes in self._iter_classes():
+            places = given[classes, None] * self.samples + within
+            places %= self._members.counts[classes, None]  # of a class that is repeated
+            given[classes] += 1
+            yield self._arrange(order[self._members.starts[classes, None] + places])
+
+    def _arrange(self, rows: Integers) -> Integers:
+        """The samples (classes, samples) of a batch in its order."""
+        return rows.ravel()
+
+    def _iter_classes(self) -> Iterator[Integers]:
+        """The classes of each batch, (P,).
+
+        With n batches to come, a class that has q groups left is taken with the probability q / n:
+        by systematic sampling, along a random order of all classes. So each class stands in a batch
+        at most once, and none has groups left in the end.
+
+        Source: Madow, "On the Theory of Systematic Sampling, II" (1949).
+        """
+        left = self._draw_quotas()
+        num_batches, size = self._length * self.num_replicas, max(1, BLOCK // len(left))
+        for number in range(num_batches):
+            if number % size == 0:
+                numbers = random_numbers(size * len(left) + size, 3, self.seed, self.epoch, number)
+                orders = np.argsort(numbers[size:].reshape(size, -1), axis=1)
+            remaining = num_batches - number
+            start = int(numbers[number % size] * remaining)
+            shuffled = orders[number % size]
+            # The runs of all classes' groups, one behind the other, in which one of the places
+            # start, start + remaining, start + 2 * remaining, ... is.
+            passed = (np.cumsum(left[shuffled]) - 1 - start) // remaining
+            classes = shuffled[np.diff(passed, prepend=-1) > 0]
+            left[classes] -= 1
+            yield classes
+
+    def _draw_quotas(self) -> Integers:
+        """How many groups each class gives in this epoch, (C,): in all those of all batches."""
+        num_batches = self._length * self.num_replicas
+        most = np.minimum(self._groups, num_batches)
+        groups = np.repeat(np.arange(len(most)), most)
+        keys = random_numbers(len(groups), 2, self.seed, self.epoch)
+        drawn = groups[np.argsort(keys, kind="stable")[: self.classes * num_batches]]
+        return np.bincount(drawn, minlength=len(most))
+
+
+class EpisodicSampler(PKSampler):
+    """Episodes of few-shot learning: `ways` classes, of each `shots` support samples and `queries`
+    query samples.
+
+    A batch is an episode: first the support samples, class by class, then the query samples, class
+    by class. `support_mask` (B,) bool says which are support, and `episode_labels` (B,) int64 which
+    of the episode's classes, 0 to `ways` - 1, each sample is of; both are the same for every batch.
+    `split(batch)` gives the two parts. An epoch takes each sample at most once, see `PKSampler`.
+
+    Source: Vinyals et al., "Matching Networks for One Shot Learning" (2016).
+
+    Args:
+        labels: As for `ClassSamples`: the label of each sample.
+        ways: N, the number of classes.
+        shots, queries: K and Q, of each class.
+        seed, num_replicas, rank: As for `PKSampler`.
+        on_few_samples: A class with fewer than `shots + queries` samples: "raise" BatchError, or
+            "skip_class": leave it out.
+
+    Raises:
+        BatchError: As `PKSampler` does.
+    """
+
+    def __init__(
+        self,
+        labels: Any,
+        ways: int,
+        shots: int,
+        queries: int,
+        *,
+        seed: int = 0,
+        num_replicas: int = 1,
+        rank: int = 0,
+        on_few_samples: Literal["raise", "skip_class"] = "raise",
+    ) -> None:
+        self.ways = check_count("ways", ways, 1, BatchError)
+        self.shots = check_count("shots", shots, 1, BatchError)
+        self.queries = check_count("queries", queries, 1, BatchError)
+        if on_few_samples not in ON_FEW_SAMPLES[:2]:
+            raise BatchError(
+                f"on_few_samples={on_few_samples!r} is not right. Expected 'raise' or "
+                "'skip_class': repeated samples would be support and query at once.",
+                "on_few_samples",
+            )
+        super().__init__(
+            labels,
+            self.ways,
+            self.shots + self.queries,
+            seed=seed,
+            num_replicas=num_replicas,
+            rank=rank,
+            on_few_samples=on_few_samples,
+        )
+        self._identity["shots"] = self.shots
+        counts = (self.ways * self.shots, self.ways * self.queries)
+        self.support_mask = np.repeat([True, False], counts)
+        parts = (np.repeat(np.arange(self.ways), each) for each in (self.shots, self.queries))
+        self.episode_labels = np.concatenate([*parts])
+
+    def _arrange(self, rows: Integers) -> Integers:
+        return np.concatenate([rows[:, : self.shots].ravel(), rows[:, self.shots :].ravel()])
+
+    def split(self, batch: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The support and the query samples of a batch: its arrays, tensors and lists, cut in two.
+
+        BatchError where a column of it has not a value for each sample, as with `ragged="flat"`.
+        """
+        for name, values in batch.items():
+            if len(values) != len(self.support_mask):
+                raise BatchError(
+                    f"Column {name!r} of the batch has {len(values)} values for "
+                    f'{len(self.support_mask)} samples. Expected one for each: ragged="pad".',
+                    name,
+                )
+        support = self.ways * self.shots
+        return (
+            {name: values[:support] for name, values in batch.items()},
+            {name: values[support:] for name, values in batch.items()},
+        )
+
+
+class BalancedSampler(EpochSampler):
+    """Batches in which each class stands equally often, however unequal the classes are.
+
+    An epoch has about as many samples as the set: as many batches of `batch_size` as all samples
+    fill, and for equal ranks up to `num_replicas - 1` more. In it the classes' counts differ by at
+    most one, in a batch by at most two. Of a large class an epoch takes another random part each
+    time; the samples of a small one come several times, all of them equally often or once more, and
+    so may on several ranks.
+
+    Args:
+        labels: As for `ClassSamples`: the label of each sample.
+        batch_size: Samples of a batch of one rank.
+        seed, num_replicas, rank: As for `PKSampler`.
+
+    Raises:
+        BatchError: Labels are missing, or an option is no integer or out of range.
+    """
+
+    def __init__(
+        self,
+        labels: Any,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        num_replicas: int = 1,
+        rank: int = 0,
+    ) -> None:
+        self.batch_size = check_count("batch_size", batch_size, 1, BatchError)
+        seed = check_count("seed", seed, 0, BatchError)
+        num_replicas, rank = check_rank(num_replicas, rank, BatchError)
+        self._members = ClassSamples(labels)
+        step = self.batch_size * num_replicas
+        num_batches = -(-int(self._members.counts.sum()) // step) * num_replicas
+        identity = {"labels": self._members.fingerprint, "batch_size": self.batch_size}
+        super().__init__(num_batches, identity, seed, num_replicas, rank)
+
+    def _iter_epoch(self) -> Iterator[Integers]:
+        size = self._length * self.num_replicas * self.batch_size
+        rows = np.empty(size, np.int64)
+        classes = self._order_classes(size)
+        places = np.argsort(classes, kind="stable")  # those of the first class, of the second ...
+        rows[places] = self._draw_members(np.bincount(classes, minlength=len(self._members.names)))
+        return iter(rows.reshape(-1, self.batch_size))
+
+    def _order_classes(self, size: int) -> Integers:
+        """The class of each place of an epoch: all classes in turn, each round in another order."""
+        num_classes = len(self._members.names)
+        keys = random_numbers(-(-size // num_classes) * num_classes, 1, self.seed, self.epoch)
+        rounds = np.argsort(keys.reshape(-1, num_classes), axis=1, kind="stable")
+        order: Integers = rounds.ravel()[:size]
+        return order
+
+    def _draw_members(self, wanted: Integers) -> Integers:
+        """So many samples of each class, class by class: all of its samples in another order, again
+        and again.
+        """
+        counts, starts = self._members.counts, self._members.starts
+        sizes = -(-wanted // counts) * counts
+        classes = np.repeat(np.arange(len(counts)), sizes)
+        places = np.arange(len(classes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        rounds, members = np.divmod(places, counts[classes])
+        keys = random_numbers(len(classes), 2, self.seed, self.epoch)
+        order = np.lexsort((keys, rounds, classes))
+        drawn: Integers = self._members.rows[starts[classes] + members][order]
+        kept: Integers = drawn[places < wanted[classes]]
+        return kept
+
+
+# --- by size --------------------------------------------------------------------------------------
+
+
+class SizeSampler(EpochSampler):
+    """Batches of images of one size and type, so that sets of mixed sizes train without a resize.
+
+    An epoch takes each sample once. A batch has `batch_size` samples; the last one of each size may
+    have fewer. So that all ranks have equally many batches, up to `num_replicas - 1` of the longest
+    are cut in two.
+
+    The sizes are read from the headers of all images when the object is made, no pixel is decoded.
+
+    Args:
+        dataset: A `datasets.Dataset` with a column of image sequences.
+        batch_size: Samples of a batch of one rank.
+        column: The image column; the only one where none is called `images`.
+        seed, num_replicas, rank: As for `PKSampler`.
+
+    Attributes:
+        sizes: How many samples have each (H, W, C) and NumPy dtype; None: samples without an image.
+
+    Raises:
+        BatchError: As `BatchReader` does; a sample has images of several sizes, an image has no
+            header that Pillow knows, there are fewer samples than ranks need, or an option is no
+            integer or out of range.
+    """
+
+    def __init__(
+        self,
+        dataset: datasets.Dataset,
+        batch_size: int,
+        *,
+        column: str = "images",
+        seed: int = 0,
+        num_replicas: int = 1,
+        rank: int = 0,
+    ) -> None:
+        self.batch_size = check_count("batch_size", batch_size, 1, BatchError)
+        seed = check_count("seed", seed, 0, BatchError)
+        num_replicas, rank = check_rank(num_replicas, rank, BatchError)
+        shapes = BatchReader(dataset, column, columns=[]).image_shapes()
+        numbers = {shape: number for number, shape in enumerate(dict.fromkeys(shapes))}
+        self._codes = np.array([numbers[shape] for shape in shapes], np.int64)
+        counts = np.bincount(self._codes).tolist()
+        self.sizes = dict(zip(numbers, counts, strict=True))
+        num_batches = sum(-(-count // self.batch_size) for count in counts)
+        self._num_cuts = -num_batches % num_replicas
+        if not shapes or len(shapes) < num_batches + self._num_cuts:
+            raise BatchError(
+                f"{len(shapes)} samples make {num_batches} batches of one size, which "
+                f"{num_replicas} ranks cannot share equally. Expected more samples or fewer ranks.",
+                "num_replicas",
+            )
+        digest = hashlib.blake2b(self._codes.astype("<i8").tobytes(), digest_size=16).hexdigest()
+        identity = {"sizes": digest, "batch_size": self.batch_size}
+        super().__init__(num_batches + self._num_cuts, identity, seed, num_replicas, rank)
+
+    def _iter_epoch(self) -> Iterator[Integers]:
+        keys = random_numbers(len(self._codes), 1, self.seed, self.epoch)
+        order = np.lexsort((keys, self._codes))
+        batches: list[Integers] = []
+        for rows in np.split(order, np.cumsum([*self.sizes.values()])[:-1]):
+            batches += np.split(rows, range(self.batch_size, len(rows), self.batch_size))
+        shuffled = np.argsort(random_numbers(len(batches), 2, self.seed, self.epoch), kind="stable")
+        batches = [batches[number] for number in shuffled]
+        for _ in range(self._num_cuts):
+            longest = max(range(len(batches)), key=lambda number: len(batches[number]))
+            batches[longest : longest + 1] = np.array_split(batches[longest], 2)
+        return iter(batches)
+
+
+def random_numbers(count: int, *seeds: int) -> npt.NDArray[np.floating[Any]]:
+    """`count` numbers in [0, 1), float64, that depend on the seeds alone.
+
+    NumPy promises only for raw bits that they are the same in every version:
+    https://numpy.org/neps/nep-0019-rng-policy.html
+    """
+    bits = np.random.PCG64(seeds).random_raw(count)
+    return (bits >> np.uint64(11)) * 2.0**-53

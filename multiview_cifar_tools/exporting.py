@@ -48,14 +48,14 @@ def export(
 
     While they are written, they stand in the folder `dest` plus ".partial", which becomes `dest` in
     one step. Broken off, the shards that are finished stay there, and the same call goes on from
-    them; broken off before any is, nothing stays.
+    them; broken off before any is, nothing stays. Once all is there, it does nothing.
 
     Args:
         splits: Rows of `multiview_cifar` or of others (see `loading.complete_splits`), built here,
             loaded from the Hub, or streamed: a `Dataset`, `IterableDataset` or `SplitRows`, or a
             dict of them by split. Where streams are no `SplitRows`, that they are the same ones is
             told by the last sample_id alone.
-        dest: Where to: a folder that is not there yet, or empty.
+        dest: Where to: a folder that is not there yet, or empty, or made by the same call.
         format: One of `formats.MODULES`.
         pixels: Write arrays of pixels in place of the files' bytes; "cifar" always does.
         max_shard_size: The most bytes of images (or pixels) in a shard, such as "500MB"; one sample
@@ -69,10 +69,21 @@ def export(
 
     Raises:
         OptionError: A wrong format, size, or pixels of a format that holds none.
-        ExportError: These are no rows, the place is taken, another export was begun there, the
-            format cannot hold a row, or the disk is full, say.
+        ExportError: These are no rows, the place is taken, another export was begun or made there,
+            what was made is damaged, the format cannot hold a row, or the disk is full, say.
         MultiviewError: The source cannot be read, by what is wrong.
     """
+    return run_export(splits, dest, format, pixels, max_shard_size)[0]
+
+
+def run_export(
+    splits: Any,
+    dest: str | os.PathLike[str],
+    format: str,
+    pixels: bool,
+    max_shard_size: str | int,
+) -> tuple[dict[str, Any], bool]:
+    """As `export`, and whether all was there before."""
     module, max_bytes = format_module(format), parse_size(max_shard_size)
     pixels = holds_pixels(module, format, pixels)
     sources = checked_rows(expect_splits(splits, "export({}, dest)", ExportError, SPLIT_KINDS))
@@ -87,12 +98,14 @@ def export(
         "max_shard_size": max_bytes,
     }
     with partial_export(root, signature, [*sources]) as state:
-        if state.arguments is None:
+        was_there = state.arguments is not None
+        if not was_there:
             writer = ExportWriter(state, module, features, pixels, max_bytes)
             write_splits(sources, state, writer)
-            state.complete(name_files(state, module, features))
+            state.complete(*name_files(state, module, features))
         state.finalize()
-        return {**(state.arguments or {})}
+    place = "data_dir" if format == "folder" else "source"
+    return {place: root, **(state.arguments or {})}, was_there
 
 
 def holds_pixels(module: Any, format: str, pixels: bool) -> bool:
@@ -258,20 +271,22 @@ def get_state(writer: Any) -> Any:
     return writer.get_state() if hasattr(writer, "get_state") else None
 
 
-def name_files(state: PartialExport, module: Any, features: datasets.Features) -> dict[str, Any]:
-    """Give everything its last name; the arguments that make the same rows of it."""
+def name_files(
+    state: PartialExport, module: Any, features: datasets.Features
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Give everything its last name; the arguments that make the same rows of it but for the place,
+    and of a folder the digest of each split.
+    """
     signature = state.signature
     if signature["format"] == "folder":
         paths = {split: [s.path for s in state.shards_of(split)] for split in signature["source"]}
         last = state.last_shard.writer_state
-        return {
-            "data_dir": state.root,
-            **module.merge_shards(state.folder, paths, last, features),
-        }
+        arguments = module.merge_shards(state.folder, paths, last, features)
+        return arguments, {split: state.split_digest(split, module.METADATA) for split in paths}
     splits = {split: rename_shards(state, split, module.EXTENSION) for split in signature["source"]}
     manifest = Manifest(signature["format"], signature["columns"], splits, signature["pixels"])
     state.store.write(MANIFEST, format_manifest(manifest).encode())
-    return {"source": state.root}
+    return {}, {}
 
 
 def rename_shards(state: PartialExport, split: str, extension: str) -> list[ShardFile]:

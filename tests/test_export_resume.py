@@ -22,7 +22,7 @@ from exports import PLAIN, contents, digests, flip, rows_object
 from multiview_cifar_tools.errors import ExportError
 from multiview_cifar_tools.exporting import ExportWriter, export
 from multiview_cifar_tools.loading import load, open_source
-from multiview_cifar_tools.shards.partial import COMPLETE, PartialExport
+from multiview_cifar_tools.shards.partial import PartialExport
 from multiview_cifar_tools.shards.store import NOTES_FOLDER, SIGNATURE, STATE_FOLDER
 from sampling import EXHAUSTIVE
 
@@ -54,12 +54,11 @@ def photos(make_tree):
 
 # A process that forks: a child exports, and is killed at the step of that number; a step is a call
 # that changes what is on disk, or makes it last (which a kill does not need). The next child does
-# the same to the end, unless all was done but for the goodbye.
+# the same to the end.
 CRASH = """
 import os, signal, sys
 from multiview_cifar_tools.exporting import export
 from multiview_cifar_tools.formats.base import format_module
-from multiview_cifar_tools.shards.partial import COMPLETE
 from multiview_cifar_tools.loading import open_source
 
 source, folder, format, size, stride = sys.argv[1:]
@@ -95,9 +94,8 @@ assert run("whole", -1) == 0  # in a child too: whoever forks had better have no
 step, steps = 1, []
 while run(f"out{step}", step) == signal.SIGKILL:
     out = f"{folder}/out{step}"
-    if not os.path.exists(out) or os.path.exists(f"{out}/{COMPLETE}"):
-        status = run(f"out{step}", -1)
-        assert status == 0, (step, status)
+    status = run(f"out{step}", -1)
+    assert status == 0, (step, status)
     assert not os.path.exists(f"{folder}/out{step}.partial"), step
     steps.append(step)
     step += int(stride)
@@ -194,7 +192,7 @@ def test_stopped_at_some_moment(format, sign, make_tree, tmp_path):
             assert "Traceback" not in stderr
             assert 0 < int(said[1]) <= rows and said[2] == str(partial) if said else not rows
             assert not list(partial.glob(".t*")) and partial.exists() == bool(rows)
-    if not out.exists() or (out / COMPLETE).exists():
+    if not out.exists():
         subprocess.run(arguments, env=ENVIRONMENT, check=True, capture_output=True)
     assert digests(out) == digests(whole)
 
@@ -408,36 +406,52 @@ def test_one_process_at_a_time(tmp_path, fails):
     go_on(tmp_path / "out")
 
 
-@contextlib.contextmanager
-def at_last_step():
-    """Ctrl-C as the last file of an export is removed."""
+# --- done before ----------------------------------------------------------------------------------
 
-    def look(frame, event, function):
-        if event == "c_call" and function is os.unlink and frame.f_code.co_name == "finalize":
-            raise KeyboardInterrupt
-
-    sys.setprofile(look)
-    try:
-        yield
-    finally:
-        sys.setprofile(None)
+ALL_FORMATS = [*FORMATS, "parquet", "hdf5", "tfrecord"]
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_only_the_note_that_it_is_complete_is_left(format, photos, tmp_path, fails):
-    """Killed in the last step: the same call says that all is done, another one that it is not."""
+@pytest.mark.parametrize("format", ALL_FORMATS)
+def test_again_with_nothing_left_to_do(format, photos, tmp_path, run):
+    """As where it is killed after its last step: a loop "until it succeeds" has to end."""
+    arguments = ["export", photos, "out", "--format", format, "--max-shard-size", "300"]
+    first = run(*arguments)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    again = run(*arguments)
+    assert again.returncode == first.returncode == 0, again.stderr
+    lines, (head, *rest) = first.stdout.splitlines(), again.stdout.splitlines()
+    assert (head, rest) == (f"{tmp_path / 'out'} was there before, all of it", lines[1:])
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+
+
+def test_again_with_other_options_or_another_source(photos, make_tree, tmp_path, fails):
+    export(open_source(photos, streaming=True), tmp_path / "out")
+    with fails("ExportError", "out is not empty", "with another max_shard_size (500000000, now 1)"):
+        export(open_source(photos, streaming=True), tmp_path / "out", max_shard_size=1)
+    other = make_tree("cat/1/a.png", "dog/1/a.png", under="other")
+    with fails("ExportError", "out is not empty", "with another source", "name another place"):
+        export(open_source(other, streaming=True), tmp_path / "out")
+    stream = multiview_cifar.load_dataset(data_dir=str(photos), streaming=True)
+    export(stream, tmp_path / "stream")
+    with fails("ExportError", "is not empty"):  # of streams nobody knows whether they are the same
+        export(stream, tmp_path / "stream")
+
+
+@pytest.mark.parametrize("format", ["folder", "webdataset", "numpy"])
+def test_again_over_what_is_damaged(format, photos, tmp_path, fails):
     rows, out = open_source(photos, streaming=True), tmp_path / "out"
-    with pytest.raises(KeyboardInterrupt), at_last_step():
+    export(rows, out, format=format)
+    files = [path for path in sorted(out.rglob("*")) if path.is_file() and path.name[0] != "."]
+    (out / "test" / ".DS_Store").write_text("") if format == "folder" else None
+    export(rows, out, format=format)
+    flip(file := next(path for path in files if path.name != "multiview_cifar.json"), 40)
+    with fails("ExportError", "is not as it was exported", "remove", "name another place"):
         export(rows, out, format=format)
-    before = digests(out)
-    assert COMPLETE in before and not (out / STATE_FOLDER).exists()
-    with fails("ExportError", "is not empty"):
-        export(rows, out, format=format, max_shard_size=1)
-    done = export(rows, out, format=format)
-    assert digests(out) == {path: before[path] for path in before if path != COMPLETE}
-    assert done == export(rows, tmp_path / "other", format=format) | {
-        key: str(out) for key in ("source", "data_dir") if key in done
-    }
+    flip(file, 40)
+    export(rows, out, format=format)
+    file.unlink()
+    with fails("ExportError", "is not as it was exported"):
+        export(rows, out, format=format)
 
 
 def test_all_sizes_that_pixels_have_in_all_shards(tmp_path, fails):

@@ -13,7 +13,7 @@ from multiview_cifar_tools.cli.arguments import (
     dataset_options,
 )
 from multiview_cifar_tools.console import print_lines
-from multiview_cifar_tools.exporting import export
+from multiview_cifar_tools.exporting import run_export
 from multiview_cifar_tools.formats.base import MODULES
 from multiview_cifar_tools.grouping import group_rows, stack_rows
 from multiview_cifar_tools.loading import SplitRows, load, open_source
@@ -40,7 +40,11 @@ CONVERSIONS = ("mode", "image_size", "encoding")  # options that change the pixe
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     add_source_argument(parser, hub=True)
-    parser.add_argument("dest", metavar="DEST", help="where to; empty, or not there yet")
+    parser.add_argument(
+        "dest",
+        metavar="DEST",
+        help="where to; empty, not there yet, or left there by the same command",
+    )
     parser.add_argument(
         "--format",
         choices=MODULES,
@@ -78,14 +82,11 @@ def run(args: argparse.Namespace) -> None:
     """Open, then write."""
     options = dataset_options(args)
     splits = open_rows(args, options)
-    arguments = export(
-        splits,
-        args.dest,
-        format=args.format,
-        pixels=args.pixels,
-        max_shard_size=args.max_shard_size,
+    arguments, was_there = run_export(
+        splits, args.dest, args.format, args.pixels, args.max_shard_size
     )
-    print_lines(f"wrote {arguments.get('data_dir') or arguments['source']}")
+    place = arguments.get("data_dir") or arguments["source"]
+    print_lines(f"{place} was there before, all of it" if was_there else f"wrote {place}")
     if conversions := [name for name in CONVERSIONS if name in options]:
         names = ", ".join(conversions)
         print(f"these are converted images ({names}), not the files of the source")

@@ -6,9 +6,13 @@
       train-00000.tar                 a finished shard
       .multiview_cifar.json           in the end, in place of the state: that the export is complete
 
-Once all rows are written, the folder's contents get their last names, the state is removed, the
-folder becomes `photos` in one step, and .multiview_cifar.json goes. Each step is such that it can
-be done again.
+Once all rows are written, the folder's contents get their last names, the state is removed, and the
+folder becomes `photos` in one step. Each step is such that it can be done again. By
+.multiview_cifar.json, which stays, the same call knows that nothing is left to do:
+
+    {"signature": {...},              what has to be the same, as `exporting.export` makes it
+     "arguments": {...},              those that load it, but for the place
+     "contents": {"train": "..."}}    of a folder of images: the `split_digest` of each split
 """
 
 from __future__ import annotations
@@ -21,10 +25,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from multiview_cifar import MultiviewError
+import datasets
+
+from multiview_cifar import MultiviewError, is_hidden
 from multiview_cifar_tools.atomic_write import lock_file, remove_path, sync_to_disk
-from multiview_cifar_tools.digests import file_digest, list_files
+from multiview_cifar_tools.digests import (
+    file_digest,
+    file_digests,
+    join_digests,
+    list_files,
+    sum_digests,
+)
 from multiview_cifar_tools.errors import ExportError, OutputError
+from multiview_cifar_tools.shards.manifest import MANIFEST, read_manifest, shard_digests
 from multiview_cifar_tools.shards.state import BuildState, ShardResult
 from multiview_cifar_tools.shards.store import (
     ENDED_FOLDER,
@@ -42,9 +55,8 @@ class PartialExport(BuildState):
 
     Attributes:
         root: What is to be made.
-        folder: Where it is: `root` plus ".partial", or `root` itself where only COMPLETE is left to
-            be removed.
-        arguments: Those that load it, once it is complete; else None.
+        folder: Where it is: `root` plus ".partial", or `root` itself where it is complete.
+        arguments: Those that load it but for the place, once it is complete; else None.
     """
 
     def __init__(self, root: str, folder: str) -> None:
@@ -55,12 +67,16 @@ class PartialExport(BuildState):
     def resume(self, signature: Mapping[str, Any], splits: Sequence[str]) -> None:
         """As a BuildState; what is not finished is removed.
 
-        ExportError where another export was begun, or a finished shard is no longer what it was.
+        ExportError where another export was begun, or something finished is no longer what it was.
         """
         if (data := self.store.read(COMPLETE)) is not None:
             complete = self.parse(COMPLETE, data)
-            self.compare(complete.get("signature") or {}, json.loads(json.dumps(signature)))
-            self.arguments = complete["arguments"]
+            self.signature = json.loads(json.dumps(signature))
+            self.compare(complete.get("signature") or {}, self.signature)
+            if self.folder == self.root and not all(self.signature["source"].values()):
+                raise _taken_error(self.root)  # nobody knows whether streams are the same
+            self._check_contents(complete.get("contents") or {})
+            self.arguments = complete.get("arguments") or {}
             return
         super().resume(signature, splits)
         if set(self.ended) != set(splits):  # else shards may have their last names already
@@ -82,6 +98,30 @@ class PartialExport(BuildState):
                 path,
             )
 
+    def _check_contents(self, contents: Mapping[str, str]) -> None:
+        """ExportError where what a complete export holds is not what it was."""
+        bar = {"unit": " shards", "desc": "Comparing shards"}
+        digest = split_digest if contents else _shard_digest
+        for path, expected in datasets.utils.tqdm(self._expected_digests(contents), **bar):
+            found = digest(path) if os.path.exists(path) else "none"
+            if found != expected:
+                raise ExportError(
+                    f"{path} is not as it was exported: its digest is {found}. Expected "
+                    f"{expected}: remove {self.folder} to export it again, or name another place.",
+                    path,
+                )
+
+    def _expected_digests(self, contents: Mapping[str, str]) -> list[tuple[str, str]]:
+        """The paths and digests of the splits of a folder of images, as `contents` has them; else
+        of the shards that the manifest names.
+        """
+        if contents:
+            return [(os.path.join(self.folder, name), digest) for name, digest in contents.items()]
+        manifest = read_manifest(self.folder, [self.signature["format"]])
+        if manifest is None:
+            raise self.damaged_error(MANIFEST)
+        return [*shard_digests(self.folder, manifest).items()]
+
     def remove_unfinished(self) -> None:
         """Remove all but the finished shards and the state."""
         # By the notes: where Ctrl-C comes right after one, its shard is not in `finished` yet.
@@ -100,22 +140,37 @@ class PartialExport(BuildState):
         files = list_files(path)
         with ThreadPoolExecutor(1) as pool:  # the disk writes while this thread computes
             synced = pool.submit(sync_to_disk, path, *files)
-            size, digest = sum(map(os.path.getsize, files)), file_digest(path, files)
+            size, digests = sum(map(os.path.getsize, files)), file_digests(path, files)
             synced.result()
         self.store.put(path, name)
         shard = ShardResult(
-            name, num_rows, size, digest, split, key=last, writer_state=writer_state
+            name,
+            num_rows,
+            size,
+            join_digests(digests),
+            split,
+            key=last,
+            contents=_sum_visible(digests),
+            writer_state=writer_state,
         )
         self.finish_shard(shard)
+
+    def split_digest(self, split: str, metadata: str) -> str:
+        """The `split_digest` of a split of which all but the file `metadata` stands in shards."""
+        path = os.path.join(self.folder, split)
+        files = [os.path.join(path, metadata)]
+        own = sum_digests(file_digests(path, filter(os.path.exists, files)))
+        shards = (int(shard.contents, 16) for shard in self.shards_of(split))
+        return _format_sum(own + sum(shards))
 
     def rename(self, old: str, new: str) -> None:
         """Rename something in the folder, unless that was done before."""
         if os.path.lexists(os.path.join(self.folder, old)):
             os.rename(os.path.join(self.folder, old), os.path.join(self.folder, new))
 
-    def complete(self, arguments: dict[str, Any]) -> None:
-        """Note that all has its last name, and the arguments that load it."""
-        note = {"signature": self.signature, "arguments": arguments}
+    def complete(self, arguments: dict[str, Any], contents: Mapping[str, str]) -> None:
+        """Note that all has its last name, and what loads it; `contents` as `_expected_digests`."""
+        note = {"signature": self.signature, "arguments": arguments, "contents": {**contents}}
         self.store.write(COMPLETE, json.dumps(note).encode())
         self.arguments = arguments
 
@@ -127,7 +182,6 @@ class PartialExport(BuildState):
             os.rename(self.folder, self.root)
             self.folder = self.root
             sync_to_disk(os.path.dirname(self.root))
-        os.unlink(os.path.join(self.root, COMPLETE))
 
     def summary(self) -> str:
         """What is left of an export that broke off."""
@@ -144,10 +198,11 @@ class PartialExport(BuildState):
         """As a BuildState."""
         was, became = (json.dumps(each.get(names[0])) for each in (begun, signature))
         values = f" ({was}, now {became})" if len(was) + len(became) < 200 else ""
+        is_made = self.folder == self.root
         return ExportError(
-            f"{self.folder} was begun with another {' and '.join(names)}{values}. Expected"
-            f" the same to go on: remove {self.folder} to begin anew, or name another "
-            "place.",
+            f"{self.folder} {'is not empty: it was exported' if is_made else 'was begun'} with "
+            f"another {' and '.join(names)}{values}. Expected the same to go on: remove "
+            f"{self.folder} to begin anew, or name another place.",
             self.folder,
         )
 
@@ -160,6 +215,28 @@ class PartialExport(BuildState):
         )
 
 
+def split_digest(path: str) -> str:
+    """The digest of a split of a folder of images: of its files, in no order, as they are divided
+    among shards. Hidden files, and those of operating systems, are none of it.
+    """
+    return _sum_visible(file_digests(path, list_files(path)))
+
+
+def _sum_visible(digests: Mapping[str, str]) -> str:
+    visible = {
+        name: sha256 for name, sha256 in digests.items() if not any(map(is_hidden, name.split("/")))
+    }
+    return _format_sum(sum_digests(visible))
+
+
+def _format_sum(number: int) -> str:
+    return f"{number % (1 << 256):064x}"
+
+
+def _shard_digest(path: str) -> str:
+    return file_digest(path, list_files(path))
+
+
 @contextmanager
 def partial_export(
     root: str, signature: Mapping[str, Any], splits: Sequence[str]
@@ -169,14 +246,14 @@ def partial_export(
     Broken off before any shard is finished, it leaves nothing.
 
     Args:
-        root: An absolute path, at which nothing or an empty folder is.
+        root: An absolute path, at which nothing, an empty folder, or the same export is.
         signature: What has to be the same when the export goes on; values of JSON by their names.
         splits: All that are to be written.
 
     Raises:
         ExportError: The place is taken, another export was begun there, or the disk is full, say.
     """
-    with lock_folder(root, signature) as folder:
+    with lock_folder(root) as folder:
         state = PartialExport(root, folder)
         state.resume(signature, splits)
         try:
@@ -205,9 +282,9 @@ def _leave(state: PartialExport, splits: Sequence[str]) -> None:
 
 
 @contextmanager
-def lock_folder(root: str, signature: Mapping[str, Any]) -> Iterator[str]:
+def lock_folder(root: str) -> Iterator[str]:
     """The folder in which an export to `root` works, locked."""
-    folder = root if _is_finalized(root, signature) else f"{root}.partial"
+    folder = root if os.path.isfile(os.path.join(root, COMPLETE)) else f"{root}.partial"
     if folder != root:
         _check_free(root)
         names = os.listdir(folder) if os.path.isdir(folder) else []
@@ -231,21 +308,9 @@ def lock_folder(root: str, signature: Mapping[str, Any]) -> Iterator[str]:
         os.close(lock)
 
 
-def _is_finalized(root: str, signature: Mapping[str, Any]) -> bool:
-    """Whether this export is complete, but for the removal of COMPLETE."""
-    path = os.path.join(root, COMPLETE)
-    if not os.path.exists(path):
-        return False
-    try:
-        with open(path, "rb") as file:
-            return bool(json.load(file)["signature"] == json.loads(json.dumps(signature)))
-    except (ValueError, KeyError, TypeError):
-        return False
-
-
 def _check_free(root: str) -> None:
     if os.path.lexists(root) and not (os.path.isdir(root) and not os.listdir(root)):
-        raise ExportError(f"{root} is not empty. Expected a folder of its own: name another.", root)
+        raise _taken_error(root)
     if os.path.ismount(root) or os.path.islink(root):
         raise ExportError(
             f"{root} is a {'link' if os.path.islink(root) else 'mount point'}, which "
@@ -253,3 +318,7 @@ def _check_free(root: str) -> None:
             f"name {os.path.join(root, 'data')}.",
             root,
         )
+
+
+def _taken_error(root: str) -> ExportError:
+    return ExportError(f"{root} is not empty. Expected a folder of its own: name another.", root)

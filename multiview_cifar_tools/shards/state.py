@@ -30,6 +30,7 @@ class ShardResult(ShardFile):
         split: Whose rows they are.
         key: What has to be the same for the shard to stand: of a build a digest of the description
             of its rows, of an export its last row's sample_id.
+        contents: Of an export to a folder of images, see `partial.split_digest`.
         skipped: What `on_error` left out, a line each.
         seconds: What each of `task.STAGES` took.
         writer_state: What the Writer of an export knows of all rows so far, in values of JSON.
@@ -39,6 +40,7 @@ class ShardResult(ShardFile):
 
     split: str
     key: str = ""
+    contents: str = ""
     skipped: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     writer_state: Any = None

@@ -77,7 +77,13 @@ def make_shard(task: ShardTask) -> ShardResult:
                 receipt = task.store.put(path, task.path)
             file = task.path, num_rows, size, sha256
             shard = ShardResult(
-                *file, task.split, task.key, skipped, clock.seconds, stats=stats, receipt=receipt
+                *file,
+                task.split,
+                task.key,
+                skipped=skipped,
+                seconds=clock.seconds,
+                stats=stats,
+                receipt=receipt,
             )
             task.store.note(task.path, shard.note())
             clock.stop("put")

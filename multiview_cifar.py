@@ -296,7 +296,7 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
             config.data_dir = config.data_dir and listing.data_dir
             files = f"{listing.data_dir}\0{listing.fingerprint}".encode(errors="surrogateescape")
             config_id += "-" + hashlib.blake2b(files, digest_size=12).hexdigest()
-        self._listing, self._fingerprint = listing, listing.fingerprint if listing else ""
+        self._listing = listing
         return config, config_id
 
     @property
@@ -379,8 +379,8 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
             return plan_rows(extract_shapes(dl_manager), self.config)
         with import_cifar(self.config.name) as cifar:
             path = self.config.data_dir or cifar.download(self.config.name, dl_manager)
-            files = cifar.read_files(path, self.config.name)
-        return plan_cifar(files, self.config)._replace(sources=[path])
+            files, version = cifar.read_files(path, self.config.name)
+        return plan_cifar(files, self.config, version)._replace(sources=[path])
 
     def _generate_examples(
         self, chunks: list[list[Sample]], source: Source
@@ -393,10 +393,11 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
         self.check_unchanged()
 
     def check_unchanged(self) -> None:
-        """ArchiveError where the files of the rows are no longer what was planned."""
+        """SourceChangedError where an archive or a remote folder is no longer what was planned; of
+        local files each row is compared as it is read.
+        """
         if self.config.name == "default":
-            splits, sources, listed = self.plan.splits, self.plan.sources, self._fingerprint
-            check_unchanged(sources, listed, self.config, lambda new: new.splits == splits)
+            check_unchanged(self.plan.sources)
 
     def _prepare_split(self, split_generator: Any, *args: Any, **kwargs: Any) -> None:
         watched_forks: Any = nullcontext  # of a lone copy of this file
@@ -836,8 +837,9 @@ def wrap_tool_errors(what: str) -> Iterator[None]:
             what,
         ) from None
     except ValueError as error:
-        kinds = {kind.__name__: kind for kind in (ArchiveError, LayoutError, OptionError)}
-        if (kind := kinds.get(getattr(error, "kind", ""))) is None:
+        kinds = ArchiveError, LayoutError, OptionError, SourceChangedError
+        names = {kind.__name__: kind for kind in kinds}
+        if (kind := names.get(getattr(error, "kind", ""))) is None:
             raise
         raise kind(str(error), getattr(error, "path", "")) from None
 
@@ -914,9 +916,8 @@ def list_folder(listing: FileListing, folder: str, stats: bool = True) -> list[s
                     stat = entry.stat() if stats else NO_STAT
                 except FileNotFoundError:  # a link to nothing is a file, one that cannot be read
                     stat = os.lstat(entry)
-                size = stat.st_size
-                sizes.append(size)
-                versions.append(hash((size, stat.st_mtime_ns, stat.st_ctime_ns)))
+                sizes.append(stat.st_size)
+                versions.append(file_version(stat.st_size, stat))
             elif entry.is_symlink() and is_upward_link(listing, path):
                 listing.ignored["links to a folder above themselves"].append(path)
             else:
@@ -928,6 +929,11 @@ def list_folder(listing: FileListing, folder: str, stats: bool = True) -> list[s
             folder,
         ) from None
     return subfolders
+
+
+def file_version(size: int, stat: os.stat_result) -> int:
+    """A number that changes with a file, of 64 bits; those of several files add up."""
+    return hash((size, stat.st_mtime_ns, stat.st_ctime_ns))
 
 
 def is_upward_link(listing: FileListing, link: str) -> bool:
@@ -944,21 +950,14 @@ def is_upward_link(listing: FileListing, link: str) -> bool:
     return os.path.islink(target) or any(f"{f}/".startswith(f"{target}/") for f in way)
 
 
-def check_unchanged(
-    sources: Iterable[Source], listed: str, config: Any, is_planned: Callable[[Plan], bool]
-) -> None:
-    """ArchiveError where a source is not as listed, and a new plan of a local folder is another."""
+def check_unchanged(sources: Iterable[Source]) -> None:
+    """SourceChangedError where an archive or a remote folder is no longer what was listed."""
     for source in sources:
         if not isinstance(source, str):
             with wrap_tool_errors(source.shown):
                 from multiview_cifar_tools.storage import remote
 
                 remote.check_unchanged(source)
-            continue
-        listing = scan_folder(source)
-        if listing.fingerprint != listed and not is_planned(plan_rows(listing, config)):
-            text = "changed while it was read. Expected it to stay as it is: build it again."
-            raise SourceChangedError(f"{source} {text}", source)
 
 
 def extract_shapes(dl_manager: Any) -> FileListing:
@@ -972,8 +971,8 @@ def extract_shapes(dl_manager: Any) -> FileListing:
         with zipfile.ZipFile(archive) as opened:
             checksums = {file.filename: file.CRC for file in opened.infolist()}
         listing = scan_folder(str(dl_manager.extract(archive)))
-        paths = filter(is_image, listing.paths)
-        if checksums != {path: zlib.crc32(read_file(listing.data_dir, path)) for path in paths}:
+        read, paths = FolderReader(listing.data_dir), filter(is_image, listing.paths)
+        if checksums != {path: zlib.crc32(read(path)) for path in paths}:
             dl_manager.download_config.force_extract = True
             listing = scan_folder(str(dl_manager.extract(archive)))
     except (OSError, zipfile.BadZipFile, zlib.error) as error:
@@ -1181,7 +1180,7 @@ class SampleFiles:
 
     columns: tuple[dict[str, str], ...]
     nbytes: int = 0
-    version: int = 0  # changes with the files; 0 in archives
+    version: int = 0  # the sum of those of the files; 0 in archives
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -1216,7 +1215,7 @@ def match_images(
         if other is not path:
             raise same_view_error(other, path, view, ordered[column].text)
         sample.nbytes += size
-        sample.version = hash((sample.version, version)) if version else 0
+        sample.version += version
         used.add(path.rpartition("/")[0])
     return samples, used
 
@@ -1336,7 +1335,7 @@ class Sample(NamedTuple):
     metadata: Mapping[str, Any] = {}  # a value for each further column
     view_metadata: Mapping[str, list[Any]] = {}  # or a value a view
     nbytes: int = 0  # of its images, where they are resized of their pixels
-    version: int = 0  # changes with its files; 0 in archives, which have a version as a whole
+    version: int = 0  # the sum, mod 2^64, of its files' `file_version`; 0 in archives
 
 
 class Plan(NamedTuple):
@@ -1360,6 +1359,9 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
     fields = templates["images"].fields
     check_fields(fields, config)
     samples, used = match_images(listing, templates)
+    # Those of single files, where a row may take a part of its sample's.
+    selects = config.view_names or config.num_views
+    versions = dict(zip(listing.paths, listing.versions, strict=True)) if selects else {}
     if not samples:
         raise LayoutError(
             f"No image in {listing.data_dir} fits layout={config.layout!r} (found: "
@@ -1381,6 +1383,8 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
         leave_out(samples, [key for key in samples if key[1] not in numbers], listing)
     rows, incomplete = make_rows(samples, views, templates, numbers, view_labels, config)
     check_incomplete(incomplete, len(views), listing, config)
+    if selects:
+        add_up_versions(rows, versions)
     name_split = split_namer(listing.is_by_split, config)
     rows, more, names = add_metadata(
         rows, views, view_labels, templates, name_split, listing, config
@@ -1632,9 +1636,22 @@ def make_sample(
     if config.image_size:
         nbytes = k * config.image_size[0] * config.image_size[1] * 3
     names = intern_value((*views, *blank))
-    label = numbers[key[1]]
+    label, version = numbers[key[1]], wrap_int64(files.version)
     every = tuple(aligned)
-    return Sample(sample_id, label, names, numbered, every, {}, {}, nbytes, files.version), lack
+    return Sample(sample_id, label, names, numbered, every, {}, {}, nbytes, version), lack
+
+
+def add_up_versions(rows: dict[SampleKey, Sample], versions: Mapping[str, int]) -> None:
+    """Give each row the version of the files that it takes, of those by path."""
+    for key, row in rows.items():
+        paths = (path for own in row.paths for path in own if path is not None)
+        files = {path if path in versions else path.rpartition("/")[0] for path in paths}  # pages
+        rows[key] = row._replace(version=wrap_int64(sum(versions[path] for path in files)))
+
+
+def wrap_int64(number: int) -> int:
+    """The number mod 2^64 as Arrow and `array` hold it."""
+    return (number + 2**63) % 2**64 - 2**63
 
 
 def sample_views(
@@ -1858,6 +1875,7 @@ def iter_examples(
 
     Raises:
         ImageError, ArchiveError: By what cannot be read.
+        SourceChangedError: A local file is no longer the one that was listed.
     """
     columns, samples = image_columns(config.layout), list(samples)
     paths = (path for sample in samples for own in sample.paths for path in own if path is not None)
@@ -1868,7 +1886,11 @@ def iter_examples(
     with open_files(source, paths, config.name) as read:
         for sample in samples:
             read_own = pages.read_pages(read) if config.pages == "views" else read
-            if (example := read_example(sample, columns, read_own, config)) is not None:
+            example = read_example(sample, columns, read_own, config)
+            if isinstance(source, str) and read.take_version() not in (sample.version, None):
+                text = "changed while it was read. Expected it to stay as it is: build it again."
+                raise SourceChangedError(f"{source} {text}", source)
+            if example is not None:
                 yield example
 
 
@@ -1903,10 +1925,10 @@ def read_example(
                 if config.on_error == "raise":
                     raise
                 logger.warning("%s: %s", config.on_error, error)
-                if config.on_error == "skip_sample":
-                    return None
                 bad.add(i)
             row[column].append(None if data is None else {"bytes": data, "path": None})
+    if bad and config.on_error == "skip_sample":
+        return None
     if bad:
         drop_unreadable_views(bad, row, sample, config)
         left = any(any(row[name]) for name, is_list in columns.items() if is_list)
@@ -2027,24 +2049,24 @@ def convert(data: Any, path: str, is_mask: bool, config: MultiviewCifarConfig) -
 
 def is_converted(config: MultiviewCifarConfig) -> bool:
     """Whether images become others than the files' own."""
-    return any((config.mode, config.value_range, config.image_size, config.encoding))
+    return bool(config.mode or config.value_range or config.image_size or config.encoding)
 
 
 @contextmanager
 def open_files(
     source: Source, wanted: Iterable[str], config_name: str = "default"
-) -> Iterator[Callable[[str], Any]]:
+) -> Iterator[Any]:
     """A function from a path in the listing to the file's bytes, called in the order of `wanted`;
-    of a CIFAR from a view's name to its `PIL.Image.Image`.
+    of a CIFAR from a view's name to its `PIL.Image.Image`. Of local files it is a FolderReader, or
+    has such a `take_version`.
 
     It raises OSError where a file cannot be read, ArchiveError where an archive cannot.
     """
     if config_name in CIFARS:
         with import_cifar(config_name) as cifar:
-            files = cifar.read_files(str(source), config_name)
-            yield partial(cifar.read_image, files, config_name)
+            yield cifar.ImageReader(str(source), config_name)
     elif isinstance(source, str):
-        yield partial(read_file, source)
+        yield FolderReader(source)
     else:
         with wrap_tool_errors(source.shown):
             from multiview_cifar_tools.storage import reading
@@ -2059,11 +2081,38 @@ def read_file_of(source: Source, path: str) -> bytes:
         return bytes(read(path))
 
 
-def read_file(folder: str, path: str) -> bytes:
-    """The bytes of a local file."""
+class FolderReader:
+    """A function from the path of a file in a local folder to its bytes."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder, self._versions = folder, dict[str, int | None]()
+
+    def __call__(self, path: str) -> bytes:
+        place = f"{self._folder}/{path}"
+        try:
+            data, self._versions[path] = read_file(place)
+        except OSError:
+            self._versions[path] = None
+            with suppress(OSError):  # as it was listed: a link to nothing by its own
+                stat = os.stat(place) if os.path.exists(place) else os.lstat(place)
+                self._versions[path] = file_version(stat.st_size, stat)
+            raise
+        return data
+
+    def take_version(self) -> int | None:
+        """That of the files, each once, that were read since it was last taken; None where one is
+        gone, which is another error.
+        """
+        versions, self._versions = self._versions.values(), {}
+        there = [version for version in versions if version is not None]
+        return wrap_int64(sum(there)) if len(there) == len(versions) else None
+
+
+def read_file(path: str) -> tuple[bytes, int]:
+    """The bytes of a local file, and its `file_version`."""
     # Small files by the ten thousand: `io.FileIO` took a quarter to a half longer, and `open` is
     # patched by `datasets` in this module.
-    file = os.open(f"{folder}/{path}", os.O_RDONLY | os.O_NONBLOCK)
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         stat = os.fstat(file)
         if not S_ISREG(stat.st_mode):  # which may wait for ever, or have no end
@@ -2071,9 +2120,11 @@ def read_file(folder: str, path: str) -> bytes:
         data = os.read(file, stat.st_size + 1)
         while len(data) != stat.st_size and (more := os.read(file, 1 << 24)):
             data += more
+        if len(data) > 1 << 20:  # it may have changed meanwhile
+            stat = os.fstat(file)
     finally:
         os.close(file)
-    return data
+    return data, file_version(len(data), stat)
 
 
 # --- the CIFARs: as the package reads them --------------------------------------------------------
@@ -2098,7 +2149,7 @@ def cifar_features(config: MultiviewCifarConfig) -> datasets.Features:
     return features
 
 
-def plan_cifar(files: Mapping[str, bytes], config: MultiviewCifarConfig) -> Plan:
+def plan_cifar(files: Mapping[str, bytes], config: MultiviewCifarConfig, version: int = 0) -> Plan:
     """The rows of a CIFAR's files: `num_views` different images of one class and split are a
     sample, in the order of `stable_random(seed, view)`. What is left over is logged.
 
@@ -2112,7 +2163,9 @@ def plan_cifar(files: Mapping[str, bytes], config: MultiviewCifarConfig) -> Plan
     nbytes = k * height * width * 3
     splits = {
         split: [
-            Sample(f"{label}/{n:04}", numbers[label], views, (), (views,), columns, {}, nbytes)
+            Sample(
+                f"{label}/{n:04}", numbers[label], views, (), (views,), columns, {}, nbytes, version
+            )
             for label, n, views, columns in samples
         ]
         for split, samples in found.items()

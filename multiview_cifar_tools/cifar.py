@@ -142,17 +142,23 @@ def download(name: str, dl_manager: Any) -> str:
     return path
 
 
-def read_files(path: str, name: str) -> dict[str, bytes]:
-    """The bytes of each file of a folder or archive by its name, read once in a process.
+def read_files(path: str, name: str) -> tuple[dict[str, bytes], int]:
+    """The bytes of each file of a folder or archive by its name, read once in a process; and a
+    number that changes with them, of 64 bits.
 
-    CifarError where one is not there, or not whole. An archive given as data_dir may hold a part of
-    the images; damage shows in gzip's checksum.
+    CifarError where one is not there, or not whole, or changes meanwhile. An archive given as
+    data_dir may hold a part of the images; damage shows in gzip's checksum.
     """
-    cifar = CIFAR[name]
-    places = [path, *(f"{path}/{each}.bin" for each in _file_names(cifar))]
-    stats = [os.stat(place) for place in places if os.path.exists(place)]
-    times = tuple((stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats)
-    return _read_files(path, name, times)
+    times = _file_times(path, name)
+    files = _read_files(path, name, times)
+    return files, hash(times)
+
+
+def _file_times(path: str, name: str) -> tuple[tuple[int, ...], ...]:
+    """Size, mtime and ctime of the folder's files, or of the archive."""
+    places = [f"{path}/{each}.bin" for each in _file_names(CIFAR[name])]
+    stats = [os.stat(place) for place in [path, *places] if os.path.isfile(place)]
+    return tuple((stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats)
 
 
 @lru_cache(maxsize=1)
@@ -173,6 +179,9 @@ def _read_files(path: str, name: str, times: tuple[tuple[int, ...], ...]) -> dic
             "binary version, not of the one for Python or Matlab.",
             path,
         )
+    if times != _file_times(path, name):
+        text = "changed while it was read. Expected it to stay as it is: build it again."
+        raise CifarError(f"{path} {text}", path, "SourceChangedError")
     for each, data in files.items():
         n, rest = divmod(len(data), cifar.record)
         if rest or not n:
@@ -276,14 +285,27 @@ def further_columns(name: str, label: str) -> dict[str, int]:
     return {"coarse_label": COARSE_LABELS[label]} if coarse_names(name) else {}
 
 
-def read_image(files: Mapping[str, bytes], name: str, view: str) -> Any:
-    """The `PIL.Image.Image` of a view such as "data_batch_1-00042", see `read_files`."""
-    import PIL.Image
+class ImageReader:
+    """A function from a view such as "data_batch_1-00042", see `list_samples`, to its
+    `PIL.Image.Image`.
+    """
 
-    file, _, number = view.rpartition("-")
-    end = (int(number) + 1) * CIFAR[name].record
-    planes = [
-        PIL.Image.frombytes("L", (32, 32), files[file][at : at + 1024])
-        for at in range(end - 3072, end, 1024)
-    ]
-    return PIL.Image.merge("RGB", planes)
+    def __init__(self, path: str, name: str) -> None:
+        self._record = CIFAR[name].record
+        self._files, self._version = read_files(path, name)
+
+    def __call__(self, view: str) -> Any:
+        """The image of a view."""
+        import PIL.Image
+
+        file, _, number = view.rpartition("-")
+        end = (int(number) + 1) * self._record
+        planes = [
+            PIL.Image.frombytes("L", (32, 32), self._files[file][at : at + 1024])
+            for at in range(end - 3072, end, 1024)
+        ]
+        return PIL.Image.merge("RGB", planes)
+
+    def take_version(self) -> int:
+        """That of the files, see `read_files`."""
+        return self._version

@@ -166,11 +166,12 @@ def test_a_stream_has_shards_that_add_up(stream, make_archive):
 
 
 def test_a_stream_resumes(stream, make_archive):
-    ds = stream(make_archive("cifar10"), name="cifar10")
+    archive = make_archive("cifar10")
+    ds = stream(archive, name="cifar10")
     iterator = iter(ds)
     first = [next(iterator) for _ in range(2)]
     state = ds.state_dict()
-    again = stream(make_archive("cifar10"), name="cifar10")
+    again = stream(archive, name="cifar10")
     again.load_state_dict(state)
     assert ids(first) + ids(again) == ids(ds)
 
@@ -411,6 +412,16 @@ def test_the_cache_follows_the_files(build, make_folder, make_archive, tmp_path,
     after = build(source, name="cifar10")
     assert (before.num_rows, after.num_rows) == (6, 9)
     assert arrows(tmp_path).items() > first.items()
+
+
+@pytest.mark.parametrize("what", ["folder", "archive"])
+def test_files_that_change_while_they_are_read(quick, make_folder, make_archive, fails, what):
+    make = {"folder": make_folder, "archive": make_archive}[what]
+    place = make("cifar10")
+    rows = quick(place, name="cifar10")
+    make("cifar10", data_batch_1=file_of("cifar10", "data_batch_2"))
+    with fails("SourceChangedError", f"{place} changed while it was read", path=str(place)):
+        next(iter(rows))
 
 
 def test_each_config_and_option_has_a_cache_of_its_own(build, make_folder, tmp_path):

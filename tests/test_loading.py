@@ -315,10 +315,10 @@ def test_a_shard_is_compared_once_while_it_stays(splits, tmp_path, monkeypatch):
 
 
 def test_a_folder_that_changes_while_it_is_read(tree, fails):
-    found = open_source(tree, streaming=True)["test"].iterate()
-    assert next(found)["sample_id"] == "dog/3"
-    (tree / "test/dog/3/b.png").write_bytes((tree / TREE[0]).read_bytes())
-    with fails("ArchiveError", f"{tree} changed while it was read", path=str(tree)):
+    found = open_source(tree, streaming=True)["train"].iterate()
+    assert next(found)["sample_id"] == "cat/1"
+    (tree / "train/dog/2/a.png").write_bytes((tree / TREE[0]).read_bytes())
+    with fails("SourceChangedError", f"{tree} changed while it was read", path=str(tree)):
         next(found)
 
 

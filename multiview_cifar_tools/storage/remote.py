@@ -25,10 +25,12 @@ from multiview_cifar_tools.storage.source import (
     FileSource,
     StorageError,
     check_version,
+    file_info,
     file_system,
     info_mark,
     info_version,
     is_url,
+    local_version,
     source_changed_error,
     wrap_source_errors,
 )
@@ -73,10 +75,20 @@ def file_versions(infos: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int
 
 
 def check_unchanged(source: FileSource) -> None:
-    """StorageError where a remote folder or a local archive is no longer what was listed."""
-    if source.is_archive:
+    """StorageError where a remote folder or an archive is no longer what was listed."""
+    if not source.is_archive:
+        if list_remote(source)[1] != source.version:
+            raise source_changed_error(source)
+    elif is_url(source.file):
+        with wrap_source_errors(source):
+            check_info(source, file_info(source)[0])
+    else:
         check_version(source)
-    elif list_remote(source)[1] != source.version:
+
+
+def check_info(source: FileSource, info: Mapping[str, Any]) -> None:
+    """StorageError where the store tells another version of an archive than was found, if any."""
+    if info_mark(info) and info_version(info) != source.version:
         raise source_changed_error(source)
 
 
@@ -84,7 +96,8 @@ def download_archive(source: FileSource, dl_manager: Any) -> FileSource:
     """An archive behind a URL, downloaded to where `dl_manager` keeps its files: one file a version
     of it, none for ever where the store tells no version. A local one is left as it is.
 
-    Not by `dl_manager` itself, which notes the whole URL in two files.
+    Not by `dl_manager` itself, which notes the whole URL in two files. StorageError where it is no
+    longer what was found.
     """
     if not is_url(source.path):
         return source
@@ -92,9 +105,8 @@ def download_archive(source: FileSource, dl_manager: Any) -> FileSource:
     folder = str(how.cache_dir or datasets.config.DOWNLOADED_DATASETS_PATH)
     with wrap_source_errors(source):
         os.makedirs(folder, exist_ok=True)
-        fs, path = file_system(source.path, source.options)
-        fs.invalidate_cache()
-        info = fs.info(path)
+        info, fs, path = file_info(source)
+        check_info(source, info)
         key = f"{source.shown} {info_version(info)}".encode(errors="surrogateescape")
         local = os.path.join(folder, hashlib.blake2b(key, digest_size=16).hexdigest())
         with open(f"{local}.lock", "ab") as lock:
@@ -102,8 +114,9 @@ def download_archive(source: FileSource, dl_manager: Any) -> FileSource:
             if how.force_download or not info_mark(info) or not os.path.exists(local):
                 progress = TqdmCallback(PROGRESS, tqdm_cls=datasets.utils.tqdm)
                 fs.get_file(path, f"{local}.incomplete", callback=progress)
+                check_info(source, file_info(source)[0])
                 os.replace(f"{local}.incomplete", local)
-    return source._replace(local=local)
+        return source._replace(local=local, version=local_version(local))
 
 
 @contextmanager

@@ -55,7 +55,7 @@ class FileSource(NamedTuple):
 
     path: str  # or URL
     kind: str = "remote"  # a folder behind a URL; or one of ARCHIVES
-    version: str = ""  # changes with the files
+    version: str = ""  # changes with the files; once downloaded, with the local one
     prefix: str = ""  # the split folder in which they count as standing, such as "train/"
     top: str = ""  # the folder around everything in an archive, such as "photos/"
     options: Options = Options()  # of the file system
@@ -131,10 +131,11 @@ def local_version(path: str) -> str:
 
 
 def check_version(source: FileSource) -> None:
-    """StorageError where a local archive is no longer the one that was found."""
-    if is_url(source.path) or local_version(source.path) == source.version:
-        return
-    raise source_changed_error(source)
+    """StorageError where a local archive, or what was downloaded of one, is no longer the one that
+    was found.
+    """
+    if not is_url(source.file) and local_version(source.file) != source.version:
+        raise source_changed_error(source)
 
 
 def source_changed_error(source: FileSource) -> StorageError:
@@ -142,18 +143,24 @@ def source_changed_error(source: FileSource) -> StorageError:
     return StorageError(
         f"{source.shown} changed while it was read. Expected it to stay as it is: build it again.",
         source.path,
+        "SourceChangedError",
     )
 
 
 def remote_version(source: FileSource) -> str:
     """Size and ETag of a remote archive, or its time; StorageError where it cannot be had."""
     with wrap_source_errors(source):
-        fs, path = file_system(source.path, source.options)
-        fs.invalidate_cache()  # of listings: what is there now counts
-        info = fs.info(path)
+        info, _, _ = file_info(source)
     if "?" in source.path and not info_mark(info):
         return f"{info_version(info)} {time.time_ns()}"  # no name holds the query: never the same
     return info_version(info)
+
+
+def file_info(source: FileSource) -> tuple[dict[str, Any], Any, str]:
+    """What its store says of a remote archive now; its fsspec file system, and its path there."""
+    fs, path = file_system(source.path, source.options)
+    fs.invalidate_cache()  # of listings
+    return fs.info(path), fs, path
 
 
 def info_version(info: Mapping[str, Any]) -> str:

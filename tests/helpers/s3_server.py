@@ -98,6 +98,8 @@ class Gate(http.server.BaseHTTPRequestHandler):
                     self.end_headers()
                 return
         status, headers, data = self.pass_on(body)
+        for where in [where for where in s3.after if where in path and self.command == "GET"]:
+            s3.after.pop(where)()
         self.send_response_only(status)
         for name, value in headers:
             if name.lower() not in ("transfer-encoding", "content-length", "connection"):
@@ -106,8 +108,6 @@ class Gate(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", length if self.command == "HEAD" else len(data))
         self.end_headers()
         self.wfile.write(data)
-        for where in [where for where in s3.after if where in path and self.command == "GET"]:
-            s3.after.pop(where)()
 
     def pass_on(self, body):
         with contextlib.closing(http.client.HTTPConnection(self.s3.server)) as client:

@@ -127,18 +127,19 @@ def test_a_change_gives_fresh_rows(build, make_tree, write_image, stored, tmp_pa
 def test_a_folder_that_changes_while_it_is_built(
     build, make_tree, monkeypatch, tmp_path, fails, num_proc
 ):
-    tree, open_image = make_tree(*TREE), PIL.Image.open
+    tree, open_image = make_tree(*TREE, "dog/2/a.png"), PIL.Image.open
 
     def change_and_open(*args, **kwargs):
-        os.utime(tree / "cat/1/a.png")
+        for second in ("cat/2/a.png", "dog/2/a.png"):  # of each process
+            os.utime(tree / second)
         return open_image(*args, **kwargs)
 
     with monkeypatch.context() as patch:
         patch.setattr(PIL.Image, "open", change_and_open)
-        with fails("ArchiveError", f"{tree} changed while it was read", "again", path=str(tree)):
+        with fails("SourceChangedError", f"{tree} changed while", "again", path=str(tree)):
             build(tree, verify="decode", num_proc=num_proc)
     assert arrow(tmp_path) == []
-    assert len(build(tree, verify="decode", num_proc=num_proc)) == len(TREE)
+    assert len(build(tree, verify="decode", num_proc=num_proc)) == len(TREE) + 1
 
 
 def test_a_change_behind_a_link_gives_fresh_rows(build, make_tree, write_image, shown):

@@ -1,7 +1,11 @@
-"""Streams: shards for workers and nodes, and resuming at the exact row."""
+"""Streams: shards for workers and nodes, resuming at the exact row, and files that change."""
+
+import os
+import shutil
 
 import pytest
 from datasets.distributed import split_dataset_by_node
+from PIL import Image
 
 pytestmark = pytest.mark.every_route
 
@@ -91,3 +95,73 @@ def test_shuffled_shards_lose_nothing(stream, make_tree):
     ds = stream(make_tree(*SAMPLES)).shuffle(seed=1, buffer_size=3)
     assert ids(ds) != IDS
     assert sorted(ids(ds)) == sorted(IDS)
+
+
+# --- files that change ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip_view", "skip_sample"])
+def test_a_file_that_is_rewritten_is_an_error(stream, make_tree, write_image, fails, on_error):
+    tree = make_tree("cat/1/a.png", "cat/2/a.png", "cat/2/b.png")
+    rows = iter(stream(tree, on_error=on_error))
+    assert next(rows)["sample_id"] == "cat/1"
+    write_image(tree / "cat/2/b.png", "cat/1/a.png")
+    with fails("SourceChangedError", f"{tree} changed while it was read", path=str(tree)):
+        next(rows)
+
+
+def test_a_file_that_becomes_no_image_is_not_skipped(stream, make_tree, fails):
+    tree = make_tree("cat/1/a.png", "cat/1/b.png")
+    rows = iter(stream(tree, on_error="skip_view"))
+    (tree / "cat/1/b.png").write_text("no image")
+    with fails("SourceChangedError", f"{tree} changed while it was read"):
+        next(rows)
+
+
+TEMPLATE = "{label}/{sample}/{view}"
+FILES = ["cat/1/a.png", "cat/1/b.png", "cat/1/a.bmp", "cat/1/b.bmp", "dog/1/a.png", "dog/1/b.png"]
+FIRST = {"num_views": 1, "view_sampling": "first"}
+SELECTIONS = {  # options, files that no row takes, and some that one takes
+    "number": (FIRST | {"layout": f"{TEMPLATE}.png"}, [*FILES[1:4], FILES[5]], FILES[::4]),
+    "names": ({"layout": f"{TEMPLATE}.png", "view_names": ["b"]}, FILES[::2], FILES[1::4]),
+    "a class": (
+        {"layout": f"{TEMPLATE}.png", "class_names": ["cat"], "other_classes": "skip"},
+        FILES[4:],
+        FILES[:2],
+    ),
+    "masks": (
+        FIRST | {"layout": {"images": f"{TEMPLATE}.png", "masks": f"{TEMPLATE}.bmp"}},
+        FILES[1:4:2],
+        [FILES[0], FILES[2]],
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "left", "taken"), SELECTIONS.values(), ids=SELECTIONS)
+def test_only_the_files_of_a_row_count(quick, make_tree, fails, options, left, taken):
+    tree = make_tree(*FILES)
+    if "masks" in options["layout"]:
+        shutil.rmtree(tree / "dog")
+    ds = quick(tree, **options)
+    assert len(ids(ds)) == len({path[:3] for path in taken})
+    for path in left:
+        if (tree / path).exists():
+            (tree / path).write_text("no image")
+    assert len(ids(ds)) == len({path[:3] for path in taken})
+    for path in taken:
+        ds = quick(tree, **options)
+        os.utime(tree / path)
+        with fails("SourceChangedError", f"{tree} changed while it was read"):
+            ids(ds)
+
+
+@pytest.mark.parametrize("options", [{}, FIRST, {"view_names": ["s/1"]}])
+def test_a_page_changes_with_its_file(quick, make_tree, fails, options):
+    tree = make_tree("cat/1/s.tif")
+    pages = [Image.new("L", (4, 4), grey) for grey in (1, 2)]
+    pages[0].save(tree / "cat/1/s.tif", save_all=True, append_images=pages[1:])
+    ds = quick(tree, pages="views", **options)
+    assert ids(ds) == ["cat/1"]
+    os.utime(tree / "cat/1/s.tif")
+    with fails("SourceChangedError", f"{tree} changed while it was read"):
+        ids(ds)

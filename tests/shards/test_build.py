@@ -89,25 +89,32 @@ def build_changing(source, output, change, **options):
 
 
 CHANGES = {
-    "a file is rewritten": lambda tree: (tree / PATHS[0]).write_bytes(b""),
-    "its time is another": lambda tree: os.utime(tree / PATHS[0]),
-    "a view is added": lambda tree: shutil.copy(tree / PATHS[0], tree / "cat/0/b.png"),
-    "metadata are added": lambda tree: (tree / "metadata.csv").write_text(
-        "sample_id,x\n" + "".join(f"{os.path.dirname(path)},1\n" for path in PATHS)
-    ),
-    "a sample is removed": lambda tree: shutil.rmtree(tree / "cat/0"),
+    "a file is rewritten": lambda tree: shutil.copy(tree / PATHS[0], tree / PATHS[-1]),
+    "it is no image now": lambda tree: (tree / PATHS[-1]).write_bytes(b"no image"),
+    "its time is another": lambda tree: os.utime(tree / PATHS[-1]),
 }
 
 
+@pytest.mark.parametrize("num_proc", [1, pytest.param(2, marks=pytest.mark.serial)])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_folder_that_changes_while_it_is_built(tree, tmp_path, fails, change):
-    with fails("ArchiveError", "changed while it was read", "build it again", path=str(tree)):
-        build_changing(tree, tmp_path / "out", lambda: change(tree))
+def test_a_folder_that_changes_while_it_is_built(tree, tmp_path, fails, change, num_proc):
+    with (
+        fails("SourceChangedError", "changed while it was read", "again", path=str(tree)),
+        open_engine(num_proc=num_proc) as engine,
+    ):
+        changing = Changing(engine, lambda: change(tree))
+        build(tree, tmp_path / "out", changing, on_error="skip_sample")
+    assert not (tmp_path / "out/multiview_cifar.json").exists()
+
+
+def test_a_file_that_is_removed_while_a_folder_is_built(tree, tmp_path, fails):
+    with fails("ImageError", PATHS[-1], "was listed, but is gone now"):
+        build_changing(tree, tmp_path / "out", lambda: os.remove(tree / PATHS[-1]))
     assert not (tmp_path / "out/multiview_cifar.json").exists()
 
 
 def test_a_folder_that_changes_and_changes_back(tree, tmp_path, fails):
-    """What was made of the other one is made again."""
+    """What was made of the one that was planned is whole; of the other one nothing was."""
     build(tree, tmp_path / "whole")
     other = tmp_path / "other"
     shutil.copytree(tree, other)
@@ -121,14 +128,22 @@ def test_a_folder_that_changes_and_changes_back(tree, tmp_path, fails):
     with fails("ArchiveError", "changed while it was read", path=str(tree)):
         build_changing(tree, tmp_path / "out", swap)
     swap()
-    assert build(tree, tmp_path / "out").resumed == 0
+    assert build(tree, tmp_path / "out").resumed == 1
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")
 
 
-def test_files_of_no_row_may_change(tree, make_tree, tmp_path):
-    """So the output may stand in the folder, and a log."""
+ADDITIONS = {
+    "a log": lambda tree: (tree / "build.log").write_text("a line"),
+    "a view": lambda tree: shutil.copy(tree / PATHS[-1], tree / "dog/1/b.png"),
+    "metadata": lambda tree: (tree / "metadata.csv").write_text("sample_id,x\ndog/1,1\n"),
+}
+
+
+@pytest.mark.parametrize("add", ADDITIONS.values(), ids=ADDITIONS)
+def test_files_that_are_not_planned_may_change(tree, tmp_path, add):
+    """So the output may stand in the folder."""
     build(tree, tmp_path / "whole")
-    build_changing(tree, tmp_path / "out", lambda: (tree / "build.log").write_text("a line"))
+    build_changing(tree, tmp_path / "out", lambda: add(tree))
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")
 
 

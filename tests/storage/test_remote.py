@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 
@@ -144,6 +145,49 @@ def test_a_file_that_changes_while_a_build_reads(build, make_tree, s3, fails, tm
     with fails("ArchiveError", url(s3, "photos"), "changed while it was read", "again"):
         build(url(s3, "photos"), storage_options=s3.options)
     assert len(build(url(s3, "photos"), storage_options=s3.options)) == 2
+
+
+def upload_archive(s3, tree, kind):
+    archive = write_archive(tree.parent / f"{tree.name}.{kind}", files_of(tree))
+    s3.put(f"{s3.name}/photos.{kind}", archive.read_bytes())
+    return url(s3, f"photos.{kind}")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_an_archive_that_changes_while_it_is_downloaded(build, make_tree, s3, fails, kind):
+    place = upload_archive(s3, make_tree("cat/1/a.png"), kind)
+    other = make_tree("cat/1/a.png", "cat/2/a.png", under="other")
+    s3.after[f"photos.{kind}"] = lambda: upload_archive(s3, other, kind)
+    with fails("SourceChangedError", place, "changed while it was read", "again", path=place):
+        build(place, storage_options=s3.options)
+    assert len(build(place, storage_options=s3.options)) == 2
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_an_archive_that_changes_while_shards_are_built(make_tree, s3, fails, tmp_path, kind):
+    from multiview_cifar_tools.planning.table import check_source, plan_source
+
+    place = upload_archive(s3, make_tree("cat/1/a.png"), kind)
+    plan = plan_source(place, storage_options=s3.options)
+    check_source(plan)
+    upload_archive(s3, make_tree("cat/1/a.png", "cat/2/a.png", under="other"), kind)
+    with fails("SourceChangedError", place, "changed while it was read", path=place):
+        check_source(plan)
+
+
+def test_a_download_that_is_replaced_while_it_is_read(build, make_tree, s3, fails, tmp_path):
+    """As by another build, of a newer version behind a URL that tells none."""
+    place = upload_archive(s3, make_tree("cat/1/a.png"), "zip")
+    builder = multiview_cifar.MultiviewCifar(
+        str(tmp_path / "cache"), data_dir=place, storage_options=s3.options
+    )
+    manager = datasets.DownloadManager(
+        download_config=datasets.DownloadConfig(cache_dir=str(tmp_path / "downloads"))
+    )
+    (split,) = builder._split_generators(manager)
+    os.utime(split.gen_kwargs["source"].local)
+    with fails("SourceChangedError", place, "changed while it was read"):
+        list(builder._generate_examples(**split.gen_kwargs))
 
 
 def test_no_such_folder(load, s3, fails):

@@ -55,12 +55,14 @@ if TYPE_CHECKING:
     from multiview_cifar_tools.previews.sheet import contact_sheet
     from multiview_cifar_tools.publishing.publish import publish
     from multiview_cifar_tools.shards.build import BuildReport, build_shards
+    from multiview_cifar_tools.statistics import ChannelStats, channel_stats
 
 __all__ = [
     "BalancedSampler",
     "BatchError",
     "BatchReader",
     "BuildReport",
+    "ChannelStats",
     "CheckError",
     "CheckReport",
     "ElasticBatches",
@@ -88,6 +90,7 @@ __all__ = [
     "TorchStream",
     "__version__",
     "build_shards",
+    "channel_stats",
     "check",
     "contact_sheet",
     "export",
@@ -111,6 +114,7 @@ _MODULES = {  # where each name is defined
     "BatchError": "multiview_cifar_tools.errors",
     "BatchReader": "multiview_cifar_tools.batches.reader",
     "BuildReport": "multiview_cifar_tools.shards.build",
+    "ChannelStats": "multiview_cifar_tools.statistics",
     "CheckError": "multiview_cifar_tools.errors",
     "CheckReport": "multiview_cifar_tools.checks.report",
     "ElasticBatches": "multiview_cifar_tools.elastic.sampler",
@@ -137,6 +141,7 @@ _MODULES = {  # where each name is defined
     "TorchElastic": "multiview_cifar_tools.elastic.pytorch",
     "TorchStream": "multiview_cifar_tools.batches.pytorch",
     "build_shards": "multiview_cifar_tools.shards.build",
+    "channel_stats": "multiview_cifar_tools.statistics",
     "check": "multiview_cifar_tools.checks.folder",
     "contact_sheet": "multiview_cifar_tools.previews.sheet",
     "export": "multiview_cifar_tools.exporting",

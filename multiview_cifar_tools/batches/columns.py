@@ -239,6 +239,14 @@ class ImageColumn:
             if source is not None:
                 yield int(owners[i]), int(views[i]), source
 
+    def iter_pixels(self, row: int) -> Iterator[Pixels]:
+        """The real images of a row, each (H, W, C) and of its own size."""
+        for _, view, source in self.iter_sources(np.array([row])):
+            file = source if isinstance(source, str) else bytes(source)
+            pixels = self._decode_one(EncodedImage(file, row, view), None)
+            if pixels is not None:
+                yield pixels
+
     def iter_shapes(self, rows: Integers) -> Iterator[tuple[int, ImageShape]]:
         """Of each real image of these rows, in order: its row, and its shape and dtype, told by its
         header. BatchError where an image has none that Pillow knows, also with "skip_view".

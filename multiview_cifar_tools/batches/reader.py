@@ -208,6 +208,11 @@ class BatchReader:
             np.random.default_rng([self.seed, epoch]).shuffle(samples)
         return samples
 
+    def read_images(self, sample: int) -> tuple[str, Iterator[Pixels]]:
+        """What to call a sample; and its images, each (H, W, C), of its own size, not augmented."""
+        row = int(self._rows[sample])
+        return self._images.row_name(row), self._images.iter_pixels(row)
+
     def image_shapes(self) -> list[ImageShape | None]:
         """The shape and dtype of the images of each sample, (N,), told by their headers; None where
         a sample has no image.

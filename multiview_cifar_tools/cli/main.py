@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from multiview_cifar import MultiviewError, OptionError
 from multiview_cifar_tools import __version__
-from multiview_cifar_tools.cli import build, check, export, plan, preview, publish
+from multiview_cifar_tools.cli import build, check, export, plan, preview, publish, stats
 from multiview_cifar_tools.cli.arguments import secret_words, secrets_of
 from multiview_cifar_tools.console import (
     clean_logs,
@@ -26,7 +26,7 @@ from multiview_cifar_tools.console import (
 )
 from multiview_cifar_tools.storage.redaction import redact
 
-VERBS = (build, plan, check, preview, publish, export)
+VERBS = (build, plan, check, stats, preview, publish, export)
 PROG = "multiview-cifar"
 INTERRUPTED = "interrupted; nothing half-written was left"
 

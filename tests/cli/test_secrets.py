@@ -99,6 +99,7 @@ VERBS = {
     "build, of no folder": (1, ["build", "nothing.zip/", "--cache-dir", "cache"]),
     "plan": (1, ["plan", "photos.zip"]),
     "check": (1, ["check", "photos.zip"]),
+    "stats": (0, ["stats", "photos.zip", "--cache-dir", "cache"]),
     "preview": (0, ["preview", "photos.zip", "--output", "page.html"]),
     "preview, of nothing": (1, ["preview", "nothing.zip", "--output", "page.html"]),
     "publish": (0, ["publish", "photos.zip", "me/photos", "--dry-run", "out"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from multiview_cifar import IMAGE_EXTENSIONS, NO_LABEL, Plan
+from multiview_cifar import IMAGE_EXTENSIONS, NO_LABEL, OptionError, Plan, join_first
 from multiview_cifar_tools.checks.images import ImageProblem
 from multiview_cifar_tools.formats.image_bytes import EXTENSIONS
 from multiview_cifar_tools.pages import split_page
@@ -74,6 +75,11 @@ KINDS = {
     "leakage": FindingKind(
         "same pixels in several splits", "error", "Keep the sample in one split only."
     ),
+    "group-leakage": FindingKind(
+        "groups in several splits",
+        "error",
+        "Keep all samples of a group in one split: move them, or divide the set by groups.",
+    ),
     "contradiction": FindingKind(
         "same pixels in several classes",
         "error",
@@ -121,6 +127,11 @@ KINDS = {
         "names in two Unicode forms",
         "warning",
         "Write them in one form, or rename what is another.",
+    ),
+    "no-group": FindingKind(
+        "samples of which no group is known",
+        "warning",
+        "Add it to the metadata, or leave the samples out: their group may stand in another split.",
     ),
     "suspect": FindingKind(
         "look-alikes in several splits",
@@ -328,6 +339,49 @@ def find_name_clashes(plan: Plan, one_split: bool) -> Iterator[Finding]:
     for pair in find_similar_names(plan, one_split):
         kind = "name-forms" if pair.are_forms else "name-case"
         yield Finding("split-name" if pair.is_refused else kind, pair.found)
+
+
+def find_group_leaks(plan: Plan, group: str) -> Iterator[Finding]:
+    """Groups that stand in several splits, and samples without a group.
+
+    Args:
+        plan: The samples of all splits.
+        group: A column of the metadata, with a value a sample, or one a view.
+
+    Raises:
+        OptionError: There is no such column.
+    """
+    samples = [
+        (split, f"{split}/{sample.sample_id}", {**sample.metadata, **sample.view_metadata})
+        for split, own in plan.splits.items()
+        for sample in own
+    ]
+    if not any(group in metadata for _, _, metadata in samples):
+        columns = {name for _, _, metadata in samples for name in metadata}
+        raise OptionError(
+            f"group={group!r} is no column of the metadata. Expected one of "
+            f"{join_first(sorted(columns)) or 'a metadata.csv, say, which is not there'}.",
+            "group",
+        )
+    members: dict[str, dict[str, list[str]]] = {}  # of each group the samples by split
+    for split, name, metadata in samples:
+        groups = _values(metadata.get(group))
+        if not groups:
+            yield Finding("no-group", f"has no {group}", (name,))
+        for value in groups:
+            members.setdefault(value, {}).setdefault(split, []).append(name)
+    for value, splits in members.items():
+        if len(splits) > 1:
+            first, others = zip(*((names[0], names[1:]) for names in splits.values()), strict=True)
+            places = " and in ".join(join_first(names, most=3) for names in splits.values())
+            samples_of_all = (*first, *itertools.chain(*others))  # a pair of two splits first
+            yield Finding("group-leakage", f"{group} {value} stands in {places}", samples_of_all)
+
+
+def _values(cell: Any) -> list[str]:
+    """The different values of a cell of metadata, or of a list with one a view; None is none."""
+    cells = cell if isinstance(cell, list) else [cell]
+    return [*dict.fromkeys(str(value) for value in cells if value is not None)]
 
 
 def find_unusual_view_counts(images: ImageIndex) -> Iterator[Finding]:

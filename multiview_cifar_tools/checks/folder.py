@@ -42,6 +42,7 @@ from multiview_cifar_tools.checks.findings import (
     find_class_imbalance,
     find_deep_images,
     find_differences,
+    find_group_leaks,
     find_multi_page_files,
     find_name_clashes,
     find_unusual_view_counts,
@@ -75,6 +76,7 @@ def check(
     data_dir: str | os.PathLike[str],
     num_proc: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    group: str | None = None,
     **options: Any,
 ) -> CheckReport:
     """Open every image that the plan of a folder names, and compare them.
@@ -83,11 +85,13 @@ def check(
         data_dir: The folder.
         num_proc: Worker processes that decode. None: one a processor.
         max_pixels: An image of more is a finding, and is not decoded.
+        group: A column of the metadata, such as "patient": a value of it that stands in several
+            splits is a finding.
         **options: Those of `MultiviewCifarConfig`; missing views and empty sample folders are
             findings, unless `on_missing_view` or `on_error` say otherwise.
 
     Raises:
-        OptionError: An option has a wrong name or value.
+        OptionError: An option has a wrong name or value, or `group` is no column of the metadata.
         LayoutError: The names in the folder do not fit the layout.
         CheckError: `data_dir` is no path, or holds a dataset; or a worker process was killed, or
             crashed in a decoder.
@@ -97,10 +101,11 @@ def check(
         check_count("num_proc", num_proc, 1, OptionError)
     of_rows = 'export(rows, "photos"), then check("photos")'
     data_dir = expect_path(data_dir, "check({})", CheckError, of_rows)
-    config = make_config(data_dir, lenient_options(options))
+    config = make_config(data_dir, lenient_options(options, group))
     folder = str(config.data_dir)
     with start_workers(num_proc, configure_pillow, max_pixels) as workers:  # up once it is planned
         plan = plan_folder(config)
+        group_leaks = [] if group is None else [*find_group_leaks(plan, group)]
         images = ImageIndex(plan, image_columns(config.layout))
         others = plan.ignored.get(NO_IMAGES, [])
         facts, findings = inspect_samples(workers, folder, images, others)
@@ -108,6 +113,7 @@ def check(
         Finding("empty-sample", "no image in it", paths=(path,))
         for path in plan.ignored.get(EMPTY_FOLDERS, [])
     ]
+    findings += group_leaks
     findings += find_name_clashes(plan, one_split=bool(config.split_ratios))
     if config.pages != "first":
         findings += find_multi_page_files(images, facts)
@@ -125,13 +131,13 @@ def check(
     )
 
 
-def lenient_options(options: Mapping[str, Any]) -> dict[str, Any]:
+def lenient_options(options: Mapping[str, Any], group: str | None = None) -> dict[str, Any]:
     """The options of a plan whose build may fail; where the layout gives the classes, metadata are
-    left out, which may give them otherwise.
+    left out, which may give them otherwise, unless they give the groups.
     """
     layout = options.get("layout")
     has_classes = layout is None or "{label}" in str(layout)
-    drop_metadata = has_classes and not options.get("label_column")
+    drop_metadata = has_classes and not options.get("label_column") and group is None
     return {**LENIENT_OPTIONS, "drop_metadata": drop_metadata, **options}
 
 

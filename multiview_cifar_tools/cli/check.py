@@ -31,6 +31,7 @@ examples:
   multiview-cifar check photos
   multiview-cifar check photos --report report.html --json > report.json
   multiview-cifar check photos --split-ratios '{"train": 0.8, "test": 0.2}'
+  multiview-cifar check photos --group patient
   multiview-cifar check photos --quarantine bad-photos
   multiview-cifar check --restore bad-photos
 """
@@ -57,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=MAX_PIXELS,
         help="larger images are not decoded (default: %(default)s)",
     )
+    parser.add_argument(
+        "--group",
+        metavar="COLUMN",
+        help="of the metadata, such as patient: find groups that stand in several splits",
+    )
     parser.add_argument("--report", metavar="FILE", help="write a page: all of it, with pictures")
     parser.add_argument("--json", action="store_true", help="print all of it, for programs")
     parser.add_argument(
@@ -70,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
     if args.restore:
         return restore_files(args.restore)
     check_destinations(args)
-    report = check(args.data_dir, args.num_proc, args.max_pixels, **dataset_options(args))
+    options = dataset_options(args)
+    report = check(args.data_dir, args.num_proc, args.max_pixels, args.group, **options)
     if args.report:
         with atomic_write(args.report) as partial:
             partial.write_text(report.to_html(), encoding="utf-8")

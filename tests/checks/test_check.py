@@ -751,3 +751,64 @@ def test_a_dataset_is_no_folder_of_images(tmp_path, fails):
     place = str(tmp_path / "saved")
     with fails("CheckError", "save_to_disk wrote", "export it first", path=place):
         check(place)
+
+
+# --- groups ---------------------------------------------------------------------------------------
+
+SCANS = ["train/cat/1/a.png", "train/cat/2/a.png", "train/dog/3/a.png", "test/cat/4/a.png"]
+
+
+def write_patients(tree, *lines, header="split,sample_id,patient"):
+    (tree / "metadata.csv").write_text("\n".join([header, *lines]) + "\n")
+
+
+def test_groups_in_several_splits(pictures):
+    tree = pictures(*SCANS, "test/dog/5/a.png")
+    write_patients(
+        tree,
+        *("train,cat/1,P1", "train,cat/2,P1", "train,dog/3,P2", "test,cat/4,P1", "test,dog/5,P3"),
+    )
+    report = check(tree, group="patient")
+    (finding,) = [f for f in report.findings if f.kind == "group-leakage"]
+    assert finding.found == "patient P1 stands in train/cat/1, train/cat/2 and in test/cat/4"
+    assert finding.samples == ("train/cat/1", "test/cat/4", "train/cat/2")
+    assert finding.severity == "error" and not report.good
+    row = report.problems[report.problems["kind"] == "group-leakage"].iloc[0]
+    assert (row.split, row.sample_id, row.other_split, row.other_sample_id) == (
+        *("train", "cat/1"),
+        *("test", "cat/4"),
+    )
+    assert "group-leakage" not in kinds(check(tree))  # only where it is asked for
+
+
+def test_groups_a_view_and_without_a_group(pictures):
+    tree = pictures("train/cat/1/a.png", "train/cat/1/b.png", *SCANS[1:])
+    lines = ["train,cat/1,a,P1", "train,cat/1,b,P2", "train,cat/2,a,", "test,cat/4,a,P2"]
+    write_patients(tree, *lines, header="split,sample_id,view,patient")
+    report = check(tree, group="patient")
+    found = [(f.found, f.samples) for f in report.findings if "group" in f.kind]
+    assert found == [
+        ("patient P2 stands in train/cat/1 and in test/cat/4", ("train/cat/1", "test/cat/4")),
+        ("has no patient", ("train/cat/2",)),
+        ("has no patient", ("train/dog/3",)),
+    ]
+
+
+def test_groups_that_shares_would_part(pictures):
+    """As samples go by their own hashes."""
+    tree = pictures(*(f"cat/{i}/a.png" for i in range(12)))
+    write_patients(tree, *(f"cat/{i},P{i // 6}" for i in range(12)), header="sample_id,patient")
+    report = check(tree, group="patient", split_ratios={"train": 0.5, "test": 0.5})
+    assert len([f for f in report.findings if f.kind == "group-leakage"]) == 2
+    assert check(tree, group="patient").good
+
+
+def test_the_verb_and_groups(pictures, run):
+    tree = pictures(*SCANS)
+    write_patients(tree, *("train,cat/1,P1", "train,cat/2,P2", "train,dog/3,P3", "test,cat/4,P1"))
+    done = run("photos", "--group", "patient", code=1)
+    assert "patient P1 stands in train/cat/1 and in test/cat/4" in done.stdout
+    done = run("photos", "--group", "person", code=2)
+    assert "group='person' is no column" in done.stderr and "patient" in done.stderr
+    (tree / "metadata.csv").unlink()
+    assert "metadata.csv" in run("photos", "--group", "patient", code=2).stderr

@@ -39,7 +39,6 @@ import math
 import os
 import re
 import sys
-import unicodedata
 import zipfile
 import zlib
 from array import array
@@ -1109,12 +1108,13 @@ def parse_template(text: str) -> Template:
 
 
 @lru_cache
-def _regex(template: str, repeats: bool = True) -> re.Pattern[str]:
-    """The pattern of a template; where not `repeats`, a field that stands twice may differ."""
+def _regex(template: str) -> re.Pattern[str]:
+    """The pattern of a template."""
     parts, named = FIELD.split(template), set[str]()  # literal text and field names in turn
     for i in range(1, len(parts), 2):
-        name, again = parts[i], f"(?P={parts[i]})" if repeats else "[^/]+"
-        parts[i] = again if name in named else f"(?P<{name}>[^/]+)" if name != "*" else "[^/]*"
+        name = parts[i]
+        first = f"(?P<{name}>[^/]+)" if name != "*" else "[^/]*"
+        parts[i] = f"(?P={name})" if name in named else first
         named |= {name} - {"*"}
     return re.compile("".join(part if i % 2 else re.escape(part) for i, part in enumerate(parts)))
 
@@ -1141,29 +1141,30 @@ def detect_layout(listing: FileListing, has_splits: bool) -> str:
     splits = [top for top in tops if find_split(top)]
     has_splits = has_splits or (bool(tops) and splits == tops)
     layout = "{split}/" * has_splits + "{label}/{sample}/{view}"
-    first = images[0]
     if all(path.count("/") > layout.count("/") for path in images):
-        mixed = splits and not has_splits
-        hint = (
-            f" Of {join_first(tops)} only {join_first(splits)} would be a split." if mixed else ""
-        )
+        hint = "" if has_splits else explain("mixed_splits", tops, splits)
         raise LayoutError(
-            f"Every image stands deeper than {layout}, such as {first}.{hint} "
+            f"Every image stands deeper than {layout}, such as {images[0]}.{hint} "
             "Expected [split/]class/sample/view: pass a data_dir further down, or "
             f'say with layout="..." what the folders mean.{nearest_layouts(listing)}',
-            first,
+            images[0],
         )
     return layout
 
 
-def nearest_layouts(listing: FileListing) -> str:
-    """The end of an error: the layout that `plan` would list first; "" without the package."""
+def explain(what: str, *arguments: Any) -> str:
+    """What the package adds to the text of an error; nothing in a lone copy."""
     try:
-        from multiview_cifar_tools.planning.suggest_layout import describe_nearest
+        from multiview_cifar_tools.planning import layout_errors
     except ModuleNotFoundError:
         return ""
-    paths = [path.partition("/")[2] if listing.is_by_split else path for path in listing.paths]
-    return describe_nearest(paths, parse_template, find_split, split_name, listing.is_by_split)
+    return str(getattr(layout_errors, what)(*arguments))
+
+
+def nearest_layouts(listing: FileListing) -> str:
+    """The end of an error: the layout that `plan` would list first."""
+    names = listing.paths, listing.is_by_split
+    return explain("nearest_layouts", *names, parse_template, find_split, split_name)
 
 
 def join_first(names: Iterable[object], most: int = 5) -> str:
@@ -1204,7 +1205,7 @@ def match_images(
     ordered, used = [*templates.values()], set[str]()
     for path, size, version in zip(listing.paths, listing.sizes, listing.versions, strict=True):
         if (found := locate(path, ordered)) is None:
-            listing.ignored[_why_not(path, ordered, listing)].append(path)
+            listing.ignored[find_misfit(path, ordered, listing)].append(path)
             continue
         column, key, view = found
         if (sample := samples.get(key)) is None:
@@ -1213,7 +1214,13 @@ def match_images(
             check_free_folders(next(iter(paths.values())), path, ordered[column])
         other = sample.columns[column].setdefault(intern_value(view), path)
         if other is not path:
-            raise same_view_error(other, path, view, ordered[column].text)
+            what = f"view {view!r} of" if view else "image, the layout having no {view}, of"
+            way_out = explain("tell_apart", other, path, ordered[column].text)
+            raise LayoutError(
+                f"{other} and {path} mean the same {what} one sample. Expected one file: remove or "
+                f"rename one{way_out}.",
+                path,
+            )
         sample.nbytes += size
         sample.version += version
         used.add(path.rpartition("/")[0])
@@ -1254,31 +1261,11 @@ def check_free_folders(other: str, path: str, template: Template) -> None:
         raise LayoutError(f"{found}. Expected {expected}.", path)
 
 
-def same_view_error(other: str, path: str, view: str, text: str) -> LayoutError:
-    """The error of two files that stand for one view, or for the one image of a sample."""
-    (stem, dot, ending), (other_stem, _, other_ending) = path.rpartition("."), other.rpartition(".")
-    way_out = "remove or rename one"
-    if stem == other_stem and ending.lower() != other_ending.lower():
-        way_out += f', or say which in the layout: "{text}{dot}{other_ending}"'
-        way_out += f' and, for a column such as "masks", "{text}{dot}{ending}"'
-    elif "{*}" in text:
-        way_out += f", or write a field such as {{view}} for {{*}} in {text}: there they differ"
-    what = f"view {view!r} of" if view else "image, the layout having no {view}, of"
-    return LayoutError(
-        f"{other} and {path} mean the same {what} one sample. Expected one file: {way_out}.", path
-    )
-
-
-def _why_not(path: str, templates: Sequence[Template], listing: FileListing) -> str:
+def find_misfit(path: str, templates: Sequence[Template], listing: FileListing) -> str:
     """Why an image fits no template; LayoutError where it stands above them all."""
     depth, depths = path.count("/"), [template.depth for template in templates]
-    stem = path.rpartition(".")[0]
-    for template in templates:
-        if template.path.fullmatch(stem):
-            return "images with another extension than that of the layout"
-        text = template.text[: len(template.text) - len(template.extension)]
-        if _regex(text, repeats=False).fullmatch(stem):
-            return "images in whose path a repeated field differs"
+    if reason := explain("find_misfit", path, templates):
+        return reason
     if depth >= min(depths):
         return "images below the layout" if depth > max(depths) else "images that fit no template"
     raise LayoutError(
@@ -1301,23 +1288,23 @@ def check_folders(
             alive.add(path)
     if not (dead := [folder for folder in listing.folders if folder not in alive]):
         return
-    below = defaultdict(list)
-    for reason, paths in {"": listing.folders, **listing.ignored}.items():
-        why = f" among {reason}" if reason.startswith("images") else ""
-        for path in paths:
-            below[path.rpartition("/")[0]].append(path.rpartition("/")[2] + why)
+    not_empty = {
+        path.rpartition("/")[0]
+        for paths in (listing.folders, *listing.ignored.values())
+        for path in paths
+    }
     for folder in dead:
         if texts := [t.text for t in templates if t.sample and t.sample.fullmatch(folder)]:
             if not skip:
+                found = explain("list_below", folder, listing.folders, listing.ignored)
                 raise LayoutError(
-                    f"{folder} has no images of its own (found: "
-                    f"{join_first(below[folder]) or 'nothing'}). Expected files that fit "
+                    f"{folder} has no images of its own{found}. Expected files that fit "
                     f"{texts[0]}; supported: {SUPPORTED_EXTENSIONS}. Remove the folder, pass "
                     'on_error="skip_sample", or say with layout="..." what the folders mean.',
                     folder,
                 )
             listing.ignored["sample folders without images"].append(folder)
-        elif folder not in below:
+        elif folder not in not_empty:
             listing.ignored["empty folders"].append(folder)
 
 
@@ -1401,22 +1388,12 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
 
 
 def check_name_forms(plan: Plan, config: MultiviewCifarConfig) -> None:
-    """LayoutError where two classes, or two samples of a split, have one name in two Unicode forms
-    (NFC and NFD, as systems write them): they look the same, and most likely are one.
-    """
-    ids = [(sample.sample_id for sample in samples) for samples in plan.splits.values()]
-    classes = plan.features["label"].names if "label" in plan.features else ()
-    for names in (classes, *([itertools.chain(*ids)] if config.split_ratios else ids)):
-        first: dict[str, str] = {}
-        for name in names:
-            if name.isascii():
-                continue
-            if (other := first.setdefault(unicodedata.normalize("NFC", name), name)) != name:
-                raise LayoutError(
-                    f"{name!r} stands in two Unicode forms, {other!a} and {name!a}, which would be "
-                    "two. Expected one form: rename, or merge, the files or folders of the other.",
-                    name,
-                )
+    """LayoutError where one name stands in two Unicode forms; not in a lone copy."""
+    with suppress(ModuleNotFoundError):
+        from multiview_cifar_tools.planning import similar_names
+
+        with wrap_tool_errors(""):
+            similar_names.check_forms(plan, bool(config.split_ratios))
 
 
 def split_stacks(samples: Samples, sources: Sequence[Source]) -> None:
@@ -1425,13 +1402,7 @@ def split_stacks(samples: Samples, sources: Sequence[Source]) -> None:
 
     for source in sources:
         own = [files for key, files in samples.items() if source_of(key[0], sources) is source]
-        stacks = pages.find_stacks(files.columns for files in own)
-        with open_files(source, stacks) as read:
-            # Of a local file the directory of its pages is enough.
-            find = f"{source}/{{}}".format if isinstance(source, str) else read
-            counts = {path: pages.count_pages(find, path) for path in stacks}
-        for files in own:
-            files.columns = tuple([pages.split_views(paths, counts) for paths in files.columns])
+        pages.split_stacks(own, source, partial(open_files, source))
 
 
 def resolve_layout(listing: FileListing, config: MultiviewCifarConfig) -> str | Mapping[str, str]:
@@ -1789,33 +1760,36 @@ def add_metadata(
     """
     others = [] if config.drop_metadata else listing.ignored.get(NO_IMAGES, [])
     by_split = all(template.text.startswith("{split}/") for template in templates.values())
-    places = {"", *(key[0] for key in views if by_split)}
-    named = [path for path in others if path.rpartition("/")[2] in METADATA_FILES]
-    if not (named := [path for path in named if path.rpartition("/")[0] in places]):
+    places = {"", *(f"{key[0]}/" for key in views if by_split)}
+    files = {place + name for place in places for name in METADATA_FILES}
+    if not (paths := [path for path in others if path in files]):
         if "label" not in templates["images"].fields:
             check_no_label_options(config)
         return rows, {}, None
-    with wrap_tool_errors(f"{named[0]} (but for drop_metadata=True)"):
+    listing.ignored[NO_IMAGES] = [path for path in others if path not in paths]
+    with wrap_tool_errors(f"{paths[0]} (but for drop_metadata=True)"):
         from multiview_cifar_tools import metadata
 
-        found = metadata.read_files(
-            metadata.find_files(named),
-            lambda split, path: read_file_of(source_of(split, listing.sources), path),
+        names = metadata.FolderNames(
             views,
+            view_labels,
             templates["images"].fields,
             OWN_COLUMNS | {*templates},
+            partial(locate, templates=[*templates.values()]),
             name_split,
-            partial(locate_view, templates=[*templates.values()]),
-            config.label_column,
-            bool(config.class_names),
         )
-        keys = {key: view_keys(sample, view_labels) for key, sample in rows.items()}
-        joined = metadata.join(found, keys, views, config.on_missing_metadata)
-    listing.ignored[NO_IMAGES] = [path for path in others if path not in found.paths]
-    listing.ignored[joined.strays_reason] = joined.strays
-    names = None if joined.labels is None else label_rows(rows, joined.labels, listing, config)
-    rows = {key: row._replace(**joined.columns[key]) for key, row in rows.items()}
-    return rows, found.features, names
+        return metadata.add_columns(
+            rows,
+            paths,
+            names,
+            config,
+            listing.ignored,
+            read=lambda split, path: read_file_of(source_of(split, listing.sources), path),
+            assign=lambda names, others: assign_labels(
+                sorted(names, key=natural_key), config.class_names, others
+            ),
+            leave_out=partial(leave_out, listing=listing),
+        )
 
 
 def check_no_label_options(config: MultiviewCifarConfig) -> None:
@@ -1826,43 +1800,6 @@ def check_no_label_options(config: MultiviewCifarConfig) -> None:
             "{label} in the layout, or label_column=..., a column of metadata.csv, say.",
             option,
         )
-
-
-def locate_view(path: str, templates: Sequence[Template]) -> tuple[str, str, str, str] | None:
-    """Of which view in `images` a file is; None where it is none."""
-    column, key, view = locate(path, templates) or (1, ("", "", ""), "")
-    return None if column else (*key, view)
-
-
-def label_rows(
-    rows: dict[SampleKey, Sample],
-    labels: Mapping[SampleKey, str | None],
-    listing: FileListing,
-    config: MultiviewCifarConfig,
-) -> list[str]:
-    """Give rows the labels of their metadata; the class names. LayoutError as of `assign_labels`.
-
-    Where metadata may lack, a label that `class_names` leaves out is None; with
-    `other_classes="skip"` the row is left out.
-    """
-    there = sorted({label for label in labels.values() if label}, key=natural_key)
-    may_lack = config.other_classes if config.on_missing_metadata == "raise" else "skip"
-    names, numbers = assign_labels(there, config.class_names, may_lack)
-    if config.other_classes == "skip":
-        leave_out(rows, [key for key in rows if labels[key] not in (*numbers, None)], listing)
-    for key, row in rows.items():
-        rows[key] = row._replace(label=numbers.get(labels[key] or ""))
-    return names
-
-
-def view_keys(sample: Sample, view_labels: Sequence[str] | None) -> list[str]:
-    """The sample's views as in `Samples`, "" for a None."""
-    if view_labels is None:
-        return [view or "" for view in sample.view_names]
-    return [
-        "" if i is None else f"{view_labels[i]}/{view}"
-        for i, view in zip(sample.view_labels, sample.view_names, strict=True)
-    ]
 
 
 # --- the images: read, checked, converted ---------------------------------------------------------

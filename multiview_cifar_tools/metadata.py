@@ -71,6 +71,32 @@ class NoLabelsError(ValueError):
         )
 
 
+class FolderNames(NamedTuple):
+    """What the loading script knows of a folder.
+
+    Attributes:
+        views: The view keys of each sample.
+        view_labels: The names of the view labels; None where the layout has none.
+        fields: Of the layout.
+        taken: The names of columns that the rows have already.
+        locate: The number of the image column, the sample and the view key of the file with a path;
+            None where it is none.
+        split_name: The split that a split folder holds.
+    """
+
+    views: Views
+    view_labels: Sequence[str] | None
+    fields: Set[str]
+    taken: Set[str]
+    locate: Callable[[str], tuple[int, SampleKey, str] | None]
+    split_name: Callable[[str], str]
+
+    def locate_view(self, path: str) -> MetadataKey | None:
+        """Of which view in `images` a file is; None where it is none."""
+        column, key, view = self.locate(path) or (1, ("", "", ""), "")
+        return None if column else (*key, view)
+
+
 class Metadata(NamedTuple):
     """The rows of all metadata files."""
 
@@ -107,11 +133,7 @@ def find_files(paths: Sequence[str]) -> dict[str, str]:
 def read_files(
     files: Mapping[str, str],
     read: Callable[[str, str], bytes],
-    views: Views,
-    fields: Set[str],
-    taken: Set[str],
-    split_name: Callable[[str], str],
-    locate: Callable[[str], MetadataKey | None],
+    names: FolderNames,
     label_column: str | None,
     has_class_names: bool,
 ) -> Metadata:
@@ -120,11 +142,7 @@ def read_files(
     Args:
         files: As of `find_files`.
         read: The bytes of a file, by the folder of its split and its path.
-        views: The views of each sample.
-        fields: Of the layout.
-        taken: The names of columns that the rows have already.
-        split_name: The split that a split folder holds.
-        locate: Which view the file with a path is; None where it is none.
+        names: Of the folder.
         label_column: Which column gives the labels, where the layout has none. None: "label", if
             there is one.
         has_class_names: Whether the classes are named, so that there must be labels.
@@ -133,6 +151,7 @@ def read_files(
         MetadataError: A file is damaged, they do not go together, or a column or a key is wrong.
         NoLabelsError: Neither the layout nor a column gives labels.
     """
+    fields, views = names.fields, names.views
     paths, label = [*files.values()], None if "label" in fields else label_column or "label"
     tables = [read_table(path, split, read, label) for split, path in files.items()]
     table = concatenate(tables, paths)
@@ -140,7 +159,7 @@ def read_files(
     by_file = keys[0] in FILE_COLUMNS
     known = {*keys, label, *["split"] * (by_file and "" not in files)}
     own = {part.name: part.type for part in table.schema if part.name not in known}
-    check_columns(own, taken, label_column, table.column_names, paths)
+    check_columns(own, names.taken, label_column, table.column_names, paths)
     labels = dict[MetadataKey, str | None]() if label in table.column_names else None
     if has_class_names and label is not None and labels is None:
         raise NoLabelsError(paths, [*own])
@@ -148,14 +167,14 @@ def read_files(
     if metadata.is_by_view:
         own = {name: pa.list_(kind) for name, kind in own.items()}
     metadata.features.update(datasets.Features.from_arrow_schema(pa.schema(own)))
-    folders = {split: split_name(split) for split, _, _ in views}
+    folders = {split: names.split_name(split) for split, _, _ in views}
     places = [split for split, rows in zip(files, tables, strict=True) for _ in range(len(rows))]
     for row, place in zip(table.to_pylist(), places, strict=True):
         cells = {name: row[name] for name in keys}
         if by_file:
-            key = file_key(cells, place, locate, paths)
+            key = file_key(cells, place, names.locate_view, paths)
         else:
-            split = split_name(cells.get("split") or "")
+            split = names.split_name(cells.get("split") or "")
             key = row_key(cells, split, folders, views, paths)
         add_values(metadata, key, {name: row[name] for name in own})
         if labels is not None:
@@ -486,6 +505,67 @@ def find_strays(
             "what is missing, other rows are ignored)",
         )
     return strays
+
+
+# --- the rows of the script -----------------------------------------------------------------------
+
+
+def add_columns(
+    rows: dict[SampleKey, Any],
+    paths: Sequence[str],
+    names: FolderNames,
+    config: Any,
+    ignored: dict[str, list[str]],
+    *,
+    read: Callable[[str, str], bytes],
+    assign: Callable[[Set[str], str], tuple[list[str], dict[str, int]]],
+    leave_out: Callable[[dict[SampleKey, Any], Sequence[SampleKey]], None],
+) -> tuple[dict[SampleKey, Any], datasets.Features, list[str] | None]:
+    """Rows with the columns of metadata files, the features of these, and the class names where one
+    column gives the labels.
+
+    Args:
+        rows: The script's `Sample`s.
+        paths: Of the metadata files.
+        names: Of the folder.
+        config: The script's options.
+        ignored: To which the metadata are added that are of no sample or view, by reason.
+        read: As of `read_files`.
+        assign: The class names in label order, and the label of each class, of the names of classes
+            and `other_classes`.
+        leave_out: Takes rows out, and notes them.
+
+    Raises:
+        MetadataError, NoLabelsError: As of `read_files` and `join`.
+    """
+    has_names = bool(config.class_names)
+    metadata = read_files(find_files(paths), read, names, config.label_column, has_names)
+    keys = {key: view_keys(row, names.view_labels) for key, row in rows.items()}
+    joined = join(metadata, keys, names.views, config.on_missing_metadata)
+    ignored[joined.strays_reason] = joined.strays
+    class_names = None
+    if (labels := joined.labels) is not None:
+        # Where metadata may lack, a label that `class_names` leaves out is None.
+        others = config.other_classes if config.on_missing_metadata == "raise" else "skip"
+        class_names, numbers = assign({label for label in labels.values() if label}, others)
+        if config.other_classes == "skip":
+            leave_out(rows, [key for key in rows if labels[key] not in (*numbers, None)])
+        for key, row in rows.items():
+            rows[key] = row._replace(label=numbers.get(labels[key] or ""))
+    rows = {key: row._replace(**joined.columns[key]) for key, row in rows.items()}
+    return rows, metadata.features, class_names
+
+
+def view_keys(row: Any, view_labels: Sequence[str] | None) -> list[str]:
+    """The views of the script's `Sample` as it matches them: "view", under a layout with
+    `{view_label}` "view_label/view", and "" for a None.
+    """
+    if view_labels is None:
+        return [view or "" for view in row.view_names]
+    return [
+        "" if i is None else f"{view_labels[i]}/{view}"
+        for i, view in zip(row.view_labels, row.view_names, strict=True)
+    ]
 
 
 def _join_first(names: Iterable[object], most: int = 5) -> str:

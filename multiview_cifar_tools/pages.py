@@ -7,7 +7,8 @@ takes and gives plain values.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
@@ -21,12 +22,6 @@ EXTENSIONS = (".tif", ".tiff")
 def is_stack(path: str) -> bool:
     """Whether a file of this name may have several pages."""
     return path.lower().endswith(EXTENSIONS)
-
-
-def find_stacks(samples: Iterable[Iterable[Mapping[str, str]]]) -> list[str]:
-    """The paths of such files; of each image column of each sample, the paths by view."""
-    paths = (path for columns in samples for views in columns for path in views.values())
-    return [path for path in paths if is_stack(path)]
 
 
 def split_page(path: str) -> tuple[str, int | None]:
@@ -57,8 +52,30 @@ def files_of(columns: Iterable[Iterable[str | None]]) -> list[str]:
     return [*dict.fromkeys(split_page(path)[0] for path in paths)]
 
 
-def split_views(paths: Mapping[str, str], pages: Mapping[str, int]) -> dict[str, str]:
-    """Paths by view, each page of a stack as the view "{view}/0"; `pages` says how many it has."""
+def split_stacks(
+    samples: Sequence[Any],
+    source: Any,
+    open_files: Callable[[Iterable[str]], AbstractContextManager[Callable[[str], Any]]],
+) -> None:
+    """Make each page of a stack a view of its own, "{view}/0", with a path of its own.
+
+    Args:
+        samples: The script's `SampleFiles`, which are changed.
+        source: Where they are: the path of a local folder, or anything else.
+        open_files: Opens paths of the source: a function from one to the file's bytes.
+    """
+    paths = (path for files in samples for own in files.columns for path in own.values())
+    stacks = [path for path in paths if is_stack(path)]
+    with open_files(stacks) as read:
+        # Of a local file the directory of its pages is enough.
+        find = f"{source}/{{}}".format if isinstance(source, str) else read
+        counts = {path: count_pages(find, path) for path in stacks}
+    for files in samples:
+        files.columns = tuple([_split_views(own, counts) for own in files.columns])
+
+
+def _split_views(paths: Mapping[str, str], pages: Mapping[str, int]) -> dict[str, str]:
+    """Paths by view, each page of a stack as a view; `pages` says how many it has."""
     split = {}
     for view, path in paths.items():
         if not view or path not in pages:  # "": one image of all views

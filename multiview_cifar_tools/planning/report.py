@@ -36,9 +36,9 @@ from multiview_cifar import (
     plan_rows,
     scan_folder,
     split_namer,
-    view_keys,
 )
 from multiview_cifar_tools.arguments import expect_path
+from multiview_cifar_tools.metadata import view_keys
 from multiview_cifar_tools.options import describe_feature, load_line, make_config
 from multiview_cifar_tools.pages import split_page
 from multiview_cifar_tools.planning.hints import UNLABELLED, find_hints

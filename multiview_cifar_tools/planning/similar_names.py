@@ -6,13 +6,45 @@ same, and are different to Linux. Names that differ in case alone are the same t
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import combinations, pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from unicodedata import normalize
 
-from multiview_cifar import Plan
+if TYPE_CHECKING:
+    from multiview_cifar import Plan
+
+
+class NameFormError(ValueError):
+    """Two classes or samples have one name in two Unicode forms; `.path` is one of the names,
+    `.kind` the script's error.
+    """
+
+    kind = "LayoutError"
+
+    def __init__(self, name: str, other: str) -> None:
+        super().__init__(
+            f"{name!r} stands in two Unicode forms, {other!a} and {name!a}, which would be "
+            "two. Expected one form: rename, or merge, the files or folders of the other."
+        )
+        self.path = name
+
+
+def check_forms(plan: Plan, one_split: bool) -> None:
+    """NameFormError where two classes, or two samples of a split, have one name in two Unicode
+    forms (NFC and NFD, as systems write them): they look the same, and most likely are one.
+    """
+    ids = [(sample.sample_id for sample in samples) for samples in plan.splits.values()]
+    classes = plan.features["label"].names if "label" in plan.features else ()
+    for names in (classes, *([itertools.chain(*ids)] if one_split else ids)):
+        first: dict[str, str] = {}
+        for name in names:
+            if name.isascii():
+                continue
+            if (other := first.setdefault(compose(name), name)) != name:
+                raise NameFormError(name, other)
 
 
 class SimilarNames(NamedTuple):

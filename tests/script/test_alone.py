@@ -67,6 +67,33 @@ def test_a_lone_copy_reads_local_folders_and_says_what_else_needs(script, make_t
     assert "does not exist" in nowhere[1]
 
 
+LAYOUT_ERRORS = {
+    ("cat/1/a.png", "cat/1/a.jpg"): "cat/1/a.jpg and cat/1/a.png mean the same view 'a' of one "
+    "sample. Expected one file: remove or rename one.",
+    ("train/a/b/1/a.png", "test/a/b/1/a.png"): "Every image stands deeper than "
+    "{split}/{label}/{sample}/{view}, such as test/a/b/1/a.png. Expected [split/]class/sample/view:"
+    ' pass a data_dir further down, or say with layout="..." what the folders mean.',
+    ("cat/1/a.png", "cat/a.png"): "cat/a.png stands above the layout {label}/{sample}/{view}. "
+    "Expected images only 2 folders deep. Move it into the folder of its sample, or say with "
+    "layout=... what the names mean.",
+    ("cat/1/a.png", "cat/2/"): "cat/2 has no images of its own. Expected files that fit "
+    "{label}/{sample}/{view}; supported: ",
+}
+
+
+@pytest.mark.skipif(not HAS_SCRIPTS, reason="datasets 4 and later load no script")
+def test_a_lone_copy_says_what_is_wrong_with_names(script, make_tree, tmp_path):
+    trees = [make_tree(*paths, under=f"tree {i}") for i, paths in enumerate(LAYOUT_ERRORS)]
+    good = make_tree("caf\u00e9/1/a.png", "cafe\u0301/1/a.png", under="two forms")
+    cases = [{"data_dir": str(tree)} for tree in [*trees, good]]
+    *errors, rows = load_alone(script, tmp_path, cases)
+    for (kind, message, _), text in zip(errors, LAYOUT_ERRORS.values(), strict=True):
+        assert kind == "LayoutError"
+        assert message.startswith(text)
+        assert "Nearest" not in message
+    assert rows[0] == 2  # the package takes these names for one class
+
+
 @pytest.mark.skipif(not HAS_SCRIPTS, reason="datasets 4 and later load no script")
 def test_the_script_of_a_clone_finds_the_package_beside_it(make_tree, tmp_path):
     tree = make_tree("cat/1/a.png", "dog/1/a.png")

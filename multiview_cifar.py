@@ -377,9 +377,9 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
         if self.config.name == "shapes":
             return plan_rows(extract_shapes(dl_manager), self.config)
         with import_cifar(self.config.name) as cifar:
-            path = self.config.data_dir or cifar.download(self.config.name, dl_manager)
-            files, version = cifar.read_files(path, self.config.name)
-        return plan_cifar(files, self.config, version)._replace(sources=[path])
+            source = cifar.find_cifar(self.config.name, self.config.data_dir, dl_manager)
+            files = cifar.read_files(source)
+        return plan_cifar(files, self.config)._replace(sources=[source])
 
     def _generate_examples(
         self, chunks: list[list[Sample]], source: Source
@@ -733,27 +733,18 @@ def list_source(config: MultiviewCifarConfig) -> FileListing | None:
         return scan_folder(existing_path(os.fspath(config.data_dir), expected))
     if config.name != "default":
         return None
-    if config.data_files is None:
+    places = {f"{split}/": place for split, (place,) in (config.data_files or {}).items()}
+    if not places:
         expected = f"a folder, or an archive of one ({ARCHIVES})"
         place = os.fspath(config.data_dir or existing_path(None, expected)).removeprefix("file://")
-        if not is_url(place):
-            path = existing_path(place, expected)
-            if os.path.isdir(path):
-                return scan_folder(path)
+        if not is_url(place) and os.path.isdir(path := existing_path(place, expected)):
+            return scan_folder(path)
         places = {"": place}
-    else:
-        places = {f"{split}/": place for split, (place,) in config.data_files.items()}
-    return find_files(places, config)
-
-
-def find_files(places: Mapping[str, str], config: MultiviewCifarConfig) -> FileListing:
-    """A remote folder, listed; or archives by the folder of their split, not listed yet."""
     with wrap_tool_errors(" and ".join("a URL" if is_url(at) else at for at in places.values())):
-        from multiview_cifar_tools.storage.listing import find_source
+        from multiview_cifar_tools.storage.listing import find_sources
 
-        options = config.storage_options or {}
-        found = [find_source(at, options, IMAGE_EXTENSIONS, top) for top, at in places.items()]
-    listing = FileListing(join_first(source.shown for source in found), [*found])
+        found, shown = find_sources(places, config.storage_options or {}, IMAGE_EXTENSIONS)
+    listing = FileListing(shown, [*found])
     if not found[0].is_archive:
         list_stored(listing, config)
     versions = [(source.shown, source.prefix, source.version) for source in listing.stored]
@@ -781,13 +772,7 @@ def list_stored(listing: FileListing, config: MultiviewCifarConfig) -> None:
         from multiview_cifar_tools.storage.listing import list_files
 
         found = list_files(listing.stored, is_hidden, is_taken, detected)
-    for source in found.sources:
-        if source.top:
-            logger.warning("Passed over %s, around everything in %s", source.top, source.shown)
-    listing.sources, listing.ignored, listing.hidden = [*found.sources], found.ignored, found.hidden
-    listing.folders, listing.paths = found.folders, [path for path, _, _ in found.files]
-    listing.sizes = array("q", [size for _, size, _ in found.files])
-    listing.versions = array("q", [version for _, _, version in found.files])
+    vars(listing).update(found._asdict())
 
 
 def existing_path(data_dir: str | None, expected: str) -> str:
@@ -1820,7 +1805,7 @@ def iter_examples(
         from multiview_cifar_tools import pages
 
         paths = (path for sample in samples for path in pages.files_of(sample.paths))
-    with open_files(source, paths, config.name) as read:
+    with open_files(source, paths) as read:
         for sample in samples:
             read_own = pages.read_pages(read) if config.pages == "views" else read
             example = read_example(sample, columns, read_own, config)
@@ -1990,26 +1975,20 @@ def is_converted(config: MultiviewCifarConfig) -> bool:
 
 
 @contextmanager
-def open_files(
-    source: Source, wanted: Iterable[str], config_name: str = "default"
-) -> Iterator[Any]:
-    """A function from a path in the listing to the file's bytes, called in the order of `wanted`;
-    of a CIFAR from a view's name to its `PIL.Image.Image`. Of local files it is a FolderReader, or
-    has such a `take_version`.
+def open_files(source: Source, wanted: Iterable[str]) -> Iterator[Any]:
+    """A function from a path in the listing to the file's bytes, called in the order of `wanted`:
+    of local files a FolderReader. Of a CIFAR it gives a view's `PIL.Image.Image`.
 
     It raises OSError where a file cannot be read, ArchiveError where an archive cannot.
     """
-    if config_name in CIFARS:
-        with import_cifar(config_name) as cifar:
-            yield cifar.ImageReader(str(source), config_name)
-    elif isinstance(source, str):
+    if isinstance(source, str):
         yield FolderReader(source)
-    else:
-        with wrap_tool_errors(source.shown):
-            from multiview_cifar_tools.storage import reading
+        return
+    with wrap_tool_errors(source.shown):
+        from multiview_cifar_tools.storage import reading
 
-            with reading.open_files(source, wanted) as read:
-                yield read
+        with reading.open_files(source, wanted) as read:
+            yield read
 
 
 def read_file_of(source: Source, path: str) -> bytes:
@@ -2071,7 +2050,7 @@ def read_file(path: str) -> tuple[bytes, int]:
 def import_cifar(config_name: str) -> Iterator[Any]:
     """The package's module, while whose errors become errors of this file."""
     with wrap_tool_errors(f"The config {config_name!r}"):
-        from multiview_cifar_tools import cifar
+        from multiview_cifar_tools.storage import cifar
 
         yield cifar
 
@@ -2086,7 +2065,7 @@ def cifar_features(config: MultiviewCifarConfig) -> datasets.Features:
     return features
 
 
-def plan_cifar(files: Mapping[str, bytes], config: MultiviewCifarConfig, version: int = 0) -> Plan:
+def plan_cifar(files: Mapping[str, bytes], config: MultiviewCifarConfig) -> Plan:
     """The rows of a CIFAR's files: `num_views` different images of one class and split are a
     sample, in the order of `stable_random(seed, view)`. What is left over is logged.
 
@@ -2100,9 +2079,7 @@ def plan_cifar(files: Mapping[str, bytes], config: MultiviewCifarConfig, version
     nbytes = k * height * width * 3
     splits = {
         split: [
-            Sample(
-                f"{label}/{n:04}", numbers[label], views, (), (views,), columns, {}, nbytes, version
-            )
+            Sample(f"{label}/{n:04}", numbers[label], views, (), (views,), columns, {}, nbytes)
             for label, n, views, columns in samples
         ]
         for split, samples in found.items()

@@ -16,8 +16,8 @@ from typing import Any
 import datasets
 
 import multiview_cifar
-from multiview_cifar_tools.cifar import CIFAR, VIEWS
 from multiview_cifar_tools.shards.schema import lists_to_sequences
+from multiview_cifar_tools.storage.cifar import CIFAR, VIEWS
 
 CIFAR_IMAGES = {"train": 50_000, "test": 10_000}  # and of every class equally many
 

@@ -24,9 +24,9 @@ import multiview_cifar
 import write_dataset_infos as infos
 from cifar_files import file_of, pixels_of
 from conftest import BUILT, HAS_SCRIPTS, REPOSITORY, STREAMED, loader
-from multiview_cifar_tools import cifar
-from multiview_cifar_tools.cifar import CIFAR
 from multiview_cifar_tools.flat_png import flat_png
+from multiview_cifar_tools.storage import cifar
+from multiview_cifar_tools.storage.cifar import CIFAR
 from sampling import examples
 
 NAMES = ["cifar10", "cifar100"]

@@ -1,4 +1,4 @@
-"""Where files are when they stand in no local folder: in archives, behind URLs, or in both.
+"""Where files are when they are no images in a local folder: in archives, behind URLs, or records.
 
     redaction.py     what may be shown of URLs and options
     regular_file.py  a local file, opened so that nothing can block
@@ -7,6 +7,7 @@
     zip.py           .zip, by its directory
     tar.py           .tar by the places of its members; packed or remote, in one pass
     remote.py        folders behind URLs: list, check, read ahead; download an archive
+    cifar.py         the official files of the CIFARs
     listing.py       what stands at a place, and the files in it
     reading.py       the bytes of the files
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -25,7 +27,8 @@ from multiview_cifar_tools.storage.source import (
 from multiview_cifar_tools.storage.tar import list_tar
 from multiview_cifar_tools.storage.zip import list_zip
 
-File = tuple[str, int, int]  # path, bytes, and a number that changes with it; 0 in an archive
+logger = logging.getLogger(__name__)
+MAX_SHOWN = 5  # places in a text
 
 
 class Listing(NamedTuple):
@@ -33,7 +36,9 @@ class Listing(NamedTuple):
 
     sources: list[FileSource]
     folders: list[str]  # their paths
-    files: list[File]
+    paths: list[str]  # of the files
+    sizes: array[int]  # bytes
+    versions: array[int]  # change with the file; 0 in an archive
     ignored: dict[str, list[str]]
     hidden: list[str]
 
@@ -60,6 +65,18 @@ def resolve_data_files(data_files: Any) -> Any:
             )
         places[str(split)] = datasets.data_files.DataFilesList([_absolute(names[0])], [()])
     return datasets.data_files.DataFilesDict(places)
+
+
+def find_sources(
+    places: Mapping[str, str], options: Mapping[str, Any], image_endings: frozenset[str]
+) -> tuple[list[FileSource], str]:
+    """What stands at each place, by the split folder in which it counts as standing, or ""; and
+    the places as they may be shown. StorageError as of `find_source`.
+    """
+    found = [find_source(place, options, image_endings, top) for top, place in places.items()]
+    shown = [source.shown for source in found]
+    more = f" and {len(shown) - MAX_SHOWN:,} more" if len(shown) > MAX_SHOWN else ""
+    return found, ", ".join(shown[:MAX_SHOWN]) + more
 
 
 def find_source(
@@ -108,7 +125,7 @@ def list_files(
 
     StorageError where one is damaged or refused, or cannot be listed.
     """
-    listing = Listing([], [], [], defaultdict(list), [])
+    listing = Listing([], [], [], array("q"), array("q"), defaultdict(list), [])
     for source in sources:
         if not source.is_archive:
             files, version = list_remote(source)
@@ -116,6 +133,8 @@ def list_files(
         else:
             files = {name: (size, 0) for name, size in list_members(source).items()}
             source = source._replace(top=find_top(source, files, is_taken, by_name))
+            if source.top:
+                logger.warning("Passed over %s, around everything in %s", source.top, source.shown)
         listing.sources.append(source)
         add_files(listing, source, files, is_hidden)
     return listing
@@ -155,7 +174,7 @@ def add_files(
     """Put files, name to (bytes, version), into the listing; a name with a "/" at its end is a
     folder.
     """
-    folders, found = {""}, list[File]()
+    folders, found = {""}, list[tuple[str, int, int]]()
     for name, (size, version) in files.items():
         if not name.startswith(source.top):
             listing.ignored["files beside the folder around the others"].append(name)
@@ -171,4 +190,7 @@ def add_files(
             folders.add(folder)
             folder = folder.rpartition("/")[0]
     listing.folders.extend(sorted(folders))
-    listing.files.extend(sorted(found, key=lambda file: file[0].rpartition("/")))
+    found.sort(key=lambda file: file[0].rpartition("/"))
+    listing.paths.extend(path for path, _, _ in found)
+    listing.sizes.extend(size for _, size, _ in found)
+    listing.versions.extend(version for _, _, version in found)

@@ -54,7 +54,7 @@ class FileSource(NamedTuple):
     """
 
     path: str  # or URL
-    kind: str = "remote"  # a folder behind a URL; or one of ARCHIVES
+    kind: str = "remote"  # a folder behind a URL; or one of ARCHIVES; or "cifar10" or "cifar100"
     version: str = ""  # changes with the files; once downloaded, with the local one
     prefix: str = ""  # the split folder in which they count as standing, such as "train/"
     top: str = ""  # the folder around everything in an archive, such as "photos/"

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from array_rows import CIFAR, MASKED, PLAIN, ROWS, decoded, image, read, rows_with, write
-from multiview_cifar_tools.cifar import CIFAR10
 from multiview_cifar_tools.errors import ExportError
+from multiview_cifar_tools.storage.cifar import CIFAR10
 
 PLANES = np.random.default_rng(0).integers(0, 256, (5, 2, 3, 4, 6), np.uint8)  # (N, V, C, H, W)
 LABELS = [1, 0, 2, 1, 0]

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from multiview_cifar_tools.cifar import CIFAR
+from multiview_cifar_tools.storage.cifar import CIFAR
 
 # Of each file the classes in its records, in turn; "cifar100" says them as (superclass, class).
 CLASSES = {"cifar10": [(3,), (0,), (9,)], "cifar100": [(4, 0), (8, 97), (1, 1)]}

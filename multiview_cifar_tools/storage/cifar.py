@@ -1,7 +1,6 @@
 """CIFAR-10 and CIFAR-100: the official files, downloaded and checked, grouped to samples.
 
-It imports nothing of this project, for the reason that `storage` gives: plain data goes in and out,
-and errors are CifarErrors.
+The files of one are a `FileSource` whose kind is its name.
 """
 
 from __future__ import annotations
@@ -13,23 +12,16 @@ import logging
 import os
 import tarfile
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
+from multiview_cifar_tools.storage.source import (
+    FileSource,
+    StorageError,
+    source_changed_error,
+)
+
 logger = logging.getLogger(__name__)
-
-
-class CifarError(ValueError):
-    """A CIFAR's archive or file cannot be had, or is not right.
-
-    Attributes:
-        path: Of it, or its URL; or the name of an option.
-        kind: The loading script's error that it becomes.
-    """
-
-    def __init__(self, message: str, path: str, kind: str = "ArchiveError") -> None:
-        super().__init__(message)
-        self.path, self.kind = path, kind
 
 
 class Cifar(NamedTuple):
@@ -115,7 +107,7 @@ def _file_names(cifar: Cifar) -> list[str]:
 
 
 def download(name: str, dl_manager: Any) -> str:
-    """The path of the archive; CifarError where it cannot be had as it officially is.
+    """The path of the archive; StorageError where it cannot be had as it officially is.
 
     It is read where it is, not extracted: an archive that the user has is read so too, nothing of
     it can be left half extracted, and the disk need not hold its 180 MB twice.
@@ -125,7 +117,7 @@ def download(name: str, dl_manager: Any) -> str:
     try:
         path = str(dl_manager.download(cifar.url))
     except Exception as error:  # those of fsspec and aiohttp have no base of their own
-        raise CifarError(
+        raise StorageError(
             f"{cifar.url} cannot be downloaded ({type(error).__name__}: {error}). "
             f"Expected a network, and the package aiohttp: {hint}.",
             cifar.url,
@@ -134,7 +126,7 @@ def download(name: str, dl_manager: Any) -> str:
         size, sha256 = os.path.getsize(path), hashlib.file_digest(file, "sha256").hexdigest()
     if (size, sha256) != (cifar.size, cifar.sha256):
         os.remove(path)  # `datasets` would take it for the archive for ever
-        raise CifarError(
+        raise StorageError(
             f"{cifar.url} gave {size} bytes with the sha256 {sha256}. Expected "
             f"{cifar.size} bytes with {cifar.sha256}; they were removed: {hint}.",
             cifar.url,
@@ -142,50 +134,55 @@ def download(name: str, dl_manager: Any) -> str:
     return path
 
 
-def read_files(path: str, name: str) -> tuple[dict[str, bytes], int]:
-    """The bytes of each file of a folder or archive by its name, read once in a process; and a
-    number that changes with them, of 64 bits.
-
-    CifarError where one is not there, or not whole, or changes meanwhile. An archive given as
-    data_dir may hold a part of the images; damage shows in gzip's checksum.
-    """
-    times = _file_times(path, name)
-    files = _read_files(path, name, times)
-    return files, hash(times)
+def find_cifar(name: str, data_dir: str | None, dl_manager: Any) -> FileSource:
+    """The files of a CIFAR, which are downloaded where `data_dir` is None; as `download`."""
+    source = FileSource(data_dir or download(name, dl_manager), name)
+    return source._replace(version=_files_version(source))
 
 
-def _file_times(path: str, name: str) -> tuple[tuple[int, ...], ...]:
+def _files_version(source: FileSource) -> str:
     """Size, mtime and ctime of the folder's files, or of the archive."""
-    places = [f"{path}/{each}.bin" for each in _file_names(CIFAR[name])]
-    stats = [os.stat(place) for place in [path, *places] if os.path.isfile(place)]
-    return tuple((stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats)
+    places = [f"{source.path}/{each}.bin" for each in _file_names(CIFAR[source.kind])]
+    stats = [os.stat(place) for place in [source.path, *places] if os.path.isfile(place)]
+    return str([(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats])
+
+
+def read_files(source: FileSource) -> dict[str, bytes]:
+    """The bytes of each file of a folder or archive by its name, read once in a process.
+
+    StorageError where one is not there, or not whole, or has changed since it was found. An archive
+    given as data_dir may hold a part of the images; damage shows in gzip's checksum.
+    """
+    if _files_version(source) != source.version:
+        raise source_changed_error(source)
+    return _read_files(source)
 
 
 @lru_cache(maxsize=1)
-def _read_files(path: str, name: str, times: tuple[tuple[int, ...], ...]) -> dict[str, bytes]:
+def _read_files(source: FileSource) -> dict[str, bytes]:
+    path, name = source.path, source.kind
     cifar = CIFAR[name]
     names = _file_names(cifar)
     try:
         files = _read_folder(path, names) if os.path.isdir(path) else _read_archive(path, cifar)
     except Exception as error:  # tarfile, gzip and zlib have their own, and EOFError
-        raise CifarError(
+        raise StorageError(
             f"{path} cannot be read ({type(error).__name__}: {error}). Expected "
             f"{describe_files(name)}: download it again.",
             path,
         ) from None
     if absent := [f"{each}.bin" for each in names if each not in files]:
-        raise CifarError(
+        raise StorageError(
             f"{path} lacks {_join_first(absent, 5)}. Expected {describe_files(name)}, of the "
             "binary version, not of the one for Python or Matlab.",
             path,
         )
-    if times != _file_times(path, name):
-        text = "changed while it was read. Expected it to stay as it is: build it again."
-        raise CifarError(f"{path} {text}", path, "SourceChangedError")
+    if _files_version(source) != source.version:
+        raise source_changed_error(source)
     for each, data in files.items():
         n, rest = divmod(len(data), cifar.record)
         if rest or not n:
-            raise CifarError(
+            raise StorageError(
                 f"{each}.bin in {path} has {len(data)} bytes, {n} records and {rest} bytes. "
                 f"Expected whole records of {cifar.record} bytes: it is cut off, so take it anew.",
                 f"{each}.bin",
@@ -222,11 +219,11 @@ def _read_archive(path: str, cifar: Cifar) -> dict[str, bytes]:
 
 
 def read_classes(name: str, data: bytes, cifar: Cifar) -> list[str]:
-    """The class of each record of a file; CifarError where its label bytes mean none."""
+    """The class of each record of a file; StorageError where its label bytes mean none."""
     starts = range(0, len(data), cifar.record)
     labels = [data[at : at + cifar.record - 3072] for at in starts]
     if wrong := [i for i, label in enumerate(labels) if label not in cifar.classes]:
-        raise CifarError(
+        raise StorageError(
             f"Record {wrong[0]} of {name}.bin begins with {[*labels[wrong[0]]]}, which labels no "
             f"class. Expected one of {_join_first([[*label] for label in cifar.classes], 10)}: the "
             "file is damaged, so take it anew.",
@@ -251,7 +248,7 @@ def list_samples(
 
     The view "data_batch_1-00042" is record 42 (the first is 0) of data_batch_1.bin. The views of a
     class and split are ordered by `order(view)`; the first k of them are its first sample, the next
-    ones its second, and so on. What fills no sample is logged. CifarError where a class has fewer
+    ones its second, and so on. What fills no sample is logged. StorageError where a class has fewer
     than k images, or a record labels no class.
     """
     cifar, splits = CIFAR[name], {}
@@ -262,7 +259,7 @@ def list_samples(
                 views[label].append(f"{each}-{i:05}")
         for label, own in views.items():
             if 0 < len(own) < k:
-                raise CifarError(
+                raise StorageError(
                     f"num_views={k} is more than the {len(own)} images of class {label!r} in the "
                     f"split {split!r}. Expected no more than a class has: pass a smaller one.",
                     "num_views",
@@ -285,27 +282,20 @@ def further_columns(name: str, label: str) -> dict[str, int]:
     return {"coarse_label": COARSE_LABELS[label]} if coarse_names(name) else {}
 
 
-class ImageReader:
+def read_images(source: FileSource) -> Callable[[str], Any]:
     """A function from a view such as "data_batch_1-00042", see `list_samples`, to its
-    `PIL.Image.Image`.
+    `PIL.Image.Image`; StorageError as of `read_files`.
     """
+    return partial(_read_image, read_files(source), CIFAR[source.kind].record)
 
-    def __init__(self, path: str, name: str) -> None:
-        self._record = CIFAR[name].record
-        self._files, self._version = read_files(path, name)
 
-    def __call__(self, view: str) -> Any:
-        """The image of a view."""
-        import PIL.Image
+def _read_image(files: Mapping[str, bytes], record: int, view: str) -> Any:
+    import PIL.Image
 
-        file, _, number = view.rpartition("-")
-        end = (int(number) + 1) * self._record
-        planes = [
-            PIL.Image.frombytes("L", (32, 32), self._files[file][at : at + 1024])
-            for at in range(end - 3072, end, 1024)
-        ]
-        return PIL.Image.merge("RGB", planes)
-
-    def take_version(self) -> int:
-        """That of the files, see `read_files`."""
-        return self._version
+    file, _, number = view.rpartition("-")
+    end = (int(number) + 1) * record
+    planes = [
+        PIL.Image.frombytes("L", (32, 32), files[file][at : at + 1024])
+        for at in range(end - 3072, end, 1024)
+    ]
+    return PIL.Image.merge("RGB", planes)

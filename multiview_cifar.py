@@ -235,10 +235,7 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
 
     Takes the arguments of `datasets.DatasetBuilder` and the options of MultiviewCifarConfig:
     `MultiviewCifar(data_dir="photos", num_views=4)`. Then `.download_and_prepare()` and
-    `.as_dataset()`, or `.as_streaming_dataset()`.
-
-    Raises:
-        OptionError, LayoutError, ImageError, ArchiveError: By what is wrong.
+    `.as_dataset()`, or `.as_streaming_dataset()`. Raises as `load_dataset` does.
     """
 
     VERSION = datasets.Version("1.0.0")
@@ -254,20 +251,8 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
     def __init__(
         self, cache_dir: str | None = None, *, hash: str | None = None, **kwargs: Any
     ) -> None:
-        own = inspect.signature(datasets.DatasetBuilder.__init__).parameters
-        options = [f.name for f in fields(MultiviewCifarConfig) if f.name not in own]
-        for name in kwargs:
-            if name not in own and name not in options:
-                raise OptionError(
-                    f"There is no option {name!r}. Expected one of {', '.join(options)}.", name
-                )
-        if hash is None:
-            # A script's loader passes one. Without it the cache of an imported builder would be the
-            # parent of the script's, and a build would delete that. A new code makes a new cache,
-            # and so does `datasets` 4, whose `List` 3.x cannot read.
-            with open(__file__, "rb") as file:
-                code = file.read() + datasets.__version__.partition(".")[0].encode()
-            hash = hashlib.blake2b(code, digest_size=16).hexdigest()
+        check_option_names(kwargs)
+        hash = hash or hash_code()
         if kwargs.get("base_path") is None:  # where data/shapes.zip lies: here, or in a wheel
             here = os.path.dirname(os.path.abspath(__file__))
             is_beside = os.path.isfile(os.path.join(here, SHAPES_ARCHIVE))
@@ -343,13 +328,7 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
         streaming = dl_manager.is_streaming
         if self.config.name == "default":
             if self._listing and self._needs_download and not streaming:
-                with wrap_tool_errors(self._listing.data_dir):
-                    from multiview_cifar_tools.storage import remote
-
-                    self._listing.sources = [
-                        remote.download_archive(source, dl_manager)
-                        for source in self._listing.stored
-                    ]
+                download_stored(self._listing, dl_manager)
             plan = self.plan
             self.info.features = plan.features
         else:
@@ -524,28 +503,52 @@ UNSUPPORTED_OPTIONS["shapes"] = (
 )
 
 
+# When an option contradicts others, and what is expected of it then.
+CONTRADICTIONS: dict[str, tuple[Callable[[MultiviewCifarConfig], Any], str]] = {
+    "data_files": (
+        lambda config: config.data_dir or config.name in UNSUPPORTED_OPTIONS,
+        "none beside data_dir, or with a config that needs no files",
+    ),
+    "split_names": (
+        lambda config: config.data_files is not None,
+        "none beside data_files, which names the splits",
+    ),
+    "other_classes": (
+        lambda config: config.other_classes == "skip" and not config.class_names,
+        "class_names with it",
+    ),
+    "label_column": (lambda config: config.drop_metadata, "none with drop_metadata=True"),
+    "encoding": (
+        lambda config: config.encoding == "jpeg" and config.mode == "RGBA",
+        'another with mode="RGBA", of which a JPEG loses the transparency',
+    ),
+    "resize": (lambda config: config.image_size is None, "image_size=(height, width) with it"),
+}
+
+
+def check_option_names(arguments: Iterable[str]) -> None:
+    """OptionError at an argument of the builder that is neither an option nor one of `datasets`."""
+    own = inspect.signature(datasets.DatasetBuilder.__init__).parameters
+    options = [f.name for f in fields(MultiviewCifarConfig) if f.name not in own]
+    for name in arguments:
+        if name not in own and name not in options:
+            expected = f"one of {', '.join(options)}"
+            raise OptionError(f"There is no option {name!r}. Expected {expected}.", name)
+
+
 def check_options(config: MultiviewCifarConfig) -> None:
     """Raise OptionError, with the right values, at the first option whose value is wrong."""
     unsupported = UNSUPPORTED_OPTIONS.get(config.name, ())
     for option in fields(config):
         name, value = option.name, getattr(config, option.name)
         is_right, expected = OPTION_TESTS.get(name, (lambda value: True, ""))
+        contradicts, instead = CONTRADICTIONS.get(name, (lambda config: False, ""))
         if name in unsupported and value != option.default:
             expected = f'none for the config "{config.name}"'
         elif name in CHOICES and value not in CHOICES[name]:
             expected = f"one of {', '.join(map(repr, CHOICES[name]))}"
-        elif name == "data_files" and value is not None and (config.data_dir or unsupported):
-            expected = "none beside data_dir, or with a config that needs no files"
-        elif name == "split_names" and value is not None and config.data_files is not None:
-            expected = "none beside data_files, which names the splits"
-        elif name == "other_classes" and value == "skip" and not config.class_names:
-            expected = "class_names with it"
-        elif name == "label_column" and value is not None and config.drop_metadata:
-            expected = "none with drop_metadata=True"
-        elif name == "encoding" and value == "jpeg" and config.mode == "RGBA":
-            expected = 'another with mode="RGBA", of which a JPEG loses the transparency'
-        elif name == "resize" and value and config.image_size is None:
-            expected = "image_size=(height, width) with it"
+        elif value is not None and contradicts(config):
+            expected = instead
         elif value is option.default is None or is_right(value):
             continue
         is_secret = name == "storage_options" or "://" in str(value)
@@ -634,6 +637,17 @@ FILES_A_SHARD = 128  # of a streamed remote folder, at least: so many are read a
 # Shards of a streamed split. 960 divides by 1 to 6, 8, 10, 12, 15, 16, 20, 24, 32, 64 ...: nodes
 # and workers get whole shards, so that none reads a row which another one yields.
 MAX_SHARDS = 960
+
+
+def hash_code() -> str:
+    """A name for this code in the cache, as a script's loader passes one. Without it the cache of
+    an imported builder would be the parent of the script's, and a build would delete that.
+
+    A new code makes a new cache, and so does `datasets` 4, whose `List` 3.x cannot read.
+    """
+    with open(__file__, "rb") as file:
+        code = file.read() + datasets.__version__.partition(".")[0].encode()
+    return hashlib.blake2b(code, digest_size=16).hexdigest()
 
 
 class EncodedFeatures(datasets.Features):
@@ -773,6 +787,14 @@ def list_stored(listing: FileListing, config: MultiviewCifarConfig) -> None:
 
         found = list_files(listing.stored, is_hidden, is_taken, detected)
     vars(listing).update(found._asdict())
+
+
+def download_stored(listing: FileListing, dl_manager: Any) -> None:
+    """Download the archives of a listing that stand behind URLs."""
+    with wrap_tool_errors(listing.data_dir):
+        from multiview_cifar_tools.storage.remote import download_archive
+
+        listing.sources = [download_archive(source, dl_manager) for source in listing.stored]
 
 
 def existing_path(data_dir: str | None, expected: str) -> str:

@@ -68,6 +68,7 @@ from contenders import (  # noqa: E402
 )
 from multiview_cifar_tools.batches.pytorch import TorchBatches  # noqa: E402
 from multiview_cifar_tools.batches.reader import BatchReader  # noqa: E402
+from multiview_cifar_tools.batches.samplers import PKSampler  # noqa: E402
 from worker import BATCH, Tally  # noqa: E402
 
 PACKAGES = "datasets torch numpy pyarrow pillow simplejpeg pyspng".split()
@@ -278,6 +279,30 @@ def part_resize(results: Results, place: Path) -> None:
     results.judge("at a smaller scale / whole", scaled / whole, 3, at_least=True)
 
 
+def part_samplers(results: Results, place: Path) -> None:
+    """Batches of 8 classes x 8 samples beside shuffled ones of 64, of flat PNG, in rounds."""
+    print("\nPKSampler(labels, 8, 8) beside shuffle=True, flat PNG, in samples a second")
+    for side, count in ((32, 20_000), (224, 1_500)):
+        reader = BatchReader(noise_rows(place, np.uint8, side, count))
+        samplers = {
+            f"{classes} classes": PKSampler(np.arange(count) % classes, 8, 8)
+            for classes in (10, count // 20)
+        }
+        speeds: dict[str, list[float]] = {}
+        for turn in range(1 + results.n):
+            for name in random.Random(turn).sample(["shuffled", *samplers], 3):
+                seen, began = 0, time.perf_counter()
+                shuffled = reader.batches(BATCH, shuffle=True) if name == "shuffled" else None
+                for batch in shuffled or reader.batches(sampler=samplers[name]):
+                    seen += len(batch["images"])
+                speeds.setdefault(name, []).append(seen / (time.perf_counter() - began))
+        medians = {name: statistics.median(each[1:]) for name, each in speeds.items()}
+        for name in samplers:  # the first round warms
+            print(f"  {side} x {side}, {name}: {medians[name]:,.0f} (n = {results.n})")
+            ratio = medians[name] / medians["shuffled"]
+            results.judge(f"{side} x {side}: {name} / shuffled", ratio, 1, at_least=True)
+
+
 # --- parts ----------------------------------------------------------------------------------------
 
 
@@ -361,6 +386,7 @@ PARTS = {
     "deep": part_deep,
     "checksums": part_checksums,
     "resize": part_resize,
+    "samplers": part_samplers,
 }  # what makes its own rows
 
 

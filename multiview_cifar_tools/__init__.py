@@ -13,7 +13,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from multiview_cifar_tools.batches.augment import RandomCropFlip
+    from multiview_cifar_tools.batches.augment import (
+        ColorJitter,
+        Cutout,
+        RandomCropFlip,
+        RandomResizedCrop,
+        RandomRotate90,
+    )
     from multiview_cifar_tools.batches.jax import JaxBatches
     from multiview_cifar_tools.batches.pytorch import SeededTransform, TorchBatches, TorchStream
     from multiview_cifar_tools.batches.reader import BatchReader
@@ -65,6 +71,8 @@ __all__ = [
     "ChannelStats",
     "CheckError",
     "CheckReport",
+    "ColorJitter",
+    "Cutout",
     "ElasticBatches",
     "ElasticError",
     "ElasticSampler",
@@ -83,6 +91,8 @@ __all__ = [
     "PublishError",
     "QuarantineError",
     "RandomCropFlip",
+    "RandomResizedCrop",
+    "RandomRotate90",
     "SeededTransform",
     "SizeSampler",
     "TorchBatches",
@@ -117,6 +127,8 @@ _MODULES = {  # where each name is defined
     "ChannelStats": "multiview_cifar_tools.statistics",
     "CheckError": "multiview_cifar_tools.errors",
     "CheckReport": "multiview_cifar_tools.checks.report",
+    "ColorJitter": "multiview_cifar_tools.batches.augment",
+    "Cutout": "multiview_cifar_tools.batches.augment",
     "ElasticBatches": "multiview_cifar_tools.elastic.sampler",
     "ElasticError": "multiview_cifar_tools.errors",
     "ElasticSampler": "multiview_cifar_tools.elastic.sampler",
@@ -135,6 +147,8 @@ _MODULES = {  # where each name is defined
     "PublishError": "multiview_cifar_tools.errors",
     "QuarantineError": "multiview_cifar_tools.errors",
     "RandomCropFlip": "multiview_cifar_tools.batches.augment",
+    "RandomResizedCrop": "multiview_cifar_tools.batches.augment",
+    "RandomRotate90": "multiview_cifar_tools.batches.augment",
     "SeededTransform": "multiview_cifar_tools.batches.pytorch",
     "SizeSampler": "multiview_cifar_tools.batches.samplers",
     "TorchBatches": "multiview_cifar_tools.batches.pytorch",

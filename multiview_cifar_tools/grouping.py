@@ -34,7 +34,8 @@ import pyarrow as pa
 
 from multiview_cifar import OptionError, natural_key, row_features
 from multiview_cifar_tools.arguments import expect_splits
-from multiview_cifar_tools.batches.columns import Integers, single_image_columns
+from multiview_cifar_tools.batches.columns import single_image_columns
+from multiview_cifar_tools.batches.indices import Integers
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.builder import read_column

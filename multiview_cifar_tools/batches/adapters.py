@@ -9,16 +9,12 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
+from multiview_cifar_tools.batches.augmenter import Augment
 from multiview_cifar_tools.batches.columns import OnError
 from multiview_cifar_tools.batches.indices import Index
-from multiview_cifar_tools.batches.reader import (
-    Augment,
-    BatchReader,
-    Draws,
-    Ragged,
-    sampler_epoch,
-)
+from multiview_cifar_tools.batches.reader import BatchReader, Draws, Ragged, sampler_epoch
 from multiview_cifar_tools.batches.resizing import Mode, Resize
+from multiview_cifar_tools.batches.views import CopyViews, OnFewViews, ViewSampling
 
 
 class ReaderOptions(TypedDict, total=False):
@@ -31,6 +27,10 @@ class ReaderOptions(TypedDict, total=False):
     columns: Sequence[str] | None
     ragged: Ragged
     num_views: int | None
+    view_sampling: ViewSampling | None
+    on_few_views: OnFewViews
+    copies: int | None
+    copy_views: CopyViews
     augment: Augment | None
     draws: Draws
     seed: int
@@ -43,10 +43,30 @@ class ReaderOptions(TypedDict, total=False):
     exact: bool
 
 
-def make_reader(dataset: datasets.Dataset, options: Mapping[str, Any]) -> BatchReader:
+def make_reader(
+    dataset: datasets.Dataset,
+    options: Mapping[str, Any],
+    kind: type[BatchReader] = BatchReader,
+) -> BatchReader:
     """The reader of an adapter; BatchError where the options do not fit the dataset."""
     columns = ("label",) if "label" in dataset.features else ()
-    return BatchReader(dataset, **{"columns": columns, **options})
+    return kind(dataset, **{"columns": columns, **options})
+
+
+class PartReader(BatchReader):
+    """A reader of some of many rows, such as a batch of a stream: what is to hold for all rows is
+    not checked.
+    """
+
+    def _check_rows(self) -> None:
+        pass
+
+
+def make_part_reader(
+    table: pa.Table, features: datasets.Features, options: Mapping[str, Any]
+) -> BatchReader:
+    """The reader of a table with some of the rows, see `make_reader`."""
+    return make_reader(table_dataset(table, features), options, PartReader)
 
 
 def iter_epoch(sampler: Any, reader: BatchReader) -> Iterator[tuple[int, Index]]:

@@ -6,7 +6,6 @@ threads. `multiview_cifar_tools.batches.reader` makes batches of them.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import multiprocessing
 import os
@@ -35,14 +34,16 @@ from multiview_cifar_tools.batches.decode import (
     verify_flat_png,
     view_pixels,
 )
+from multiview_cifar_tools.batches.indices import Integers
 from multiview_cifar_tools.batches.resizing import Conversion, decode_converted
+from multiview_cifar_tools.batches.seeds import Seeds, hash_bytes
+from multiview_cifar_tools.batches.views import Views
 from multiview_cifar_tools.conversion import ConversionError
 from multiview_cifar_tools.errors import BatchError
 
 logger = logging.getLogger(__name__)
 
 OnError = Literal["raise", "skip_view"]
-Integers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 CACHED_BYTES = 1 << 18  # which a processor has at hand to go over them twice
 LARGE_SAMPLE = 1 << 15  # bytes of 16 bits, from which to go over each sample once is the faster
@@ -56,11 +57,13 @@ class RowIndex(NamedTuple):
     address: Integers  # (F,)
     length: Integers  # (F,) bytes; -1 for None, and for a path without bytes
 
-    def files_of(self, rows: Integers) -> Integers:
-        """The numbers of all files of these rows, in the order of the rows."""
-        views = self.views[rows]
-        before = np.repeat(np.cumsum(views) - views, views)
-        return np.repeat(self.first[rows], views) + np.arange(len(before)) - before
+    def files_of(self, views: Views) -> Integers:
+        """The numbers of the files of these views, (N,)."""
+        first = self.first[views.rows]
+        if views.numbers is not None and views.each is not None:
+            files: Integers = (first[:, None] + views.numbers.reshape(-1, views.each)).ravel()
+            return files
+        return np.repeat(first, views.counts) + views.numbers_in_row()
 
 
 def index_rows(column: pa.ChunkedArray) -> RowIndex:
@@ -112,7 +115,7 @@ class ImageColumn:
         on_error: An image that cannot be decoded: "raise" BatchError, or "skip_view": log it.
         num_threads: Threads that decode. None: one a core, and in a worker process one.
         keep_indices: Give the indices of palettes instead of their colours.
-        verify_checksums: Compare the checksums of flat PNGs, once a row.
+        verify_checksums: Compare the checksums of flat PNGs, once a file.
         conversion: What becomes of each image; None: it stays as it is.
     """
 
@@ -137,9 +140,13 @@ class ImageColumn:
         self._offsets = self.index.address - first  # where each file begins in memory, (F,)
         # By the length of a file, the layout of all flat files of that length; None: not flat.
         self._flat_layouts: dict[int, FlatLayout | None] = {}
-        # Which rows were checked, and all their images are flat, (R,).
-        self._flat_rows = np.zeros(len(self.index.views), np.bool_)
-        self._has_unchecked_rows = True
+        # Which files were checked and are flat, (F,).
+        self._flat_files = np.zeros(len(self.index.length), np.bool_)
+        self._has_unchecked_files = True
+        # Those of `row_keys`, which of them are there, (R,), and whether all are.
+        self._keys = np.zeros(len(self.index.views), np.uint64)
+        self._known_keys = np.zeros(len(self.index.views), np.bool_)
+        self._has_all_keys = False
         self._uniform_layout = self._find_uniform_layout()
 
     @cached_property
@@ -160,24 +167,43 @@ class ImageColumn:
         buffer = pa.foreign_buffer(first, end - first, base=self.table)
         return np.frombuffer(buffer, np.uint8), first
 
-    def read_uniform(self, rows: Integers) -> Pixels | None:
-        """The images of these rows (B, V, H, W, C), uint8 or uint16, if all images of the table are
-        flat PNGs of one size and all rows have V of them; None otherwise: then use `read`.
+    def read(self, views: Views) -> tuple[Pixels, Mask | None]:
+        """The images of any views of any rows.
+
+        Returns:
+            The real images (N, H, W, C), and which of all M views are real (M,); None: all.
+
+        Raises:
+            BatchError: The images differ in size or type, or one cannot be decoded.
+        """
+        pixels = self._read_uniform(views)
+        return (pixels, None) if pixels is not None else self._read_files(views)
+
+    def _read_uniform(self, views: Views) -> Pixels | None:
+        """The images of these views (N, H, W, C), uint8 or uint16, if all images of the table are
+        flat PNGs of one size; None otherwise: then use `_read_files`.
 
         It touches no Python object a row: that is what makes it fast.
         """
         if self._uniform_layout is None:
             return None
-        offsets, windows, layout = self._uniform_layout
-        starts = offsets[rows]
+        layout, file_windows, row_windows = self._uniform_layout
+        if views.numbers is None and row_windows is not None:
+            windows, starts = row_windows, self._offsets[self.index.first[views.rows]]
+        else:
+            windows, starts = file_windows, self._offsets[self.index.files_of(views)]
+            if not len(starts):
+                return None
         if layout.dtype.itemsize == 1:
             files = windows[starts]
-            if self._has_unchecked_rows and not self._check_flat(files, layout, rows):
+            if self._has_unchecked_files and not self._check_flat(files, layout, views):
                 return None
-            return view_pixels(files, layout)
-        if self._has_unchecked_rows and not self._check_flat(windows[starts], layout, rows):
-            return None
-        return self._copy_deep(windows, starts, layout)
+            pixels = view_pixels(files, layout)
+        else:
+            if self._has_unchecked_files and not self._check_flat(windows[starts], layout, views):
+                return None
+            pixels = self._copy_deep(windows, starts, layout)
+        return pixels.reshape(-1, *pixels.shape[2:])
 
     def _copy_deep(self, windows: Bytes, starts: Integers, layout: FlatLayout) -> Pixels:
         """The pixels of 16-bit flat files, in the order of this machine's bytes."""
@@ -193,51 +219,53 @@ class ImageColumn:
                 files[at : at + step] = windows[starts[at : at + step]].view(layout.dtype)
         return view_pixels(files, layout)
 
-    def read(self, rows: Integers) -> tuple[Pixels, Mask]:
-        """The images of any rows.
-
-        Returns:
-            The real images (N, H, W, C), and which of all M views of the rows are real (M,).
-
-        Raises:
-            BatchError: The images differ in size or type, or one cannot be decoded.
-        """
-        files = self.index.files_of(rows)
+    def _read_files(self, views: Views) -> tuple[Pixels, Mask | None]:
+        """As `read`, of any views, in files of any kind."""
+        files = self.index.files_of(views)
         real = self.index.length[files] >= 0
-        paths = {} if real.all() else self._find_paths(rows)
+        has_all = bool(real.all())
+        paths = {} if has_all else self._find_paths(files, views)
         if not paths and real.any():
-            pixels = self._copy_flat(files[real], rows)
+            pixels = self._copy_flat(files if has_all else files[real])
             if pixels is not None:
-                return pixels, real
+                return pixels, None if has_all else real
         real[list(paths)] = True
-        owners = np.repeat(rows, self.index.views[rows])
-        numbers = files - self.index.first[owners]
-        pixels, decoded = self._decode(
-            [
-                EncodedImage(
-                    paths.get(i) or self.file_bytes(files[i]), int(owners[i]), int(numbers[i])
-                )
-                for i in np.flatnonzero(real).tolist()
-            ]
+        places = np.flatnonzero(real)
+        # Of views that are there several times each is decoded once.
+        _, first, at = np.unique(files[places], return_index=True, return_inverse=True)
+        pixels, decoded = self._decode(self._encoded_images(views, files, places[first], paths))
+        real[places] = decoded[at]
+        number = np.cumsum(decoded) - 1  # of a file that could be decoded: that of its pixels
+        return pixels[number[at[decoded[at]]]], real
+
+    def _encoded_images(
+        self, views: Views, files: Integers, places: Integers, paths: dict[int, str]
+    ) -> list[EncodedImage]:
+        """The images at these places among the files of views."""
+        rows, numbers = (
+            np.repeat(views.rows, views.counts).tolist(),
+            views.numbers_in_row().tolist(),
         )
-        real[real] = decoded
-        return pixels, real
+        return [
+            EncodedImage(paths.get(i) or self.file_bytes(files[i]), rows[i], numbers[i])
+            for i in places.tolist()
+        ]
 
     def iter_sources(self, rows: Integers) -> Iterator[tuple[int, int, memoryview | str]]:
         """Of each real image of these rows, in order: its row, its number in it, and its bytes, or
         its path where there are none.
         """
-        files = self.index.files_of(rows)
+        views = Views(rows, self.index.views[rows])
+        files, owners = self.index.files_of(views), np.repeat(rows, views.per_row)
         has_bytes = self.index.length[files] >= 0
-        paths = {} if has_bytes.all() else self._find_paths(rows)
-        owners = np.repeat(rows, self.index.views[rows])
-        views = files - self.index.first[owners]
+        paths = {} if has_bytes.all() else self._find_paths(files, views)
+        numbers = views.numbers_in_row()
         ends = self._offsets[files] + self.index.length[files]
         memory = self._memory.data
         for i in range(len(files)):
             source = memory[self._offsets[files[i]] : ends[i]] if has_bytes[i] else paths.get(i)
             if source is not None:
-                yield int(owners[i]), int(views[i]), source
+                yield int(owners[i]), int(numbers[i]), source
 
     def iter_pixels(self, row: int) -> Iterator[Pixels]:
         """The real images of a row, each (H, W, C) and of its own size."""
@@ -269,26 +297,28 @@ class ImageColumn:
 
     def all_bytes(self) -> Iterator[bytes]:
         """The bytes of every view of every row, in order."""
-        memory = self._memory.data
-        files = self.index.files_of(np.arange(len(self.index.views)))
+        memory, rows = self._memory.data, np.arange(len(self.index.views))
+        files = self.index.files_of(Views(rows, self.index.views))
         starts, lengths = self._offsets[files].tolist(), self.index.length[files].tolist()
         for start, length in zip(starts, lengths, strict=True):
             if length >= 0:
                 yield bytes(memory[start : start + length])
 
-    def _find_uniform_layout(self) -> tuple[Integers, Bytes, FlatLayout] | None:
-        """Where each row begins in memory (R,), all windows of memory as long as a row, and the
-        layout of all files. None where rows differ in their number of views, or files in length.
+    def _find_uniform_layout(self) -> tuple[FlatLayout, Bytes, Bytes | None] | None:
+        """The layout of all files, and all windows of memory as long as a file, and as a row: where
+        rows differ in their number of views, or have gaps, None. None where files differ in length.
         """
         first, views, _, length = self.index
-        if not len(length) or (views != views[0]).any() or (length != length[0]).any():
-            return None
-        # One behind the other: chunks may hold lists with gaps between them.
-        if length[0] <= 0 or (first != first[0] + np.arange(len(views)) * views[0]).any():
+        if not len(length) or length[0] <= 0 or (length != length[0]).any():
             return None
         layout = self._find_flat_layout(0)
-        windows = self._windows(int(views[0]), int(length[0]))
-        return layout and (self._offsets[first], windows, layout)
+        if layout is None:
+            return None
+        # One behind the other: chunks may hold lists with gaps between them.
+        is_equal = (first == first[0] + np.arange(len(views)) * views[0]).all()
+        has_rows = is_equal and (views == views[0]).all()
+        row_windows = self._windows(int(views[0]), int(length[0])) if has_rows else None
+        return layout, self._windows(1, int(length[0])), row_windows
 
     def _find_flat_layout(self, file: int) -> FlatLayout | None:
         """The layout of that file, shared by all flat files of its length; None: not flat, or to
@@ -307,47 +337,48 @@ class ImageColumn:
         count = len(self._memory) - files * length + 1
         return np.ndarray((count, files, length), np.uint8, self._memory, strides=(1, length, 1))
 
-    def _copy_flat(self, files: Integers, rows: Integers) -> Pixels | None:
+    def _copy_flat(self, files: Integers) -> Pixels | None:
         """The pixels of these files (N, H, W, C), in one copy; None if not all are flat."""
         length, layout = self.index.length[files], self._find_flat_layout(files[0])
         if layout is None or (length != length[0]).any():
             return None
         windows, starts = self._windows(1, int(length[0])), self._offsets[files]
         copied = windows[starts, 0]
-        if not self._check_flat(copied, layout, rows):
+        if self._has_unchecked_files and not self._check_flat(copied, layout, files):
             return None
         if layout.dtype.itemsize > 1:
             return self._copy_deep(windows, starts, layout)[:, 0]
         return view_pixels(copied, layout)
 
-    def _check_flat(self, files: Bytes, layout: FlatLayout, rows: Integers) -> bool:
-        """Whether all files (..., length) of these rows are flat; a row is checked once."""
-        if not self._flat_rows[rows].all():
-            if not are_flat(files.reshape(-1, files.shape[-1]), layout).all():
+    def _check_flat(self, data: Bytes, layout: FlatLayout, files: Views | Integers) -> bool:
+        """Whether these files are flat, by their data (..., length); each is checked once."""
+        numbers = self.index.files_of(files) if isinstance(files, Views) else files
+        if not self._flat_files[numbers].all():
+            if not are_flat(data.reshape(-1, data.shape[-1]), layout).all():
                 return False
-            if self.verify_checksums and not self._has_right_checksums(rows, layout):
+            if self.verify_checksums and not self._has_right_checksums(numbers, layout):
                 return False  # decoded one by one, each damaged file is named
-            self._flat_rows[rows] = True
-            self._has_unchecked_rows = not self._flat_rows.all()
+            self._flat_files[numbers] = True
+            self._has_unchecked_files = not self._flat_files.all()
         return True
 
-    def _has_right_checksums(self, rows: Integers, layout: FlatLayout) -> bool:
-        """Whether no flat file of the unchecked ones of these rows has a wrong checksum."""
-        files = self.index.files_of(np.unique(rows[~self._flat_rows[rows]]))
-        files = files[self.index.length[files] >= 0]
-        starts, length = self._offsets[files].tolist(), len(layout.reference)
+    def _has_right_checksums(self, files: Integers, layout: FlatLayout) -> bool:
+        """Whether no flat file of the unchecked ones among these has a wrong checksum."""
+        unchecked = np.unique(files[~self._flat_files[files]])
+        starts, length = self._offsets[unchecked].tolist(), len(layout.reference)
         memory = self._memory.data
         return all(find_wrong_checksum(memory[at : at + length], layout) is None for at in starts)
 
-    def _find_paths(self, rows: Integers) -> dict[int, str]:
-        """The paths of files that have no bytes, by their position among all files of the rows."""
-        lists = self.table[self.column].take(pa.array(rows)).to_pylist()
-        files = [file for row in lists for file in views_in(row)]
-        return {
-            i: file["path"]
-            for i, file in enumerate(files)
-            if file is not None and file["bytes"] is None and file["path"] is not None
-        }
+    def _find_paths(self, files: Integers, views: Views) -> dict[int, str]:
+        """The paths of those of these files (N,) that have no bytes, by their places."""
+        places = np.flatnonzero(self.index.length[files] < 0)
+        rows, at = np.unique(np.repeat(views.rows, views.counts)[places], return_inverse=True)
+        values = self.table[self.column].take(pa.array(rows)).to_pylist()
+        lists = [views_in(value) or [None] for value in values]  # None of a column of one image
+        numbers = views.numbers_in_row()[places]
+        absent = zip(places.tolist(), at.tolist(), numbers.tolist(), strict=True)
+        found = {place: lists[row][number] for place, row, number in absent}
+        return {place: file["path"] for place, file in found.items() if file and file["path"]}
 
     def _decode(self, files: list[EncodedImage]) -> tuple[Pixels, Mask]:
         """The pixels of the files that can be decoded (N, H, W, C), and which those are (F,)."""
@@ -412,19 +443,29 @@ class ImageColumn:
         """What to call a row: its sample_id, or its number where the table has none."""
         return self.row_names(np.array([row]))[0]
 
-    def row_keys(self, rows: Integers) -> list[str]:
-        """What tells rows from others, wherever they stand: their sample_ids; where the table has
-        none, a digest of their first file, or its path.
+    def row_keys(self, rows: Integers) -> Seeds:
+        """What tells rows from others, wherever they stand, (G,): hashes of their sample_ids; where
+        the table has none, of their first file, or of its path.
         """
-        if "sample_id" in self.table.column_names:
-            return self.row_names(rows)
-        return [self._first_digest(row) for row in rows.tolist()]
+        if not self._has_all_keys:
+            unknown = rows[~self._known_keys[rows]]
+            self._keys[unknown] = self._hash_rows(unknown)
+            self._known_keys[unknown] = True
+            self._has_all_keys = bool(self._known_keys.all())
+        return self._keys[rows]
 
-    def _first_digest(self, row: int) -> str:
+    def _hash_rows(self, rows: Integers) -> list[int]:
+        if "sample_id" in self.table.column_names:
+            return [hash_bytes(f"{name}".encode()) for name in self.row_names(rows)]
+        return [self._hash_first_file(row) for row in rows.tolist()]
+
+    def _hash_first_file(self, row: int) -> int:
         file, count = self.index.first[row], self.index.views[row]
         if count and self.index.length[file] > 0:
-            return hashlib.blake2b(self.file_bytes(file), digest_size=16).hexdigest()
-        return self._find_paths(np.array([row])).get(0, "")
+            return hash_bytes(self.file_bytes(file))
+        views = Views(np.array([row]), int(min(count, 1)))
+        path = self._find_paths(self.index.files_of(views), views).get(0, "")
+        return hash_bytes(path.encode())
 
     def row_names(self, rows: Integers) -> list[str]:
         """What to call some rows."""

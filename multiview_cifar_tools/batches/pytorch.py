@@ -14,7 +14,7 @@ batch of indices at once (`__getitems__`), and a worker is sent the names of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypedDict, Unpack
 
@@ -31,18 +31,19 @@ from multiview_cifar_tools.arguments import (
 )
 from multiview_cifar_tools.batches.adapters import (
     ReaderOptions,
+    make_part_reader,
     make_reader,
     map_arrays,
-    table_dataset,
 )
-from multiview_cifar_tools.batches.augment import Seeds
+from multiview_cifar_tools.batches.augmenter import check_callable
+from multiview_cifar_tools.batches.columns import all_image_columns
 from multiview_cifar_tools.batches.indices import Index, resolve_indices
 from multiview_cifar_tools.batches.reader import (
     BatchReader,
     check_batch_size,
-    check_callable,
     reshape_batch,
 )
+from multiview_cifar_tools.batches.seeds import Seeds
 from multiview_cifar_tools.errors import BatchError
 
 try:
@@ -136,15 +137,22 @@ def check_statistics(name: str, numbers: Any, dtype: torch.dtype | None) -> None
         )
 
 
-def to_tensors(batch: dict[str, Any], options: TensorOptions) -> Batch:
+def to_tensors(
+    batch: dict[str, Any], options: TensorOptions, image_columns: Collection[str]
+) -> Batch:
     """A batch of `BatchReader` with arrays as tensors; lists of strings stay.
 
-    Images become (B, V, C, H, W), or (N, C, H, W) where `ragged` is "flat".
+    Images become (B, V, C, H, W), or (N, C, H, W) where `ragged` is "flat"; further image columns
+    too, with their own values: `dtype`, `mean` and `std` are of `images`.
     """
-    images = map_arrays(partial(convert_images, **options), batch.pop("images"))
-    tensors = Batch(images=images)
+    tensors = Batch()
     for name, values in batch.items():
-        tensors[name] = map_arrays(torch.from_numpy, values)
+        convert: Callable[[Any], torch.Tensor] = torch.from_numpy
+        if name == "images":
+            convert = partial(convert_images, **options)
+        elif name in image_columns:
+            convert = partial(convert_images, contiguous=options.get("contiguous", False))
+        tensors[name] = map_arrays(convert, values)
     return tensors
 
 
@@ -224,8 +232,8 @@ class TorchBatches(torch.utils.data.Dataset[Any]):
         self._epoch = shared_number()
 
     def set_epoch(self, epoch: int) -> None:
-        """Say, before each epoch, which it is, 0 or more: another one gives other draws of
-        `augment`.
+        """Say, before each epoch, which it is, 0 or more: another one gives other views and other
+        draws of `augment`.
         """
         self._epoch.fill_(check_count("epoch", epoch, 0, BatchError))
 
@@ -242,7 +250,9 @@ class TorchBatches(torch.utils.data.Dataset[Any]):
         """
         numbers = resolve_indices(samples, len(self))
         batch = dict(self._batch(numbers.ravel()))
-        return batch if numbers.ndim == 1 else reshape_batch(batch, numbers.shape)
+        if numbers.ndim == 1:
+            return batch
+        return reshape_batch(batch, numbers.shape, self.reader.view_fields)
 
     def __getitems__(self, samples: Sequence[int]) -> list[Batch]:
         """A whole batch, in the list that the `DataLoader` hands to its collating.
@@ -255,7 +265,8 @@ class TorchBatches(torch.utils.data.Dataset[Any]):
                 "and a batch_size in its place.",
                 "batch_sampler",
             )
-        if any(map(np.iterable, samples)):
+        # One tells of all: to look at each takes a fifth of reading them.
+        if len(samples) and np.iterable(samples[0]):
             raise BatchError(
                 "The DataLoader would batch twice: its sampler makes batches, and it has a "
                 "batch_size. Expected batch_sampler=sampler in their place, or batch_size=None.",
@@ -264,7 +275,8 @@ class TorchBatches(torch.utils.data.Dataset[Any]):
         return [self._batch(samples)]
 
     def _batch(self, samples: Index) -> Batch:
-        return to_tensors(self.reader.read(samples, int(self._epoch)), self.tensor_options)
+        batch = self.reader.read(samples, int(self._epoch))
+        return to_tensors(batch, self.tensor_options, self.reader.image_columns)
 
 
 class TorchStream(torch.utils.data.IterableDataset[Any]):
@@ -298,18 +310,19 @@ class TorchStream(torch.utils.data.IterableDataset[Any]):
         self._epoch = shared_number()
 
     def set_epoch(self, epoch: int) -> None:
-        """Say, before each epoch, which it is, 0 or more: for the draws of `augment` and the
-        stream's own.
+        """Say, before each epoch, which it is, 0 or more: for the views, the draws of `augment` and
+        the stream's own.
         """
         self._epoch.fill_(check_count("epoch", epoch, 0, BatchError))
         self.stream.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The batches, as `TorchBatches` gives them."""
-        column = self._reader([]).column
-        undecoded = datasets.Sequence(datasets.Image(decode=False))
+        stream = self.stream.with_format(None)
+        for column in all_image_columns(self.features):
+            stream = stream.cast_column(column, undecoded(self.features[column]))
         rows: list[Any] = []
-        for row in self.stream.with_format(None).cast_column(column, undecoded):
+        for row in stream:
             rows.append(row)
             if len(rows) == self.batch_size:
                 yield self._batch(rows)
@@ -318,12 +331,19 @@ class TorchStream(torch.utils.data.IterableDataset[Any]):
             yield self._batch(rows)
 
     def _batch(self, rows: list[Any]) -> StreamBatch:
-        batch = self._reader(rows).read(range(len(rows)), int(self._epoch))
-        return StreamBatch(to_tensors(batch, self.tensor_options))
+        reader = self._reader(rows)
+        batch = reader.read(range(len(rows)), int(self._epoch))
+        return StreamBatch(to_tensors(batch, self.tensor_options, reader.image_columns))
 
     def _reader(self, rows: list[Any]) -> BatchReader:
         table = pa.Table.from_pylist(rows, schema=self.features.arrow_schema)
-        return make_reader(table_dataset(table, self.features), self.reader_options)
+        return make_part_reader(table, self.features, self.reader_options)
+
+
+def undecoded(feature: Any) -> Any:
+    """The feature of an image column whose images stay files."""
+    image = datasets.Image(decode=False)
+    return image if isinstance(feature, datasets.Image) else datasets.Sequence(image)
 
 
 class SeededTransform:

@@ -18,10 +18,9 @@ Pillow only, and uses the faster decoders that `multiview_cifar_tools.batches.de
 
 from __future__ import annotations
 
-import hashlib
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from copy import copy
 from functools import cached_property, reduce
@@ -32,29 +31,37 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 import multiview_cifar
 from multiview_cifar_tools.arguments import check_count, expect_dataset, expect_path, short_repr
 from multiview_cifar_tools.atomic_write import atomic_write
-from multiview_cifar_tools.batches.augment import Seeds
+from multiview_cifar_tools.batches.augmenter import Augment, Augmenter
 from multiview_cifar_tools.batches.columns import (
     ImageColumn,
-    Integers,
     Mask,
     OnError,
     all_image_columns,
     find_image_column,
     keeps_indices,
+    single_image_columns,
 )
 from multiview_cifar_tools.batches.decode import ImageShape, Pixels
-from multiview_cifar_tools.batches.indices import Index, select_rows
+from multiview_cifar_tools.batches.indices import Index, Integers, select_rows
 from multiview_cifar_tools.batches.resizing import Mode, Resize, make_conversion
+from multiview_cifar_tools.batches.seeds import Seeds, derive_seeds, epoch_seeds
+from multiview_cifar_tools.batches.view_columns import ViewColumn, is_number, is_view_column
+from multiview_cifar_tools.batches.views import (
+    CopyViews,
+    OnFewViews,
+    Views,
+    ViewSampler,
+    ViewSampling,
+    check_view_options,
+)
 from multiview_cifar_tools.errors import BatchError
 
 Ragged = Literal["pad", "flat", "list", "error"]
 Draws = Literal["per_sample", "per_view"]
-Augment = Callable[[Pixels, Seeds], npt.NDArray[Any]]
 
 CHOICES: dict[str, tuple[str | None, ...]] = {
     "ragged": ("pad", "flat", "list", "error"),
@@ -62,10 +69,11 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "on_error": ("raise", "skip_view"),
     "resize": multiview_cifar.CHOICES["resize"],
     "mode": multiview_cifar.CHOICES["mode"],
+    "view_sampling": (None, "random", "first", "even"),
+    "on_few_views": ("pad", "repeat"),
+    "copy_views": ("same", "different"),
 }
 STREAM_READER = "for PyTorch, TorchStream(stream, batch_size)"  # in the place of a BatchReader
-VIEW_LABELS = "view_labels"  # the column with the label of each view
-VIEW_FIELDS = ("images", "view_mask", VIEW_LABELS)  # of a batch, in the form that `ragged` asks for
 
 
 class BatchReader:
@@ -74,17 +82,32 @@ class BatchReader:
     Args:
         dataset: A `datasets.Dataset` with a column of image sequences; selections, shuffles and
             concatenations are honoured.
-        column: The image column; the only one where none is called `images`.
-        columns: The other columns of a batch. None: all but image columns.
+        column: The image column; the only one where none is called `images`. In a batch it is
+            `images`.
+        columns: The other columns of a batch, image columns too. None: all but image columns.
         ragged: What to do where samples differ in their number of views. "pad": add zeros at the
             end, up to the longest sample of the batch; "flat": all views in one (N, H, W, C) array,
             and `offsets` (B + 1,) int64, sample i being [offsets[i], offsets[i + 1]); "list": a
             list of (V, H, W, C) arrays; "error": raise BatchError.
-        num_views: With "pad", the V of every batch.
-        augment: Changes the images; see `multiview_cifar_tools.batches.augment`.
+        num_views: With "pad", the V of every batch; with `view_sampling`, the views a sample.
+        view_sampling: Which `num_views` of a sample's views are read. "random": different ones,
+            another choice in each epoch, which follows from `seed`, epoch and sample_id alone;
+            "first"; "even": spread evenly. They stand in the sample's order. None: all, and it is
+            a BatchError where a sample has more than `num_views`.
+        on_few_views: A sample with fewer than `num_views`, under `view_sampling`. "pad": it has
+            fewer, see `ragged`; "repeat": its views again from the first one on, True in
+            `view_mask`.
+        copies: How often each sample comes in a batch, each time changed by its own draw of
+            `augment`: `images` is (B, copies, V, H, W, C), and so are `view_mask` and all columns
+            with a value a view. It needs `ragged` "pad" or "error". None: once, without that axis.
+        copy_views: Under `view_sampling="random"`, "same": the copies of a sample have the same
+            views; "different": each draws its own.
+        augment: Changes the images: a callable or a list of them, or a dict from image columns to
+            these; see `multiview_cifar_tools.batches.augment`.
         draws: "per_sample": `augment` gets one seed for all views of a sample; "per_view": a seed
             for each view.
-        seed: Of `augment` and of `batches(shuffle=True)`, together with the epoch (`set_epoch`).
+        seed: Of `view_sampling="random"`, `augment` and `batches(shuffle=True)`, together with the
+            epoch (`set_epoch`).
         on_error: An image that cannot be decoded: "raise" BatchError, or "skip_view": log it and
             give zeros, False in `view_mask`, in its place.
         num_threads: Threads that decode images which are not flat. None: one a core, and in a
@@ -104,8 +127,10 @@ class BatchReader:
 
     Raises:
         BatchError: `dataset` is no dataset (but a dict of splits, a stream or a path, say), there
-            is no such column, it holds no sequence of images, or an option is not one of its
-            choices.
+            is no such column, it holds no sequence of images, an option is not one of its choices
+            or does not fit the others, no sample has `num_views` views to sample, a sample has
+            other numbers of images in two columns, or `augment` changes the size of one of these
+            alone (it is tried on the first sample).
     """
 
     def __init__(
@@ -116,6 +141,10 @@ class BatchReader:
         columns: Sequence[str] | None = None,
         ragged: Ragged = "pad",
         num_views: int | None = None,
+        view_sampling: ViewSampling | None = None,
+        on_few_views: OnFewViews = "pad",
+        copies: int | None = None,
+        copy_views: CopyViews = "same",
         augment: Augment | None = None,
         draws: Draws = "per_sample",
         seed: int = 0,
@@ -133,19 +162,49 @@ class BatchReader:
             column = find_image_column(features) or column
         self.columns = select_columns(features, column, columns)
         check_choices(ragged=ragged, draws=draws, on_error=on_error, resize=resize, mode=mode)
+        check_choices(view_sampling=view_sampling, on_few_views=on_few_views, copy_views=copy_views)
         for name, number in {"num_views": num_views, "num_threads": num_threads}.items():
             if number is not None:
                 check_count(name, number, 1, BatchError)
-        if augment is not None:
-            check_callable("augment", augment, "a callable of images and seeds: RandomCropFlip()")
+        check_view_options(num_views, view_sampling, on_few_views, copies, copy_views, ragged)
         self.dataset, self.column, self.ragged, self.num_views = dataset, column, ragged, num_views
-        self.augment, self.draws, self.epoch = augment, draws, 0
+        self.view_sampling, self.on_few_views = view_sampling, on_few_views
+        self.copies, self.copy_views = copies, copy_views
+        self.draws, self.epoch, self._features = draws, 0, features
         self.seed = check_count("seed", seed, 0, BatchError)
         self.on_error, self.num_threads = on_error, num_threads
         self.verify_checksums = verify_checksums
-        self._keep_indices = keeps_indices(features, column)
-        self.conversion = make_conversion(image_size, resize, mode, exact, self._keep_indices)
-        self._features = features
+        with_images = all_image_columns(features)
+        # The image columns of a batch, by their names there: the one of the views first.
+        self.image_columns = {"images": column} | {n: n for n in self.columns if n in with_images}
+        self._conversions = {}
+        for name, own in self.image_columns.items():
+            is_mask, own_mode = keeps_indices(features, own), mode if name == "images" else None
+            self._conversions[name] = make_conversion(image_size, resize, own_mode, exact, is_mask)
+        singles = {name for name in self.columns if name in single_image_columns(features)}
+        self._aligned = {*self.image_columns} - singles
+        self.augment = None if augment is None else self._make_augmenter(augment)
+        if len(dataset) and (view_sampling is not None or len(self.image_columns) > 1):
+            self._check_rows()
+
+    def _make_augmenter(self, augment: Augment) -> Augmenter:
+        """What `augment` says; BatchError where it does not fit the columns."""
+        augmenter = Augmenter(augment, [*self.image_columns], self._aligned)
+        for name in {*self.image_columns} - self._aligned:
+            if self.draws == "per_view" and augmenter.moves(name):
+                raise BatchError(
+                    f'{name} is one image a row, which draws="per_view" cannot move with its '
+                    'views. Expected draws="per_sample", or augment={"images": ...}.',
+                    name,
+                )
+        return augmenter
+
+    def _check_rows(self) -> None:
+        """BatchError where the options do not fit the rows: now, not in a later epoch."""
+        if self.view_sampling is not None and self.on_few_views == "pad":
+            check_enough_views(self._images, self._rows, self.num_views or 0)
+        if self._image_data.keys() != {"images"} and self.augment is not None:
+            self._read_rows(self._rows[:1], 0)
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -239,6 +298,14 @@ class BatchReader:
         views = self._images.index.views[self._rows]
         return self.num_views or (int(views[0]) if (views == views[0]).all() else None)
 
+    @property
+    def view_fields(self) -> set[str]:
+        """What a batch has in the form that `ragged` asks for: images, and arrays with a value a
+        view.
+        """
+        arrays = {name for name, column in self._view_columns.items() if column.is_array}
+        return {"view_mask", *self._aligned, *arrays}
+
     def __getitem__(self, samples: Index) -> dict[str, Any]:
         """`read(samples, epoch)` with the epoch of `set_epoch`."""
         return self.read(samples, self.epoch)
@@ -255,10 +322,19 @@ class BatchReader:
 
         Returns:
             `images`, of the files' own type, and `view_mask` bool in the form that `ragged` asks
-            for (see the class), `label` (B,) int64, `view_labels` in the form of `view_mask`, int64
-            (in both, -1 is no label), the other columns as lists. `images` may be a view that skips
-            bytes between rows of pixels. A palette is given as its colours, but as its indices in
-            further image columns (masks).
+            for (see the class), `label` (B,) int64 (-1 is no label), the other columns as lists.
+            `images` may be a view that skips bytes between rows of pixels. A palette is given as
+            its colours, but as its indices in further image columns (masks).
+
+            Further image columns come as `images` does, each of its own type and size, and a column
+            of one image a row as (B, H, W, C); `view_mask` is then True where no column lacks the
+            image, and what is missing is zeros.
+
+            A column is one of values a view where each row has a list as long as its number of
+            views, or None (and the feature fixes no length). Of numbers it comes in the form of
+            `view_mask`: integers, such as `view_labels`, as int64 with -1 where there is none,
+            floats of their own type with NaN, and lists of as many numbers, such as a position or a
+            matrix, with their axes at the end. All else are lists.
 
         Raises:
             BatchError: The images differ in size or type, an image cannot be decoded, the samples'
@@ -268,19 +344,29 @@ class BatchReader:
         rows = select_rows(self._rows, samples)
         if rows.ndim == 1:
             return self._read_rows(rows, epoch)
-        return reshape_batch(self._read_rows(rows.ravel(), epoch), rows.shape)
+        batch = self._read_rows(rows.ravel(), epoch)
+        return reshape_batch(batch, rows.shape, self.view_fields)
 
     def _read_rows(self, rows: Integers, epoch: int) -> dict[str, Any]:
         """The batch of these rows of the table, (B,)."""
-        batch = self._read_images(rows, epoch)
+        views, seeds = self._choose_views(rows, epoch)
+        batch = self._read_images(views, seeds)
         for name in self.columns:
-            if name in self._arrays:
+            if name in self.image_columns:
+                batch[name] = batch.pop(name)  # for the order
+            elif name in self._arrays:
                 batch[name] = self._arrays[name][rows]
-            elif name == VIEW_LABELS:
-                batch[name] = self._lay_out(self._view_labels(rows), rows, -1)
+            elif name in self._view_columns:
+                batch[name] = self._read_view_column(name, views)
             else:
                 batch[name] = self._table[name].take(pa.array(rows)).to_pylist()
-        return batch
+        if self.copies is None:
+            return batch
+        copied = {"view_mask", *self.image_columns, *self._view_columns}
+        return {
+            name: _reshape(values, (len(rows), self.copies)) if name in copied else values
+            for name, values in batch.items()
+        }
 
     def to_arrays(self, memmap: str | os.PathLike[str] | None = None) -> dict[str, Any]:
         """All samples as one batch: `images` (N, V, H, W, C), `view_mask` (N, V) bool, ...
@@ -312,26 +398,26 @@ class BatchReader:
         """As `to_arrays`, the images in memory, or in an .npy file at `path`."""
         reader = copy(self)
         reader.num_views = self.num_views or int(self._images.index.views[self._rows].max())
-        images: Any = None
+        images: dict[str, Any] = {}
         fields: dict[str, list[Any]] = {}
         with datasets.utils.tqdm(total=len(self), unit=" samples", desc="Reading images") as bar:
             for samples in iter_batches(np.arange(len(self)), 64, drop_last=False):
                 batch = reader[samples]
-                pixels = batch.pop("images")
-                if images is None:
-                    images = allocate((len(self), *pixels.shape[1:]), pixels.dtype, path)
-                first, row = int(self._rows[0]), int(self._rows[samples[0]])
-                self._images.check_alike(first, images, row, pixels)
-                images[samples] = pixels
+                for name, column in self._image_data.items():
+                    pixels = batch.pop(name)
+                    if name not in images:
+                        file = path if name == "images" else None
+                        shape = len(self), *pixels.shape[1:]
+                        images[name] = allocate(shape, pixels.dtype, file)
+                    first, row = int(self._rows[0]), int(self._rows[samples[0]])
+                    column.check_alike(first, images[name], row, pixels)
+                    images[name][samples] = pixels
                 for name, values in batch.items():
                     fields.setdefault(name, []).append(values)
                 bar.update(len(samples))
         if path is not None:
-            images.flush()
-        return {
-            "images": images,
-            **{name: concatenate(values) for name, values in fields.items()},
-        }
+            images["images"].flush()
+        return {**images, **{name: concatenate(values) for name, values in fields.items()}}
 
     # Made when first asked for, in each process anew.
 
@@ -358,106 +444,144 @@ class BatchReader:
         return arrays
 
     @cached_property
-    def _images(self) -> ImageColumn:
-        return ImageColumn(
-            self._table,
-            self.column,
-            self.on_error,
-            self.num_threads,
-            self._keep_indices,
-            self.verify_checksums,
-            self.conversion,
-        )
-
-    # Reading, augmenting, and the form of a batch.
-
-    def _read_images(self, rows: Integers, epoch: int) -> dict[str, Any]:
-        can_be_uniform = self.ragged != "list" and self.num_views is None and self.augment is None
-        images = self._images.read_uniform(rows) if can_be_uniform else None
-        if images is not None:  # the fast way, for what most people have
-            return self._batch_uniform(images)
-        pixels, real = self._images.read(rows)
-        views = self._images.index.views[rows]
-        if self.augment is not None and len(pixels):
-            pixels = self._apply_augment(pixels, self._make_seeds(rows, views, epoch)[real])
-        batch = {
-            "images": self._lay_out(scatter(pixels, real), rows, 0),
-            "view_mask": self._lay_out(real, rows, False),
+    def _image_data(self) -> dict[str, ImageColumn]:
+        """The image columns by their names in a batch; BatchError where they are not aligned."""
+        data = {
+            name: ImageColumn(
+                self._table,
+                column,
+                self.on_error,
+                self.num_threads,
+                keeps_indices(self._features, column),
+                self.verify_checksums,
+                self._conversions[name],
+            )
+            for name, column in self.image_columns.items()
         }
+        for name in self._aligned - {"images"}:
+            check_aligned(data["images"], data[name], self._rows)
+        return data
+
+    @cached_property
+    def _images(self) -> ImageColumn:
+        return self._image_data["images"]
+
+    @cached_property
+    def _view_columns(self) -> dict[str, ViewColumn]:
+        """The columns with a value for each view, but the images."""
+        views = self._images.index.views
+        return {
+            name: ViewColumn(self._table[name])
+            for name in self.columns
+            if name not in self.image_columns
+            and is_view_column(self._features[name], self._table[name], views, self._rows)
+        }
+
+    @cached_property
+    def _sampler(self) -> ViewSampler:
+        views = self._images.index.views
+        return ViewSampler(views, self.view_sampling, self.num_views, self.on_few_views)
+
+    # Choosing, reading, augmenting, and the form of a batch.
+
+    def _choose_views(self, rows: Integers, epoch: int) -> tuple[Views, Seeds | None]:
+        """The views of these rows (B,) in a batch, and the seeds of the rows: both for each copy,
+        (B * copies,).
+        """
+        is_random = self.view_sampling == "random"
+        seeds = None
+        if is_random or self.augment is not None:
+            seeds = epoch_seeds(self._images.row_keys(rows), self.seed, epoch)
+        if self.copies is None:
+            return self._sampler.choose(rows, seeds), seeds
+        copied = np.repeat(rows, self.copies)
+        if seeds is None:
+            return self._sampler.choose(copied, None), None
+        own = derive_seeds(seeds[:, None], np.arange(self.copies), "copies").ravel()
+        is_same = self.copy_views == "same"
+        choice = np.repeat(seeds, self.copies) if is_same else own
+        return self._sampler.choose(copied, choice), own
+
+    def _read_images(self, views: Views, seeds: Seeds | None) -> dict[str, Any]:
+        """The image columns of a batch, with `view_mask` and, of "flat", `offsets`."""
+        pixels: dict[str, npt.NDArray[Any]] = {}
+        real: dict[str, Mask | None] = {}
+        for name, column in self._image_data.items():
+            pixels[name], real[name] = column.read(self._views_of(name, views))
+        if self.augment is not None and seeds is not None:
+            seeds_of = {name: self._image_seeds(name, views, seeds, real[name]) for name in pixels}
+            pixels = self.augment.apply(pixels, seeds_of)
+        batch: dict[str, Any] = {}
+        for name, values in pixels.items():
+            values = scatter(values, real[name])
+            batch[name] = self._lay_out(values, views, 0) if name in self._aligned else values
+        batch["view_mask"] = self._lay_out(self._view_mask(views, real), views, False)
         if self.ragged == "flat":
-            batch["offsets"] = np.concatenate([[0], np.cumsum(views)]).astype(np.int64)
+            batch["offsets"] = np.concatenate([[0], np.cumsum(views.counts)]).astype(np.int64)
         return batch
 
-    def _batch_uniform(self, images: Pixels) -> dict[str, Any]:
-        """A batch of samples (B, V, H, W, C) that all have V views, none of them missing."""
-        if self.ragged != "flat":
-            return {"images": images, "view_mask": np.ones(images.shape[:2], np.bool_)}
-        offsets = np.arange(0, len(images) + 1) * images.shape[1]
-        images = images.reshape(-1, *images.shape[2:])
-        return {
-            "images": images,
-            "view_mask": np.ones(len(images), np.bool_),
-            "offsets": offsets,
-        }
+    def _views_of(self, name: str, views: Views) -> Views:
+        """The views of an image column: of one with an image a row that image."""
+        return views if name in self._aligned else Views(views.rows, 1)
 
-    def _make_seeds(self, rows: Integers, views: Integers, epoch: int) -> Seeds:
-        """The seed of each view of these rows, (N,) uint64."""
-        texts = [f"{self.seed} {epoch} {key}" for key in self._images.row_keys(rows)]
-        if self.draws == "per_sample":
-            return np.repeat(np.array([hash_to_uint64(text) for text in texts], np.uint64), views)
-        counted = zip(texts, views, strict=True)
-        each = [
-            hash_to_uint64(f"{text} {view}") for text, count in counted for view in range(count)
-        ]
-        return np.array(each, np.uint64)
+    def _image_seeds(self, name: str, views: Views, seeds: Seeds, real: Mask | None) -> Seeds:
+        """The seeds of the real images of a column, from those of the rows (G,)."""
+        own = self._views_of(name, views)
+        each = np.repeat(seeds, own.per_row)
+        if self.draws == "per_view":
+            each = derive_seeds(each, own.places(), "views")
+        return each if real is None else each[real]
 
-    def _apply_augment(self, pixels: Pixels, seeds: Seeds) -> npt.NDArray[Any]:
-        assert self.augment is not None
-        outputs = np.asarray(self.augment(pixels, seeds))
-        if outputs.ndim != 4 or len(outputs) != len(pixels):
-            raise BatchError(
-                f"augment made {outputs.shape} of images {pixels.shape}. Expected as "
-                "many images, (N, H, W, C).",
-                "augment",
-            )
-        return outputs
+    def _view_mask(self, views: Views, real: Mapping[str, Mask | None]) -> Mask:
+        """Of which views no column lacks the image, (N,)."""
+        mask = np.ones(views.size, np.bool_)
+        for name, own in real.items():
+            if own is not None:
+                mask &= own if name in self._aligned else np.repeat(own, views.per_row)
+        return mask
 
-    def _view_labels(self, rows: Integers) -> Integers:
-        """The label of each view of these rows, (N,) int64; -1 for None."""
-        lists = self._table[VIEW_LABELS].take(pa.array(rows)).combine_chunks()
-        labels: Integers = np.asarray(pc.fill_null(pc.list_flatten(lists), -1)).astype(np.int64)
-        return labels
+    def _read_view_column(self, name: str, views: Views) -> Any:
+        """A column with a value for each view."""
+        column = self._view_columns[name]
+        if column.is_array:
+            return self._lay_out(column.read_array(views), views, column.fill)
+        return column.read_lists(views)
 
-    def _lay_out(self, values: npt.NDArray[Any], rows: Integers, fill: int) -> Any:
-        """Values of all N views of these rows, (N, ...), in the form that `ragged` asks for."""
-        views = self._images.index.views[rows]
+    def _lay_out(self, values: npt.NDArray[Any], views: Views, fill: float) -> Any:
+        """Values of all N views, (N, ...), in the form that `ragged` asks for."""
         if self.ragged == "flat":
             return values
         if self.ragged == "list":
-            return np.split(values, np.cumsum(views)[:-1])
-        width = self._batch_num_views(rows, views)
-        if len(values) == len(rows) * width:
-            return values.reshape(len(rows), width, *values.shape[1:])
-        return scatter(values, np.arange(width) < views[:, None], fill)
+            return np.split(values, np.cumsum(views.counts)[:-1])
+        width = views.each
+        if width is None or self.num_views is not None and self.num_views != width:
+            width = self._batch_num_views(views)
+        if len(values) == len(views.rows) * width:
+            return values.reshape(len(views.rows), width, *values.shape[1:])
+        return scatter(values, np.arange(width) < views.counts[:, None], fill)
 
-    def _batch_num_views(self, rows: Integers, views: Integers) -> int:
-        """The V of the batch of these rows."""
-        max_views, longest = int(views.max()), self._images.row_name(rows[int(views.argmax())])
-        if self.ragged == "error" and (views != max_views).any():
-            at = int(np.argmax(views != max_views))
-            other = self._images.row_name(rows[at])
+    def _batch_num_views(self, views: Views) -> int:
+        """The V of the batch of these views."""
+        counts = views.counts
+        most = int(counts.max())
+        longest = views.rows[int(counts.argmax())]
+        if self.ragged == "error" and (counts != most).any():
+            at = int(np.argmax(counts != most))
+            name, other = self._images.row_names(np.array([longest, views.rows[at]]))
             raise BatchError(
-                f"{other} has {views[at]} views, {longest} has {max_views}. Expected as "
+                f"{other} has {counts[at]} views, {name} has {most}. Expected as "
                 'many in each: build with num_views, or read with ragged="pad".',
                 other,
             )
-        if self.num_views is not None and max_views > self.num_views:
+        if self.num_views is not None and most > self.num_views:
+            name = self._images.row_name(longest)
             raise BatchError(
-                f"{longest} has {max_views} views, more than num_views={self.num_views}. "
-                "Expected at most that many: raise it, or build with num_views.",
-                longest,
+                f"{name} has {most} views, more than num_views={self.num_views}. "
+                "Expected at most that many: raise it, read some of them with "
+                'view_sampling="random", or build with num_views.',
+                name,
             )
-        return self.num_views or max_views
+        return self.num_views or most
 
 
 def select_columns(
@@ -481,12 +605,39 @@ def select_columns(
             '["label"].',
             "columns",
         )
-    if missing := [name for name in columns or () if name not in other_names]:
+    can_come = [name for name in features if name not in (column, "images")]
+    if missing := [name for name in columns or () if name not in can_come]:
         raise BatchError(
-            f"There is no column {missing[0]!r} to bring along. Expected some of {other_names}.",
+            f"There is no column {missing[0]!r} to bring along. Expected some of {can_come}.",
             missing[0],
         )
     return list(other_names if columns is None else columns)
+
+
+def check_aligned(images: ImageColumn, others: ImageColumn, rows: Integers) -> None:
+    """BatchError where one of these rows has other numbers of images in two columns."""
+    views, other_views = (column.index.views[rows] for column in (images, others))
+    if (views != other_views).any():
+        at = int(np.argmax(views != other_views))
+        name = images.row_name(rows[at])
+        raise BatchError(
+            f"{name} has {views[at]} images in {images.column!r} and {other_views[at]} in "
+            f"{others.column!r}. Expected as many, view by view, with None for what is missing; or "
+            f"columns= without {others.column!r}.",
+            name,
+        )
+
+
+def check_enough_views(images: ImageColumn, rows: Integers, num_views: int) -> None:
+    """BatchError where none of these rows has that many views."""
+    views = images.index.views[rows]
+    if views.max() < num_views:
+        name = images.row_name(rows[int(views.argmax())])
+        raise BatchError(
+            f"num_views={num_views}, and no sample has more than {views.max()} views, as {name}. "
+            f'Expected {views.max()} or fewer, or on_few_views="repeat".',
+            name,
+        )
 
 
 def check_choices(**options: str | None) -> None:
@@ -549,14 +700,12 @@ def check_batch_size(batch_size: Any) -> int:
     return check_count("batch_size", batch_size, 1, BatchError)
 
 
-def check_callable(name: str, value: Any, expected: str) -> None:
-    """BatchError where an option is no function, nor an object that is called like one."""
-    if not callable(value):
-        raise BatchError(f"{name}={short_repr(value)} is not right. Expected {expected}.", name)
-
-
-def scatter(values: npt.NDArray[Any], mask: Mask, fill: int = 0) -> npt.NDArray[Any]:
-    """An array with the N values (N, ...) where the mask has its N True, and `fill` elsewhere."""
+def scatter(values: npt.NDArray[Any], mask: Mask | None, fill: float = 0) -> npt.NDArray[Any]:
+    """An array with the N values (N, ...) where the mask has its N True, and `fill` elsewhere;
+    without a mask the values.
+    """
+    if mask is None:
+        return values
     if len(values) == mask.size:
         return values.reshape(*mask.shape, *values.shape[1:])
     out = np.full((*mask.shape, *values.shape[1:]), fill, values.dtype)
@@ -564,12 +713,15 @@ def scatter(values: npt.NDArray[Any], mask: Mask, fill: int = 0) -> npt.NDArray[
     return out
 
 
-def reshape_batch(batch: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+def reshape_batch(
+    batch: dict[str, Any], shape: tuple[int, ...], view_fields: set[str]
+) -> dict[str, Any]:
     """A batch of arrays or tensors with axes of this shape in place of B; () takes its one sample.
 
-    With `ragged="flat"` views have no B: they and `offsets` stay; those of one sample need none.
+    With `ragged="flat"` the fields of views have no B: they and `offsets` stay; those of one sample
+    need none.
     """
-    flat = {"offsets", *VIEW_FIELDS} if "offsets" in batch else set()
+    flat = {"offsets", *view_fields} if "offsets" in batch else set()
     return {
         name: values if name in flat else _reshape(values, shape)
         for name, values in batch.items()
@@ -588,11 +740,6 @@ def _reshape(values: Any, shape: tuple[int, ...]) -> Any:
     return values
 
 
-def hash_to_uint64(text: str) -> int:
-    """64 bits that depend on the text alone, in every process the same."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
-
-
 def allocate(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path | None) -> npt.NDArray[Any]:
     """An array to be filled: in memory, or mapped to an .npy file at `path`."""
     if path is None:
@@ -606,8 +753,3 @@ def concatenate(values: list[Any]) -> Any:
     if isinstance(values[0], np.ndarray):
         return np.concatenate(values)
     return reduce(operator.iadd, values, [])
-
-
-def is_number(kind: pa.DataType) -> bool:
-    """Whether an Arrow type is one of NumPy's numbers."""
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))

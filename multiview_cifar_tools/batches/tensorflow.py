@@ -26,7 +26,6 @@ from multiview_cifar_tools.batches.columns import check_alike
 from multiview_cifar_tools.batches.decode import ImageShape
 from multiview_cifar_tools.batches.indices import Index
 from multiview_cifar_tools.batches.reader import (
-    VIEW_FIELDS,
     BatchReader,
     check_batch_size,
     check_batching,
@@ -146,14 +145,16 @@ def read_arrays(
     sample's in size or type, unless their sizes are known to differ.
     """
     batch = reader.read(samples, int(epoch))
-    images, spec = batch["images"], fields[0].spec
-    if None in tuple(spec.shape[-3:]):
-        return [array for field in fields for array in field.flatten(batch)]
-    like_first = np.broadcast_to(np.zeros((), spec.dtype.as_numpy_dtype), tuple(spec.shape[-3:]))
-    if not batch["view_mask"].any():  # no image tells its size
-        batch["images"] = np.broadcast_to(like_first, (*images.shape[:-3], *like_first.shape))
-    else:
-        check_alike("sample 0", like_first, f"sample {samples[0]}", images)
+    for field in fields:
+        images, spec = batch[field.name], field.spec
+        if field.name not in reader.image_columns or None in tuple(spec.shape[-3:]):
+            continue
+        zero = np.zeros((), spec.dtype.as_numpy_dtype)
+        like_first = np.broadcast_to(zero, tuple(spec.shape[-3:]))
+        if images.shape[-3:] == (1, 1, 1) and not batch["view_mask"].any():  # none tells its size
+            batch[field.name] = np.broadcast_to(zero, (*images.shape[:-3], *like_first.shape))
+        else:
+            check_alike("sample 0", like_first, f"sample {samples[0]}", images)
     return [array for field in fields for array in field.flatten(batch)]
 
 
@@ -164,6 +165,7 @@ class Field(NamedTuple):
     spec: Any  # of the tensor, or of a ragged one's values
     is_ragged: bool
     is_per_view: bool  # its row splits are the batch's offsets
+    copies: int | None = None  # of text, where each sample has so many lists
 
     @property
     def dtypes(self) -> list[Any]:
@@ -177,6 +179,8 @@ class Field(NamedTuple):
             return [as_array(values, self.spec)]
         if self.is_per_view:
             return [as_array(values, self.spec), batch["offsets"]]
+        if self.copies:
+            values = [*itertools.chain(*values)]
         splits = np.cumsum([0, *map(len, values)])
         return [as_array(list(itertools.chain(*values)), self.spec), splits]
 
@@ -186,7 +190,10 @@ class Field(NamedTuple):
         if not self.is_ragged:
             return values
         splits = tf.ensure_shape(next(tensors), (None,))
-        return tf.RaggedTensor.from_row_splits(values, splits, validate=False)
+        lists = tf.RaggedTensor.from_row_splits(values, splits, validate=False)
+        if self.copies is None:
+            return lists
+        return tf.RaggedTensor.from_uniform_row_length(lists, self.copies)
 
 
 def as_array(values: Any, spec: Any) -> npt.NDArray[Any]:
@@ -220,23 +227,29 @@ def find_fields(reader: BatchReader, batch_size: int | None, size: list[int | No
     """
     batch = reader[[0]]
     is_ragged = batch.pop("offsets", None) is not None
-    leading = [None] if is_ragged else [batch_size, reader.fixed_num_views]
-    has_image = batch["view_mask"].any()
+    has_image = bool(batch["view_mask"].any())
+    copies = [] if reader.copies is None else [reader.copies]
+    view_axes = [None] if is_ragged else [batch_size, *copies, reader.fixed_num_views]
     fields = []
     for name, values in batch.items():
-        if name in VIEW_FIELDS:
-            first_size = values.shape[-3:] if has_image else [None] * 3
-            shape = [*leading, *(size or first_size)] if name == "images" else leading
-            fields.append(Field(name, tf.TensorSpec(shape, values.dtype), is_ragged, True))
-        elif isinstance(values, np.ndarray):
-            fields.append(Field(name, tf.TensorSpec((batch_size,), values.dtype), False, False))
-        else:
+        if not isinstance(values, np.ndarray):
             fields.append(find_text_field(name, values, batch_size))
+            continue
+        is_per_view, is_image = name in reader.view_fields, name in reader.image_columns
+        axes = view_axes if is_per_view else [batch_size, *copies] if is_image else [batch_size]
+        sizes: list[int | None] = [*values.shape[len(axes) :]]
+        if is_image and (size or not has_image):
+            sizes = size if size and name == "images" else [None] * 3
+        spec = tf.TensorSpec([*axes, *sizes], values.dtype)
+        fields.append(Field(name, spec, is_ragged and is_per_view, is_per_view))
     return fields
 
 
 def find_text_field(name: str, values: list[Any], batch_size: int | None) -> Field:
     """The field of a column of strings, or of lists of them; BatchError at any other column."""
+    copies = None
+    if isinstance(values[0], list) and values[0] and isinstance(values[0][0], list):
+        copies, values = len(values[0]), values[0]
     is_list = isinstance(values[0], list)
     strings = itertools.chain(*values) if is_list else values
     if not all(isinstance(value, str) for value in strings):
@@ -246,4 +259,4 @@ def find_text_field(name: str, values: list[Any], batch_size: int | None) -> Fie
             name,
         )
     spec = tf.TensorSpec([None if is_list else batch_size], tf.string)
-    return Field(name, spec, is_list, False)
+    return Field(name, spec, is_list, False, copies)

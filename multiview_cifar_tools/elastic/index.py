@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from huggingface_hub.hf_api import RepoFile
 
 from multiview_cifar import MultiviewError
-from multiview_cifar_tools.batches.columns import Integers
+from multiview_cifar_tools.batches.indices import Integers
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.errors import ElasticError
 from multiview_cifar_tools.loading import detect_source

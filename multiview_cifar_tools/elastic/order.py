@@ -20,7 +20,7 @@ from functools import cached_property
 import numpy as np
 
 from multiview_cifar_tools.arguments import check_count
-from multiview_cifar_tools.batches.columns import Integers
+from multiview_cifar_tools.batches.indices import Integers
 from multiview_cifar_tools.batches.samplers import random_numbers
 from multiview_cifar_tools.errors import ElasticError
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from multiview_cifar_tools.batches.columns import Integers
+from multiview_cifar_tools.batches.indices import Integers
 from multiview_cifar_tools.elastic.cache import ShardCache
 from multiview_cifar_tools.elastic.index import ShardIndex
 from multiview_cifar_tools.elastic.order import Order

@@ -17,13 +17,14 @@ from __future__ import annotations
 import os
 from typing import Any, Unpack
 
-from multiview_cifar_tools.batches.columns import Integers
+from multiview_cifar_tools.batches.indices import Integers
 from multiview_cifar_tools.batches.pytorch import (
     StreamBatch,
     TensorOptions,
     split_options,
     to_tensors,
 )
+from multiview_cifar_tools.batches.reader import BatchReader
 from multiview_cifar_tools.elastic.sampler import ElasticBatches, ElasticOptions
 from multiview_cifar_tools.errors import ElasticError
 
@@ -87,8 +88,8 @@ class TorchElastic(ElasticBatches, torch.utils.data.IterableDataset[Any]):
         super()._seek(epoch, begin, batches)
         self._position[2] = 0
 
-    def _convert(self, batch: dict[str, Any]) -> dict[str, Any]:
-        return StreamBatch(to_tensors(batch, self.tensor_options))
+    def _convert(self, batch: dict[str, Any], reader: BatchReader) -> dict[str, Any]:
+        return StreamBatch(to_tensors(batch, self.tensor_options, reader.image_columns))
 
     def _worker_info(self) -> tuple[int, int]:
         info = torch.utils.data.get_worker_info()

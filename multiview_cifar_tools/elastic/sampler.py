@@ -31,9 +31,9 @@ import numpy as np
 import pyarrow as pa
 
 from multiview_cifar_tools.arguments import check_count, check_rank, expect_path, short_repr
-from multiview_cifar_tools.batches.adapters import ReaderOptions, make_reader, table_dataset
-from multiview_cifar_tools.batches.columns import Integers
-from multiview_cifar_tools.batches.reader import iter_batches
+from multiview_cifar_tools.batches.adapters import ReaderOptions, make_part_reader
+from multiview_cifar_tools.batches.indices import Integers
+from multiview_cifar_tools.batches.reader import BatchReader, iter_batches
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.elastic.cache import ShardCache
 from multiview_cifar_tools.elastic.index import read_index
@@ -368,11 +368,11 @@ class ElasticBatches(ElasticTables):
         self._make_reader(self.index.features.arrow_schema.empty_table())
 
     def _make_reader(self, table: pa.Table) -> ReadRows:
-        reader = make_reader(table_dataset(table, self.index.features), self.reader_options)
-        return lambda rows: self._convert(reader.read(rows, self.epoch))
+        reader = make_part_reader(table, self.index.features, self.reader_options)
+        return lambda rows: self._convert(reader.read(rows, self.epoch), reader)
 
-    def _convert(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """The form in which a batch is given: here as it is."""
+    def _convert(self, batch: dict[str, Any], reader: BatchReader) -> dict[str, Any]:
+        """The form in which a batch of this reader is given: here as it is."""
         return batch
 
 

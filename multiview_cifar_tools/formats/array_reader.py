@@ -33,8 +33,9 @@ from multiview_cifar import (
     row_features,
     split_name,
 )
-from multiview_cifar_tools.batches.columns import Integers, image_columns
+from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.batches.decode import max_pixels
+from multiview_cifar_tools.batches.indices import Integers
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.array_writer import array_names, mask_name
 from multiview_cifar_tools.formats.base import FormatReader

@@ -32,7 +32,7 @@ import numpy as np
 import numpy.lib.format as npy
 import numpy.typing as npt
 
-from multiview_cifar_tools.batches.columns import Integers
+from multiview_cifar_tools.batches.indices import Integers
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.array_reader import ArrayFile, ArrayFormat, read_arrays, text_of
 from multiview_cifar_tools.formats.array_writer import (

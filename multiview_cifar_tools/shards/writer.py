@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multiview_cifar import OptionError
-from multiview_cifar_tools.batches.columns import Integers, all_image_columns, index_rows
+from multiview_cifar_tools.batches.columns import all_image_columns, index_rows
+from multiview_cifar_tools.batches.indices import Integers
 from multiview_cifar_tools.errors import ExportError
 from multiview_cifar_tools.shards.rows import Row, check_export_row, row_bytes
 from multiview_cifar_tools.shards.schema import DIGESTS, digest_rows, features_json

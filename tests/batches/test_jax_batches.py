@@ -4,11 +4,11 @@ import datasets
 import numpy as np
 import pytest
 
-from multiview_cifar_tools.batches.augment import RandomCropFlip
+from multiview_cifar_tools.batches.augment import ColorJitter, RandomCropFlip
 from multiview_cifar_tools.batches.reader import BatchReader
 from multiview_cifar_tools.batches.samplers import PKSampler, SizeSampler
 from multiview_cifar_tools.flat_png import flat_png
-from pictures import encoded, expected, make_rows, png
+from pictures import encoded, expected, make_masked, make_rows, png
 
 
 @pytest.fixture
@@ -127,3 +127,25 @@ def test_sizes_that_differ(JaxBatches):
     ds = datasets.concatenate_datasets([make_rows([1, 1], size=size) for size in ((5, 4), (8, 9))])
     batches = JaxBatches(ds, sampler=SizeSampler(ds, 4))
     assert sorted(batch["images"].shape for batch in batches) == [(2, 1, 4, 5, 3), (2, 1, 9, 8, 3)]
+
+
+def test_views_columns_and_numbers_of_each_view(jax, JaxBatches):
+    ds = make_masked([3, 4, 5])
+    angles = datasets.Sequence(datasets.Value("float32"))
+    ds = ds.add_column("angle", [[1.5] * n for n in (3, 4, 5)], feature=angles)
+    options = {
+        "columns": ["view_names", "angle", "masks", "plan"],
+        "num_views": 3,
+        "view_sampling": "random",
+        "copies": 2,
+        "copy_views": "different",
+        "augment": {"images": [RandomCropFlip(2), ColorJitter()], "masks": RandomCropFlip(2)},
+    }
+    reader = BatchReader(ds, **options)
+    batches = JaxBatches(ds, 3, **options)
+    for epoch in range(2):
+        (batch,), right = batches, reader.read(range(3), epoch)
+        for name in ("images", "masks", "plan", "angle", "view_mask"):
+            assert isinstance(batch[name], jax.Array)
+            assert np.array_equal(batch[name], right[name])
+        assert batch["view_names"] == right["view_names"]

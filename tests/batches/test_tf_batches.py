@@ -8,7 +8,7 @@ from multiview_cifar_tools.batches.augment import RandomCropFlip
 from multiview_cifar_tools.batches.reader import BatchReader
 from multiview_cifar_tools.batches.samplers import PKSampler, SizeSampler
 from multiview_cifar_tools.flat_png import flat_png
-from pictures import encoded, expected, make_rows, png
+from pictures import encoded, expected, make_masked, make_rows, png
 
 
 @pytest.fixture
@@ -181,3 +181,52 @@ def test_sizes_that_differ(to_tf_dataset, fails):
     deep = datasets.concatenate_datasets([ds, make_rows([1], mode="I;16")])
     with fails("BatchError", "uint16 and uint8", "one type"):
         to_tf_dataset(deep, sampler=SizeSampler(deep, 4))
+
+
+def test_views_columns_and_numbers_of_each_view(tf, to_tf_dataset):
+    ds = make_masked([3, 4, 5, 6])
+    poses = [np.ones((len(row), 2, 2)).tolist() for row in ds["view_names"]]
+    floats = datasets.Sequence(datasets.Sequence(datasets.Sequence(datasets.Value("float32"))))
+    ds = ds.add_column("pose", poses, feature=floats)
+    columns = ["sample_id", "view_names", "pose", "masks", "plan"]
+    options = {"columns": columns, "num_views": 3, "view_sampling": "random", "seed": 2}
+    for copies in (None, 2):
+        more = options | {"copies": copies, "copy_views": "different" if copies else "same"}
+        data = to_tf_dataset(ds, 3, **more)
+        reader, axes = BatchReader(ds, **more), [copies] if copies else []
+        assert data.element_spec == {
+            "images": tf.TensorSpec((None, *axes, 3, 8, 8, 3), tf.uint8),
+            "view_mask": tf.TensorSpec((None, *axes, 3), tf.bool),
+            "sample_id": tf.TensorSpec((None,), tf.string),
+            "view_names": tf.RaggedTensorSpec(
+                (None, *axes, None), tf.string, len(axes) + 1, tf.int64
+            ),
+            "pose": tf.TensorSpec((None, *axes, 3, 2, 2), tf.float32),
+            "masks": tf.TensorSpec((None, *axes, 3, 8, 8, 1), tf.uint8),
+            "plan": tf.TensorSpec((None, *axes, 2, 3, 1), tf.uint8),
+        }
+        for epoch in range(2):
+            for batch in data:
+                right = reader.read(numbers([batch]), epoch)
+                for name in ("images", "pose", "masks", "plan", "view_mask"):
+                    assert np.array_equal(batch[name], right[name])
+                names = batch["view_names"].to_list()
+                assert np.array_equal(np.array(names).astype(str), right["view_names"])
+
+
+def test_ragged_numbers_and_masks(tf, to_tf_dataset):
+    ds = make_masked([1, 3])
+    angles = datasets.Sequence(datasets.Value("float64"))
+    ds = ds.add_column("angle", [[0.5], [1.0, 2.0, None]], feature=angles)
+    data = to_tf_dataset(ds, 2, ragged="flat", columns=["angle", "masks"])
+    assert data.element_spec["angle"] == tf.RaggedTensorSpec((None, None), tf.float64, 1, tf.int64)
+    (batch,) = data
+    assert batch["angle"].to_list()[0] == [0.5]
+    assert batch["angle"].to_list()[1][:2] == [1.0, 2.0]
+    assert batch["masks"].row_lengths().numpy().tolist() == [1, 3]
+
+
+def test_a_first_sample_without_an_image(to_tf_dataset):
+    data = to_tf_dataset(make_rows([[None], 1, 1]), 1)
+    assert data.element_spec["images"].shape.as_list() == [None, 1, None, None, None]
+    assert [batch["view_mask"].numpy().all() for batch in data] == [False, True, True]

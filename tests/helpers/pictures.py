@@ -56,6 +56,35 @@ def make_rows(views, encode=flat_png, mode="RGB", size=(5, 4)):
     return datasets.Dataset.from_dict(rows, features=FEATURES)
 
 
+SIDE = 8  # of the images of `make_masked`
+
+
+def numbered(side=SIDE):
+    """A mask that tells each pixel, and a depth that follows from it: 0 where there is none."""
+    mask = np.arange(1, side * side + 1, dtype=np.uint8).reshape(side, side)
+    return Image.fromarray(mask), Image.fromarray(mask.astype(np.uint16) * 1001)
+
+
+def lists_of(ds, make):
+    """As many images as each row has views."""
+    return [
+        [make(i, v) and {"bytes": make(i, v), "path": None} for v in range(len(row))]
+        for i, row in enumerate(ds["view_names"])
+    ]
+
+
+def make_masked(views, encode=flat_png, size=(SIDE, SIDE)):
+    """Rows with `masks` and `depth` beside the images, and `plan`, one image a row."""
+    ds = make_rows(views, encode, size=size)
+    mask, depth = numbered()
+    masks = lists_of(ds, lambda i, v: encode(mask))
+    depths = lists_of(ds, lambda i, v: encode(depth))
+    plans = [{"bytes": png(picture("L", (3, 2), i)), "path": None} for i in range(len(ds))]
+    ds = ds.add_column("masks", masks, feature=FEATURES["images"])
+    ds = ds.add_column("depth", depths, feature=FEATURES["images"])
+    return ds.add_column("plan", plans, feature=datasets.Image())
+
+
 def expected(ds, samples):
     """What `datasets` itself decodes, sample by sample: a list of lists of arrays or None."""
     rows = [ds[i]["images"] for i in samples]

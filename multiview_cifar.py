@@ -673,7 +673,8 @@ def skip_reencoding(info: datasets.DatasetInfo) -> Iterator[None]:
         yield
     except datasets.exceptions.DatasetGenerationError as error:
         if isinstance(error.__cause__, MultiviewError):
-            raise error.__cause__ from None
+            cause, error.__cause__, error.__context__ = error.__cause__, None, None
+            raise cause from None  # no chain that leads back to itself
         raise
     finally:
         info.features = features

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import rich.box
 import rich.console
@@ -66,7 +66,9 @@ def print_lines(*lines: object) -> None:
 def print_errors(*lines: str, secrets: Collection[str] = ()) -> None:
     """The same to stderr, without what may not be shown."""
     for line in lines:
-        print(escape_unprintable(redact(line, secrets)), file=sys.stderr)
+        with suppress(OSError):  # there is nowhere else to say it
+            print(escape_unprintable(redact(line, secrets)), file=sys.stderr)
+    drop_failed_streams()
 
 
 def prepare_streams() -> None:
@@ -79,6 +81,22 @@ def prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  (to the end of the process)
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def drop_failed_streams() -> OSError | None:
+    """Let stdout and stderr print nothing more where what they hold cannot be written, of which
+    Python would complain when it ends; the error of stdout.
+    """
+    failures = dict[str, OSError]()
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        try:
+            stream.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            error.filename = f"/dev/{name}"
+            failures[name] = error
+    return failures.get("stdout")
 
 
 class LineFormatter(logging.Formatter):

@@ -29,6 +29,10 @@ class OutputError(ToolError):
     """Nothing can be written there; `.path` is the place."""
 
 
+class DiskError(OutputError):
+    """A disk is full, or a place takes no files; `.path` is the place."""
+
+
 class QuarantineError(ToolError):
     """Files cannot be moved aside or put back; `.path` is the folder or file concerned."""
 

@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Mapping
 
 from multiview_cifar_tools.arguments import expect_path, short_repr
-from multiview_cifar_tools.atomic_write import sync_to_disk
+from multiview_cifar_tools.atomic_write import remove_path, sync_to_disk
 from multiview_cifar_tools.errors import QuarantineError
 from multiview_cifar_tools.storage.regular_file import regular_file
 
@@ -215,7 +215,11 @@ def _move(source: str, target: str) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-    shutil.copy2(source, target + PARTIAL_SUFFIX, follow_symlinks=False)
+    try:
+        shutil.copy2(source, target + PARTIAL_SUFFIX, follow_symlinks=False)
+    except BaseException:
+        remove_path(target + PARTIAL_SUFFIX)
+        raise
     if not os.path.islink(target + PARTIAL_SUFFIX):
         sync_to_disk(target + PARTIAL_SUFFIX)
     os.rename(target + PARTIAL_SUFFIX, target)

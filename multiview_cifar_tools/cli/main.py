@@ -18,12 +18,15 @@ from multiview_cifar import MultiviewError, OptionError
 from multiview_cifar_tools import __version__
 from multiview_cifar_tools.cli import build, check, export, plan, preview, publish, stats
 from multiview_cifar_tools.cli.arguments import secret_words, secrets_of
+from multiview_cifar_tools.cli.disk import disk_error
 from multiview_cifar_tools.console import (
     clean_logs,
+    drop_failed_streams,
     escape_unprintable,
     prepare_streams,
     print_errors,
 )
+from multiview_cifar_tools.errors import DiskError
 from multiview_cifar_tools.storage.redaction import redact
 
 VERBS = (build, plan, check, stats, preview, publish, export)
@@ -35,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb.
 
     Returns:
-        The exit code: 0; 1 after an error or where problems were found; 2 after wrong use.
+        The exit code: 0; 1 after an error or where problems were found; 2 after wrong use, or where
+        a disk is full or a place takes no files.
     """
     prepare_streams()
     args = make_parser().parse_args(argv)
@@ -44,26 +48,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with clean_logs(secrets):
             code: int | None = args.run(args)
-        sys.stdout.flush()
+        if stdout_error := drop_failed_streams():
+            raise stdout_error
     except BrokenPipeError:  # whoever reads has enough, as in "... | head"
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_failed_streams()
         return 1
     except BaseException as error:
-        return report_error(error, args.debug, secrets)
+        failed = drop_failed_streams()
+        shown = error if failed is None or isinstance(failed, BrokenPipeError) else failed
+        return report_error(shown, args, secrets)
     return code or 0
 
 
-def report_error(error: BaseException, debug: bool, secrets: Collection[str]) -> int:
+def report_error(error: BaseException, args: argparse.Namespace, secrets: Collection[str]) -> int:
     """Print an error as one line, or with its traceback where it is a surprise; the exit code."""
     interrupt = _find_interrupt(error)
-    if debug or not (interrupt or isinstance(error, (MultiviewError, OSError))):
+    if not interrupt and not args.debug:
+        error = disk_error(error, args) or error
+    if args.debug or not (interrupt or isinstance(error, (MultiviewError, OSError))):
         # Python would print the same, and the keys in the errors of libraries.
         print_errors(*"".join(traceback.format_exception(error)).splitlines(), secrets=secrets)
         return 1
     # The text of an interrupt says what was left: an unfinished export can be resumed.
     text = f"error: {error}" if interrupt is None else str(interrupt) or INTERRUPTED
     print_errors(f"{PROG}: {text}", secrets=secrets)
-    return 2 if isinstance(error, OptionError) else 1
+    return 2 if isinstance(error, (OptionError, DiskError)) else 1
 
 
 class Parser(argparse.ArgumentParser):

@@ -17,6 +17,7 @@ makes arrays of rows, `array_reader` makes rows of arrays.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import IO, Any
 
 import datasets
@@ -219,7 +220,8 @@ class RowFile:
 
     def __del__(self) -> None:
         if hasattr(self, "_file"):  # still open where a row raised an error
-            self._file.close()
+            with suppress(OSError):  # of a full disk: the first error has said it
+                self._file.close()
 
     def append(self, *parts: Any) -> None:
         """Add a row of bytes or contiguous arrays."""

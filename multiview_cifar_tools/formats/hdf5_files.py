@@ -10,6 +10,7 @@ Files of others may hold the arrays in groups, each of which is a split where it
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -64,13 +65,56 @@ def _h5py() -> Any:
     return h5py
 
 
+class HDF5Output(io.FileIO):
+    """A new file that HDF5 writes to. It takes whatever comes: told that a write failed, HDF5 ends
+    the process with SIGSEGV when it closes the file, or as late as when Python ends.
+
+    Attributes:
+        error: The first error; nothing was written since.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "w+b")
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """As of a file, but of all the bytes."""
+        left = memoryview(data)
+        try:
+            while left and self.error is None:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.error = error
+        return len(data)
+
+    def readinto(self, buffer: Any) -> int:
+        """As of a file, with zeros for what was not written."""
+        found = super().readinto(buffer) or 0
+        memoryview(buffer)[found:] = bytes(len(buffer) - found)
+        return len(buffer)
+
+    def truncate(self, size: int | None = None) -> int:
+        """As of a file."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
+
+    def check(self) -> None:
+        """OSError where something could not be written."""
+        if self.error:
+            raise self.error
+
+
 class Writer(ArrayWriter):
     """A `base.ShardWriter` of an HDF5 file."""
 
     def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
         super().__init__(path, features, pixels)
         # HDF5 1.8 (2008) or later reads it; before, an attribute held 64 KB, 4,000 class names.
-        self._file = _h5py().File(path, "w", libver=("v108", "v108"))
+        self._output = HDF5Output(path)
+        self._file = _h5py().File(self._output, "w", libver=("v108", "v108"))
         self._file.attrs.update(label_name_arrays(features))
         self._file.attrs[FEATURES] = json.dumps(features_json(features))
         self._block: dict[str, list[Views]] = {column: [] for column in self.columns}
@@ -97,6 +141,7 @@ class Writer(ArrayWriter):
             rows.clear()
         self._num_rows += len(small["num_views"])
         self._block_bytes = 0
+        self._output.check()
 
     def _append(self, name: str, array: npt.NDArray[Any]) -> None:
         """Write (rows, ...) after the rows in the file; a dataset is as wide as its widest row."""
@@ -124,7 +169,15 @@ class Writer(ArrayWriter):
         )
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finish the file. OSError where the disk is full, say."""
+        try:
+            self._finish_arrays()
+        finally:
+            self._file.close()
+            self._output.close()
+        self._output.check()
+
+    def _finish_arrays(self) -> None:
         self._write_block()
         for column in self.columns if self.pixels else ():
             shape = self._file[mask_name(column)].shape
@@ -133,7 +186,6 @@ class Writer(ArrayWriter):
                 self._file[column].resize((*shape, *size))
             else:
                 self._create(column, (*shape, *size), dtype)
-        self._file.close()
 
 
 def _pack_files(rows: list[Views], shape: tuple[int, ...]) -> npt.NDArray[Any]:

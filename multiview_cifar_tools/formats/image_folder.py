@@ -121,8 +121,8 @@ class Writer:
             if (inner := path.rpartition("/")[0]) not in folders:
                 os.makedirs(os.path.join(self.path, inner), exist_ok=True)
                 folders.add(inner)
-            with open(os.path.join(self.path, path), "xb", buffering=0) as file:
-                file.write(data)
+            with open(os.path.join(self.path, path), "xb") as file:
+                file.write(data)  # buffered: what is not would take a part on a full disk, silently
         self._metadata.add(row)
 
     def _check_names(self, sample: str, paths: Sequence[str]) -> None:

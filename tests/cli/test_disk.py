@@ -1,0 +1,164 @@
+"""A disk that is full, or a place that takes no files: one line that names it, and exit code 2."""
+
+import errno
+import os
+import resource
+import subprocess
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import multiview_cifar
+from commands import ENVIRONMENT, MODULE
+from multiview_cifar_tools.cli.disk import visible_chain
+from sampling import sampled
+
+NO_LARGE_FILES = {"build, two processes", "quarantine"}  # whose files move
+SIZES = ("--max-shard-size", "30KB")
+VERBS = {
+    "build": ("build", "photos", "--cache-dir", "disk/cache"),
+    "build, two processes": ("build", "photos", "--cache-dir", "disk/cache", "--num-proc", "2"),
+    "output": ("build", "photos", "--output", "disk/out", *SIZES),
+    "publish": ("publish", "photos", "me/photos", "--dry-run", "disk/out", *SIZES),
+    "preview": ("preview", "photos", "--output", "disk/page.html"),
+    "report": ("check", "bad", "--report", "disk/page.html"),
+    "quarantine": ("check", "bad", "--quarantine", "disk/bad"),
+    **{
+        f"export {name}": ("export", "photos", "disk/out", "--format", name, *SIZES, "--streaming")
+        for name in ("folder", "webdataset", "parquet", "tfrecord", "numpy", "hdf5")
+    },
+    "export hdf5 pixels": (
+        *("export", "photos", "disk/out", "--format", "hdf5", "--streaming", "--pixels", *SIZES),
+    ),
+    "export cifar": (
+        *("export", "photos", "disk/out", "--format", "cifar", "--streaming", *SIZES),
+    ),
+}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """60 KB of photos; and a folder with a damaged one."""
+    chance = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        for i in range(10):
+            path = tmp_path / "photos" / name / str(i) / "a.png"
+            path.parent.mkdir(parents=True)
+            Image.fromarray(chance.integers(0, 256, (32, 32, 3), np.uint8)).save(path)
+    (tmp_path / "bad/cat/1").mkdir(parents=True)
+    (tmp_path / "bad/cat/1/a.png").write_bytes(path.read_bytes()[:2000] + bytes(60_000))
+    return tmp_path / "photos"
+
+
+def mount(folder, *options):
+    command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True)
+    if done.returncode:
+        pytest.skip("only root may mount a disk")
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """disk/: 4 KB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount(folder, "size=4k")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture
+def read_only_disk(tmp_path):
+    """disk/, where nothing may be written."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount(folder, "size=40k", "ro")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@contextmanager
+def small_files(most):
+    """As with a quota: no file may be larger."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def check_one_line(done, code, place):
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2, line
+    assert os.strerror(code) in line
+    assert str(place) in line
+    if code == errno.ENOSPC:
+        assert "Free are" in line
+    assert not done.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_full_disk(verb, photos, full_disk, run):
+    if verb == "report":  # which fits, of few images
+        (full_disk / "filler").write_bytes(bytes(4096))
+    done = run(*VERBS[verb])
+    check_one_line(done, errno.ENOSPC, full_disk)
+    copies = VERBS[verb][0] in ("build", "export", "publish")
+    assert ("photos takes 6" in done.stderr) == copies
+    left = [path.name for path in full_disk.rglob("*") if path.is_file()]
+    assert not [name for name in left if name.endswith((".partial", ".part"))]
+
+
+@pytest.mark.parametrize("verb", sampled(VERBS, 6))
+def test_a_read_only_place(verb, photos, read_only_disk, run):
+    check_one_line(run(*VERBS[verb]), errno.EROFS, read_only_disk)
+
+
+@pytest.mark.parametrize("verb", sampled(sorted(VERBS.keys() - NO_LARGE_FILES), 6))
+def test_files_that_may_not_be_so_large(verb, photos, tmp_path, run):
+    (tmp_path / "disk").mkdir()
+    with small_files(1500):
+        done = run(*VERBS[verb])
+    check_one_line(done, errno.EFBIG, tmp_path / "disk")
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("pixels", [(), ("--pixels",)])
+def test_hdf5_ends_as_any_process(pixels, photos, full_disk, run_process):
+    """It ended with SIGSEGV, or with tracebacks after the error."""
+    done = run_process(*VERBS["export hdf5"], *pixels)
+    check_one_line(done, errno.ENOSPC, full_disk)
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize(
+    ("verb", "stream"), [("plan", "stdout"), ("check", "stdout"), ("build", "stderr")]
+)
+def test_a_full_stdout_or_stderr(verb, stream, photos, tmp_path):
+    environment = {k: v for k, v in ENVIRONMENT.items() if k != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "w") as full:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: full}
+        path = "nowhere" if stream == "stderr" else photos
+        done = subprocess.run([*MODULE, verb, path], env=environment, text=True, **streams)
+    if stream == "stdout":
+        (line,) = done.stderr.splitlines()
+        assert "/dev/stdout cannot be written (No space left on device)" in line
+    assert done.returncode == (2 if stream == "stdout" else 1)
+
+
+def test_no_chain_leads_back_to_itself(tmp_path):
+    (tmp_path / "photos/cat/1").mkdir(parents=True)
+    (tmp_path / "photos/cat/1/a.png").write_bytes(b"no image")
+    with pytest.raises(multiview_cifar.ImageError) as caught:
+        multiview_cifar.load_dataset(
+            data_dir=str(tmp_path / "photos"), cache_dir=str(tmp_path / "cache")
+        )
+    error, seen = caught.value, []
+    while error is not None:
+        assert error not in seen
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    assert [*visible_chain(caught.value)] == [caught.value]

@@ -14,9 +14,10 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from functools import partial
+from typing import Any, NamedTuple
 
 import datasets
 import numpy as np
@@ -39,6 +40,8 @@ from multiview_cifar_tools.formats.array_writer import (
     num_bytes,
 )
 from multiview_cifar_tools.formats.base import FormatReader
+from multiview_cifar_tools.formats.hdf5_contents import Hdf5File
+from multiview_cifar_tools.isolation import in_own_process
 from multiview_cifar_tools.shards.manifest import Manifest
 from multiview_cifar_tools.shards.rows import Row
 from multiview_cifar_tools.shards.schema import features_json
@@ -52,6 +55,9 @@ NAMES = ("class_names", "view_label_names", "split_names")
 CHUNK_BYTES = 16 << 10
 # How much is written at once: row by row, cells took 25 times as long.
 BLOCK_ROWS, BLOCK_BYTES = 1024, 4 << 20
+# Limits of the process that reads a file: what it may take whatever the file's size, and what more.
+FREE_SECONDS, BYTES_A_SECOND = 5, 10_000_000
+FREE_BYTES = 2 << 30
 
 
 def _h5py() -> Any:
@@ -218,88 +224,101 @@ def read(
 ) -> FormatReader:
     """Read an HDF5 file or a folder of them, see `array_reader.read_arrays`.
 
+    Files that no manifest vouches for are read in a process of their own: HDF5 crashes or hangs on
+    some that are damaged.
+
     Args:
         path: Of the file (.h5, .hdf5, .hdf or .he5) or folder.
         manifest: Of the folder, where there is one.
         class_names: The names of the labels, where there is no attribute `class_names`.
     """
-    return read_arrays(path, manifest, FORMAT, class_names)
+    return read_arrays(path, manifest, FORMAT if manifest is None else VOUCHED, class_names)
 
 
 def _is_shard(path: str) -> bool:
     return path.lower().endswith(EXTENSIONS) and os.path.isfile(path)
 
 
+Opener = Callable[[str], AbstractContextManager[Hdf5File]]
+
+
+def _open_here(path: str) -> AbstractContextManager[Hdf5File]:
+    return closing(Hdf5File(path))
+
+
+def _open_isolated(path: str) -> AbstractContextManager[Hdf5File]:
+    size = os.path.getsize(path)
+    seconds, num_bytes = FREE_SECONDS + size // BYTES_A_SECOND, FREE_BYTES + 2 * size
+    return in_own_process(Hdf5File, path, seconds=seconds, num_bytes=num_bytes)
+
+
+class Hdf5Array(NamedTuple):
+    """A dataset of an open file."""
+
+    file: Hdf5File
+    group: str
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def ndim(self) -> int:
+        """The number of its axes."""
+        return len(self.shape)
+
+    def __getitem__(self, rows: Any) -> Any:
+        return self.file.read(self.group, self.name, rows.start, rows.stop)
+
+
 @contextmanager
-def _open_file(path: str) -> Iterator[Any]:
-    try:
-        file = _h5py().File(path, "r")
-    except OSError as error:
-        raise _damage_error(path, error) from None
-    with file:
+def _open_file(path: str, open_file: Opener) -> Iterator[Hdf5File]:
+    _h5py()
+    with ExitStack() as opened:
+        try:
+            file = opened.enter_context(open_file(path))
+        except Exception as error:  # h5py raises KeyError, RuntimeError, TypeError and more
+            raise _damage_error(path, error) from None
         yield file
 
 
 @contextmanager
-def _open_shard(path: str, group: str) -> Iterator[ArrayFile]:
-    with _open_file(path) as file:
+def _open_shard(open_file: Opener, path: str, group: str) -> Iterator[ArrayFile]:
+    with _open_file(path, open_file) as file:
         try:
-            arrays, names, features = _read_contents(file, group)
-        except Exception as error:  # h5py raises KeyError, RuntimeError, TypeError and more
+            arrays = _arrays(file, group)
+            attributes = file.read_attributes(group)
+            names = {
+                name: [*map(text_of, attributes[name])] for name in NAMES if name in attributes
+            }
+            features = json.loads(attributes[FEATURES]) if FEATURES in attributes else None
+        except Exception as error:  # as above
             raise _damage_error(path, error) from None
         place = f"{group}, row {{}}".format if group else "row {}".format
         yield ArrayFile(path, arrays, names, features, place)
 
 
-def list_groups(path: str) -> list[str]:
+def _arrays(file: Hdf5File, group: str) -> dict[str, Hdf5Array]:
+    found = file.list_arrays(group)
+    return {name: Hdf5Array(file, group, name, *info) for name, info in found.items()}
+
+
+def _list_groups(open_file: Opener, path: str) -> list[str]:
     """The groups of a file that hold images, in natural order; "" alone where the file itself does,
     or no group.
     """
-    with _open_file(path) as file:
-        groups = [""]
+    with _open_file(path, open_file) as file:
         try:
-            if not _holds_images(file):
-                file.visititems(lambda name, each: groups.append(name) if _is_group(each) else None)
-            found = [name for name in groups if _holds_images(file[name or "/"])]
+            groups = [""] if _holds_images(file, "") else ["", *file.list_groups()]
+            found = [name for name in groups if _holds_images(file, name)]
         except Exception as error:  # as above
             raise _damage_error(path, error) from None
     return sorted(found, key=natural_key) or [""]
 
 
-def _is_group(member: Any) -> bool:
-    return isinstance(member, _h5py().Group)
-
-
-def _holds_images(group: Any) -> bool:
+def _holds_images(file: Hdf5File, group: str) -> bool:
     """Whether a dataset of a group is called `images`, or may be images."""
-    arrays = _list_arrays(group)
+    arrays = _arrays(file, group)
     return "images" in arrays or any(map(is_pixels, arrays.values()))
-
-
-def _list_arrays(group: Any) -> dict[str, Any]:
-    """The datasets of a group that hold anything, by name."""
-    members = {name: group[name] for name in group}
-    return {
-        name: dataset
-        for name, dataset in members.items()
-        if isinstance(dataset, _h5py().Dataset) and dataset.shape is not None and dataset.dtype
-    }
-
-
-def _read_contents(file: Any, group: str) -> tuple[dict[str, Any], dict[str, list[str]], Any]:
-    """The datasets of a group of a file, and its attributes (those of the file, too): lists of
-    names, and features.
-    """
-    arrays = _list_arrays(file[group or "/"])
-    own = arrays["splits"].attrs if "splits" in arrays else {}
-    attributes = {**own, **file.attrs, **file[group or "/"].attrs}
-    names = {
-        name: [*map(text_of, np.asarray(attributes[name]).tolist())]
-        for name in NAMES
-        if name in attributes
-    }
-    features = json.loads(attributes[FEATURES]) if FEATURES in attributes else None
-    return arrays, names, features
 
 
 def _damage_error(path: str, error: Exception) -> FormatError:
@@ -309,4 +328,13 @@ def _damage_error(path: str, error: Exception) -> FormatError:
     )
 
 
-FORMAT = ArrayFormat("an HDF5 file (.h5, .hdf5)", _is_shard, _open_shard, list_groups)
+def _array_format(open_file: Opener) -> ArrayFormat:
+    return ArrayFormat(
+        "an HDF5 file (.h5, .hdf5)",
+        _is_shard,
+        partial(_open_shard, open_file),
+        partial(_list_groups, open_file),
+    )
+
+
+FORMAT, VOUCHED = _array_format(_open_isolated), _array_format(_open_here)

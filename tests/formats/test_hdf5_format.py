@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 
 import array_rows
 from array_rows import HDF5, LABELLED, PLAIN, ROWS, decoded, image, read, rows_with, write
+from multiview_cifar_tools.formats import hdf5_files
+from multiview_cifar_tools.loading import load
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 3, 4, 5, 3), np.uint8)  # (N, V, H, W, C)
 
@@ -410,6 +413,18 @@ def test_a_chunk_that_is_damaged(tmp_path, fails):
         stream.write(b"damage")
     with fails("FormatError", path, "row 2: the array 'images' cannot be read", path=path):
         read(HDF5, path)
+
+
+def test_a_file_on_which_hdf5_hangs(save, fails, monkeypatch):
+    """Where its heap of texts has lost a block, HDF5 looks for the next object for ever."""
+    monkeypatch.setattr(hdf5_files, "FREE_SECONDS", 1)
+    path = save({"class_names": ["cat", "dog"]}, images=PIXELS, labels=[0, 1, 0, 1])
+    data = bytearray(Path(path).read_bytes())
+    start = data.index(b"GCOL") + 16  # https://docs.hdfgroup.org/hdf5/v1_14/_f_m_t3.html, III.E
+    data[start : start + 512] = bytes(512)
+    Path(path).write_bytes(data)
+    with fails("FormatError", "more than 1 s of processor time", "a whole file", path=path):
+        load(path)
 
 
 def test_groups_are_no_datasets(save, fails):

@@ -383,7 +383,10 @@ def _load_from_disk(place: str) -> Any:
     try:
         for file in list_files(place):  # `datasets` would wait for a pipe
             os.close(regular_file(file, os.O_RDONLY))
-        return datasets.load_from_disk(place)
+        loaded = datasets.load_from_disk(place)
+        for ds in loaded.values() if isinstance(loaded, dict) else [loaded]:
+            ds.data.table.validate(full=True)  # offsets and text, else Arrow ends the process later
+        return loaded
     except Exception as error:
         raise _load_error(place, error) from error
 

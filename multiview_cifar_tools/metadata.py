@@ -232,13 +232,15 @@ def read_table(
         names = table.column_names
         if len(set(names)) < len(names):
             raise ValueError(f"two columns of one name: {_join_first(map(repr, names), 20)}")
+        if bad := [name for name in names if "\0" in name]:  # where Arrow cuts names off at times
+            raise ValueError(f"a column called {bad[0]!r}")
         types = [pa.string() if c.name in texts else plain_type(c.type) for c in table.schema]
         table = table.cast(pa.schema(zip(names, types, strict=True)))
         datasets.Features.from_arrow_schema(table.schema)
     except Exception as error:  # those of Arrow have no base of their own
         raise MetadataError(
             [path],
-            f"cannot be read ({error})",
+            f"cannot be read ({' '.join(str(error).split())})",
             f"a whole {kind} file, text in UTF-8, each column of one type: mend it",
         ) from None
     if split and "split" not in names:
@@ -325,7 +327,7 @@ def concatenate(tables: Sequence[Any], paths: Sequence[str]) -> Any:
     except pa.ArrowException as error:
         raise MetadataError(
             paths,
-            f"do not go together ({error})",
+            f"do not go together ({' '.join(str(error).split())})",
             "columns of the same type in each split: mend them",
         ) from None
 

@@ -56,6 +56,7 @@ def pytest_ignore_collect(collection_path, config):
 LATE = (
     "test_cluster",
     "test_export_formats",
+    "test_mutations",
     "test_jax_batches",
     "test_tf_batches",
     "test_tfrecord_format",
@@ -64,7 +65,7 @@ LATE = (
 # What goes by other paths under another `datasets`: of the rest a few tests show that it works.
 SAME_ON_ALL_DATASETS = {
     *"batches checks elastic engines formats planning previews scripts".split(),
-    *"test_archives test_export_formats test_export_resume test_imports".split(),
+    *"test_archives test_export_formats test_export_resume test_imports test_mutations".split(),
 }
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import struct
 import zipfile
 from pathlib import Path
 
@@ -392,6 +393,9 @@ MANIFESTS = {
     '{"num_rows": 2, "shards": [{"path": "a", "num_rows": 1, "num_bytes": 1, "sha256": "0a"}]}}}',
     "a shard without its size": '{"format": "parquet", "features": {"a": 1}, "splits": {"train": '
     '{"num_rows": 1, "shards": [{"path": "a", "num_rows": 1, "sha256": "0a"}]}}}',
+    "a shard without end": '{"format": "parquet", "features": {"a": 1}, "splits": {"train": '
+    '{"num_rows": 1, "shards": [{"path": "a", "num_rows": 1e999, "num_bytes": 1, "sha256": "0a"}]}'
+    "}}",
 }
 
 
@@ -405,6 +409,15 @@ def test_a_damaged_manifest(text, tmp_path, fails):
         path=str(tmp_path / "multiview_cifar.json"),
     ):
         open_source(tmp_path)
+
+
+def test_a_manifest_whose_classes_are_numbers(splits, tmp_path, fails):
+    source = Path(exported(splits, tmp_path / "exported")) / "multiview_cifar.json"
+    manifest = json.loads(source.read_text())
+    manifest["features"]["label"]["names"] = [0, 1]
+    source.write_text(json.dumps(manifest))
+    with fails("FormatError", "the names of labels as text"):
+        load(source.parent)
 
 
 def test_a_wrong_option(splits, tree, tmp_path, fails):
@@ -431,6 +444,17 @@ def test_what_save_to_disk_did_not_finish(tmp_path, fails):
     (tmp_path / "state.json").write_text("{}")
     with fails("FormatError", "cannot be loaded", "save_to_disk", path=str(tmp_path)):
         load(tmp_path)
+
+
+def test_damage_in_what_save_to_disk_wrote(splits, tmp_path, fails):
+    """Arrow itself takes any offsets for right, and crashes where they lead out of a file."""
+    source = saved(splits, tmp_path / "saved")
+    [file] = (tmp_path / "saved/train").glob("*.arrow")
+    data, (offsets, wrong) = file.read_bytes(), (struct.pack("<3i", 0, 5, n) for n in (10, 1 << 30))
+    assert offsets in data  # of "cat/1" and "dog/2"
+    file.write_bytes(data.replace(offsets, wrong))
+    with fails("FormatError", "saved cannot be loaded", "1073741824", path=source):
+        load(source)
 
 
 # --- which kind it is -----------------------------------------------------------------------------

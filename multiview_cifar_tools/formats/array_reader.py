@@ -194,9 +194,9 @@ class ArrayFile:
         """These rows of an array of text: a string each, or a list of strings."""
         texts: list[Any] = []
         try:
-            for each in self.read(name, start, stop).tolist():
+            for each in list_texts(self.read(name, start, stop)):
                 texts.append([*map(text_of, each)] if isinstance(each, list) else text_of(each))
-        except (UnicodeDecodeError, TypeError) as error:
+        except (UnicodeError, TypeError) as error:
             raise self.error(
                 start + len(texts),
                 f"the array {name!r} has what is no text ({error})",
@@ -261,6 +261,16 @@ def is_pixels(array: Any) -> bool:
     """Whether an array can be (N, V, H, W, C) or (N, H, W, C), by its shape and dtype."""
     mode = array_mode(array.shape, array.dtype) or 0 in array.shape
     return bool(mode) and array.ndim in (4, 5)
+
+
+def list_texts(array: npt.NDArray[Any]) -> list[Any]:
+    """An array of text as lists; UnicodeError where NumPy would make text of what is no Unicode."""
+    if array.dtype.kind == "U" and array.size:
+        codes = np.frombuffer(array.astype(array.dtype.newbyteorder("=")).tobytes(), np.uint32)
+        if (wrong := codes[(codes > 0x10FFFF) | (codes >> 11 == 0xD800 >> 11)]).size:
+            raise UnicodeError(f"{wrong[0]:#x} is no code point")
+    texts: list[Any] = array.tolist()
+    return texts
 
 
 def text_of(value: Any) -> str:

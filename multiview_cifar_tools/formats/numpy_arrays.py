@@ -34,7 +34,13 @@ import numpy.typing as npt
 
 from multiview_cifar_tools.batches.indices import Integers
 from multiview_cifar_tools.errors import FormatError
-from multiview_cifar_tools.formats.array_reader import ArrayFile, ArrayFormat, read_arrays, text_of
+from multiview_cifar_tools.formats.array_reader import (
+    ArrayFile,
+    ArrayFormat,
+    list_texts,
+    read_arrays,
+    text_of,
+)
 from multiview_cifar_tools.formats.array_writer import (
     ArrayWriter,
     RowFile,
@@ -153,7 +159,9 @@ def _open_shard(path: str, group: str) -> Iterator[ArrayFile]:
     features = arrays.pop(FEATURES, None)
     try:
         names = {
-            name: [*map(text_of, arrays.pop(name)[:].tolist())] for name in NAMES if name in arrays
+            name: [*map(text_of, list_texts(arrays.pop(name)[:]))]
+            for name in NAMES
+            if name in arrays
         }
     except Exception as error:  # as below
         raise _load_error(path, error) from None

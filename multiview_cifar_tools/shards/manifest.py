@@ -92,7 +92,14 @@ def parse_manifest(data: str | bytes) -> Manifest:
             str(keys["format"]), features, splits, bool(keys.get("pixels", False)), build
         )
         counts = {split: entry["num_rows"] for split, entry in keys["splits"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise ManifestError(f"{type(error).__name__}: {error}") from None
     if wrong := [split for split in splits if not re.fullmatch(r"\w+(\.\w+)*", split)]:
         raise ManifestError(f"{wrong[0]!r} is no name of a split")

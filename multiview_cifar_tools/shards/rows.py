@@ -37,10 +37,14 @@ def features_from(info: Any) -> datasets.Features:
             "them."
         ) from None
     missing = {"images", "sample_id", "view_names"}.difference(features)
-    if missing or not isinstance(features.get("label", NO_LABELS), datasets.ClassLabel):
+    label = features.get("label", NO_LABELS)
+    names = [name for feature in features.values() for name in label_names(feature) or ()]
+    is_text = all(isinstance(name, str) for name in names)
+    if missing or not isinstance(label, datasets.ClassLabel) or not is_text:
         raise FormatError(
             f"The features name the columns {', '.join(features) or 'none'}. Expected"
-            " images, sample_id and view_names among them, and a label only as a ClassLabel."
+            " images, sample_id and view_names among them, a label only as a ClassLabel, and the "
+            "names of labels as text."
         )
     return features
 
@@ -78,6 +82,9 @@ def find_row_error(row: Row, features: datasets.Features) -> str | None:
     sample = row["sample_id"]
     if not isinstance(sample, str) or not sample:
         return f"sample_id is {sample!r}. Expected a name of one or more letters"
+    names = row["view_names"] if isinstance(row["view_names"], list) else []
+    if not _is_unicode(sample, *names):
+        return f"sample_id {sample!r} or view_names {names!r} is no Unicode. Expected text in UTF-8"
     label = row.get("label")
     if label is not None and not _is_label(label, features["label"]):
         return f"the label is {row['label']!r}. Expected {label_range(features['label'])}"
@@ -95,6 +102,15 @@ def find_row_error(row: Row, features: datasets.Features) -> str | None:
         if bad := [each for each in row[name] if each is not None and not _is_label(each, kind)]:
             return f"{name} has {bad[0]!r}. Expected {label_range(kind)}, or None"
     return None
+
+
+def _is_unicode(*texts: Any) -> bool:
+    """Whether UTF-8 can write what of these is text: JSON may hold one half of a pair of codes."""
+    try:
+        "".join(text for text in texts if isinstance(text, str)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _view_labels(features: datasets.Features) -> list[str]:

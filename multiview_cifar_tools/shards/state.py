@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from multiview_cifar import MultiviewError
+from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.shards.manifest import ShardFile
 from multiview_cifar_tools.shards.stats import SplitStats
 from multiview_cifar_tools.shards.store import ENDED_FOLDER, NOTES_FOLDER, SIGNATURE, FsspecStore
@@ -50,7 +51,12 @@ class ShardResult(ShardFile):
     def note(self) -> bytes:
         """The shard as it is noted, without `stats` and `receipt`."""
         noted = {k: v for k, v in vars(self).items() if k not in ("stats", "receipt")}
-        return json.dumps(noted).encode()
+        return json.dumps({**noted, "digest": _digest_of(noted)}).encode()
+
+
+def _digest_of(noted: Mapping[str, Any]) -> str:
+    """Of a note, which nothing else vouches for: the manifest is made of what it says."""
+    return hash_text(json.dumps(noted))
 
 
 def in_order(shards: Iterable[ShardResult], splits: Sequence[str]) -> list[ShardResult]:
@@ -126,17 +132,17 @@ class BuildState:
         return [shard for shard in self.finished.values() if shard.split == split]
 
     def _parse_note(self, name: str, data: bytes) -> ShardResult:
-        try:
-            return ShardResult(**self.parse(name, data))
-        except TypeError:
-            raise self.damaged_error(name) from None
+        noted = self.parse(name, data)
+        if noted.pop("digest", None) != _digest_of(noted):
+            raise self.damaged_error(name)
+        return ShardResult(**noted)
 
     def parse(self, name: str, data: bytes) -> dict[str, Any]:
         """The JSON object of a file of the state; MultiviewError where it is damaged."""
         try:
             found: dict[str, Any] = json.loads(data)
             return found | {}
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             raise self.damaged_error(name) from None
 
     def changed_error(

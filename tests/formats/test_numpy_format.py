@@ -301,3 +301,12 @@ def test_an_array_that_is_gone(tmp_path, fails):
     os.remove(f"{path}/num_views.npy")
     with fails("FormatError", path, "no array 'num_views'", path=path):
         NUMPY.read(path, None)
+
+
+@pytest.mark.parametrize("code", [0x400063, 0xD83D])
+def test_text_that_is_no_unicode(save, fails, code):
+    names = np.array([["a", "b", "c"]] * 4)
+    names.view(np.uint32)[1] = code
+    path = save("folder", images=PIXELS, view_names=names)
+    with fails("FormatError", f"{code:#x} is no code point", "UTF-8", path=path):
+        read(NUMPY, path)

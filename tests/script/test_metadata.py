@@ -127,6 +127,17 @@ def test_text_of_a_parquet_that_is_no_utf_8(quick, photos, fails):
         quick(photos(["cat/1/a.png", "cat/2/a.png"], **{"metadata.parquet": table}))
 
 
+def test_a_column_whose_name_arrow_cuts_off(quick, photos, fails):
+    with fails("LayoutError", "metadata.csv", "a column called '\\x00n'"):
+        quick(photos(["cat/1/a.png"], **{"metadata.csv": "sample_id,\0n\ncat/1,2\n"}))
+
+
+def test_an_error_of_arrow_is_one_line(quick, photos, fails):
+    with fails("LayoutError", "metadata.parquet cannot be read (") as caught:
+        quick(photos(["cat/1/a.png"], **{"metadata.parquet": b"PAR1" + bytes(40) + b"PAR1"}))
+    assert "\n" not in str(caught.value)
+
+
 def test_keys_are_class_folders_not_renamed_classes(load, photos):
     tree = photos(TREE, **KINDS)
     for name in ("metadata.jsonl", "metadata.parquet"):

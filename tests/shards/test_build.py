@@ -10,7 +10,7 @@ import pytest
 from exports import digests, flip
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.shards.build import OutputState, build_shards
-from multiview_cifar_tools.shards.store import FsspecStore
+from multiview_cifar_tools.shards.store import NOTES_FOLDER, FsspecStore
 
 PATHS = [f"{label}/{number}/a.png" for label in ("cat", "dog") for number in range(2)]
 SHARD = "data/train-00001.parquet"
@@ -53,6 +53,17 @@ def test_a_finished_shard_with_another_byte_is_made_again(tree, tmp_path, monkey
     assert f"{SHARD} has the sha256" in caplog.text
     assert "it is made again" in caplog.text
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")
+
+
+def test_a_note_that_was_changed(tree, tmp_path, monkeypatch, fails):
+    with monkeypatch.context() as patch:
+        patch.setattr(OutputState, "finalize", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            build(tree, tmp_path / "out")
+    [note, *_] = (tmp_path / "out" / NOTES_FOLDER).iterdir()
+    note.write_text(note.read_text().replace('"num_rows": 1', '"num_rows": 2'))
+    with fails("OutputError", note.name, "is damaged", "empty the place"):
+        build(tree, tmp_path / "out")
 
 
 def test_a_finished_output_behind_a_url_with_another_byte(tree, fails):

@@ -28,8 +28,10 @@ from multiview_cifar_tools.shards.manifest import MANIFEST
 from multiview_cifar_tools.shards.store import NOTES_FOLDER, SIGNATURE
 
 MAX_SECONDS, MAX_MB = 20, 2000
-# For each builder it looks through the script's text, which takes longer than what is tested here.
-datasets.streaming.get_imports = functools.cache(datasets.streaming.get_imports)
+if hasattr(datasets.streaming, "get_imports"):
+    # Of `datasets` 3: it looks through the text of the script for each builder, which takes longer
+    # than what is tested here.
+    datasets.streaming.get_imports = functools.cache(datasets.streaming.get_imports)
 SIZES = (1, 2, 8, 64, 512, 4096)
 NUMBERS = (0, 1, -1, 0x7F, 0xFF, 0x7FFF, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**63)
 TOKENS = (

@@ -159,6 +159,9 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
             it is, or as the usual word in it: in a layout of your own only if it is that word.
         split_ratios: {"train": 0.8, "test": 0.2} for a tree with no split level. Each sample goes
             by its own hash, so that new samples move none of the old ones.
+        split_by: What stays in one split under `split_ratios`: a column of the metadata, such as
+            "patient", or "label" (a class) or "sample" (its name, in whichever class). The hash is
+            that of the group then.
         drop_metadata: True ignores metadata.csv, metadata.jsonl and metadata.parquet, which
             otherwise add their columns to the rows.
         on_missing_metadata: What becomes of a sample or view without metadata, and of metadata
@@ -195,6 +198,7 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
     seed: int = 0
     split_names: dict[str, str] | None = None
     split_ratios: dict[str, float] | None = None
+    split_by: str | None = None
     drop_metadata: bool = False
     on_missing_metadata: str = "raise"
     verify: str = "signature"
@@ -494,11 +498,12 @@ CHOICES: dict[str, tuple[str | None, ...]] = {  # of every option that takes one
 }
 UNSUPPORTED_OPTIONS = dict.fromkeys(  # which mean nothing where there is no folder
     CIFARS,
-    "layout label_column other_classes split_names split_ratios view_names on_missing_view "
-    "view_sampling pages value_range verify on_error drop_metadata on_missing_metadata".split(),
+    "layout label_column other_classes split_names split_ratios split_by view_names pages "
+    "on_missing_view view_sampling value_range verify on_error drop_metadata "
+    "on_missing_metadata".split(),
 )
 UNSUPPORTED_OPTIONS["shapes"] = (
-    "data_dir layout label_column split_names split_ratios value_range drop_metadata "
+    "data_dir layout label_column split_names split_ratios split_by value_range drop_metadata "
     "on_missing_metadata".split()
 )
 
@@ -516,6 +521,10 @@ CONTRADICTIONS: dict[str, tuple[Callable[[MultiviewCifarConfig], Any], str]] = {
     "other_classes": (
         lambda config: config.other_classes == "skip" and not config.class_names,
         "class_names with it",
+    ),
+    "split_by": (
+        lambda config: not config.split_ratios,
+        'split_ratios={"train": 0.8, ...} with it',
     ),
     "label_column": (lambda config: config.drop_metadata, "none with drop_metadata=True"),
     "encoding": (
@@ -621,6 +630,10 @@ OPTION_TESTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "split_ratios": (
         _are_ratios,
         'shares above 0 that add up to 1, such as {"train": 0.8, "test": 0.2}',
+    ),
+    "split_by": (
+        lambda it: isinstance(it, str) and it != "",
+        'the name of a column, or "label" or "sample"',
     ),
     "drop_metadata": (lambda it: isinstance(it, bool), "True or False"),
     "value_range": (_is_range, "(low, high), numbers, the lower one first, such as (-160, 240)"),
@@ -1389,7 +1402,7 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
     lone = [column for column, template in templates.items() if not template.view]
     features.update({**dict.fromkeys(lone, datasets.Image()), **more})
     log_ignored(listing)
-    splits = split_rows(rows, name_split, config)
+    splits = split_rows(rows, name_split, find_groups(rows, class_names, config), config)
     log_absent_classes(splits, class_names or [])
     batch = writer_batch_size([sample.nbytes for sample in rows.values()])
     return Plan(splits, features, listing.ignored, batch, listing.sources)
@@ -1667,12 +1680,29 @@ def split_namer(by_name: bool, config: MultiviewCifarConfig) -> Callable[[str], 
     return lambda folder: names.get(folder) or find(folder) or folder
 
 
+def find_groups(
+    rows: Mapping[SampleKey, Sample],
+    class_names: Sequence[str] | None,
+    config: MultiviewCifarConfig,
+) -> Mapping[SampleKey, str]:
+    """The group of each row that `split_by` names; {} without it."""
+    if not config.split_by:
+        return {}
+    with wrap_tool_errors("split_by"):
+        from multiview_cifar_tools.planning import split_groups
+
+        groups = split_groups.find_groups(rows.values(), config.split_by, class_names)
+    return dict(zip(rows, groups, strict=True))
+
+
 def split_rows(
     rows: Mapping[SampleKey, Sample],
     name_split: Callable[[str], str],
+    groups: Mapping[SampleKey, str],
     config: MultiviewCifarConfig,
 ) -> dict[str, list[Sample]]:
-    """The rows of each split: train, validation and test first, others in natural order.
+    """The rows of each split: train, validation and test first, others in natural order. Under
+    `split_ratios` those of one group, where there are groups, go to one split.
 
     LayoutError where a split gets no sample or, but for `split_names`, two folders, or `datasets`
     would not take its name.
@@ -1683,9 +1713,11 @@ def split_rows(
     edges = [*itertools.accumulate(ratios.values())][:-1]  # what is left is the last share
     splits: dict[str, list[Sample]] = {name: [] for name in ratios}
     folders: dict[str, str] = {}
-    for (folder, _, _), sample in rows.items():
+    for key, sample in rows.items():
+        folder = key[0]
         if ratios:
-            at = bisect.bisect(edges, stable_random(config.seed, sample.sample_id))
+            group = groups.get(key, sample.sample_id)
+            at = bisect.bisect(edges, stable_random(config.seed, group))
             splits[[*ratios][at]].append(sample)
             continue
         own = splits.setdefault(split := name_split(folder), [])

@@ -137,7 +137,8 @@ def lenient_options(options: Mapping[str, Any], group: str | None = None) -> dic
     """
     layout = options.get("layout")
     has_classes = layout is None or "{label}" in str(layout)
-    drop_metadata = has_classes and not options.get("label_column") and group is None
+    is_needed = group or options.get("label_column") or options.get("split_by")
+    drop_metadata = has_classes and not is_needed
     return {**LENIENT_OPTIONS, "drop_metadata": drop_metadata, **options}
 
 

@@ -98,6 +98,9 @@ def print_classes(report: PlanReport) -> None:
         rows.append((f"{len(table) - MAX_ROWS:,} more classes", *map(int, rest)))
     rows.append((f"all {len(table):,}", *map(int, table.sum())))
     print_table("samples", ["class", *table], rows)
+    groups = [f"{number:,} in {split}" for split, number in report.num_groups.items()]
+    lines = [f"by {report.options['split_by']}: {', '.join(groups)}"] if groups else []
+    print_section("groups", lines)
 
 
 def print_views(report: PlanReport) -> None:

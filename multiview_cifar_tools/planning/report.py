@@ -44,6 +44,7 @@ from multiview_cifar_tools.pages import split_page
 from multiview_cifar_tools.planning.hints import UNLABELLED, find_hints
 from multiview_cifar_tools.planning.recognition import Greeting, find_known_set
 from multiview_cifar_tools.planning.similar_names import SimilarNames, find_similar_names
+from multiview_cifar_tools.planning.split_groups import find_groups
 from multiview_cifar_tools.planning.suggest_layout import Candidate, find_folders, suggest_layouts
 
 if TYPE_CHECKING:
@@ -151,6 +152,19 @@ class PlanReport:
         return pandas.DataFrame(table, index=pandas.Index([*names.values()], name="class"))
 
     @cached_property
+    def num_groups(self) -> dict[str, int]:
+        """How many groups of `split_by` each split has; nothing without it."""
+        by = self.options.get("split_by")
+        if not by or not self.plan or self.problem:
+            return {}
+        label = self.plan.features.get("label")
+        names = label.names if label else None
+        return {
+            split: len({*find_groups(samples, by, names)})
+            for split, samples in self.plan.splits.items()
+        }
+
+    @cached_property
     def views(self) -> dict[tuple[str, ...], list[str]]:
         """The samples ("split/class/sample") that have just these views, the largest group first.
 
@@ -242,6 +256,7 @@ class PlanReport:
             "layout": self.layout,
             "why": self.layout_reason,
             "classes": self.classes.to_dict(),
+            "num_groups": self.num_groups,
             "num_views": {str(views): samples for views, samples in self.num_views.items()},
             "usual_views": self.usual_views,
             "missing_views": dict(self.missing_views.itertuples(index=False, name=None)),
@@ -300,7 +315,7 @@ def _plan_leniently(
     """
     lenient = replace(config, **LENIENT_OPTIONS)
     problem = ""
-    bare = replace(lenient, drop_metadata=True, label_column=None)
+    bare = replace(lenient, drop_metadata=True, label_column=None, split_by=None)
     if "{label}" not in str(config.layout or "{label}"):  # then metadata gave the labels
         bare = replace(bare, class_names=None, other_classes="raise")
     for attempt in (config, lenient, bare):

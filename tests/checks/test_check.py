@@ -800,6 +800,8 @@ def test_groups_that_shares_would_part(pictures):
     write_patients(tree, *(f"cat/{i},P{i // 6}" for i in range(12)), header="sample_id,patient")
     report = check(tree, group="patient", split_ratios={"train": 0.5, "test": 0.5})
     assert len([f for f in report.findings if f.kind == "group-leakage"]) == 2
+    ratios = {"train": 0.5, "test": 0.5}
+    assert check(tree, group="patient", split_ratios=ratios, split_by="patient", seed=3).good
     assert check(tree, group="patient").good
 
 

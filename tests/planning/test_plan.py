@@ -473,3 +473,35 @@ def test_class_names_without_labels(make_tree, fails):
     report = plan(tree, **options, label_column="diag")
     assert "no column 'diag'" in report.problem
     assert report.num_views == {1: 1}
+
+
+# --- groups ---------------------------------------------------------------------------------------
+
+PATIENTS = "sample_id,patient\n" + "".join(
+    f"{c}/{i},P{i}\n" for c in ("cat", "dog") for i in "0123"
+)
+GROUPS = {"split_ratios": {"train": 0.5, "test": 0.5}, "split_by": "patient"}
+
+
+def test_groups_that_splits_keep_together(make_tree, run):
+    tree = make_tree(*(f"{c}/{i}/a.png" for c in ("cat", "dog") for i in "0123"))
+    (tree / "metadata.csv").write_text(PATIENTS)
+    report = plan(tree, **GROUPS)
+    assert report.good
+    assert sum(report.num_groups.values()) == 4
+    counts = report.classes.to_dict()
+    assert {split: (n, n) for split, n in report.num_groups.items()} == {
+        split: tuple(by_class.values()) for split, by_class in counts.items()
+    }
+    assert report.to_dict()["num_groups"] == report.num_groups
+    ratios = '{"train": 0.5, "test": 0.5}'
+    shown = run("plan", str(tree), "--split-ratios", ratios, "--split-by", "patient").stdout
+    assert f"by patient: {report.num_groups['train']} in train" in shown
+
+
+def test_a_sample_without_a_group(make_tree):
+    tree = make_tree("cat/0/a.png", "cat/1/a.png")
+    (tree / "metadata.csv").write_text("sample_id,patient\ncat/0,P1\ncat/1,\n")
+    report = plan(tree, **GROUPS)
+    assert "1 samples have none (cat/1)" in report.problem
+    assert report.num_groups == {}

@@ -51,6 +51,7 @@ def test_a_lone_copy_reads_local_folders_and_says_what_else_needs(script, make_t
         {"data_files": str(archive)},
         {"name": "cifar10"},
         {"data_dir": str(tree), "image_size": [8, 8]},
+        {"data_dir": str(tree), "split_ratios": {"train": 1.0}, "split_by": "sample"},
         {"data_dir": str(with_metadata)},
         {"data_dir": str(with_metadata), "drop_metadata": True},
         {"data_dir": str(tmp_path / "nowhere")},

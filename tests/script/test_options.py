@@ -1,6 +1,8 @@
 """Each option: what it does, and what is said where its value or its name is wrong."""
 
 import itertools
+from collections import defaultdict
+from operator import itemgetter
 
 import pytest
 
@@ -214,6 +216,90 @@ def test_split_ratios_follow_the_seed(quick, make_tree):
 def test_split_ratios_take_names_of_your_own(quick, make_tree):
     ratios = {"one": 1 / 3, "two": 1 / 3, "three": 1 / 3}
     assert set(quick(make_tree(*MANY), split=None, split_ratios=ratios)) == set(ratios)
+
+
+HALVES = {"train": 0.5, "test": 0.5}
+
+
+def write_patients(tree, line="{sample},P{number}\n", header="sample_id,patient\n"):
+    """Six samples a patient, of either class."""
+    samples = [path.rpartition("/")[0] for path in MANY]
+    numbers = [int(sample.rpartition("/")[2]) // 3 for sample in samples]
+    lines = [line.format(sample=s, number=n) for s, n in zip(samples, numbers, strict=True)]
+    (tree / "metadata.csv").write_text(header + "".join(lines))
+
+
+def splits_of_groups(splits, group_of):
+    """In which splits each group stands."""
+    found = defaultdict(set)
+    for split, ds in splits.items():
+        for row in ds:
+            found[group_of(row)].add(split)
+    return found
+
+
+def test_groups_stay_in_one_split(load, make_tree):
+    tree = make_tree(*MANY)
+    write_patients(tree)
+    options = {"split": None, "split_ratios": HALVES}
+    assert (
+        max(map(len, splits_of_groups(load(tree, **options), itemgetter("patient")).values())) == 2
+    )
+    splits = load(tree, **options, split_by="patient")
+    found = splits_of_groups(splits, itemgetter("patient"))
+    assert len(found) == 10
+    assert {len(names) for names in found.values()} == {1}
+    assert set(splits) == {"train", "test"}
+
+
+def test_what_groups_can_be(quick, make_tree):
+    tree, options = make_tree(*MANY), {"split": None, "split_ratios": HALVES}
+    number = lambda row: row["sample_id"].partition("/")[2]  # noqa: E731
+    by_name = splits_of_groups(quick(tree, **options, split_by="sample"), number)
+    assert len(by_name) == 30
+    assert {len(names) for names in by_name.values()} == {1}
+    options |= {"split_by": "label", "seed": 1}
+    by_class = splits_of_groups(quick(tree, **options), itemgetter("label"))
+    assert sorted(map(sorted, by_class.values())) == [["test"], ["train"]]
+    options |= {"layout": "{*}/{sample}/{view}", "label_column": "kind"}
+    samples = {path.split("/")[1] for path in MANY}
+    few = make_tree(*(f"all/{sample}/a.png" for sample in samples), under="few")
+    lines = "".join(f"{sample},{'odd' if int(sample) % 2 else 'even'}\n" for sample in samples)
+    (few / "metadata.csv").write_text(f"sample,kind\n{lines}")
+    by_class = splits_of_groups(quick(few, **options | {"seed": 0}), itemgetter("label"))
+    assert {len(names) for names in by_class.values()} == {1}
+
+
+def test_a_group_a_view(quick, make_tree, fails):
+    tree = make_tree(*MANY)
+    write_patients(tree, "{sample},a,{number}\n", "sample_id,view,patient\n")
+    options = {"split": None, "split_ratios": HALVES, "split_by": "patient"}
+    found = splits_of_groups(quick(tree, **options), lambda row: row["patient"][0])
+    assert {len(names) for names in found.values()} == {1}
+    make_tree("cat/0/b.png")
+    with open(tree / "metadata.csv", "a") as file:
+        file.write("cat/0,b,7\n")
+    with fails("LayoutError", "cat/0 has 0, 7", "one for all its views", path="cat/0"):
+        quick(tree, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "says"),
+    [
+        ({"split_by": "patient"}, "OptionError", ["split_by='patient'", "split_ratios="]),
+        ({"split_by": "person"}, "OptionError", ["'person' is no column", "'patient', 'label'"]),
+        ({"split_by": "patient", "drop_metadata": True}, "OptionError", ["'label', 'sample'"]),
+        ({"split_by": "patient"}, "LayoutError", ["2 samples have none (cat/1, dog/1)"]),
+        ({"split_by": ""}, "OptionError", ["the name of a column"]),
+        ({"split_by": ["patient"]}, "OptionError", ["the name of a column"]),
+    ],
+)
+def test_groups_that_are_not_there(quick, make_tree, fails, options, kind, says):
+    tree = make_tree("cat/0/a.png", "cat/1/a.png", "dog/1/a.png")
+    (tree / "metadata.csv").write_text("sample_id,patient\ncat/0,P1\ncat/1,\ndog/1,\n")
+    ratios = {} if "split_ratios=" in says[-1] else {"split_ratios": HALVES}
+    with fails(kind, *says):
+        quick(tree, **ratios, **options)
 
 
 @pytest.mark.parametrize("layout", [None, "{split}/{label}/{sample}/{view}"])

@@ -132,6 +132,37 @@ def test_split_ratios_move_no_sample(samples, seed, data):
     assert split_of(few_of_them) == {f"cat/{s}": every[f"cat/{s}"] for s in few_of_them}
 
 
+@examples(25)
+@given(
+    st.dictionaries(st.integers(0, 99), st.integers(0, 4), min_size=2),
+    st.integers(0, 99),
+    st.data(),
+)
+def test_groups_stay_together_and_none_moves(patients, seed, data):
+    """Of the samples with these numbers, and of a part of them."""
+    few_of_them = data.draw(st.sets(st.sampled_from(sorted(patients)), min_size=1))
+    options = {"split_ratios": {"train": 0.5, "test": 0.5}, "split_by": "patient", "seed": seed}
+
+    def splits_of_patients(numbers):
+        with tempfile.TemporaryDirectory() as folder:
+            lines = [f"cat/{number},{patients[number]}\n" for number in numbers]
+            Path(folder, "metadata.csv").write_text("sample_id,patient\n" + "".join(lines))
+            for number in numbers:
+                Path(folder, "cat", str(number)).mkdir(parents=True)
+                Path(folder, "cat", str(number), "a.png").touch()
+            try:
+                plan = multiview_cifar.MultiviewCifar(data_dir=folder, **options).plan
+            except multiview_cifar.LayoutError as error:  # all may go to one split
+                whole = {"train": "test", "test": "train"}[error.path]
+                return {(patients[number], whole) for number in numbers}
+        return {(s.metadata["patient"], split) for split, own in plan.splits.items() for s in own}
+
+    every = splits_of_patients(patients)
+    assert sorted(patient for patient, _ in every) == sorted({*patients.values()})
+    own = {patients[number] for number in few_of_them}
+    assert splits_of_patients(few_of_them) == {found for found in every if found[0] in own}
+
+
 @st.composite
 def layouts(draw):
     """A template of label, sample, view and more that may stand there, cut anywhere by / or =."""

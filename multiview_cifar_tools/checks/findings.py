@@ -15,6 +15,7 @@ from multiview_cifar_tools.checks.images import ImageProblem
 from multiview_cifar_tools.formats.image_bytes import EXTENSIONS
 from multiview_cifar_tools.pages import split_page
 from multiview_cifar_tools.planning.similar_names import find_similar_names
+from multiview_cifar_tools.planning.split_groups import GroupError, list_groups
 
 MIN_IMBALANCE = 2  # times the samples of the smallest class, from which the largest is worth a note
 UNDECODABLE = ("unreadable", "truncated", "zero-byte", "bomb")  # what a quarantine moves
@@ -78,7 +79,7 @@ KINDS = {
     "group-leakage": FindingKind(
         "groups in several splits",
         "error",
-        "Keep all samples of a group in one split: move them, or divide the set by groups.",
+        "Keep a group in one split: move its samples, or build with split_by and split_ratios.",
     ),
     "contradiction": FindingKind(
         "same pixels in several classes",
@@ -346,42 +347,32 @@ def find_group_leaks(plan: Plan, group: str) -> Iterator[Finding]:
 
     Args:
         plan: The samples of all splits.
-        group: A column of the metadata, with a value a sample, or one a view.
+        group: A column of the metadata, by sample or by view; or "label", or "sample", as for
+            `split_by`.
 
     Raises:
         OptionError: There is no such column.
     """
-    samples = [
-        (split, f"{split}/{sample.sample_id}", {**sample.metadata, **sample.view_metadata})
-        for split, own in plan.splits.items()
-        for sample in own
-    ]
-    if not any(group in metadata for _, _, metadata in samples):
-        columns = {name for _, _, metadata in samples for name in metadata}
-        raise OptionError(
-            f"group={group!r} is no column of the metadata. Expected one of "
-            f"{join_first(sorted(columns)) or 'a metadata.csv, say, which is not there'}.",
-            "group",
-        )
+    labels = plan.features.get("label")
+    class_names = labels.names if labels else None
     members: dict[str, dict[str, list[str]]] = {}  # of each group the samples by split
-    for split, name, metadata in samples:
-        groups = _values(metadata.get(group))
-        if not groups:
-            yield Finding("no-group", f"has no {group}", (name,))
-        for value in groups:
-            members.setdefault(value, {}).setdefault(split, []).append(name)
+    for split, samples in plan.splits.items():
+        for sample in samples:
+            name = f"{split}/{sample.sample_id}"
+            try:
+                groups = list_groups(sample, "group", group, class_names)
+            except GroupError as error:
+                raise OptionError(str(error), error.path) from None
+            if not groups:
+                yield Finding("no-group", f"has no {group}", (name,))
+            for value in groups:
+                members.setdefault(value, {}).setdefault(split, []).append(name)
     for value, splits in members.items():
         if len(splits) > 1:
             first, others = zip(*((names[0], names[1:]) for names in splits.values()), strict=True)
             places = " and in ".join(join_first(names, most=3) for names in splits.values())
             samples_of_all = (*first, *itertools.chain(*others))  # a pair of two splits first
             yield Finding("group-leakage", f"{group} {value} stands in {places}", samples_of_all)
-
-
-def _values(cell: Any) -> list[str]:
-    """The different values of a cell of metadata, or of a list with one a view; None is none."""
-    cells = cell if isinstance(cell, list) else [cell]
-    return [*dict.fromkeys(str(value) for value in cells if value is not None)]
 
 
 def find_unusual_view_counts(images: ImageIndex) -> Iterator[Finding]:

@@ -85,8 +85,8 @@ def check(
         data_dir: The folder.
         num_proc: Worker processes that decode. None: one a processor.
         max_pixels: An image of more is a finding, and is not decoded.
-        group: A column of the metadata, such as "patient": a value of it that stands in several
-            splits is a finding.
+        group: A column of the metadata, such as "patient", or "sample" (its name, in whichever
+            class): a value of it that stands in several splits is a finding.
         **options: Those of `MultiviewCifarConfig`; missing views and empty sample folders are
             findings, unless `on_missing_view` or `on_error` say otherwise.
 

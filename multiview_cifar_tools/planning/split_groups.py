@@ -40,7 +40,7 @@ def find_groups(
     """
     groups, missing = list[str](), list[str]()
     for sample in samples:
-        values = _values(sample, split_by, class_names)
+        values = list_groups(sample, "split_by", split_by, class_names)
         if len(values) > 1:
             raise GroupError(
                 f"split_by={split_by!r}: {sample.sample_id} has {_join_first(sorted(values))}. "
@@ -59,26 +59,32 @@ def find_groups(
     return groups
 
 
-def _values(sample: Any, split_by: str, class_names: Sequence[str] | None) -> set[str]:
-    """What a sample has of it, as text, without None."""
-    if split_by in sample.metadata:
-        values = [sample.metadata[split_by]]
-    elif split_by in sample.view_metadata:
-        values = sample.view_metadata[split_by]
-    elif split_by == "label" and class_names is not None:
+def list_groups(
+    sample: Any, option: str, name: str, class_names: Sequence[str] | None
+) -> list[str]:
+    """The different groups of a sample and its views, as text, without None.
+
+    GroupError where `name`, which was given as `option`, is neither a column of the metadata nor
+    "label" or "sample", see `find_groups`.
+    """
+    if name in sample.metadata:
+        values = [sample.metadata[name]]
+    elif name in sample.view_metadata:
+        values = sample.view_metadata[name]
+    elif name == "label" and class_names is not None:
         values = [None if sample.label is None else class_names[sample.label]]
-    elif split_by == "sample":
+    elif name == "sample":
         values = [sample.sample_id.rpartition("/")[2]]
     else:
         columns = [*sample.metadata, *sample.view_metadata]
         known = [*columns, *["label"] * (class_names is not None), "sample"]
         raise GroupError(
-            f"split_by={split_by!r} is no column of the metadata. Expected one of "
+            f"{option}={name!r} is no column of the metadata. Expected one of "
             f"{_join_first(map(repr, known), 20)}.",
-            "split_by",
+            option,
             "OptionError",
         )
-    return {str(value) for value in values if value is not None}
+    return [*dict.fromkeys(str(value) for value in values if value is not None)]
 
 
 def _join_first(names: Iterable[str], most: int = 5) -> str:

@@ -813,4 +813,10 @@ def test_the_verb_and_groups(pictures, run):
     done = run("photos", "--group", "person", code=2)
     assert "group='person' is no column" in done.stderr and "patient" in done.stderr
     (tree / "metadata.csv").unlink()
-    assert "metadata.csv" in run("photos", "--group", "patient", code=2).stderr
+    assert "Expected one of 'label', 'sample'" in run("photos", "--group", "patient", code=2).stderr
+
+
+def test_names_in_several_splits(pictures):
+    report = check(pictures("train/cat/1/a.png", "test/dog/1/a.png"), group="sample")
+    found = [f.found for f in report.findings if f.kind == "group-leakage"]
+    assert found == ["sample 1 stands in train/cat/1 and in test/dog/1"]

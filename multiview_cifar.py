@@ -786,20 +786,14 @@ def list_stored(listing: FileListing, config: MultiviewCifarConfig) -> None:
     In an archive a folder around everything is passed over, whatever its name, where the layout
     takes no image with it, and some without. ArchiveError where one is damaged or refused.
     """
-    detected = config.layout is None
-    templates = [] if detected else [*parse_layout(resolve_layout(listing, config)).values()]
-
-    def is_taken(path: str) -> bool:
-        if not detected:
-            return locate(path, templates) is not None
-        has_splits = listing.is_by_split or bool(config.split_names)
-        has_splits = has_splits or find_split(path.partition("/")[0]) is not None
-        return path.count("/") == 2 + has_splits
-
+    has_splits, fits = listing.is_by_split or bool(config.split_names), None
+    if config.layout is not None:
+        templates = [*parse_layout(resolve_layout(listing, config)).values()]
+        fits = partial(locate, templates=templates)
     with wrap_tool_errors(listing.data_dir):
         from multiview_cifar_tools.storage.listing import list_files
 
-        found = list_files(listing.stored, is_hidden, is_taken, detected)
+        found = list_files(listing.stored, is_hidden, fits, find_split, has_splits)
     vars(listing).update(found._asdict())
 
 
@@ -1366,28 +1360,16 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
     templates = parse_layout(resolve_layout(listing, config))
     fields = templates["images"].fields
     check_fields(fields, config)
-    samples, used = match_images(listing, templates)
     # Those of single files, where a row may take a part of its sample's.
     selects = config.view_names or config.num_views
     versions = dict(zip(listing.paths, listing.versions, strict=True)) if selects else {}
-    if not samples:
-        raise LayoutError(
-            f"No image in {listing.data_dir} fits layout={config.layout!r} (found: "
-            f"{listing.ignored_summary}). Expected paths that fit it from end to end, extension "
-            f"left out.{nearest_layouts(listing)}",
-            listing.data_dir,
-        )
-    if config.pages == "views":
-        split_stacks(samples, listing.sources)
-    check_folders(listing, templates.values(), used, config.on_error == "skip_sample")
-    # Their memory is free again as rows are made.
-    listing.folders, listing.paths, listing.sizes, listing.versions = [], [], array("q"), array("q")
+    samples = find_samples(listing, templates, config)
     views = {key: natural_order(files.views) for key, files in samples.items()}
     view_labels = number_view_labels(views, fields, config)
     class_names, numbers = None, {"": NO_LABEL}
     if "label" in fields:
-        labels = sorted({label for _, label, _ in samples}, key=natural_key)
-        class_names, numbers = assign_labels(labels, config.class_names, config.other_classes)
+        labels = {label for _, label, _ in samples}
+        class_names, numbers = number_classes(config.class_names, labels, config.other_classes)
         leave_out(samples, [key for key in samples if key[1] not in numbers], listing)
     rows, incomplete = make_rows(samples, views, templates, numbers, view_labels, config)
     check_incomplete(incomplete, len(views), listing, config)
@@ -1406,6 +1388,27 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
     log_absent_classes(splits, class_names or [])
     batch = writer_batch_size([sample.nbytes for sample in rows.values()])
     return Plan(splits, features, listing.ignored, batch, listing.sources)
+
+
+def find_samples(
+    listing: FileListing, templates: Mapping[str, Template], config: MultiviewCifarConfig
+) -> Samples:
+    """The files of all samples, which are taken out of the listing: their memory is free again as
+    rows are made. LayoutError where there are none, or a folder of a sample gives none.
+    """
+    samples, used = match_images(listing, templates)
+    if not samples:
+        raise LayoutError(
+            f"No image in {listing.data_dir} fits layout={config.layout!r} (found: "
+            f"{listing.ignored_summary}). Expected paths that fit it from end to end, extension "
+            f"left out.{nearest_layouts(listing)}",
+            listing.data_dir,
+        )
+    if config.pages == "views":
+        split_stacks(samples, listing.sources)
+    check_folders(listing, templates.values(), used, config.on_error == "skip_sample")
+    listing.folders, listing.paths, listing.sizes, listing.versions = [], [], array("q"), array("q")
+    return samples
 
 
 def check_name_forms(plan: Plan, config: MultiviewCifarConfig) -> None:
@@ -1526,6 +1529,13 @@ def assign_labels(
         )
     in_order = list(dict.fromkeys(names.values()))  # several folders may share one name
     return in_order, {folder: in_order.index(name) for folder, name in names.items()}
+
+
+def number_classes(
+    class_names: Sequence[str] | Mapping[str, str] | None, classes: Iterable[str], others: str
+) -> tuple[list[str], dict[str, int]]:
+    """As `assign_labels`, of classes in any order."""
+    return assign_labels(sorted(classes, key=natural_key), class_names, others)
 
 
 def leave_out(rows: dict[SampleKey, Any], keys: Sequence[SampleKey], listing: FileListing) -> None:
@@ -1707,19 +1717,36 @@ def split_rows(
     LayoutError where a split gets no sample or, but for `split_names`, two folders, or `datasets`
     would not take its name.
     """
-    names, ratios = config.split_names or {}, config.split_ratios or {}
-    there = sorted({folder for folder, _, _ in rows}, key=natural_key)
-    check_names_exist("split_names", names if rows else (), there, "no split folder has it")
+    if config.split_ratios:
+        splits = split_by_ratios(rows, groups, config)
+    else:
+        splits = split_by_folders(rows, name_split, config.split_names or {})
+    check_splits(splits or {"train": []}, len(rows))
+    order = {split: i for i, split in enumerate(SPLIT_WORDS.values())}
+    return dict(sorted(splits.items(), key=lambda s: (order.get(s[0], 99), natural_key(s[0]))))
+
+
+def split_by_ratios(
+    rows: Mapping[SampleKey, Sample], groups: Mapping[SampleKey, str], config: MultiviewCifarConfig
+) -> dict[str, list[Sample]]:
+    """The rows of each split by the hash of their group, or else of their own."""
+    ratios = config.split_ratios or {}
     edges = [*itertools.accumulate(ratios.values())][:-1]  # what is left is the last share
     splits: dict[str, list[Sample]] = {name: [] for name in ratios}
-    folders: dict[str, str] = {}
     for key, sample in rows.items():
-        folder = key[0]
-        if ratios:
-            group = groups.get(key, sample.sample_id)
-            at = bisect.bisect(edges, stable_random(config.seed, group))
-            splits[[*ratios][at]].append(sample)
-            continue
+        number = stable_random(config.seed, groups.get(key, sample.sample_id))
+        splits[[*ratios][bisect.bisect(edges, number)]].append(sample)
+    return splits
+
+
+def split_by_folders(
+    rows: Mapping[SampleKey, Sample], name_split: Callable[[str], str], names: Mapping[str, str]
+) -> dict[str, list[Sample]]:
+    """The rows of each split by their folder; `names` are `split_names`."""
+    there = sorted({folder for folder, _, _ in rows}, key=natural_key)
+    check_names_exist("split_names", names if rows else (), there, "no split folder has it")
+    splits, folders = dict[str, list[Sample]](), dict[str, str]()
+    for (folder, _, _), sample in rows.items():
         own = splits.setdefault(split := name_split(folder), [])
         other = folders.setdefault(split, folder)
         if other != folder and not {other, folder} <= names.keys():
@@ -1737,9 +1764,7 @@ def split_rows(
                 sample.sample_id,
             )
         own.append(sample)
-    check_splits(splits or {"train": []}, len(rows))
-    order = {split: i for i, split in enumerate(SPLIT_WORDS.values())}
-    return dict(sorted(splits.items(), key=lambda s: (order.get(s[0], 99), natural_key(s[0]))))
+    return splits
 
 
 def check_splits(splits: Mapping[str, Sequence[Sample]], num_rows: int) -> None:
@@ -1798,15 +1823,10 @@ def add_metadata(
     LayoutError where these are not right, or rows and metadata lack each other, which
     `on_missing_metadata` may allow.
     """
-    others = [] if config.drop_metadata else listing.ignored.get(NO_IMAGES, [])
-    by_split = all(template.text.startswith("{split}/") for template in templates.values())
-    places = {"", *(f"{key[0]}/" for key in views if by_split)}
-    files = {place + name for place in places for name in METADATA_FILES}
-    if not (paths := [path for path in others if path in files]):
+    if not (paths := find_metadata(listing, views, templates, config)):
         if "label" not in templates["images"].fields:
             check_no_label_options(config)
         return rows, {}, None
-    listing.ignored[NO_IMAGES] = [path for path in others if path not in paths]
     with wrap_tool_errors(f"{paths[0]} (but for drop_metadata=True)"):
         from multiview_cifar_tools import metadata
 
@@ -1825,11 +1845,25 @@ def add_metadata(
             config,
             listing.ignored,
             read=lambda split, path: read_file_of(source_of(split, listing.sources), path),
-            assign=lambda names, others: assign_labels(
-                sorted(names, key=natural_key), config.class_names, others
-            ),
+            assign=partial(number_classes, config.class_names),
             leave_out=partial(leave_out, listing=listing),
         )
+
+
+def find_metadata(
+    listing: FileListing,
+    views: Views,
+    templates: Mapping[str, Template],
+    config: MultiviewCifarConfig,
+) -> list[str]:
+    """The metadata files that are to be read, which are no longer ignored."""
+    others = [] if config.drop_metadata else listing.ignored.get(NO_IMAGES, [])
+    by_split = all(template.text.startswith("{split}/") for template in templates.values())
+    places = {"", *(f"{key[0]}/" for key in views if by_split)}
+    files = {place + name for place in places for name in METADATA_FILES}
+    if paths := [path for path in others if path in files]:
+        listing.ignored[NO_IMAGES] = [path for path in others if path not in files]
+    return paths
 
 
 def check_no_label_options(config: MultiviewCifarConfig) -> None:

@@ -111,8 +111,9 @@ def _absolute(place: str) -> str:
 def list_files(
     sources: Iterable[FileSource],
     is_hidden: Callable[[str], bool],
-    is_taken: Callable[[str], bool],
-    by_name: bool,
+    fits: Callable[[str], Any] | None,
+    find_split: Callable[[str], str | None],
+    has_splits: bool,
 ) -> Listing:
     """List archives or a remote folder; nothing is unpacked. Folders around everything in an
     archive are passed over, see `find_top`.
@@ -120,11 +121,20 @@ def list_files(
     Args:
         sources: Of which a remote folder is given its version.
         is_hidden: Whether a file or folder of this name is never taken.
-        is_taken: Whether an image with this path would be in a row.
-        by_name: As for `find_top`.
+        fits: Whether the layout has a place for an image with this path: None where it has none.
+            None: the layout is [split/]label/sample/view.
+        find_split: The split that a top folder is by its name; None where it is none.
+        has_splits: Whether all top folders are splits.
 
     StorageError where one is damaged or refused, or cannot be listed.
     """
+
+    def is_taken(path: str) -> bool:
+        if fits is not None:
+            return fits(path) is not None
+        is_split = has_splits or find_split(path.partition("/")[0]) is not None
+        return path.count("/") == 2 + is_split
+
     listing = Listing([], [], [], array("q"), array("q"), defaultdict(list), [])
     for source in sources:
         if not source.is_archive:
@@ -132,7 +142,7 @@ def list_files(
             source = source._replace(version=version)
         else:
             files = {name: (size, 0) for name, size in list_members(source).items()}
-            source = source._replace(top=find_top(source, files, is_taken, by_name))
+            source = source._replace(top=find_top(source, files, is_taken, fits is None))
             if source.top:
                 logger.warning("Passed over %s, around everything in %s", source.top, source.shown)
         listing.sources.append(source)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from multiview_cifar_tools.storage.cifar import CIFAR, read_images
-from multiview_cifar_tools.storage.remote import read_remote
+from multiview_cifar_tools.storage.remote import check_unchanged, read_remote
 from multiview_cifar_tools.storage.source import FileSource, check_version
 from multiview_cifar_tools.storage.tar import read_one_pass, read_tar
 from multiview_cifar_tools.storage.zip import read_zip
@@ -19,7 +19,7 @@ def open_files(source: FileSource, wanted: Iterable[str]) -> Iterator[Callable[[
     of a CIFAR from a view's name to its `PIL.Image.Image`.
 
     It raises OSError where a file cannot be read, StorageError where an archive cannot. So does the
-    context where a local archive is another one than was found, when it begins or ends.
+    context where an archive is another one than was found, when it begins (a local one) or ends.
     """
     if source.kind in CIFAR:
         yield read_images(source)
@@ -29,4 +29,5 @@ def open_files(source: FileSource, wanted: Iterable[str]) -> Iterator[Callable[[
     check_version(source)
     with reader(source, map(source.name, wanted)) as read:
         yield lambda path: read(source.name(path))
-    check_version(source)
+    if source.is_archive:
+        check_unchanged(source)

@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import datasets
+import numpy as np
 import pytest
+from PIL import Image
 
 import multiview_cifar
 import s3_server
@@ -301,6 +303,29 @@ def test_an_archive_of_the_web(load, make_tree, web, kind, request, fails):
             load(where)
         return
     assert everything(load(where, split=None)) == everything(load(tree, split=None))
+
+
+def test_a_tar_of_the_web_that_changes_while_it_is_streamed(quick, fails, tmp_path):
+    """It is fetched a block at a time: the first row comes of the old one, the last of the new."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+
+    def put(first):
+        photos = tmp_path / f"photos-{first}"
+        for i in range(4):
+            (photos / f"cat/{i}").mkdir(parents=True)
+            pixels = np.random.default_rng(first).integers(0, 256, (700, 1000), np.uint8)
+            Image.fromarray(pixels).save(photos / f"cat/{i}/a.png", compress_level=0)
+        write_archive(folder / "new.tar", files_of(photos)).rename(folder / "photos.tar")
+
+    put(0)
+    with web_server.serve(folder) as address:
+        place = f"{address}/photos.tar"
+        rows = iter(quick(place, storage_options={"block_size": 1 << 18}).decode(False))
+        next(rows)
+        put(1)
+        with fails("SourceChangedError", place, "changed while it was read"):
+            list(rows)
 
 
 def test_a_query_that_names_the_file(build, make_tree, tmp_path):

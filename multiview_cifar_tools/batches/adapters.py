@@ -12,7 +12,13 @@ import pyarrow as pa
 from multiview_cifar_tools.batches.augmenter import Augment
 from multiview_cifar_tools.batches.columns import OnError
 from multiview_cifar_tools.batches.indices import Index
-from multiview_cifar_tools.batches.reader import BatchReader, Draws, Ragged, sampler_epoch
+from multiview_cifar_tools.batches.reader import (
+    BatchReader,
+    Draws,
+    Ragged,
+    iter_sampler,
+    sampler_epoch,
+)
 from multiview_cifar_tools.batches.resizing import Mode, Resize
 from multiview_cifar_tools.batches.views import CopyViews, OnFewViews, ViewSampling
 
@@ -74,7 +80,7 @@ def iter_epoch(sampler: Any, reader: BatchReader) -> Iterator[tuple[int, Index]]
     counted up: that of the sampler, where it has one of its own, else that of the reader.
     """
     epoch = sampler_epoch(sampler, reader.epoch)
-    for samples in sampler:
+    for samples in iter_sampler(sampler):
         yield epoch, samples
     counter = sampler if hasattr(sampler, "set_epoch") else reader
     counter.set_epoch(epoch + 1)

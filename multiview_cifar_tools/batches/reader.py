@@ -251,7 +251,7 @@ class BatchReader:
             order, epoch = self.order(shuffle, self.epoch), self.epoch
             batches: Iterable[Index] = iter_batches(order, check_batch_size(batch_size), drop_last)
         else:
-            batches, epoch = sampler, sampler_epoch(sampler, self.epoch)
+            batches, epoch = iter_sampler(sampler), sampler_epoch(sampler, self.epoch)
             if self.epoch not in (0, epoch):
                 raise BatchError(
                     f"The reader is at epoch {self.epoch}, its sampler at {epoch}. Expected the "
@@ -688,6 +688,19 @@ def check_batching(batch_size: Any, sampler: Any, **order: bool) -> None:
                 "batch. Expected it without.",
                 name,
             )
+
+
+def iter_sampler(sampler: Iterable[Index]) -> Iterator[Index]:
+    """The samples of each batch; BatchError where a sampler gives one sample at a time."""
+    for samples in sampler:
+        if not np.iterable(samples) and not isinstance(samples, slice):
+            raise BatchError(
+                f"The sampler gives single samples, the first is {short_repr(samples)}. Expected "
+                "those of each batch in a list, as BatchSampler(sampler, 64, drop_last=False) of "
+                "PyTorch makes them.",
+                "sampler",
+            )
+        yield samples
 
 
 def sampler_epoch(sampler: Any, default: int) -> int:

@@ -14,6 +14,7 @@ from multiview_cifar_tools import (
     BalancedSampler,
     BatchError,
     BatchReader,
+    ElasticSampler,
     EpisodicSampler,
     PKSampler,
     SizeSampler,
@@ -292,6 +293,10 @@ def test_a_reader_takes_any_sampler(fails):
         reader.batches(sampler=lists, shuffle=True)
     with fails("BatchError", "sampler=3 is not right"):
         reader.batches(sampler=3)
+    with fails("BatchError", "single samples, the first is 4", "BatchSampler"):
+        next(reader.batches(sampler=[4, 5]))
+    elastic = ElasticSampler(9, 4, seed=1)
+    assert numbers_in(reader.batches(sampler=elastic)) == [*elastic]
 
 
 def test_the_epoch_is_the_samplers(fails):

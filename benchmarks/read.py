@@ -71,6 +71,7 @@ from multiview_cifar_tools.batches.reader import BatchReader  # noqa: E402
 from multiview_cifar_tools.batches.samplers import PKSampler  # noqa: E402
 from worker import BATCH, Tally  # noqa: E402
 
+WARM_UP = 12  # epochs after which views drawn at random were nearly all read
 PACKAGES = "datasets torch numpy pyarrow pillow simplejpeg pyspng".split()
 Speeds = dict[str, list[float]]
 
@@ -198,18 +199,30 @@ def noise_rows(place: Path, dtype: type, side: int, count: int) -> datasets.Data
     """Samples of 4 grey views as flat PNG, of side x side numbers of 16 bits, or twice as many of 8
     bits.
     """
-    width = side * 2 // np.dtype(dtype).itemsize
+    shape = (4, side, side * 2 // np.dtype(dtype).itemsize)
+    return flat_rows(place / f"{np.dtype(dtype)} {side}", count, {"images": (dtype, shape)})
+
+
+def flat_rows(
+    cache: Path, count: int, columns: dict[str, tuple[type, tuple[int, ...]]]
+) -> datasets.Dataset:
+    """Samples of noise as flat PNG, of columns of images of these types and shapes (V, H, W)."""
 
     def generate() -> Any:
         generator = np.random.default_rng(0)
-        for _ in range(count):
-            pixels = generator.integers(0, np.iinfo(dtype).max, (4, side, width), dtype)
-            files = [flat_png(PIL.Image.fromarray(view)) for view in pixels]
-            yield {"images": [{"bytes": data, "path": None} for data in files]}
+        for i in range(count):
+            row: dict[str, Any] = {"sample_id": f"{i:06d}"}
+            for name, (dtype, shape) in columns.items():
+                pixels = generator.integers(0, np.iinfo(dtype).max, shape, dtype)
+                files = [flat_png(PIL.Image.fromarray(view)) for view in pixels]
+                row[name] = [{"bytes": data, "path": None} for data in files]
+            yield row
 
-    features = datasets.Features({"images": datasets.Sequence(datasets.Image())})
-    cache = str(place / f"{np.dtype(dtype)} {side}")
-    return datasets.Dataset.from_generator(generate, features=features, cache_dir=cache)
+    features = {name: datasets.Sequence(datasets.Image()) for name in columns}
+    features["sample_id"] = datasets.Value("string")
+    return datasets.Dataset.from_generator(
+        generate, features=datasets.Features(features), cache_dir=str(cache)
+    )
 
 
 def epoch_seconds(reader: BatchReader, seed: int) -> float:
@@ -303,6 +316,45 @@ def part_samplers(results: Results, place: Path) -> None:
             results.judge(f"{side} x {side}: {name} / shuffled", ratio, 1, at_least=True)
 
 
+def part_views(results: Results, place: Path) -> None:
+    """Views drawn anew in each epoch beside the same ones in each, and masks beside images."""
+    print("\n4 of 12 views, RGB, flat PNG by BatchReader, in samples a second of CPU time")
+    for side, count in ((32, 5_000), (224, 400)):
+        shapes = {"images": (12, side, side, 3), "masks": (12, side, side)}
+        columns = {name: (np.uint8, shape) for name, shape in shapes.items()}
+        ds = flat_rows(place / f"views {side}", count, columns)
+        readers = {
+            sampling: BatchReader(ds, columns=[], num_views=4, view_sampling=sampling)
+            for sampling in ("first", "even", "random")
+        } | {
+            "images": BatchReader(ds, columns=[]),
+            "masks too": BatchReader(ds, columns=["masks"]),
+        }
+        speeds: dict[str, list[float]] = {name: [] for name in readers}
+        for turn in range(WARM_UP + results.n):
+            for name in random.Random(turn).sample([*readers], len(readers)):
+                speeds[name].append(count / cpu_seconds(readers[name], turn))
+        medians = {name: statistics.median(each[WARM_UP:]) for name, each in speeds.items()}
+        print(
+            f"  {side} x {side} (n = {results.n}): "
+            + ", ".join(f"{name} {median:,.0f}" for name, median in medians.items())
+        )
+        for fixed in ("first", "even"):
+            ratio = medians["random"] / medians[fixed]
+            results.judge(f"{side} x {side}: random / {fixed}", ratio, 0.9, at_least=True)
+        ratio = medians["masks too"] / medians["images"] * 4 / 3  # of bytes
+        results.judge(f"{side} x {side}: bytes with masks / without", ratio, 0.9, at_least=True)
+
+
+def cpu_seconds(reader: BatchReader, epoch: int) -> float:
+    """The CPU time of one shuffled epoch of batches."""
+    order = np.random.default_rng(epoch).permutation(len(reader))
+    began = time.process_time()
+    for chosen in batches(order):
+        reader.read(chosen, epoch)
+    return time.process_time() - began
+
+
 # --- parts ----------------------------------------------------------------------------------------
 
 
@@ -384,6 +436,7 @@ def part(results: Results, name: str, place: Path, pythons: dict[str, str]) -> N
 
 PARTS = {
     "deep": part_deep,
+    "views": part_views,
     "checksums": part_checksums,
     "resize": part_resize,
     "samplers": part_samplers,

@@ -189,7 +189,8 @@ class ImageColumn:
             return None
         layout, file_windows, row_windows = self._uniform_layout
         if views.numbers is None and row_windows is not None:
-            windows, starts = row_windows, self._offsets[self.index.first[views.rows]]
+            windows, row_offsets = row_windows
+            starts = row_offsets[views.rows]
         else:
             windows, starts = file_windows, self._offsets[self.index.files_of(views)]
             if not len(starts):
@@ -304,9 +305,12 @@ class ImageColumn:
             if length >= 0:
                 yield bytes(memory[start : start + length])
 
-    def _find_uniform_layout(self) -> tuple[FlatLayout, Bytes, Bytes | None] | None:
-        """The layout of all files, and all windows of memory as long as a file, and as a row: where
-        rows differ in their number of views, or have gaps, None. None where files differ in length.
+    def _find_uniform_layout(
+        self,
+    ) -> tuple[FlatLayout, Bytes, tuple[Bytes, Integers] | None] | None:
+        """The layout of all files; all windows of memory as long as a file; those as long as a row,
+        and where each row begins (R,), unless rows differ in their number of views, or have gaps.
+        None where files differ in length, or are not flat.
         """
         first, views, _, length = self.index
         if not len(length) or length[0] <= 0 or (length != length[0]).any():
@@ -314,11 +318,13 @@ class ImageColumn:
         layout = self._find_flat_layout(0)
         if layout is None:
             return None
+        size, rows = int(length[0]), None
         # One behind the other: chunks may hold lists with gaps between them.
-        is_equal = (first == first[0] + np.arange(len(views)) * views[0]).all()
-        has_rows = is_equal and (views == views[0]).all()
-        row_windows = self._windows(int(views[0]), int(length[0])) if has_rows else None
-        return layout, self._windows(1, int(length[0])), row_windows
+        if (views == views[0]).all() and (
+            first == first[0] + np.arange(len(views)) * views[0]
+        ).all():
+            rows = self._windows(int(views[0]), size), self._offsets[first]
+        return layout, self._windows(1, size), rows
 
     def _find_flat_layout(self, file: int) -> FlatLayout | None:
         """The layout of that file, shared by all flat files of its length; None: not flat, or to

@@ -463,6 +463,13 @@ class BatchReader:
         return data
 
     @cached_property
+    def _is_plain(self) -> bool:
+        """Whether a batch is the images alone as they are, as many of each sample as are read."""
+        has_any = self.augment is not None or len(self.image_columns) > 1
+        has_width = self.num_views is None or self.view_sampling is not None
+        return not has_any and has_width and self.ragged in ("pad", "error")
+
+    @cached_property
     def _images(self) -> ImageColumn:
         return self._image_data["images"]
 
@@ -504,10 +511,15 @@ class BatchReader:
 
     def _read_images(self, views: Views, seeds: Seeds | None) -> dict[str, Any]:
         """The image columns of a batch, with `view_mask` and, of "flat", `offsets`."""
-        pixels: dict[str, npt.NDArray[Any]] = {}
-        real: dict[str, Mask | None] = {}
-        for name, column in self._image_data.items():
-            pixels[name], real[name] = column.read(self._views_of(name, views))
+        images, mask = self._images.read(views)
+        if mask is None and views.each is not None and self._is_plain:  # what most people have
+            shape = len(views.rows), views.each
+            images = images.reshape(*shape, *images.shape[1:])
+            return {"images": images, "view_mask": np.ones(shape, np.bool_)}
+        pixels, real = {"images": images}, {"images": mask}
+        for name in [name for name in self.columns if name in self.image_columns]:
+            own = self._views_of(name, views)
+            pixels[name], real[name] = self._image_data[name].read(own)
         if self.augment is not None and seeds is not None:
             seeds_of = {name: self._image_seeds(name, views, seeds, real[name]) for name in pixels}
             pixels = self.augment.apply(pixels, seeds_of)

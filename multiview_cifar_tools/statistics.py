@@ -25,7 +25,7 @@ from multiview_cifar_tools.errors import BatchError
 
 LARGEST = {"uint8": 255, "uint16": 65535}  # of the types whose range has a meaning
 BLOCK = 1 << 16  # pixels that are added up at once: squares of 16 bits stay below 2 ** 53
-SAMPLES_A_PROCESS = 500  # from which on another process is worth its start
+BYTES_A_PROCESS = 1 << 27  # from which on another process is worth its start
 CHUNKS_A_PROCESS = 8
 
 Number = int | Fraction
@@ -88,7 +88,9 @@ def channel_stats(
     expect_dataset(dataset, "channel_stats({})", BatchError)
     BatchReader(dataset, column, columns=[])  # raises where there is no such column
     if num_proc is None:
-        num_proc = min(os.cpu_count() or 1, len(dataset) // SAMPLES_A_PROCESS + 1)
+        table = dataset.data.table
+        num_bytes = table.nbytes * len(dataset) // max(1, len(table))  # as it may be a selection
+        num_proc = min(os.cpu_count() or 1, num_bytes // BYTES_A_PROCESS + 1)
     num_proc = check_count("num_proc", num_proc, 1, BatchError)
     sums = ChannelSums()
     with (
@@ -208,7 +210,7 @@ def sum_pixels(name: str, pixels: Pixels) -> tuple[list[Number], list[Number]]:
         block = values[start : start + BLOCK].T.astype(np.float64, order="C")
         for channel, row in enumerate(block):
             totals[channel] += int(row.sum())
-            squares[channel] += int(row @ row)
+            squares[channel] += int(np.einsum("i,i->", row, row))  # BLAS would start threads
     return [*totals], [*squares]
 
 

@@ -46,6 +46,21 @@ def check_count(name: str, value: Any, minimum: int, error: Error) -> int:
     return number
 
 
+def check_image_size(name: str, value: Any, error: Error) -> tuple[int, int]:
+    """The (height, width) in pixels that an option is; `error` where it is no pair of integers
+    above 0.
+    """
+    try:
+        height, width = (check_count(name, number, 1, error) for number in value)
+    except (TypeError, ValueError):  # no list, of another length, or what `check_count` raised
+        raise error(
+            f"{name}={short_repr(value)} is not right. Expected (height, width) in pixels, such as "
+            "(32, 32).",
+            name,
+        ) from None
+    return height, width
+
+
 def check_rank(num_replicas: Any, rank: Any, error: Error) -> tuple[int, int]:
     """The number of ranks, and which of them this is; `error` where these are no integers, or there
     is no such rank.

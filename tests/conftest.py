@@ -55,6 +55,7 @@ def pytest_ignore_collect(collection_path, config):
 
 LATE = (
     "test_cluster",
+    "test_examples",
     "test_export_formats",
     "test_mutations",
     "test_jax_batches",
@@ -65,7 +66,8 @@ LATE = (
 # What goes by other paths under another `datasets`: of the rest a few tests show that it works.
 SAME_ON_ALL_DATASETS = {
     *"batches checks elastic engines formats planning previews scripts".split(),
-    *"test_archives test_export_formats test_export_resume test_imports test_mutations".split(),
+    *"test_archives test_examples test_export_formats test_export_resume".split(),
+    *"test_imports test_mutations".split(),
 }
 
 

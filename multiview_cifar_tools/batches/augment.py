@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from multiview_cifar_tools.arguments import check_count, short_repr
+from multiview_cifar_tools.arguments import check_count, check_image_size, short_repr
 from multiview_cifar_tools.batches.decode import Pixels
 from multiview_cifar_tools.batches.seeds import Seeds, draw_uniform
 from multiview_cifar_tools.errors import BatchError
@@ -115,7 +115,7 @@ class RandomResizedCrop(GeometricAugmentation):
         scale: Sequence[float] = (0.08, 1.0),
         ratio: Sequence[float] = (3 / 4, 4 / 3),
     ) -> None:
-        self.size = None if size is None else check_size(size)
+        self.size = None if size is None else check_image_size("size", size, BatchError)
         self.scale = check_range("scale", scale, 1)
         self.ratio = check_range("ratio", ratio, np.inf)
 
@@ -274,14 +274,6 @@ def resize_smooth(image: Pixels, size: tuple[int, int], box: Box) -> Pixels:
 
 
 # --- options --------------------------------------------------------------------------------------
-
-
-def check_size(size: Any) -> tuple[int, int]:
-    """A (height, width); BatchError where it is none."""
-    if not isinstance(size, (list, tuple)) or len(size) != 2:
-        raise BatchError(f"size={short_repr(size)} is not right. Expected (height, width).", "size")
-    height, width = (check_count("size", length, 1, BatchError) for length in size)
-    return height, width
 
 
 def check_range(name: str, values: Any, most: float) -> tuple[float, float]:

@@ -14,7 +14,7 @@ import PIL.Image
 import PIL.ImageOps
 import PIL.JpegImagePlugin
 
-from multiview_cifar_tools.arguments import check_count, short_repr
+from multiview_cifar_tools.arguments import check_image_size
 from multiview_cifar_tools.batches.decode import FlatLayout, Pixels, decode_image, to_pixels
 from multiview_cifar_tools.conversion import (
     Geometry,
@@ -64,7 +64,7 @@ def make_conversion(
     BatchError where they do not fit each other, or `image_size` is no pair of integers above 0.
     """
     if image_size is not None:
-        image_size = check_size(image_size)
+        image_size = check_image_size("image_size", image_size, BatchError)
     for name, value in {"resize": resize, "exact": exact}.items():
         if value and image_size is None:
             raise BatchError(
@@ -79,19 +79,6 @@ def make_conversion(
     if image_size is None and mode is None:
         return None
     return Conversion(image_size, resize, mode, exact, is_mask)
-
-
-def check_size(size: Any) -> tuple[int, int]:
-    """A (height, width) in pixels; BatchError where it is none."""
-    try:
-        height, width = (check_count("image_size", number, 1, BatchError) for number in size)
-    except (TypeError, ValueError):  # not iterable, of other length, or a BatchError
-        raise BatchError(
-            f"image_size={short_repr(size)} is not right. Expected (height, width) in pixels, such "
-            "as (32, 32).",
-            "image_size",
-        ) from None
-    return height, width
 
 
 def decode_converted(source: bytes | str, conversion: Conversion, out: Pixels | None) -> Pixels:

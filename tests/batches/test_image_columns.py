@@ -231,7 +231,7 @@ def test_augmentations_that_do_not_fit(fails):
 def test_options_of_augmentations(fails):
     for make, says in (
         (lambda: RandomResizedCrop(5), "size=5"),
-        (lambda: RandomResizedCrop((5, 0)), "size=0"),
+        (lambda: RandomResizedCrop((5, 0)), "size=(5, 0)"),
         (lambda: RandomResizedCrop(scale=(0, 1)), "scale=(0, 1)"),
         (lambda: RandomResizedCrop(scale=(0.5, 2)), "scale=(0.5, 2)"),
         (lambda: RandomResizedCrop(ratio="wide"), "ratio='wide'"),

@@ -1012,7 +1012,8 @@ def keep_images(listing: FileListing) -> None:
         listing.paths = [*itertools.compress(listing.paths, are_images)]
         listing.sizes = array("q", itertools.compress(listing.sizes, are_images))
         listing.versions = array("q", itertools.compress(listing.versions, are_images))
-    for path in itertools.chain(listing.folders, listing.paths):
+    names = itertools.chain(listing.folders, listing.paths)
+    for path in itertools.filterfalse(str.isascii, names):
         try:
             path.encode()
         except UnicodeEncodeError:
@@ -1745,12 +1746,13 @@ def split_by_folders(
     """The rows of each split by their folder; `names` are `split_names`."""
     there = sorted({folder for folder, _, _ in rows}, key=natural_key)
     check_names_exist("split_names", names if rows else (), there, "no split folder has it")
+    split_names = {folder: name_split(folder) for folder in there}
     splits, folders = dict[str, list[Sample]](), dict[str, str]()
     for (folder, _, _), sample in rows.items():
-        own = splits.setdefault(split := name_split(folder), [])
+        own = splits.setdefault(split := split_names[folder], [])
         other = folders.setdefault(split, folder)
         if other != folder and not {other, folder} <= names.keys():
-            same = {name: split for name in there if name_split(name) == split}
+            same = {name: split for name in there if split_names[name] == split}
             raise LayoutError(
                 f"The folders {other!r} and {folder!r} both mean the split {split!r}. Expected one "
                 "folder a split: merge or rename them, or name all of them, as one split or as "
@@ -2090,17 +2092,18 @@ class FolderReader:
     """A function from the path of a file in a local folder to its bytes."""
 
     def __init__(self, folder: str) -> None:
-        self._folder, self._versions = folder, dict[str, int | None]()
+        self._folder, self._versions, self._is_gone = folder, dict[str, int](), False
 
     def __call__(self, path: str) -> bytes:
         place = f"{self._folder}/{path}"
         try:
             data, self._versions[path] = read_file(place)
         except OSError:
-            self._versions[path] = None
-            with suppress(OSError):  # as it was listed: a link to nothing by its own
+            try:  # as it was listed: a link to nothing by its own
                 stat = os.stat(place) if os.path.exists(place) else os.lstat(place)
                 self._versions[path] = file_version(stat.st_size, stat)
+            except OSError:
+                self._is_gone = True
             raise
         return data
 
@@ -2108,9 +2111,9 @@ class FolderReader:
         """That of the files, each once, that were read since it was last taken; None where one is
         gone, which is another error.
         """
-        versions, self._versions = self._versions.values(), {}
-        there = [version for version in versions if version is not None]
-        return wrap_int64(sum(there)) if len(there) == len(versions) else None
+        version = None if self._is_gone else wrap_int64(sum(self._versions.values()))
+        self._versions, self._is_gone = {}, False
+        return version
 
 
 def read_file(path: str) -> tuple[bytes, int]:

@@ -113,7 +113,7 @@ class BatchReader:
         num_threads: Threads that decode images which are not flat. None: one a core, and in a
             worker process one.
         verify_checksums: Compare the checksums of flat PNGs, CRC-32 and Adler-32, the first time
-            that a row is read; one that does not fit is an image that cannot be decoded. Decoders
+            that each is read; one that does not fit is an image that cannot be decoded. Decoders
             compare what other files have (a PNG its Adler-32, a JPEG nothing) in any case.
         image_size: Resize every image to (height, width), in pixels, as a build does: turned as
             EXIF says, by a bicubic filter, further image columns (masks) by the nearest neighbour.

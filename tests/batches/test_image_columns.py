@@ -26,6 +26,7 @@ from pictures import (
     lists_of,
     make_masked,
     make_rows,
+    numbered,
     picture,
     png,
 )
@@ -84,6 +85,18 @@ def test_one_image_a_row_and_missing_ones():
     ]
     copied = BatchReader(ds, columns=["plan"], copies=2)[[2, 1]]
     assert copied["plan"].shape == (2, 2, 2, 3, 1)
+
+
+def test_masks_are_resized_with_the_images():
+    ds = make_masked([2, 1])
+    options = {"columns": ["masks", "depth"], "image_size": (4, 16), "mode": "L"}
+    batch = BatchReader(ds, **options)[[0, 1]]
+    assert batch["images"].shape == batch["masks"].shape == (2, 2, 4, 16, 1)
+    rows = ((np.arange(4) + 0.5) * 2).astype(int)
+    columns = ((np.arange(16) + 0.5) / 2).astype(int)
+    right = np.asarray(numbered()[0])[rows[:, None], columns]
+    assert np.array_equal(batch["masks"][0, 1, ..., 0], right)
+    assert np.array_equal(batch["depth"][0, 1, ..., 0], right.astype(np.uint16) * 1001)
 
 
 def test_palettes_of_masks_are_indices():

@@ -500,7 +500,7 @@ def keeps_indices(features: datasets.Features, column: str) -> bool:
     """Whether palettes in this column are no colours but masks: it is neither `images` nor, where
     there is no such column, the first image column.
     """
-    columns = image_columns(features)
+    columns = all_image_columns(features)
     return column != ("images" if "images" in columns else columns[0])
 
 

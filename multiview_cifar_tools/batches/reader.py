@@ -174,15 +174,15 @@ class BatchReader:
         self.seed = check_count("seed", seed, 0, BatchError)
         self.on_error, self.num_threads = on_error, num_threads
         self.verify_checksums = verify_checksums
-        with_images = all_image_columns(features)
         # The image columns of a batch, by their names there: the one of the views first.
-        self.image_columns = {"images": column} | {n: n for n in self.columns if n in with_images}
-        self._conversions = {}
-        for name, own in self.image_columns.items():
-            is_mask, own_mode = keeps_indices(features, own), mode if name == "images" else None
-            self._conversions[name] = make_conversion(image_size, resize, own_mode, exact, is_mask)
-        singles = {name for name in self.columns if name in single_image_columns(features)}
-        self._aligned = {*self.image_columns} - singles
+        others = [name for name in self.columns if name in all_image_columns(features)]
+        self.image_columns = {"images": column, **{name: name for name in others}}
+        self._aligned = {"images", *{*others} - {*single_image_columns(features)}}
+        self._conversions = {
+            name: make_conversion(image_size, resize, own_mode, exact, keeps_indices(features, own))
+            for name, own in self.image_columns.items()
+            for own_mode in [mode if name == "images" else None]
+        }
         self.augment = None if augment is None else self._make_augmenter(augment)
         if len(dataset) and (view_sampling is not None or len(self.image_columns) > 1):
             self._check_rows()
@@ -220,8 +220,8 @@ class BatchReader:
         }
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch that is read next, 0 or more: another one gives other seeds and another
-        shuffle.
+        """Set the epoch that is read next, 0 or more: another one gives other views, seeds and
+        another shuffle.
         """
         self.epoch = check_count("epoch", epoch, 0, BatchError)
 

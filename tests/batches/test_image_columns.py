@@ -87,6 +87,12 @@ def test_one_image_a_row_and_missing_ones():
     assert copied["plan"].shape == (2, 2, 2, 3, 1)
 
 
+def test_an_image_a_row_called_images():
+    ds = make_masked([1, 1]).select_columns(["plan", "label"]).rename_column("plan", "images")
+    for options in ({}, {"num_views": 1, "view_sampling": "random"}):
+        assert BatchReader(ds, **options)[[1, 0]]["images"].shape == (2, 1, 2, 3, 1)
+
+
 def test_masks_are_resized_with_the_images():
     ds = make_masked([2, 1])
     options = {"columns": ["masks", "depth"], "image_size": (4, 16), "mode": "L"}

@@ -238,7 +238,10 @@ def part_deep(results: Results, place: Path) -> None:
     """16-bit flat PNG beside as many bytes of 8-bit ones, read by `BatchReader` in rounds."""
     print("\n16-bit grey: flat PNG by BatchReader, beside 8 bits, in GB of pixels a second")
     for side, count in ((32, 20_000), (224, 1_500)):
-        readers = {d: BatchReader(noise_rows(place, d, side, count)) for d in (np.uint8, np.uint16)}
+        readers = {
+            dtype: BatchReader(noise_rows(place, dtype, side, count), columns=[])
+            for dtype in (np.uint8, np.uint16)
+        }
         speeds: dict[type, list[float]] = {dtype: [] for dtype in readers}
         for turn in range(1 + results.n):
             for dtype in random.Random(turn).sample([*readers], 2):
@@ -257,7 +260,7 @@ def part_checksums(results: Results, place: Path) -> None:
         speeds: dict[tuple[bool, int], list[float]] = {}
         for turn in range(1 + results.n):
             for verify in random.Random(turn).sample([False, True], 2):
-                reader = BatchReader(ds, verify_checksums=verify)
+                reader = BatchReader(ds, columns=[], verify_checksums=verify)
                 reader.read([0], 0)  # finds where the images are
                 for epoch in range(2):
                     seconds = epoch_seconds(reader, turn)
@@ -296,7 +299,7 @@ def part_samplers(results: Results, place: Path) -> None:
     """Batches of 8 classes x 8 samples beside shuffled ones of 64, of flat PNG, in rounds."""
     print("\nPKSampler(labels, 8, 8) beside shuffle=True, flat PNG, in samples a second")
     for side, count in ((32, 20_000), (224, 1_500)):
-        reader = BatchReader(noise_rows(place, np.uint8, side, count))
+        reader = BatchReader(noise_rows(place, np.uint8, side, count), columns=[])
         samplers = {
             f"{classes} classes": PKSampler(np.arange(count) % classes, 8, 8)
             for classes in (10, count // 20)

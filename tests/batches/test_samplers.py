@@ -315,6 +315,19 @@ def test_the_epoch_is_the_samplers(fails):
         reader.batches(sampler=sampler)
 
 
+def test_views_of_an_epoch_whatever_the_sampler():
+    """What is drawn for a sample follows from the epoch, not from what stands beside it."""
+    ds = make_rows([4] * 9)
+    reader = BatchReader(ds, columns=["sample_id"], num_views=2, view_sampling="random")
+    for epoch in range(2):
+        right = {i: reader.read([i], epoch)["images"][0] for i in range(9)}
+        for sampler in (PKSampler(ds["label"], 2, 2), SizeSampler(ds, 4)):
+            sampler.set_epoch(epoch)
+            for batch in reader.batches(sampler=sampler):
+                for i, images in zip(*numbers_in([batch]), batch["images"], strict=True):
+                    assert np.array_equal(images, right[i])
+
+
 def add_noise(images, seeds):
     return images + (seeds % 256).astype(np.uint8)[:, None, None, None]
 

@@ -446,6 +446,14 @@ def test_what_save_to_disk_did_not_finish(tmp_path, fails):
         load(tmp_path)
 
 
+def test_text_of_parquet_that_is_no_utf_8(tmp_path, fails):
+    names, images = pa.array([b"\xff\xfe"]).view(pa.string()), [[image((1, 2, 3))["bytes"]]]
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"images": images, "sample_id": names}), path)
+    with fails("FormatError", "cannot be read from row 0 on ('utf-8' codec", path=str(path)):
+        list(open_source(path)["train"].iterate())
+
+
 def test_damage_in_what_save_to_disk_wrote(splits, tmp_path, fails):
     """Arrow itself takes any offsets for right, and crashes where they lead out of a file."""
     source = saved(splits, tmp_path / "saved")

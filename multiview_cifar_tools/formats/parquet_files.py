@@ -103,7 +103,7 @@ def _read_labels(file: str) -> list[Any]:
     with _open(file) as parquet:
         try:
             labels: list[Any] = parquet.read(["label"])["label"].unique().to_pylist()
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             raise _damage_error(file, error) from None
     return labels
 
@@ -203,8 +203,8 @@ def read_rows(columns: RowColumns, stored: Sequence[str], shard: Shard) -> Itera
                 shard.path,
             )
         images, number = image_columns(features), 0
-        for table in _iter_batches(shard.path, parquet, [*stored]):
-            for row in table.to_pylist():
+        for rows in _iter_batches(shard.path, parquet, [*stored]):
+            for row in rows:
                 where = f"{shard.path}, row {number}"
                 if not columns.are_complete:
                     row = complete_row(row, shard.num_rows_before + number, columns)
@@ -217,14 +217,14 @@ def read_rows(columns: RowColumns, stored: Sequence[str], shard: Shard) -> Itera
                 number += 1
 
 
-def _iter_batches(path: str, parquet: Any, columns: list[str]) -> Iterator[Any]:
+def _iter_batches(path: str, parquet: Any, columns: list[str]) -> Iterator[list[Row]]:
     number = 0
     try:
         for i in range(parquet.num_row_groups):  # in one go Arrow would keep all of them in memory
             for batch in parquet.iter_batches(BATCH_ROWS, row_groups=[i], columns=columns):
-                yield batch
+                yield batch.to_pylist()
                 number += len(batch)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise _damage_error(path, error, f" from row {number} on") from None
 
 

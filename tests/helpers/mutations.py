@@ -25,6 +25,7 @@ from multiview_cifar_tools.exporting import export
 from multiview_cifar_tools.loading import load, open_source
 from multiview_cifar_tools.shards.build import OutputState, build_shards
 from multiview_cifar_tools.shards.manifest import MANIFEST
+from multiview_cifar_tools.shards.partial import COMPLETE
 from multiview_cifar_tools.shards.store import NOTES_FOLDER, SIGNATURE
 
 MAX_SECONDS, MAX_MB = 20, 2000
@@ -212,7 +213,7 @@ def shards(format: str, with_manifest: bool, pixels: bool = False) -> Corpus:
         manifest = folder / "rows" / MANIFEST
         if not with_manifest:
             manifest.unlink()
-        return sorted(p for p in folder.rglob("*") if p.is_file() and p != manifest)
+        return sorted(p for p in folder.rglob("[!.]*") if p.is_file() and p != manifest)
 
     read = read_source("rows", **({} if with_manifest else {"source_format": format}))
     return Corpus(make, read, is_checked=with_manifest)
@@ -221,6 +222,17 @@ def shards(format: str, with_manifest: bool, pixels: bool = False) -> Corpus:
 def make_manifest(folder, photos):
     export(open_source(photos, streaming=True), folder / "rows", format="parquet")
     return [folder / "rows" / MANIFEST]
+
+
+def make_finished_export(folder, photos):
+    """What tells the same command that all is there."""
+    export_again(folder, photos)
+    return [folder / "rows" / COMPLETE]
+
+
+def export_again(folder, photos):
+    export(open_source(photos, streaming=True), folder / "rows", format="parquet")
+    return canonical(load(folder / "rows", streaming=True))
 
 
 def make_saved(folder, photos):
@@ -334,6 +346,12 @@ CORPORA = {
         for manifest in (False, True)
     },
     "manifest": Corpus(make_manifest, read_source("rows"), is_text=True),
+    "note of an export": Corpus(
+        make_finished_export,
+        lambda folder: export_again(folder, folder.parent / "photos"),
+        is_checked=True,
+        is_text=True,
+    ),
     "saved": Corpus(make_saved, read_source("rows")),
     "npz": Corpus(make_npz, read_source("rows")),
     "metadata.csv": metadata("csv"),

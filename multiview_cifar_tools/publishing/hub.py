@@ -22,6 +22,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import RepoFile
 
+from multiview_cifar_tools.atomic_write import scratch_folder
 from multiview_cifar_tools.errors import PublishError
 from multiview_cifar_tools.retry import ATTEMPTS, retry
 from multiview_cifar_tools.shards.schema import PublishedShard, read_shard
@@ -299,7 +300,7 @@ class HubStore:
     @contextmanager
     def folder(self) -> Iterator[str]:
         """As a ShardStore."""
-        with tempfile.TemporaryDirectory(prefix="multiview-cifar-") as folder:
+        with scratch_folder() as folder:
             yield folder
 
     def put(self, path: str, name: str) -> CommitOperationAdd | None:

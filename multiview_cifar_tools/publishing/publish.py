@@ -126,7 +126,9 @@ def publish(
         published = hub.read(all_shards=append) if append or not dry_run else PublishedDataset()
         if not overwrite:
             check_features(rows.features, published.shards, repo_id)
-        return _publish_rows(rows, hub, published, append, license, dry_run)
+        folder = FsspecStore(os.fspath(dry_run)) if dry_run else None
+        with folder.lock() if folder else nullcontext():
+            return _publish_rows(rows, hub, published, append, license, folder)
 
 
 def holds_files(source: str | os.PathLike[str]) -> bool:
@@ -182,14 +184,13 @@ def _publish_rows(
     published: PublishedDataset,
     append: bool,
     license: str | None,
-    dry_run: str | os.PathLike[str] | None,
+    folder: FsspecStore | None,
 ) -> str:
-    """Write the shards and the card, and commit them; or leave them in the folder `dry_run`."""
+    """Write the shards and the card, and commit them; or leave them in the folder."""
     old_card = parse_card(published.readme)  # before anything is sent
     unchanged, title = set[str](), "Publish the dataset"
     if append and published.shards and isinstance(rows, DatasetInput):
         unchanged, title = rows.leave_out_unchanged(published.shards), "Add samples"
-    folder = FsspecStore(os.fspath(dry_run)) if dry_run else None
     shards = rows.write_shards(lambda name: folder or HubStore(hub, published.files.get(name)))
     stats = rows.split_stats(shards)
     card = make_card(old_card, stats, rows.features, hub.repo_id, rows.made_with, license)

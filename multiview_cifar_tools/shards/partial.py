@@ -284,28 +284,48 @@ def _leave(state: PartialExport, splits: Sequence[str]) -> None:
 @contextmanager
 def lock_folder(root: str) -> Iterator[str]:
     """The folder in which an export to `root` works, locked."""
-    folder = root if os.path.isfile(os.path.join(root, COMPLETE)) else f"{root}.partial"
-    if folder != root:
-        _check_free(root)
-        names = os.listdir(folder) if os.path.isdir(folder) else []
-        if names and not {STATE_FOLDER, COMPLETE} & {*names}:
-            raise ExportError(
-                f"{folder} is not of an export. Expected nothing there: remove it, "
-                f"or name another place than {root}.",
-                folder,
-            )
-    os.makedirs(folder, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY)
+    lock = None
+    while lock is None:
+        folder = _working_folder(root)
+        lock = _lock(root, folder)
     try:
-        if not lock_file(lock):
-            raise ExportError(
-                f"Another process exports to {root}. Expected one at a time: wait "
-                "for it, or name another place.",
-                root,
-            )
         yield folder
     finally:
         os.close(lock)
+
+
+def _working_folder(root: str) -> str:
+    """`root` where it is complete, else the partial folder, which is made."""
+    if os.path.isfile(os.path.join(root, COMPLETE)):
+        return root
+    _check_free(root)
+    folder = f"{root}.partial"
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    if names and not {STATE_FOLDER, COMPLETE} & {*names}:
+        raise ExportError(
+            f"{folder} is not of an export. Expected nothing there: remove it, "
+            f"or name another place than {root}.",
+            folder,
+        )
+    os.makedirs(folder, exist_ok=True)
+    return folder
+
+
+def _lock(root: str, folder: str) -> int | None:
+    """The locked folder, open; None where another process has finished meanwhile, or given up."""
+    lock = os.open(folder, os.O_RDONLY)
+    if not lock_file(lock):
+        os.close(lock)
+        raise ExportError(
+            f"Another process exports to {root}. Expected one at a time: wait for it, or name "
+            "another place.",
+            root,
+        )
+    is_there = os.path.isdir(folder) and os.path.samestat(os.fstat(lock), os.stat(folder))
+    if is_there and (folder == root or not os.path.isfile(os.path.join(root, COMPLETE))):
+        return lock
+    os.close(lock)
+    return None
 
 
 def _check_free(root: str) -> None:

@@ -23,7 +23,12 @@ import datasets
 import fsspec
 
 from multiview_cifar import MultiviewError, is_url
-from multiview_cifar_tools.atomic_write import lock_file, remove_path, sync_to_disk
+from multiview_cifar_tools.atomic_write import (
+    lock_file,
+    remove_path,
+    scratch_folder,
+    sync_to_disk,
+)
 from multiview_cifar_tools.errors import OutputError
 from multiview_cifar_tools.retry import retry
 from multiview_cifar_tools.storage.redaction import redact_error, secret_values
@@ -95,10 +100,13 @@ class FsspecStore:
     @contextmanager
     def folder(self) -> Iterator[str]:
         """As a ShardStore. A local place's own, so that giving a name is no copying."""
-        within = os.path.join(self.place, STATE_FOLDER) if self.is_local else None
-        if within:
-            with self.wrap_store_errors("be written"):
-                os.makedirs(within, exist_ok=True)
+        if not self.is_local:
+            with scratch_folder() as folder:
+                yield folder
+            return
+        within = os.path.join(self.place, STATE_FOLDER)
+        with self.wrap_store_errors("be written"):
+            os.makedirs(within, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=within, prefix=SHARD_PREFIX) as folder:
             yield folder
 

@@ -120,9 +120,20 @@ def test_sizes_and_modes_that_differ_in_one_batch(rows):
     assert np.array_equal(reader.to_arrays()["images"], batch["images"])
     for tensors in DataLoader(TorchBatches(rows, **options), batch_size=64, num_workers=2):
         assert np.array_equal(tensors["images"].movedim(2, -1), batch["images"])
-    stream = rows.remove_columns("masks").to_iterable_dataset()
-    (streamed,) = TorchStream(stream, 64, dtype=torch.float32, **options)
+    (streamed,) = TorchStream(rows.to_iterable_dataset(), 64, dtype=torch.float32, **options)
     assert streamed["images"].shape == (len(FILES), 1, 3, 16, 16)
+
+
+def test_masks_that_come_along(rows):
+    """The same geometry as the images, their own mode."""
+    options = {"image_size": (16, 16), "resize": "pad"}
+    both = BatchReader(rows, columns=["masks"], mode="RGB", exact=True, **options)[:]
+    alone = BatchReader(rows, "masks", **options)[:]
+    assert both["masks"].shape == (len(FILES), 1, 16, 16, 1)
+    assert np.array_equal(both["masks"], alone["images"])
+    assert np.array_equal(
+        both["images"], BatchReader(rows, mode="RGB", exact=True, **options)[:]["images"]
+    )
 
 
 def test_inks():

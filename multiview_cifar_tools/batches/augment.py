@@ -152,7 +152,7 @@ class RandomRotate90(GeometricAugmentation):
         if images.shape[1] != images.shape[2]:
             raise BatchError(
                 f"RandomRotate90 turns square images, found (H, W) = {images.shape[1:3]}. Expected "
-                "a build with image_size=(32, 32), say, or another augmentation.",
+                "image_size=(32, 32), say, to read or build with, or another augmentation.",
                 "augment",
             )
         out, turns = images.copy(), (draw_uniform(seeds, 1, "RandomRotate90")[0] * 4).astype(int)

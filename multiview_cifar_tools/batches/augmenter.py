@@ -86,7 +86,7 @@ class Augmenter:
             if self.moves(name) and is_known and pixels.shape[1:3] != size:
                 raise BatchError(
                     f"{name} are (H, W) = {pixels.shape[1:3]}, and images {size}: they cannot be "
-                    "moved alike. Expected one size (build with image_size), or "
+                    "moved alike. Expected one size (read or build with image_size), or "
                     f'augment={{"images": ..., "{name}": ...}}.',
                     name,
                 )

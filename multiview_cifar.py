@@ -16,9 +16,9 @@ All that is needed to load such a folder is in this single file, beside `dataset
 
 The folder may also be an archive of it (.zip, .tar, .tar.gz, .tar.zst), or either at a URL that
 fsspec reads; and there are "cifar10" and "cifar100", whose official files are downloaded and turned
-multi-view. For these, for metadata, and to convert images, this file asks the package
-multiview_cifar_tools, installed or beside it. By itself it reads local folders, and an embedded
-example, "shapes", where data/shapes.zip lies beside it.
+multi-view. For these, for metadata and groups, to convert images, and for what makes an error more
+helpful, this file asks the package multiview_cifar_tools, installed or beside it. By itself it
+reads local folders, and an embedded example, "shapes", where data/shapes.zip lies beside it.
 
 From top to bottom: the options, the builder, `load_dataset`; then plain functions in the order in
 which they are called: check the options, list the files, match their names to the layout, plan the

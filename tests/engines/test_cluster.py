@@ -27,6 +27,7 @@ from multiview_cifar_tools.cli.main import main
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.errors import EngineError
 from multiview_cifar_tools.loading import load
+from multiview_cifar_tools.shards.state import ShardResult
 from sampling import EXHAUSTIVE, sampled
 
 SMALL = ["--max-shard-size", "6KB"]  # some ten samples of these trees
@@ -181,17 +182,8 @@ def test_a_finished_shard_that_is_not_as_noted_is_made_again(photos, run, same, 
     done = out / ".multiview_cifar/done"
     done.mkdir(parents=True)
     (out / ".multiview_cifar/begun.json").write_text(json.dumps(manifest["begun"]))
-    note = {
-        "path": "data/train-00001.parquet",
-        "split": "train",
-        "key": "",
-        "num_rows": 9,
-        "num_bytes": 9000,
-        "sha256": "",
-        "seconds": {},
-        "skipped": [],
-    }
-    (done / "train-00001.parquet.json").write_text(json.dumps(note))
+    shard = ShardResult("data/train-00001.parquet", 9, 9000, "", "train")
+    (done / "train-00001.parquet.json").write_bytes(shard.note())
     run("build", photos, "--output", out, *SMALL)
     same()
 
@@ -433,7 +425,7 @@ def test_a_disk_that_fills_up(photos, same, tmp_path):
     arguments = command("build", photos, "--output", tmp_path / "out", *SMALL)
     limited = ["bash", "-c", "trap '' XFSZ; ulimit -f 6; exec \"$@\"", "bash"]  # files of 6 KB
     done = subprocess.run([*limited, *map(str, arguments)], capture_output=True, text=True)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert re.search(r"data/train-\d+.parquet cannot be written on .*File too large", done.stderr)
     assert "Traceback" not in done.stderr
     subprocess.run(arguments, check=True, capture_output=True)

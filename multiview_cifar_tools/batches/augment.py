@@ -15,7 +15,8 @@ numbers is thus repeated exactly:
         return np.clip(images + drawn, 0, 255).astype(np.uint8)
 
 Those that move pixels (`GeometricAugmentation`) act on all image columns of a batch alike: what one
-draws depends on the seeds and its own kind alone, not on what stands before it.
+draws depends on the seeds and on how many of its own type stand before it, not on the others. The
+first one of a type is handed the seeds as they are, further ones get seeds of their own.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from multiview_cifar_tools.arguments import short_repr
 from multiview_cifar_tools.batches.augment import GeometricAugmentation
 from multiview_cifar_tools.batches.decode import Pixels
-from multiview_cifar_tools.batches.seeds import Seeds
+from multiview_cifar_tools.batches.seeds import Seeds, derive_seeds
 from multiview_cifar_tools.errors import BatchError
 
 Step = Callable[[Pixels, Seeds], npt.NDArray[Any]]
@@ -64,12 +65,13 @@ class Augmenter:
         return changed
 
     def _change(self, name: str, pixels: npt.NDArray[Any], seeds: Seeds) -> npt.NDArray[Any]:
-        for step in self.steps.get(name, []) if len(pixels) else []:
+        steps = self.steps.get(name, []) if len(pixels) else []
+        for step, own in zip(steps, step_seeds(steps, seeds), strict=True):
             before = pixels
             if isinstance(step, GeometricAugmentation):
-                pixels = step.change(pixels, seeds, nearest=name != "images")
+                pixels = step.change(pixels, own, nearest=name != "images")
             else:
-                pixels = np.asarray(step(pixels, seeds))
+                pixels = np.asarray(step(pixels, own))
             if pixels.ndim != 4 or len(pixels) != len(before):
                 raise BatchError(
                     f"augment made {pixels.shape} of {name} {before.shape}. Expected as many "
@@ -114,6 +116,20 @@ def list_steps(name: str, steps: Any) -> list[Step]:
     for step in each:
         check_callable(name, step, "a callable of images and seeds: RandomCropFlip()")
     return each
+
+
+def step_seeds(steps: Sequence[Step], seeds: Seeds) -> Iterator[Seeds]:
+    """The seeds (N,) of each step: to the first one of its type as they are, to further ones
+    others, or two of one type would draw the same.
+
+    It counts steps of its own type alone: columns with the same ones are changed alike, whatever
+    else changes each.
+    """
+    counts = Counter[type]()
+    for step in steps:
+        number = counts[type(step)]
+        counts[type(step)] += 1
+        yield derive_seeds(seeds, number, "further steps") if number else seeds
 
 
 def check_column(name: Any, columns: Sequence[str]) -> None:

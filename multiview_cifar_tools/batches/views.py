@@ -103,6 +103,8 @@ class ViewSampler:
             return np.arange(count) * np.maximum(views, count)[:, None] // count
         if self.sampling == "first" or seeds is None:
             return np.broadcast_to(np.arange(count), (len(views), count))
+        # Others than those that change the images: which views says nothing of how they change.
+        seeds = derive_seeds(seeds, 0, "choice of views")
         if self._equal is not None:
             return draw_numbers(max(self._equal, count), count, seeds)
         numbers = np.empty((len(views), count), np.int64)

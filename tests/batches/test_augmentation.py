@@ -1,5 +1,6 @@
 """Augmentation: the pixels of a naive version of it, and the same ones on every run."""
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -9,7 +10,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 import multiview_cifar
-from multiview_cifar_tools.batches.augment import RandomCropFlip
+from multiview_cifar_tools.batches.augment import ColorJitter, RandomCropFlip, RandomRotate90
 from multiview_cifar_tools.batches.pytorch import SeededTransform, TorchBatches, TorchStream
 from multiview_cifar_tools.batches.reader import BatchReader
 from pictures import make_rows, png
@@ -185,6 +186,39 @@ def test_a_callable_of_ones_own():
     assert np.array_equal(first["images"][[2, 0]], again["images"])
     assert not first["images"][~first["view_mask"]].any()
     assert (first["images"] != BatchReader(ds)[[0, 1, 2]]["images"]).mean() > 0.4
+
+
+def test_two_of_a_kind_draw_each_for_itself():
+    ds = make_rows([2] * 200, lambda image: png(image.resize((4, 4))))
+    before = BatchReader(ds)[:]["images"]
+    turned = BatchReader(ds, augment=[RandomRotate90(), RandomRotate90()])[:]["images"]
+    turns = [
+        next(k for k in range(4) if np.array_equal(np.rot90(image, k), result))
+        for image, result in zip(before[:, 0], turned[:, 0], strict=True)
+    ]
+    assert min(np.bincount(turns, minlength=4)) > 30
+    mirrors = [SeededTransform(lambda image, axis=axis: mirror(image, axis)) for axis in (1, 2)]
+    mirrored = BatchReader(ds, augment=mirrors)[:]["images"]
+    outcomes = [
+        [np.array_equal(np.flip(image, axes), result) for axes in ((), 0, 1, (0, 1))].index(True)
+        for image, result in zip(before[:, 0], mirrored[:, 0], strict=True)
+    ]
+    assert min(np.bincount(outcomes, minlength=4)) > 30
+
+
+def mirror(image, axis):
+    """Half of the images (C, H, W), by PyTorch's random numbers."""
+    return image.flip(axis) if torch.rand(()) < 0.5 else image
+
+
+def test_columns_with_the_same_steps_are_changed_alike():
+    ds = make_rows([2] * 9, lambda image: png(image.resize((6, 6))))
+    twin = ds.select_columns("images").rename_column("images", "twin")
+    ds = datasets.concatenate_datasets([ds, twin], axis=1)
+    crop, turn = RandomCropFlip(2), RandomRotate90()
+    augment = {"images": [turn, crop, turn], "twin": [turn, ColorJitter(0, 0, 0), crop, turn]}
+    batch = BatchReader(ds, columns=["twin"], augment=augment)[:]
+    assert np.array_equal(batch["images"], batch["twin"])
 
 
 def test_a_callable_that_loses_an_image(fails):

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch.utils.data import DataLoader
 
 import multiview_cifar
+from multiview_cifar_tools.batches.augment import RandomCropFlip
 from multiview_cifar_tools.batches.pytorch import TorchBatches, TorchStream
 from multiview_cifar_tools.batches.reader import BatchReader
 from multiview_cifar_tools.batches.views import draw_numbers
@@ -187,6 +189,28 @@ def test_in_each_form():
     assert np.array_equal(one["images"], padded["images"][0])
     whole = BatchReader(ds, **options).to_arrays()
     assert np.array_equal(whole["images"][[1, 0, 2]], padded["images"])
+
+
+@pytest.mark.parametrize("copy_views", [None, "same", "different"])
+def test_which_views_says_nothing_of_how_they_are_changed(copy_views):
+    # Black, and white at the left of the first view and at its right of the second.
+    ds = make_rows([2] * 300, lambda image: png(image.resize((2, 1)).convert("L")))
+    left, right = (Image.fromarray(np.uint8([pixels])) for pixels in ([250, 0], [9, 1]))
+    files = [[{"bytes": png(image), "path": None} for image in (left, right)]] * 300
+    ds = ds.remove_columns("images").add_column("images", files)
+    copies = {} if copy_views is None else {"copies": 2, "copy_views": copy_views}
+    reader = BatchReader(
+        ds.cast_column("images", datasets.Sequence(datasets.Image())),
+        num_views=1,
+        view_sampling="random",
+        augment=RandomCropFlip(0),
+        **copies,
+    )
+    pixels = reader[:]["images"].reshape(-1, 2)
+    found = Counter((int(pair.max()), bool(pair[0] < pair[1])) for pair in pixels)
+    assert found.keys() == {(250, False), (250, True), (9, False), (9, True)}
+    even = len(pixels) / 4
+    assert 0.7 * even < min(found.values()) <= max(found.values()) < 1.3 * even
 
 
 def test_wrong_use(fails):

@@ -6,6 +6,7 @@ the call that is right. `call` is how the caller is called, with {} where the ro
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 import re
@@ -19,6 +20,7 @@ from multiview_cifar import MultiviewError, join_first
 from multiview_cifar_tools.storage.redaction import redact
 
 Error = type[MultiviewError]
+MAX_INT64 = (1 << 63) - 1  # NumPy and Arrow count no further
 FROM_LIST = "datasets.Dataset.from_list(rows, features=features)"
 
 
@@ -31,9 +33,11 @@ def short_repr(value: Any) -> str:
 # --- numbers --------------------------------------------------------------------------------------
 
 
-def check_count(name: str, value: Any, minimum: int, error: Error) -> int:
+def check_count(
+    name: str, value: Any, minimum: int, error: Error, maximum: float = MAX_INT64
+) -> int:
     """The integer that an option is, a Python int or one of NumPy; `error` where it is none (a
-    float, a bool, text), or below its minimum.
+    float, a bool, text), or out of range.
     """
     try:
         number = operator.index(value)
@@ -43,7 +47,21 @@ def check_count(name: str, value: Any, minimum: int, error: Error) -> int:
         raise error(
             f"{name}={short_repr(value)} is not right. Expected an int, {minimum} or more.", name
         )
+    if number > maximum:
+        raise error(f"{name}={short_repr(value)} is too large. Expected {maximum} at most.", name)
     return number
+
+
+def check_seed(value: Any, error: Error) -> int:
+    """The seed that an option is: an integer as of `check_count`, from 0 on, however large."""
+    return check_count("seed", value, 0, error, math.inf)
+
+
+def check_flag(name: str, value: Any, error: Error) -> bool:
+    """The bool that an option is, of Python or NumPy; `error` for all else: "no" would be True."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise error(f"{name}={short_repr(value)} is not right. Expected True or False.", name)
+    return bool(value)
 
 
 def check_image_size(name: str, value: Any, error: Error) -> tuple[int, int]:

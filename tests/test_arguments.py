@@ -12,7 +12,10 @@ from multiview_cifar_tools import (
     ElasticBatches,
     ElasticSampler,
     ElasticTables,
+    EpisodicSampler,
+    PKSampler,
     RandomCropFlip,
+    SizeSampler,
     build_shards,
     check,
     contact_sheet,
@@ -436,3 +439,75 @@ def test_columns_to_group_by(fails):
     for by in (None, "", ["sample_id"]):
         with fails("OptionError", f"no column {by!r}", "Expected by="):
             group(DATASET, by)
+
+
+# --- flags and counts -----------------------------------------------------------------------------
+
+NO_FLAGS = ["no", 0, 1, None, [], 1000]
+NO_NAMES = ["label", b"label", [1], [None], iter(["label"]), 3]
+
+
+@pytest.mark.parametrize("value", NO_FLAGS, ids=str)
+def test_a_flag_is_a_bool(fails, value):
+    from multiview_cifar_tools import JaxBatches, TorchBatches, to_tf_dataset
+
+    flagged = {
+        "verify_checksums": BatchReader,
+        "exact": lambda rows, **flag: BatchReader(rows, image_size=(4, 4), **flag),
+        "shuffle": lambda rows, **flag: BatchReader(rows).batches(2, **flag),
+        "drop_last": lambda rows, **flag: JaxBatches(rows, 2, **flag),
+        "drop_remainder": lambda rows, **flag: to_tf_dataset(rows, 2, **flag),
+        "contiguous": TorchBatches,
+        "flip": lambda rows, **flag: RandomCropFlip(**flag),
+    }
+    for name, make in flagged.items():
+        with fails("BatchError", f"{name}={value!r} is not right. Expected True or False"):
+            make(DATASET, **{name: value})
+    for name in ("shuffle", "drop_last"):
+        with fails("ElasticError", f"{name}={value!r} is not right. Expected True or False"):
+            ElasticSampler(3, 1, **{name: value})
+
+
+def test_flags_and_counts_of_numpy():
+    options = {"num_views": np.int64(2), "copies": np.int32(3), "num_threads": np.uint8(1)}
+    reader = BatchReader(make_rows([3, 2, 1]), view_sampling="random", **options)
+    batch = next(reader.batches(np.int64(2), shuffle=np.True_, drop_last=np.bool_(False)))
+    assert batch["images"].shape == (2, 3, 2, 4, 5, 3)
+    assert BatchReader(make_rows([1]), num_views=np.int64(2))[:]["view_mask"].shape == (1, 2)
+
+
+@pytest.mark.parametrize("value", NO_NAMES, ids=str)
+def test_columns_are_a_list_of_names(fails, value):
+    with fails(
+        "BatchError", "columns=", 'is not right. Expected a list of names, such as ["label"'
+    ):
+        BatchReader(DATASET, columns=value)
+
+
+def test_an_image_column_is_a_name(fails):
+    for column in (None, 3, ["images"], b"images"):
+        with fails("BatchError", f"column={column!r} is not right. Expected the name of an"):
+            SizeSampler(DATASET, 1, column=column)
+
+
+def test_counts_beyond_all_bounds(fails):
+    huge, says = 10**30, "is too large. Expected 9223372036854775807 at most"
+    for make in (
+        lambda: BatchReader(DATASET, copies=huge),
+        lambda: BatchReader(DATASET).batches(huge),
+        lambda: BatchReader(DATASET).set_epoch(huge),
+        lambda: PKSampler([0, 1], 1, huge),
+        lambda: EpisodicSampler([0, 0], 1, 1, huge),
+        lambda: RandomCropFlip(huge),
+        lambda: ElasticSampler(3, huge),
+    ):
+        with fails("MultiviewError", says):
+            make()
+    assert BatchReader(DATASET, seed=huge).seed == huge  # such as SeedSequence().entropy
+
+
+def test_a_group_is_a_name(fails, make_tree):
+    tree = make_tree("cat/1/a.png")
+    for value in ("", 3, ["patient"], True):
+        with fails("OptionError", f"group={value!r} is not right. Expected the name of a column"):
+            check(str(tree), group=value)

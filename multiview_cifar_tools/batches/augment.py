@@ -29,7 +29,12 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from multiview_cifar_tools.arguments import check_count, check_image_size, short_repr
+from multiview_cifar_tools.arguments import (
+    check_count,
+    check_flag,
+    check_image_size,
+    short_repr,
+)
 from multiview_cifar_tools.batches.decode import Pixels
 from multiview_cifar_tools.batches.seeds import Seeds, draw_uniform
 from multiview_cifar_tools.errors import BatchError
@@ -66,11 +71,12 @@ class RandomCropFlip(GeometricAugmentation):
         flip: Whether half of the images are mirrored.
 
     Raises:
-        BatchError: `padding` is no integer, or negative.
+        BatchError: `padding` is no integer, or negative; or `flip` is no bool.
     """
 
     def __init__(self, padding: int = 4, flip: bool = True) -> None:
-        self.padding, self.flip = check_count("padding", padding, 0, BatchError), flip
+        self.padding = check_count("padding", padding, 0, BatchError)
+        self.flip = check_flag("flip", flip, BatchError)
 
     def change(self, images: Pixels, seeds: Seeds, nearest: bool) -> Pixels:
         """(N, H, W, C) images and their (N,) seeds to as many images of that size."""
@@ -297,7 +303,11 @@ def check_range(name: str, values: Any, most: float) -> tuple[float, float]:
 
 def check_share(name: str, value: Any) -> float:
     """A number from 0 to 1; BatchError where it is none."""
-    if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+    if (
+        not isinstance(value, (int, float, np.number))
+        or isinstance(value, bool)
+        or not 0 <= value <= 1
+    ):
         raise BatchError(
             f"{name}={short_repr(value)} is not right. Expected a number from 0 to 1.", name
         )

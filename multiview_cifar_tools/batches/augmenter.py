@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -71,7 +72,7 @@ class Augmenter:
             if isinstance(step, GeometricAugmentation):
                 pixels = step.change(pixels, own, nearest=name != "images")
             else:
-                pixels = np.asarray(step(pixels, own))
+                pixels = as_array(step(pixels, own))
             if pixels.ndim != 4 or len(pixels) != len(before):
                 raise BatchError(
                     f"augment made {pixels.shape} of {name} {before.shape}. Expected as many "
@@ -110,12 +111,39 @@ class Augmenter:
             )
 
 
+def as_array(changed: Any) -> npt.NDArray[Any]:
+    """What an augmentation gave as an array, which is checked by its shape; an empty one where it
+    is none, such as a tuple of images and seeds.
+    """
+    try:
+        return np.asarray(changed)
+    except ValueError:  # it has parts of several shapes
+        return np.empty(0)
+
+
 def list_steps(name: str, steps: Any) -> list[Step]:
-    """One or more callables as a list; BatchError where they are none."""
+    """One or more callables as a list; BatchError where they are none, or not of two arguments."""
     each = [*steps] if isinstance(steps, (list, tuple)) else [steps]
     for step in each:
         check_callable(name, step, "a callable of images and seeds: RandomCropFlip()")
+        if not takes_two(step):
+            raise BatchError(
+                f"{name}={short_repr(step)} does not take images and seeds. Expected both; of a "
+                "transform of single images SeededTransform makes such a callable.",
+                "augment",
+            )
     return each
+
+
+def takes_two(step: Step) -> bool:
+    """Whether a callable takes two arguments, as far as it tells."""
+    try:
+        inspect.signature(step).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # it does not tell, as some that are written in C
+        return True
+    return True
 
 
 def step_seeds(steps: Sequence[Step], seeds: Seeds) -> Iterator[Seeds]:
@@ -143,6 +171,8 @@ def check_column(name: Any, columns: Sequence[str]) -> None:
 
 
 def check_callable(name: str, value: Any, expected: str) -> None:
-    """BatchError where an option is no function, nor an object that is called like one."""
-    if not callable(value):
+    """BatchError where an option is no function, nor an object that is called like one: a class is
+    none.
+    """
+    if not callable(value) or isinstance(value, type):
         raise BatchError(f"{name}={short_repr(value)} is not right. Expected {expected}.", name)

@@ -19,7 +19,7 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
-from multiview_cifar_tools.arguments import expect_dataset
+from multiview_cifar_tools.arguments import expect_dataset, short_repr
 from multiview_cifar_tools.batches.adapters import (
     ReaderOptions,
     iter_epoch,
@@ -60,8 +60,8 @@ class JaxBatches:
         options: See `ReaderOptions`.
 
     Raises:
-        BatchError: As `BatchReader` does; `batch_size` is no integer, or below 1; or it is given
-            beside a sampler.
+        BatchError: As `BatchReader` does; `batch_size` is no integer, or below 1; it is given
+            beside a sampler; or `device` is none.
     """
 
     def __init__(
@@ -80,6 +80,12 @@ class JaxBatches:
         check_batching(batch_size, sampler, shuffle=shuffle, drop_last=drop_last)
         self.batch_size = 0 if batch_size is None else check_batch_size(batch_size)
         self.sampler = sampler
+        if not isinstance(device, (jax.Device, jax.sharding.Sharding, type(None))):
+            raise BatchError(
+                f"device={short_repr(device)} is not right. Expected one of jax.devices(), or a "
+                "jax.sharding.Sharding.",
+                "device",
+            )
         self.shuffle, self.drop_last, self.device = shuffle, drop_last, device
 
     def set_epoch(self, epoch: int) -> None:

@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from multiview_cifar_tools.arguments import (
     check_count,
+    check_flag,
     expect_dataset,
     expect_stream,
     short_repr,
@@ -103,7 +104,7 @@ def split_options(options: Mapping[str, Any]) -> tuple[TensorOptions, dict[str, 
     """The tensor options among these, and the others.
 
     BatchError where `dtype` is none of PyTorch's, `mean` or `std` are no lists of numbers, or come
-    without a floating `dtype`.
+    without a floating `dtype`, a `std` is not above 0, or `contiguous` is no bool.
     """
     names = TensorOptions.__annotations__
     tensor_options: Any = {name: value for name, value in options.items() if name in names}
@@ -113,6 +114,7 @@ def split_options(options: Mapping[str, Any]) -> tuple[TensorOptions, dict[str, 
             f"dtype={short_repr(dtype)} is not right. Expected one of PyTorch's: torch.float32.",
             "dtype",
         )
+    check_flag("contiguous", tensor_options.get("contiguous", False), BatchError)
     for name in ("mean", "std"):
         if tensor_options.get(name) is not None:
             check_statistics(name, tensor_options[name], dtype)
@@ -120,19 +122,28 @@ def split_options(options: Mapping[str, Any]) -> tuple[TensorOptions, dict[str, 
 
 
 def check_statistics(name: str, numbers: Any, dtype: torch.dtype | None) -> None:
-    """BatchError where a mean or deviation is no list of numbers, or `dtype` is not floating."""
+    """BatchError where a mean or deviation is no list of numbers, or one to divide by is not above
+    0, or `dtype` is not floating.
+    """
     if not (dtype and dtype.is_floating_point):
         raise BatchError(
             f"{name} needs a floating dtype, found {dtype}. Expected dtype=torch.float32, say.",
             name,
         )
     try:
-        is_list = torch.as_tensor(numbers, dtype=dtype).ndim == 1
+        values = torch.as_tensor(numbers, dtype=dtype)
+        is_list = values.ndim == 1 and bool(values.isfinite().all())
     except (TypeError, ValueError, RuntimeError):  # of text, of lists of several lengths
         is_list = False
     if not is_list:
         raise BatchError(
             f"{name}={short_repr(numbers)} is not right. Expected one number a channel, in a list.",
+            name,
+        )
+    if name == "std" and not bool((values > 0).all()):
+        raise BatchError(
+            f"std={short_repr(numbers)} is not right. Expected numbers above 0, to divide by: 1 "
+            "for a channel that is the same everywhere.",
             name,
         )
 
@@ -357,7 +368,7 @@ class SeededTransform:
             size.
 
     Raises:
-        BatchError: `transform` is no callable.
+        BatchError: `transform` is no callable; when called: it does not give such images.
     """
 
     def __init__(self, transform: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -366,10 +377,26 @@ class SeededTransform:
 
     def __call__(self, images: npt.NDArray[Any], seeds: Seeds) -> npt.NDArray[Any]:
         """(N, H, W, C) images and their (N,) seeds to (N, H', W', C)."""
-        outputs = []
+        outputs: list[torch.Tensor] = []
         with torch.random.fork_rng(devices=[]):
             for image, seed in zip(images, seeds.tolist(), strict=True):
                 torch.default_generator.manual_seed(seed >> 1)  # it takes 63 bits
-                outputs.append(self.transform(torch.from_numpy(image).movedim(-1, 0)))
+                output = self.transform(torch.from_numpy(image).movedim(-1, 0))
+                check_output(output, outputs)
+                outputs.append(output)
         moved: npt.NDArray[Any] = torch.stack(outputs).movedim(1, -1).numpy()
         return moved
+
+
+def check_output(output: Any, others: Sequence[torch.Tensor]) -> None:
+    """BatchError where a transform gave no image, or one of another size than the others."""
+    is_image = isinstance(output, torch.Tensor) and output.ndim == 3
+    if is_image and all(output.shape == other.shape for other in others[:1]):
+        return
+    shape = f"{tuple(output.shape)}" if isinstance(output, torch.Tensor) else short_repr(output)
+    other = f" after {tuple(others[0].shape)}" if others else ""
+    raise BatchError(
+        f"The transform made {shape}{other}. Expected a tensor (C, H, W) of each image, all of one "
+        "size.",
+        "transform",
+    )

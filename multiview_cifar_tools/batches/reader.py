@@ -33,7 +33,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 import multiview_cifar
-from multiview_cifar_tools.arguments import check_count, expect_dataset, expect_path, short_repr
+from multiview_cifar_tools.arguments import (
+    check_count,
+    check_flag,
+    check_seed,
+    expect_dataset,
+    expect_path,
+    short_repr,
+)
 from multiview_cifar_tools.atomic_write import atomic_write
 from multiview_cifar_tools.batches.augmenter import Augment, Augmenter
 from multiview_cifar_tools.batches.columns import (
@@ -163,15 +170,18 @@ class BatchReader:
         self.columns = select_columns(features, column, columns)
         check_choices(ragged=ragged, draws=draws, on_error=on_error, resize=resize, mode=mode)
         check_choices(view_sampling=view_sampling, on_few_views=on_few_views, copy_views=copy_views)
-        for name, number in {"num_views": num_views, "num_threads": num_threads}.items():
-            if number is not None:
-                check_count(name, number, 1, BatchError)
+        # Python's integers, as those of NumPy behave otherwise: [0] * np.int64(2) is one number.
+        num_views = check_optional_count("num_views", num_views)
+        copies = check_optional_count("copies", copies)
+        num_threads = check_optional_count("num_threads", num_threads)
+        verify_checksums = check_flag("verify_checksums", verify_checksums, BatchError)
+        exact = check_flag("exact", exact, BatchError)
         check_view_options(num_views, view_sampling, on_few_views, copies, copy_views, ragged)
         self.dataset, self.column, self.ragged, self.num_views = dataset, column, ragged, num_views
         self.view_sampling, self.on_few_views = view_sampling, on_few_views
         self.copies, self.copy_views = copies, copy_views
         self.draws, self.epoch, self._features = draws, 0, features
-        self.seed = check_count("seed", seed, 0, BatchError)
+        self.seed = check_seed(seed, BatchError)
         self.on_error, self.num_threads = on_error, num_threads
         self.verify_checksums = verify_checksums
         # The image columns of a batch, by their names there: the one of the views first.
@@ -605,13 +615,22 @@ def select_columns(
     """
     with_images = all_image_columns(features)
     other_names = [name for name in features if name not in with_images]
+    if not isinstance(column, str):
+        raise BatchError(
+            f"column={short_repr(column)} is not right. Expected the name of an image column, such "
+            'as "images".',
+            "column",
+        )
     if column not in with_images:
         raise BatchError(
             f"There is no column {column!r} of images. Expected one of "
             f"{with_images or 'none'} (columns: {list(features)}).",
             column,
         )
-    if isinstance(columns, str) or not np.iterable(columns if columns is not None else ()):
+    names = () if columns is None else columns
+    # What can be read once only would be empty for the next batch of a stream.
+    is_list = np.iterable(names) and not isinstance(names, (str, bytes, Iterator))
+    if not is_list or not all(isinstance(name, str) for name in names):
         raise BatchError(
             f"columns={short_repr(columns)} is not right. Expected a list of names, such as "
             '["label"].',
@@ -645,11 +664,18 @@ def check_enough_views(images: ImageColumn, rows: Integers, num_views: int) -> N
     views = images.index.views[rows]
     if views.max() < num_views:
         name = images.row_name(rows[int(views.argmax())])
+        if not views.max():
+            raise BatchError(f"No sample has a view, as {name}. Expected one at least.", name)
         raise BatchError(
             f"num_views={num_views}, and no sample has more than {views.max()} views, as {name}. "
             f'Expected {views.max()} or fewer, or on_few_views="repeat".',
             name,
         )
+
+
+def check_optional_count(name: str, value: Any) -> int | None:
+    """None, or the integer above 0 that an option is; else BatchError."""
+    return None if value is None else check_count(name, value, 1, BatchError)
 
 
 def check_choices(**options: str | None) -> None:
@@ -675,9 +701,10 @@ def count_batches(samples: int, batch_size: int, drop_last: bool) -> int:
 
 
 def check_batching(batch_size: Any, sampler: Any, **order: bool) -> None:
-    """BatchError where a batch size is no integer or below 1, or where a sampler comes with one, or
-    with an order of samples, or is none.
+    """BatchError where a batch size is no integer or below 1, or an option of the order no bool; or
+    where a sampler comes with one of these, or is none.
     """
+    order = {name: check_flag(name, value, BatchError) for name, value in order.items()}
     if sampler is None:
         check_batch_size(batch_size)
         return

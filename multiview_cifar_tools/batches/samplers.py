@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multiview_cifar import join_first
-from multiview_cifar_tools.arguments import check_count, check_rank, short_repr
+from multiview_cifar_tools.arguments import check_count, check_rank, check_seed, short_repr
 from multiview_cifar_tools.batches.indices import Integers
 from multiview_cifar_tools.batches.reader import BatchReader
 from multiview_cifar_tools.errors import BatchError
@@ -263,7 +263,7 @@ class PKSampler(EpochSampler):
     ) -> None:
         self.classes = check_count("classes", classes, 1, BatchError)
         self.samples = check_count("samples", samples, 1, BatchError)
-        seed = check_count("seed", seed, 0, BatchError)
+        seed = check_seed(seed, BatchError)
         num_replicas, rank = check_rank(num_replicas, rank, BatchError)
         self._members = ClassSamples(labels)
         self._groups = self._count_groups(on_few_samples)
@@ -475,8 +475,14 @@ class EpisodicSampler(PKSampler):
     def split(self, batch: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The support and the query samples of a batch: its arrays, tensors and lists, cut in two.
 
-        BatchError where a column of it has not a value for each sample, as with `ragged="flat"`.
+        BatchError where it is no batch, or a column of it has not a value for each sample, as with
+        `ragged="flat"`.
         """
+        if not isinstance(batch, Mapping):
+            raise BatchError(
+                f"batch={short_repr(batch)} is not right. Expected the dict that a loader gives.",
+                "batch",
+            )
         for name, values in batch.items():
             if len(values) != len(self.support_mask):
                 raise BatchError(
@@ -519,7 +525,7 @@ class BalancedSampler(EpochSampler):
         rank: int = 0,
     ) -> None:
         self.batch_size = check_count("batch_size", batch_size, 1, BatchError)
-        seed = check_count("seed", seed, 0, BatchError)
+        seed = check_seed(seed, BatchError)
         num_replicas, rank = check_rank(num_replicas, rank, BatchError)
         self._members = ClassSamples(labels)
         step = self.batch_size * num_replicas
@@ -598,7 +604,7 @@ class SizeSampler(EpochSampler):
         rank: int = 0,
     ) -> None:
         self.batch_size = check_count("batch_size", batch_size, 1, BatchError)
-        seed = check_count("seed", seed, 0, BatchError)
+        seed = check_seed(seed, BatchError)
         num_replicas, rank = check_rank(num_replicas, rank, BatchError)
         shapes = BatchReader(dataset, column, columns=[]).image_shapes()
         numbers = {shape: number for number, shape in enumerate(dict.fromkeys(shapes))}

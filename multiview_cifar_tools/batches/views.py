@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from multiview_cifar_tools.arguments import check_count
 from multiview_cifar_tools.batches.indices import Integers
 from multiview_cifar_tools.batches.seeds import Seeds, derive_seeds
 from multiview_cifar_tools.errors import BatchError
@@ -156,8 +155,6 @@ def check_view_options(
             '"first" or "even" with it.',
             "on_few_views",
         )
-    if copies is not None:
-        check_count("copies", copies, 1, BatchError)
     if copies is not None and ragged not in ("pad", "error"):
         raise BatchError(
             f"copies={copies} with ragged={ragged!r} are no array. Expected "

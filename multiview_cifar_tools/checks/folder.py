@@ -33,7 +33,7 @@ from multiview_cifar import (
     plan_rows,
     scan_folder,
 )
-from multiview_cifar_tools.arguments import check_count, expect_path
+from multiview_cifar_tools.arguments import check_count, expect_path, short_repr
 from multiview_cifar_tools.checks.duplicates import find_look_alikes, find_same_pixels
 from multiview_cifar_tools.checks.findings import (
     KINDS,
@@ -99,6 +99,12 @@ def check(
     max_pixels = check_count("max_pixels", max_pixels, 1, OptionError)
     if num_proc is not None:
         check_count("num_proc", num_proc, 1, OptionError)
+    if group is not None and not (isinstance(group, str) and group):
+        raise OptionError(
+            f"group={short_repr(group)} is not right. Expected the name of a column, or "
+            '"label" or "sample".',
+            "group",
+        )
     of_rows = 'export(rows, "photos"), then check("photos")'
     data_dir = expect_path(data_dir, "check({})", CheckError, of_rows)
     config = make_config(data_dir, lenient_options(options, group))
@@ -137,7 +143,7 @@ def lenient_options(options: Mapping[str, Any], group: str | None = None) -> dic
     """
     layout = options.get("layout")
     has_classes = layout is None or "{label}" in str(layout)
-    is_needed = group or options.get("label_column") or options.get("split_by")
+    is_needed = group is not None or options.get("label_column") or options.get("split_by")
     drop_metadata = has_classes and not is_needed
     return {**LENIENT_OPTIONS, "drop_metadata": drop_metadata, **options}
 

@@ -19,7 +19,7 @@ from functools import cached_property
 
 import numpy as np
 
-from multiview_cifar_tools.arguments import check_count
+from multiview_cifar_tools.arguments import check_count, check_flag, check_seed
 from multiview_cifar_tools.batches.indices import Integers
 from multiview_cifar_tools.batches.samplers import random_numbers
 from multiview_cifar_tools.errors import ElasticError
@@ -56,9 +56,10 @@ class Order:
         mean = self.num_rows // int(np.count_nonzero(counts))
         window = max(mean, MIN_WINDOW) if window is None else window
         self.window = check_count("window", window, 1, ElasticError)
-        self.seed = check_count("seed", seed, 0, ElasticError)
+        self.seed = check_seed(seed, ElasticError)
         self.lanes = check_count("lanes", lanes, 1, ElasticError)
-        self.counts, self.shuffle = counts, shuffle
+        self.shuffle = check_flag("shuffle", shuffle, ElasticError)
+        self.counts = counts
         self.starts = np.cumsum(counts) - counts  # the first row of each shard, (S,)
 
     def shards_of(self, rows: Integers) -> Integers:

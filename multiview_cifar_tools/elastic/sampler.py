@@ -30,7 +30,13 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 import pyarrow as pa
 
-from multiview_cifar_tools.arguments import check_count, check_rank, expect_path, short_repr
+from multiview_cifar_tools.arguments import (
+    check_count,
+    check_flag,
+    check_rank,
+    expect_path,
+    short_repr,
+)
 from multiview_cifar_tools.batches.adapters import ReaderOptions, make_part_reader
 from multiview_cifar_tools.batches.indices import Integers
 from multiview_cifar_tools.batches.reader import BatchReader, iter_batches
@@ -84,7 +90,7 @@ class ElasticSampler:
         self.batch_size = check_count("batch_size", batch_size, 1, ElasticError)
         self.num_replicas, self.rank = check_rank(num_replicas, rank, ElasticError)
         self.order = Order(counts, seed, lanes, window, shuffle)
-        self.drop_last = drop_last
+        self.drop_last = check_flag("drop_last", drop_last, ElasticError)
         self.fingerprint = hash_text(*map(str, counts))
         # The epoch, and the position in its order where a pass begins.
         self._position: MutableSequence[Any] = [0, 0]

@@ -226,6 +226,33 @@ def test_a_callable_that_loses_an_image(fails):
         BatchReader(make_rows([2]), augment=lambda images, seeds: images[:1])[[0]]
 
 
+def test_what_is_no_augmentation(fails):
+    ds = make_rows([2])
+    for augment in (RandomCropFlip, [RandomRotate90], {"images": ColorJitter}):
+        with fails("BatchError", "is not right. Expected a callable of images and seeds"):
+            BatchReader(ds, augment=augment)
+    for augment in (lambda image: image, [len]):
+        with fails("BatchError", "does not take images and seeds", "SeededTransform"):
+            BatchReader(ds, augment=augment)
+    for changed in (None, (1, [2, 3]), "images"):
+        with fails("BatchError", "augment made ", "of images (2, 4, 5, 3). Expected as many"):
+            BatchReader(ds, augment=lambda images, seeds, changed=changed: changed)[0]
+    with fails("BatchError", "augment made ", "Expected as many"):  # as transforms of several do
+        BatchReader(ds, augment=lambda *inputs: inputs)[0]
+
+
+def test_transforms_that_give_no_image(fails):
+    ds = make_rows([2])
+    sizes = iter([3, 2])
+    for transform, says in (
+        (lambda image: None, "The transform made None. Expected a tensor (C, H, W)"),
+        (lambda image: image[0], "The transform made (4, 5). Expected a tensor (C, H, W)"),
+        (lambda image: image[:, : next(sizes)], "The transform made (3, 2, 5) after (3, 3, 5)"),
+    ):
+        with fails("BatchError", says):
+            BatchReader(ds, augment=SeededTransform(transform))[0]
+
+
 def test_a_negative_padding():
     with pytest.raises(ValueError, match="padding=-1"):
         RandomCropFlip(-1)

@@ -261,3 +261,4 @@ def test_options_of_augmentations(fails):
     ):
         with fails("BatchError", f"{says} is not right"):
             make()
+    assert (ColorJitter(np.float32(0.5), np.int64(1)).spans == [0.5, 1, 0.4]).all()

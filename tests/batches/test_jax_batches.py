@@ -82,12 +82,15 @@ def test_short_batches_are_dropped(JaxBatches):
     assert len(batches) == len(list(batches)) == 2
 
 
-def test_a_device_of_ones_choice(jax, JaxBatches):
+def test_a_device_of_ones_choice(jax, JaxBatches, fails):
     device = jax.devices()[0]
     sharding = jax.sharding.SingleDeviceSharding(device)
     for place in (device, sharding):
         (batch,) = JaxBatches(make_rows([1] * 2), 2, device=place)
         assert batch["images"].devices() == {device}
+    for place in ("cpu", 0, [device]):
+        with fails("BatchError", "device=", "is not right. Expected one of jax.devices()"):
+            JaxBatches(make_rows([1] * 2), 2, device=place)
 
 
 def test_errors_are_told(JaxBatches, fails):

@@ -198,6 +198,8 @@ def test_episodes():
         assert support["sample_id"] + query["sample_id"] == [f"cat/{i}" for i in numbers]
         assert (len(support["images"]), len(query["view_mask"])) == (2, 4)
         assert np.array_equal(support["images"], batch["images"][sampler.support_mask])
+    with pytest.raises(BatchError, match="batch=None is not right"):
+        sampler.split(None)
     with pytest.raises(BatchError, match="ragged"):
         sampler.split(BatchReader(reader.dataset, ragged="flat")[[0, 1, 2, 3, 4, 5]])
 

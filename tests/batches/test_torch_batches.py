@@ -298,6 +298,9 @@ def test_batches_of_a_stream_are_not_batched_again(fails, workers):
         ({"mean": 0.5}, "mean=0.5 is not right. Expected one number a channel"),
         ({"std": "0.5"}, "std='0.5' is not right"),
         ({"std": [[0.5], [0.5]]}, "std=[[0.5], [0.5]] is not right"),
+        ({"mean": [0.5, np.nan, 0.5]}, "mean=[0.5, nan, 0.5] is not right"),
+        ({"std": [0.5, 0, 0.5]}, "std=[0.5, 0, 0.5] is not right. Expected numbers above 0"),
+        ({"std": [0.5, -1, 0.5]}, "std=[0.5, -1, 0.5] is not right. Expected numbers above 0"),
         ({"mean": [0.5], "dtype": torch.uint8}, "mean needs a floating dtype, found torch.uint8"),
     ],
 )

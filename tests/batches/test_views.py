@@ -223,6 +223,8 @@ def test_wrong_use(fails):
         TorchBatches(ds, view_sampling="random", num_views=4)
     with fails("BatchError", "num_views=3", "more than 2 views", "cat/0"):
         TorchBatches(ds.select([0]), view_sampling="even", num_views=3)
+    with fails("BatchError", "No sample has a view, as cat/0. Expected one at least"):
+        TorchBatches(make_rows([0, 0]), view_sampling="even", num_views=3)
     with fails("BatchError", 'on_few_views="repeat"', "view_sampling"):
         BatchReader(ds, num_views=3, on_few_views="repeat")
     with fails("BatchError", "on_few_views='drop'"):

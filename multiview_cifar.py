@@ -1779,7 +1779,11 @@ def check_splits(splits: Mapping[str, Sequence[Sample]], num_rows: int) -> None:
                 split,
             )
         if not samples:
-            way_out = "a larger share in split_ratios" if num_rows else "one: see the log for why"
+            way_out = (
+                "a larger share in split_ratios, or another seed"
+                if num_rows
+                else "one: see the log for why"
+            )
             found = f"The split {split!r} gets none of the {num_rows} samples left"
             raise LayoutError(f"{found}. Expected {way_out}.", split)
 

@@ -523,7 +523,7 @@ def test_a_disk_that_is_full(format, tmp_path):
         text=True,
         env=ENVIRONMENT,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     line = done.stderr.splitlines()[-1]
     assert "File too large" in line and "8 samples are finished in" in line and "goes on" in line
     assert len(list((tmp_path / "out.partial").glob("train*"))) == 4

@@ -112,6 +112,10 @@ class HDF5Output(io.FileIO):
         if self.error:
             raise self.error
 
+    def __del__(self) -> None:
+        """Of a writer that was given up after an error: without a warning that nobody closed it."""
+        self.close()
+
 
 class Writer(ArrayWriter):
     """A `base.ShardWriter` of an HDF5 file."""

@@ -1,9 +1,11 @@
 """Which samples stand together in a batch: by class, in episodes of few samples, or by size.
 
     sampler = PKSampler(ds["label"], classes=8, samples=4)         # 8 classes x 4 samples a batch
-    loader = DataLoader(TorchBatches(ds), batch_sampler=sampler, num_workers=2)
+    data = TorchBatches(ds, augment=RandomCropFlip())
+    loader = DataLoader(data, batch_sampler=sampler, num_workers=2)
     for epoch in range(sampler.epoch, 90):
         sampler.set_epoch(epoch)                                   # another epoch, other batches
+        data.set_epoch(epoch)                                      # and other draws for each sample
         for batch in loader: ...
 
     PKSampler         so many classes in each batch, and so many samples of each

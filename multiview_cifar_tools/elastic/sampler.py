@@ -70,7 +70,10 @@ class ElasticSampler:
 
     Example:
         >>> sampler = ElasticSampler(len(ds), 64, num_replicas=2, rank=0)
-        >>> loader = DataLoader(TorchBatches(ds), batch_sampler=sampler, num_workers=2)
+        >>> data = TorchBatches(ds)
+        >>> loader = DataLoader(data, batch_sampler=sampler, num_workers=2)
+        >>> sampler.set_epoch(3)  # another order
+        >>> data.set_epoch(3)  # and other views and augmentations, if there are any
     """
 
     def __init__(

@@ -21,7 +21,7 @@ import datasets
 import PIL.Image
 
 from multiview_cifar import OptionError
-from multiview_cifar_tools.arguments import expect_path, expect_splits
+from multiview_cifar_tools.arguments import check_flag, expect_path, expect_splits
 from multiview_cifar_tools.batches.columns import all_image_columns, views_in
 from multiview_cifar_tools.conversion import WIDE_MODES
 from multiview_cifar_tools.errors import ExportError, FormatError
@@ -85,7 +85,7 @@ def run_export(
 ) -> tuple[dict[str, Any], bool]:
     """As `export`, and whether all was there before."""
     module, max_bytes = format_module(format), parse_size(max_shard_size)
-    pixels = holds_pixels(module, format, pixels)
+    pixels = holds_pixels(module, format, check_flag("pixels", pixels, OptionError))
     sources = checked_rows(expect_splits(splits, "export({}, dest)", ExportError, SPLIT_KINDS))
     features = next(iter(sources.values())).features
     dest = expect_path(dest, "export(rows, {})", ExportError)

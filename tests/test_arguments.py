@@ -463,6 +463,15 @@ def test_a_flag_is_a_bool(fails, value):
     for name, make in flagged.items():
         with fails("BatchError", f"{name}={value!r} is not right. Expected True or False"):
             make(DATASET, **{name: value})
+    others = {
+        "private": lambda **flag: publish(DATASET, "me/photos", **flag),
+        "overwrite": lambda **flag: publish(DATASET, "me/photos", append=True, **flag),
+        "pixels": lambda **flag: export(DATASET, "photos", format="parquet", **flag),
+        "counts": lambda **flag: contact_sheet(DATASET, **flag),
+    }
+    for name, call in others.items():
+        with fails("OptionError", f"{name}={value!r} is not right. Expected True or False"):
+            call(**{name: value})
     for name in ("shuffle", "drop_last"):
         with fails("ElasticError", f"{name}={value!r} is not right. Expected True or False"):
             ElasticSampler(3, 1, **{name: value})

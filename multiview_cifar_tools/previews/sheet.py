@@ -19,7 +19,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from multiview_cifar import OptionError
-from multiview_cifar_tools.arguments import check_count, expect_splits
+from multiview_cifar_tools.arguments import check_count, check_flag, expect_splits
 from multiview_cifar_tools.console import escape_unprintable
 from multiview_cifar_tools.errors import FormatError, PreviewError
 from multiview_cifar_tools.loading import SPLIT_KINDS, complete_splits, to_split_rows
@@ -114,6 +114,7 @@ def contact_sheet(
         PreviewError: These rows have no column of image lists, say.
     """
     check_sizes(samples_per_class, thumbnail)
+    check_flag("counts", counts, OptionError)
     splits = expect_rows(splits, "contact_sheet({})")
     by_class = SamplesByClass(next(iter(splits.values())).features, samples_per_class)
     for rows in splits.values():

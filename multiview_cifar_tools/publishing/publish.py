@@ -21,7 +21,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from multiview_cifar import OptionError
-from multiview_cifar_tools.arguments import expect_path, expect_splits, short_repr
+from multiview_cifar_tools.arguments import check_flag, expect_path, expect_splits, short_repr
 from multiview_cifar_tools.console import print_lines
 from multiview_cifar_tools.engines.base import Engine, check_engine
 from multiview_cifar_tools.engines.open import open_engine
@@ -98,7 +98,8 @@ def publish(
         Where the dataset is: the address of the commit or pull request, or of the folder.
 
     Raises:
-        OptionError: `max_shard_size` is no size, or an argument does not fit such data.
+        OptionError: `max_shard_size` is no size, a flag no bool, or an argument does not fit such
+            data.
         LayoutError, ImageError, ArchiveError: What is wrong with the source.
         PublishError: What is wrong with the rows, the name, the rights, the published dataset, or
             the network; nothing is half published, and the same call finishes the work later.
@@ -106,6 +107,9 @@ def publish(
         EngineError: A machine is not fit, or ended too often.
     """
     check_repo_id(repo_id)
+    flags = {"private": private, "create_pr": create_pr, "append": append, "overwrite": overwrite}
+    for name, flag in flags.items():
+        check_flag(name, flag, OptionError)
     if dry_run is not None:
         dry_run = expect_path(dry_run, 'publish(rows, repo_id, dry_run="files")', PublishError)
     max_bytes = parse_size(max_shard_size)

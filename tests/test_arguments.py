@@ -485,7 +485,7 @@ def test_flags_and_counts_of_numpy():
     assert BatchReader(make_rows([1]), num_views=np.int64(2))[:]["view_mask"].shape == (1, 2)
 
 
-@pytest.mark.parametrize("value", NO_NAMES, ids=str)
+@pytest.mark.parametrize("value", NO_NAMES, ids=lambda value: type(value).__name__)
 def test_columns_are_a_list_of_names(fails, value):
     with fails(
         "BatchError", "columns=", 'is not right. Expected a list of names, such as ["label"'

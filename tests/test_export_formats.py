@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import multiview_cifar
 from array_rows import NOT_IN_RECORDS, ROWS, image, rows_with, shown, with_columns
-from commands import ENVIRONMENT
+from commands import ENVIRONMENT, NO_CACHED_CODE
 from exports import LABELLED, PLAIN, contents, digests, rows_object
 from multiview_cifar import natural_key, row_features
 from multiview_cifar_tools.cli.main import main
@@ -521,7 +521,7 @@ def test_a_disk_that_is_full(format, tmp_path):
         [sys.executable, "-c", CODE, "60000", *arguments],
         capture_output=True,
         text=True,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, **NO_CACHED_CODE},
     )
     assert done.returncode == 2
     line = done.stderr.splitlines()[-1]

@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import subprocess
+import sys
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 import multiview_cifar
-from commands import ENVIRONMENT, MODULE
+from commands import ENVIRONMENT, MODULE, NO_CACHED_CODE
 from multiview_cifar_tools.cli.disk import visible_chain
 from sampling import EXHAUSTIVE, sampled
 
@@ -82,12 +83,17 @@ def read_only_disk(tmp_path):
 @contextmanager
 def small_files(most):
     """As with a quota: no file may be larger."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(sys, "dont_write_bytecode", True)
+    for name, value in NO_CACHED_CODE.items():
+        patch.setenv(name, value)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        patch.undo()
 
 
 def check_one_line(done, code, place):

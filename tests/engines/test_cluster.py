@@ -22,6 +22,7 @@ import multiview_cifar
 import multiview_cifar_tools
 import ray_cluster
 import s3_server
+from commands import NO_CACHED_CODE
 from exports import digests
 from multiview_cifar_tools.cli.main import main
 from multiview_cifar_tools.engines.open import open_engine
@@ -424,7 +425,12 @@ def test_a_small_disk_is_seen_before_the_work(photos, cluster, tmp_path):
 def test_a_disk_that_fills_up(photos, same, tmp_path):
     arguments = command("build", photos, "--output", tmp_path / "out", *SMALL)
     limited = ["bash", "-c", "trap '' XFSZ; ulimit -f 6; exec \"$@\"", "bash"]  # files of 6 KB
-    done = subprocess.run([*limited, *map(str, arguments)], capture_output=True, text=True)
+    done = subprocess.run(
+        [*limited, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **NO_CACHED_CODE},
+    )
     assert done.returncode == 2
     assert re.search(r"data/train-\d+.parquet cannot be written on .*File too large", done.stderr)
     assert "Traceback" not in done.stderr

@@ -14,6 +14,10 @@ MODULE = [sys.executable, "-m", "multiview_cifar_tools"]
 # Of the modules that this process tests, wherever they come from.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(multiview_cifar.__file__).parent)}
 
+# Of processes whose files may not be large: Python 3.11 keeps a .pyc that was cut off, and whoever
+# imports that module later fails.
+NO_CACHED_CODE = {"PYTHONDONTWRITEBYTECODE": "1"}
+
 
 def run_here(capsys, arguments):
     """What a command gives in this process: its exit code and what it prints."""

@@ -673,10 +673,12 @@ def test_a_repository_that_holds_a_script(hub, make_tree, put):
 def publish_on_a_full_disk(tree, cache):
     import resource
     import signal
+    import sys
 
     import multiview_cifar
 
     multiview_cifar.load_dataset(data_dir=tree, cache_dir=cache)
+    sys.dont_write_bytecode = True  # see NO_CACHED_CODE
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))
     return publish(tree, cache, {}, {"max_shard_size": "1GB"})

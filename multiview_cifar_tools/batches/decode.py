@@ -43,6 +43,8 @@ ORIENTATION_MARKS = (
     b"Raw profile type exif",
 )
 EXIF_KEYS = frozenset(["exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"])
+ORIENTATION = 0x0112  # the tag of EXIF: CIPA DC-008 (EXIF 2.32), 4.6.5
+LIES_ON_SIDE = (5, 6, 7, 8)  # of its values: those of an image turned by a quarter
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Samples of a JPEG that Pillow reads as L or RGB, by simplejpeg's names, and what to ask it for.
 JPEG_COLOURS = {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}
@@ -148,7 +150,7 @@ def _has_orientation(data: bytes) -> bool:
     """Whether EXIF or XMP has an orientation other than upright; True too where Pillow fails."""
     try:
         with PIL.Image.open(io.BytesIO(data)) as image:
-            return bool(image.getexif().get(0x0112, 1) != 1)  # the tag Orientation; 1: as it is
+            return bool(image.getexif().get(ORIENTATION, 1) != 1)  # 1: as it is
     except Exception:
         return True
 
@@ -221,8 +223,8 @@ def _plain_png_shape(data: memoryview) -> ImageShape | None:
 def _image_shape(image: PIL.Image.Image, keep_indices: bool) -> ImageShape:
     """As `read_shape`, of an opened image."""
     width, height = image.size
-    if not EXIF_KEYS.isdisjoint(image.info) and image.getexif().get(0x0112, 1) in range(5, 9):
-        width, height = height, width  # turned by a quarter (EXIF 2.32, 4.6.5)
+    if not EXIF_KEYS.isdisjoint(image.info) and image.getexif().get(ORIENTATION, 1) in LIES_ON_SIDE:
+        width, height = height, width
     channels = len(image.getbands())
     if image.mode in ("P", "PA") and not keep_indices:
         channels = 4 if image.has_transparency_data else 3

@@ -185,7 +185,8 @@ class BatchReader:
         self.on_error, self.num_threads = on_error, num_threads
         self.verify_checksums = verify_checksums
         # The image columns of a batch, by their names there: the one of the views first.
-        others = [name for name in self.columns if name in all_image_columns(features)]
+        with_images = all_image_columns(features)
+        others = [name for name in self.columns if name in with_images]
         self.image_columns = {"images": column, **{name: name for name in others}}
         self._aligned = {"images", *{*others} - {*single_image_columns(features)}}
         self._conversions = {

@@ -15,7 +15,14 @@ import PIL.ImageOps
 import PIL.JpegImagePlugin
 
 from multiview_cifar_tools.arguments import check_image_size
-from multiview_cifar_tools.batches.decode import FlatLayout, Pixels, decode_image, to_pixels
+from multiview_cifar_tools.batches.decode import (
+    LIES_ON_SIDE,
+    ORIENTATION,
+    FlatLayout,
+    Pixels,
+    decode_image,
+    to_pixels,
+)
 from multiview_cifar_tools.conversion import (
     Geometry,
     convert_values,
@@ -30,10 +37,8 @@ Mode = Literal["RGB", "L", "RGBA"]
 
 CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
 SCALES = (8, 4, 2, 1)  # by which `PIL.Image.Image.draft` divides the size of a JPEG
-ORIENTATION = 0x0112  # the tag of EXIF
-# In which orientations an image lies on its side, and its left column and top row are the last ones
-# in the file. Source: CIPA DC-008 (EXIF), 4.6.4, Orientation.
-LIES_ON_SIDE, LEFT_IS_LAST, TOP_IS_LAST = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
+# In which orientations the left column and the top row of an image are the last ones in the file.
+LEFT_IS_LAST, TOP_IS_LAST = (2, 3, 6, 7), (3, 4, 7, 8)  # see `decode.ORIENTATION`
 
 
 class Conversion(NamedTuple):

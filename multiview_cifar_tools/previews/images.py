@@ -8,7 +8,7 @@ import PIL.Image
 import PIL.ImageOps
 
 from multiview_cifar import has_image_signature
-from multiview_cifar_tools.batches.decode import PNG_SIGNATURE
+from multiview_cifar_tools.batches.decode import ORIENTATION, PNG_SIGNATURE
 from multiview_cifar_tools.conversion import WIDE_MODES, stretch_values, to_mode
 from multiview_cifar_tools.previews.html import data_url
 
@@ -23,7 +23,6 @@ MIME = {
     "BMP": "image/bmp",
 }
 EXIF_FORMATS = ("PNG", "JPEG", "MPO")  # of these, those that Chromium turns as EXIF says
-ORIENTATION = 0x0112  # EXIF 2.32, 4.6.5
 
 
 def shrink(data: bytes, side: int) -> PIL.Image.Image:

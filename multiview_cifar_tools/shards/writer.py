@@ -17,7 +17,15 @@ from multiview_cifar_tools.batches.columns import all_image_columns, index_rows
 from multiview_cifar_tools.batches.indices import Integers
 from multiview_cifar_tools.errors import ExportError
 from multiview_cifar_tools.shards.rows import Row, check_export_row, row_bytes
-from multiview_cifar_tools.shards.schema import DIGESTS, digest_rows, features_json
+from multiview_cifar_tools.shards.schema import (
+    DIGEST_TABLE,
+    DIGESTS,
+    digest_rows,
+    digest_table_schema,
+    encode_table,
+    features_json,
+    make_digest_table,
+)
 
 MAX_SHARD_SIZE = "500MB"
 ROW_GROUP_BYTES = 100 << 20  # what the Hub's viewer still reads is 300 MB
@@ -120,6 +128,7 @@ class ParquetWriter:
             path, self.schema, use_dictionary=plain, write_statistics=plain
         )
         self._digests: list[str] = []
+        self._digest_tables = [digest_table_schema(features).empty_table()]
         # Of the row group in the making: its last rows, the tables of those before, its bytes.
         self._rows: list[Row] = []
         self._tables: list[pa.Table] = []
@@ -150,13 +159,16 @@ class ParquetWriter:
         if table.schema != self.schema:  # else Arrow 26 would stumble over slices of list<null>
             table = table.cast(self.schema)
         self._digests += digest_rows(table, self.features)
+        self._digest_tables.append(make_digest_table(table, self.features))
         self._file.write_table(table, row_group_size=len(table))
 
     def close(self) -> None:
         """Finish the file."""
         if self._group_bytes:
             self._finish_group()
-        self._file.add_key_value_metadata({DIGESTS: "".join(self._digests)})
+        digest_table = encode_table(pa.concat_tables(self._digest_tables))
+        digests = {DIGESTS: "".join(self._digests), DIGEST_TABLE: digest_table}
+        self._file.add_key_value_metadata(digests)
         self._file.close()
 
 

@@ -5,6 +5,7 @@ import json
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -12,7 +13,17 @@ from hypothesis import strategies as st
 
 import multiview_cifar
 from multiview_cifar_tools.shards import writer
-from multiview_cifar_tools.shards.schema import digest_rows, read_shard
+from multiview_cifar_tools.shards.schema import (
+    DIGEST_TABLE,
+    DIGESTS,
+    NO_VIEW,
+    PART_BYTES,
+    digest_rows,
+    encode_table,
+    features_json,
+    make_digest_table,
+    read_shard,
+)
 from multiview_cifar_tools.shards.stats import image_kinds
 from multiview_cifar_tools.shards.writer import (
     divide_into_shards,
@@ -21,7 +32,7 @@ from multiview_cifar_tools.shards.writer import (
     take_rows,
     write_shard,
 )
-from pictures import make_rows, png
+from pictures import make_masked, make_rows, png
 
 
 @given(st.lists(st.integers(0, 50), max_size=30), st.integers(1, 100))
@@ -92,6 +103,42 @@ def test_a_shard_says_what_it_holds(tmp_path):
     assert '"Sequence"' in text
     assert '"List"' not in text
     assert json.loads(text)["info"]["features"] == held.features
+
+
+def test_a_shard_says_what_tells_its_rows_apart(tmp_path):
+    ds = make_masked([2, 1]).cast_column("label", datasets.ClassLabel(names=["cow", "fox"]))
+    ds = ds.add_column("age", [3, None])
+    write(ds, tmp_path / "shard.parquet")
+    table = read_shard(tmp_path / "shard.parquet").table
+    assert table.column_names == [*ds.features]
+    assert table["label"].to_pylist() == ["cow", "fox"]
+    assert table["view_names"].to_pylist() == ['["0", "1"]', '["0"]']
+    assert [len(row) for row in table["images"].to_pylist()] == [2 * PART_BYTES, PART_BYTES]
+    both, one = table["masks"].to_pylist()
+    assert both == one * 2  # all masks are the same
+    assert len({*table["plan"].to_pylist(), *table["age"].to_pylist()}) == 4
+    rows = make_rows([[True, None]], png)
+    (views,) = make_digest_table(rows.data.table, rows.features)["images"].to_pylist()
+    assert views.endswith(NO_VIEW) and len({*views[:PART_BYTES]}) > 1
+
+
+@pytest.mark.parametrize("text", ["", "no table", "of other rows", "of other columns"])
+def test_digests_that_do_not_fit_a_shard_are_not_believed(tmp_path, text):
+    ds, path = make_rows([1, 2], png), tmp_path / "shard.parquet"
+    write(ds, path)
+    table = read_shard(path).table
+    if text.startswith("of"):
+        other = table.slice(1) if text == "of other rows" else table.drop_columns("label")
+        text = encode_table(other)
+    with pq.ParquetWriter(path, ds.features.arrow_schema) as file:
+        file.write_table(pa.Table.from_batches(ds.data.table.to_batches()))
+        features = {"info": {"features": features_json(ds.features)}}
+        digests = {DIGESTS: "".join(digest_rows(ds.data.table, ds.features)), DIGEST_TABLE: text}
+        file.add_key_value_metadata({b"huggingface": json.dumps(features), **digests})
+    held = read_shard(path)
+    assert held.table is None
+    assert held.sample_ids == ["cat/0", "cat/1"]  # as of shards of earlier versions
+    assert held.digests == digest_rows(ds.data.table, ds.features)
 
 
 def test_what_makes_a_digest():

@@ -2,7 +2,7 @@
 
     a folder of images, an archive of it, or a URL      photos, photos.zip, s3://bucket/photos
     a config that needs no files                        shapes, cifar10, cifar100
-    a dataset of the Hub                                me/photos
+    a dataset of the Hub                                me/photos, or me/photos@v1 of a revision
     what `save_to_disk` wrote                           saved
     what `export` wrote, by its multiview_cifar.json    exported
     files of a format, by their names                   arrays.h5, or a folder of them
@@ -102,8 +102,8 @@ def open_source(
 
     Args:
         source: A folder, an archive of it, or the URL of either; "shapes", "cifar10" or "cifar100";
-            a dataset of the Hub, "user/name"; what `save_to_disk` wrote; or a file or folder of
-            one of the formats.
+            a dataset of the Hub, "user/name", or of a branch, tag or commit of it,
+            "user/name@v1"; what `save_to_disk` wrote; or a file or folder of one of the formats.
         streaming: Read a folder or a dataset of the Hub while it is iterated, instead of building
             (or downloading) it first. Files of a format are read directly in any case.
         source_format: One of `base.MODULES`. None: the one in a folder's multiview_cifar.json, or
@@ -181,10 +181,7 @@ def _load_splits(
     """The splits of a dataset of the Hub, or of what `save_to_disk` wrote: as rows of this project
     where they have lists of images, else as they are.
     """
-    if kind == "hub":
-        splits = as_split_dict(_load_from_hub(place, streaming, cache_dir, num_proc)[0])
-    else:
-        splits = as_split_dict(_load_from_disk(place))
+    splits, _ = open_splits(place, kind, streaming, cache_dir, num_proc)
     complete = _complete_lists(splits)
     if not isinstance(next(iter(splits.values())), datasets.IterableDataset):
         return stream_splits(complete) if streaming else datasets.DatasetDict(complete)
@@ -282,8 +279,14 @@ def detect_source(
         return place, _detect_format(place) or "folder"
     if named := format_of_name(place):
         return place, named
-    is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", place) and not archive_kind(place)
+    is_name = re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", place) and not archive_kind(place)
     return place, "hub" if is_name and not os.path.exists(place) else "folder"
+
+
+def split_revision(place: str) -> tuple[str, str | None]:
+    """The name of a dataset of the Hub, and its branch, tag or commit; None where it has none."""
+    name, _, revision = place.partition("@")
+    return name, revision or None
 
 
 def _detect_format(folder: str, depth: int = 2) -> str | None:
@@ -356,24 +359,35 @@ def open_dataset(
     place: str, kind: str, streaming: bool, cache_dir: str | None, num_proc: int | None
 ) -> dict[str, SplitRows]:
     """The splits of what `save_to_disk` wrote, or of the Hub."""
-    if kind == "saved":
-        splits, identity = _load_from_disk(place), ""
-    else:
-        splits, identity = _load_from_hub(place, streaming, cache_dir, num_proc)
+    splits, identity = open_splits(place, kind, streaming, cache_dir, num_proc)
     return {
         split: to_split_rows(data, identity and hash_text(identity, split))
-        for split, data in _complete_lists(as_split_dict(splits)).items()
+        for split, data in _complete_lists(splits).items()
     }
+
+
+def open_splits(
+    place: str, kind: str, streaming: bool, cache_dir: str | None, num_proc: int | None
+) -> tuple[Mapping[str, Any], str]:
+    """The same with the columns that they have, and text that changes with all of them, "" where
+    the fingerprint of each does.
+    """
+    if kind == "saved":
+        return as_split_dict(_load_from_disk(place)), ""
+    splits, identity = _load_from_hub(place, streaming, cache_dir, num_proc)
+    return as_split_dict(splits), identity
 
 
 def _load_from_hub(
     place: str, streaming: bool, cache_dir: str | None, num_proc: int | None
 ) -> tuple[Any, str]:
     """The dataset, and text that changes with it, "" where its own fingerprint does."""
+    name, revision = split_revision(place)
+    how = {"revision": revision, "cache_dir": cache_dir}
     try:
         if not streaming:
-            return datasets.load_dataset(place, cache_dir=cache_dir, num_proc=num_proc), ""
-        builder = datasets.load_dataset_builder(place, cache_dir=cache_dir)
+            return datasets.load_dataset(name, num_proc=num_proc, **how), ""
+        builder = datasets.load_dataset_builder(name, **how)
         return builder.as_streaming_dataset(), f"{builder.config_id} {builder.hash}"
     except Exception as error:  # `datasets` lets through those of all its libraries
         raise _load_error(place, error) from error
@@ -395,7 +409,7 @@ def _load_error(place: str, error: Exception) -> FormatError:
     found = " ".join(str(error).split())
     return FormatError(
         f"{place} cannot be loaded: {found}. Expected a dataset of the Hub, "
-        "USER/NAME, or what save_to_disk wrote.",
+        "USER/NAME or USER/NAME@REVISION, or what save_to_disk wrote.",
         place,
     )
 

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import datasets
+import huggingface_hub
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -501,6 +502,8 @@ def test_what_a_folder_is(paths, kind, tmp_path):
         ("a/x.parquet", "parquet"),
         ("x.tar", "folder"),
         ("me/photos", "hub"),
+        ("me/photos@refs/pr/1", "hub"),
+        ("me/photos@v1/photos.zip", "folder"),
         ("s3://bucket/photos", "folder"),
         ("https://host/photos.zip", "folder"),
     ],
@@ -670,16 +673,19 @@ def publish_and_open(tree, folder):
         )
     loaded = [type(load("me/photos", streaming=streaming)).__name__ for streaming in (0, 1)]
     stamp = prints("me/photos", streaming=True)
+    huggingface_hub.HfApi().create_tag("me/photos", tag="v1", repo_type="dataset")
     publish(
         datasets.DatasetDict({name: ds.select([0]) for name, ds in splits.items()}),
         "me/photos",
         overwrite=True,
     )
-    return found, loaded, stamp, prints("me/photos", streaming=True)
+    sizes = [len(load(place)["train"]) for place in ("me/photos", "me/photos@v1")]
+    return found, loaded, stamp, prints("me/photos", streaming=True), sizes
 
 
 def test_a_dataset_of_the_hub(hub, tree, splits, tmp_path):
-    found, loaded, before, after = hub.run(publish_and_open, str(tree), str(tmp_path))
+    found, loaded, before, after, sizes = hub.run(publish_and_open, str(tree), str(tmp_path))
+    assert sizes == [1, 2]
     wanted = {split: contents(ds) for split, ds in splits.items()}
     assert found == [[wanted, {"train": 2, "test": 1}]] * 2
     assert loaded == ["DatasetDict", "IterableDatasetDict"]

@@ -29,7 +29,10 @@ def add_source_argument(parser: argparse.ArgumentParser, hub: bool = False) -> N
     )
     metavars = ["DATA_DIR", *CONFIG_NAMES]
     if hub:
-        text += "; or a dataset of the Hub, what save_to_disk wrote, or files of a format"
+        text += (
+            "; or a dataset of the Hub (of a branch, tag or commit: USER/NAME@REVISION), what "
+            "save_to_disk wrote, or files of a format"
+        )
         metavars.append("USER/NAME")
     parser.add_argument("source", metavar="|".join(metavars), help=text)
 

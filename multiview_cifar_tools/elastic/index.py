@@ -24,7 +24,7 @@ from multiview_cifar import MultiviewError
 from multiview_cifar_tools.batches.indices import Integers
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.errors import ElasticError
-from multiview_cifar_tools.loading import detect_source
+from multiview_cifar_tools.loading import detect_source, split_revision
 from multiview_cifar_tools.retry import retry
 from multiview_cifar_tools.shards.manifest import (
     MANIFEST,
@@ -84,8 +84,8 @@ def read_index(
     """The index of a split.
 
     Args:
-        source: A folder, its URL, or a dataset of the Hub, "user/name", as `publish` and
-            `push_to_hub` lay it out.
+        source: A folder, its URL, or a dataset of the Hub, "user/name" or "user/name@v1", as
+            `publish` and `push_to_hub` lay it out.
         split: Its name.
         revision: Of the Hub: a branch, tag or commit. None: the default branch, as it is now.
         storage_options: Of a URL's file system, as fsspec takes them.
@@ -96,7 +96,8 @@ def read_index(
     """
     place, kind = detect_source(source)
     if kind == "hub":
-        return _index_repository(place, split, revision)
+        name, own_revision = split_revision(place)
+        return _index_repository(name, split, revision or own_revision)
     if revision is not None:
         raise ElasticError(
             f"revision={revision!r} is given, but {place} is no dataset of the Hub. "
@@ -151,7 +152,7 @@ def _read_manifest(root: FileSource, where: str) -> bytes:
 
 def _index_repository(repo_id: str, split: str, revision: str | None) -> ShardIndex:
     try:
-        commit, files = retry_remote(lambda: _list_repository(repo_id, revision))
+        commit, files = retry_remote(lambda: list_repository(repo_id, revision))
     except Exception as error:
         place = f"{repo_id}{revision and f' at {revision}' or ''} on the Hub"
         raise read_error(place, error) from None
@@ -186,7 +187,7 @@ def _footer_features(url: str, footer: Any) -> datasets.Features:
     return features_from(info)
 
 
-def _list_repository(repo_id: str, revision: str | None) -> tuple[str, dict[str, Any]]:
+def list_repository(repo_id: str, revision: str | None) -> tuple[str, dict[str, Any]]:
     """A commit, and its files by path."""
     api = huggingface_hub.HfApi()
     commit = str(api.repo_info(repo_id, repo_type="dataset", revision=revision).sha)

@@ -39,6 +39,7 @@ import math
 import os
 import re
 import sys
+import typing
 import zipfile
 import zlib
 from array import array
@@ -63,30 +64,6 @@ __all__ += ["ArchiveError", "ImageError", "LayoutError", "MultiviewError", "Opti
 __version__ = "1.0.0"
 logger = logging.getLogger(__name__)
 
-# What Pillow opens by itself: without what it only writes, films, and what needs another program.
-IMAGE_EXTENSIONS = frozenset(
-    ".apng .avif .avifs .blp .bmp .bw .cur .dcx .dds .dib .fit .fits .flc .fli .ftc .ftu .gbr .gif "
-    ".icb .icns .ico .iim .im .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .msp .pbm "
-    ".pcd .pcx .pfm .pgm .png .pnm .ppm .psd .pxr .qoi .ras .rgb .rgba .sgi .tga .tif .tiff .vda "
-    ".vst .webp .xbm .xpm".split()
-)
-SUPPORTED_EXTENSIONS = ".bmp .gif .jpg .png .tif .webp and whatever else Pillow opens"
-SYSTEM_NAMES = {"Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "$RECYCLE.BIN"}
-# The words by which `datasets` itself knows a split (data_files.py, SPLIT_KEYWORDS), in row order.
-SPLIT_WORDS = (
-    dict.fromkeys("train training".split(), "train")
-    | dict.fromkeys("validation valid val dev".split(), "validation")
-    | dict.fromkeys("test testing eval evaluation".split(), "test")
-)
-# One set off by anything but letters, as it knows them: train2017, test-images, bbox_train.
-SPLIT_WORD = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(SPLIT_WORDS)})(?![^\W\d_])")
-FIELD = re.compile(r"\{(\w*|\*)\}")
-FIELDS = ("split", "label", "sample", "view", "view_label", "*")  # of a template
-VIEW_FIELDS = {"view", "view_label"}
-NO_LABEL = -1  # of samples in rows without labels
-OWN_COLUMNS = {"label", "sample_id", "view_names", "view_labels"}  # beside images
-METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
-NO_IMAGES = "files that are no images"
 SHAPES = "capsule cone cube cylinder octahedron prism pyramid sphere tetrahedron torus".split()
 SHAPES_ARCHIVE = "data/shapes.zip"
 CIFARS = ("cifar10", "cifar100")
@@ -189,26 +166,26 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
 
     layout: str | dict[str, str] | None = None
     class_names: list[str] | dict[str, str] | None = None
-    other_classes: str = "raise"
+    other_classes: Literal["raise", "skip"] = "raise"
     label_column: str | None = None
     view_names: list[str] | None = None
-    on_missing_view: str = "raise"
+    on_missing_view: Literal["raise", "skip_sample", "null"] = "raise"
     num_views: int | None = None
-    view_sampling: str = "even"
+    view_sampling: Literal["first", "even", "random"] = "even"
     seed: int = 0
     split_names: dict[str, str] | None = None
     split_ratios: dict[str, float] | None = None
     split_by: str | None = None
     drop_metadata: bool = False
-    on_missing_metadata: str = "raise"
-    verify: str = "signature"
-    on_error: str = "raise"
-    pages: str = "raise"
-    mode: str | None = None
+    on_missing_metadata: Literal["raise", "null"] = "raise"
+    verify: Literal["signature", "decode", "none"] = "signature"
+    on_error: Literal["raise", "skip_view", "skip_sample"] = "raise"
+    pages: Literal["raise", "first", "views"] = "raise"
+    mode: Literal[None, "RGB", "L", "RGBA"] = None
     value_range: tuple[float, float] | None = None
     image_size: tuple[int, int] | None = None
-    resize: str | None = None
-    encoding: str | None = None
+    resize: Literal[None, "stretch", "crop", "pad"] = None
+    encoding: Literal[None, "png", "jpeg", "webp", "flat_png"] = None
     storage_options: dict[str, Any] | None = None
 
     def create_config_id(
@@ -257,13 +234,7 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
     ) -> None:
         check_option_names(kwargs)
         hash = hash or hash_code()
-        if kwargs.get("base_path") is None:  # where data/shapes.zip lies: here, or in a wheel
-            here = os.path.dirname(os.path.abspath(__file__))
-            is_beside = os.path.isfile(os.path.join(here, SHAPES_ARCHIVE))
-            kwargs["base_path"] = here if is_beside else f"{here}/multiview_cifar_tools"
-        elif os.path.isdir(f"{kwargs['base_path']}/multiview_cifar_tools"):
-            # Of a script in a clone, which runs as a copy; once, however many builders there are.
-            sys.path += {kwargs["base_path"]} - {*sys.path}
+        kwargs["base_path"] = find_base_path(kwargs.get("base_path"))
         if kwargs.get("data_files") is not None:
             with wrap_tool_errors("data_files"):
                 from multiview_cifar_tools.storage import listing
@@ -336,7 +307,7 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
             plan = self.plan
             self.info.features = plan.features
         else:
-            plan = self._plan_own(self._full_manager() if streaming else dl_manager)
+            plan = self._plan_own(file_manager(self) if streaming else dl_manager)
         self._writer_batch_size: int = self._writer_batch_size or plan.writer_batch_size
         return [
             datasets.SplitGenerator(
@@ -345,15 +316,6 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
             for name, samples in plan.splits.items()
             for source in [source_of(name, plan.sources)]
         ]
-
-    def _full_manager(self) -> datasets.DownloadManager:
-        """A manager by which a stream too has the archives of our configs as files, and once."""
-        how = datasets.DownloadConfig(
-            cache_dir=self._cache_downloaded_dir, use_etag=False, token=self.token
-        )
-        return datasets.DownloadManager(
-            download_config=how, base_path=self.base_path, record_checksums=False
-        )
 
     def _plan_own(self, dl_manager: Any) -> Plan:
         """The rows of a config that needs no folder."""
@@ -484,17 +446,11 @@ def load_dataset(
 
 # --- the options: checked -------------------------------------------------------------------------
 
-CHOICES: dict[str, tuple[str | None, ...]] = {  # of every option that takes one of a few values
-    "on_missing_view": ("raise", "skip_sample", "null"),
-    "on_missing_metadata": ("raise", "null"),
-    "other_classes": ("raise", "skip"),
-    "view_sampling": ("first", "even", "random"),
-    "verify": ("signature", "decode", "none"),
-    "on_error": ("raise", "skip_view", "skip_sample"),
-    "pages": ("raise", "first", "views"),
-    "mode": (None, "RGB", "L", "RGBA"),
-    "resize": (None, "stretch", "crop", "pad"),
-    "encoding": (None, "png", "jpeg", "webp", "flat_png"),
+# The values of every option that takes one of a few.
+CHOICES: dict[str, tuple[str | None, ...]] = {
+    name: typing.get_args(hint)
+    for name, hint in typing.get_type_hints(MultiviewCifarConfig).items()
+    if typing.get_origin(hint) is Literal
 }
 UNSUPPORTED_OPTIONS = dict.fromkeys(  # which mean nothing where there is no folder
     CIFARS,
@@ -706,6 +662,17 @@ def make_shards(samples: list[Sample], source: Source, streaming: bool) -> list[
 
 
 # --- the files: where they are, and what there is -------------------------------------------------
+
+# What Pillow opens by itself: without what it only writes, films, and what needs another program.
+IMAGE_EXTENSIONS = frozenset(
+    ".apng .avif .avifs .blp .bmp .bw .cur .dcx .dds .dib .fit .fits .flc .fli .ftc .ftu .gbr .gif "
+    ".icb .icns .ico .iim .im .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .msp .pbm "
+    ".pcd .pcx .pfm .pgm .png .pnm .ppm .psd .pxr .qoi .ras .rgb .rgba .sgi .tga .tif .tiff .vda "
+    ".vst .webp .xbm .xpm".split()
+)
+SUPPORTED_EXTENSIONS = ".bmp .gif .jpg .png .tif .webp and whatever else Pillow opens"
+SYSTEM_NAMES = {"Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "$RECYCLE.BIN"}
+NO_IMAGES = "files that are no images"
 
 
 @lru_cache(maxsize=4096)
@@ -974,6 +941,29 @@ def check_unchanged(sources: Iterable[Source]) -> None:
                 remote.check_unchanged(source)
 
 
+def find_base_path(base_path: str | None) -> str:
+    """Where data/shapes.zip lies: beside this file, or in a wheel in the package. Of a script in a
+    clone, which runs as a copy, it is the clone's folder, whose package is found from now on.
+    """
+    if base_path is None:
+        here = os.path.dirname(os.path.abspath(__file__))
+        is_beside = os.path.isfile(os.path.join(here, SHAPES_ARCHIVE))
+        return here if is_beside else f"{here}/multiview_cifar_tools"
+    if os.path.isdir(f"{base_path}/multiview_cifar_tools"):
+        sys.path += {base_path} - {*sys.path}  # once, however many builders there are
+    return base_path
+
+
+def file_manager(builder: MultiviewCifar) -> datasets.DownloadManager:
+    """A manager by which a stream too has the archives of our configs as files, and once."""
+    how = datasets.DownloadConfig(
+        cache_dir=builder._cache_downloaded_dir, use_etag=False, token=builder.token
+    )
+    return datasets.DownloadManager(
+        download_config=how, base_path=builder.base_path, record_checksums=False
+    )
+
+
 def extract_shapes(dl_manager: Any) -> FileListing:
     """The embedded example, extracted and listed; LayoutError where its archive is not there.
 
@@ -1044,6 +1034,19 @@ def natural_order(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 # --- the layout: what the names mean --------------------------------------------------------------
+
+# The words by which `datasets` itself knows a split (data_files.py, SPLIT_KEYWORDS), in row order.
+SPLIT_WORDS = (
+    dict.fromkeys("train training".split(), "train")
+    | dict.fromkeys("validation valid val dev".split(), "validation")
+    | dict.fromkeys("test testing eval evaluation".split(), "test")
+)
+# One set off by anything but letters, as it knows them: train2017, test-images, bbox_train.
+SPLIT_WORD = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(SPLIT_WORDS)})(?![^\W\d_])")
+FIELD = re.compile(r"\{(\w*|\*)\}")
+FIELDS = ("split", "label", "sample", "view", "view_label", "*")  # of a template
+VIEW_FIELDS = {"view", "view_label"}
+OWN_COLUMNS = {"label", "sample_id", "view_names", "view_labels"}  # beside images
 
 
 class Template(NamedTuple):
@@ -1325,6 +1328,9 @@ def check_folders(
 
 
 # --- the plan: which rows to make -----------------------------------------------------------------
+
+NO_LABEL = -1  # of samples in rows without labels
+METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
 class Sample(NamedTuple):

@@ -29,7 +29,7 @@ commit. Cut off, it is finished by the same command.
 """
 EXAMPLES = """\
 examples:
-  multiview-cifar publish photos me/photos --license cc-by-4.0
+  multiview-cifar publish photos me/photos --license cc-by-4.0 --citation paper.bib
   multiview-cifar publish photos me/photos --append
   multiview-cifar publish photos me/photos --dry-run files
   multiview-cifar publish saved me/pairs --view-columns left,right
@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overwrite", action="store_true", help="replace a dataset of other features"
     )
     parser.add_argument("--license", metavar="NAME", help='such as "cc-by-4.0"')
+    parser.add_argument("--citation", metavar="FILE", help="its text for the card, such as BibTeX")
     parser.add_argument(
         "--dry-run", metavar="FOLDER", help="leave the files in this folder instead"
     )
@@ -74,6 +75,7 @@ def run(args: argparse.Namespace) -> None:
         "max_shard_size": args.max_shard_size,
         "overwrite": args.overwrite,
         "license": args.license,
+        "citation": args.citation,
         "dry_run": args.dry_run,
     }
     if not holds_files(args.source) or args.view_columns is not None:

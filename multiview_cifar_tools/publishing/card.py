@@ -1,13 +1,15 @@
 """The dataset card of a published dataset: README.md, and the picture in it.
 
 The block between MARKS is written anew each time; all else that stands in a README stays as its
-author wrote it, and so does what its YAML says of licence, name, task and language.
+author wrote it, and so do the citation and what its YAML says of licence, name, task and language.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,6 +22,7 @@ import yaml
 
 from multiview_cifar import NO_LABEL, iter_examples, source_of
 from multiview_cifar_tools import __version__
+from multiview_cifar_tools.arguments import expect_path
 from multiview_cifar_tools.batches.columns import all_image_columns
 from multiview_cifar_tools.errors import PublishError
 from multiview_cifar_tools.options import remove_secrets
@@ -37,6 +40,8 @@ from multiview_cifar_tools.shards.stats import SIZE_CATEGORIES, ImageKind, Split
 
 MARKS = ("<!-- multiview-cifar: from here -->", "<!-- multiview-cifar: to here -->")
 PICTURE = "views.png"
+CITATION = re.compile(r"^## Citation\n\n```\w+\n(.*?)\n```$", re.M | re.S)
+MARKDOWN = re.compile(r"[\\`*{}\[\]<>#|~]|(?<![^\W_])_|_(?![^\W_])")  # but for "_" within a word
 MAX_KINDS = 8  # rows of the table of image sizes; the others are counted together
 
 
@@ -62,6 +67,28 @@ def parse_card(readme: str) -> Card:
     return Card(parsed.data.to_dict(), parsed.text)  # type: ignore[no-untyped-call]
 
 
+def read_citation(path: str | os.PathLike[str] | None) -> str | None:
+    """The text of a citation's file; PublishError where it cannot stand in a card."""
+    if path is None:
+        return None
+    place = expect_path(path, 'publish(rows, repo_id, citation="paper.bib")', PublishError)
+    try:
+        with open(place, encoding="utf-8") as file:
+            text = file.read().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PublishError(
+            f"The citation {place} cannot be read ({error}). Expected a file of text in UTF-8, "
+            "such as BibTeX.",
+            place,
+        ) from None
+    if not text or "```" in text or "<!--" in text:
+        found = "is empty" if not text else "holds marks of a card"
+        raise PublishError(
+            f"The citation {place} {found}. Expected the text alone, such as BibTeX.", place
+        )
+    return text
+
+
 def make_card(
     old_card: Card,
     stats: Mapping[str, SplitStats],
@@ -69,6 +96,7 @@ def make_card(
     repo_id: str,
     made_with: Mapping[str, Any],
     license: str | None,
+    citation: str | None,
 ) -> str:
     """README.md of the dataset.
 
@@ -78,10 +106,12 @@ def make_card(
         features: Of the rows.
         repo_id: "user/name".
         made_with: The options that the rows were built with.
-        license: None: what the old card says, or "unknown".
+        license, citation: Of the author; the citation is text. None: what the old card says, if it
+            says any.
     """
     metadata, name = {**old_card.metadata}, repo_id.partition("/")[2]
-    metadata["license"] = license or metadata.get("license") or "unknown"
+    if license:
+        metadata["license"] = license
     metadata.setdefault("pretty_name", name)
     if "label" in features:
         metadata.setdefault("task_categories", ["image-classification"])
@@ -89,18 +119,32 @@ def make_card(
     metadata["tags"] = list(dict.fromkeys(tags))
     metadata |= dataset_metadata(stats, features)
     front_matter = huggingface_hub.DatasetCardData(**metadata).to_yaml()
-    block = describe_dataset(stats, features, repo_id, made_with)
+    citation = citation or find_citation(old_card.text)
+    block = describe_dataset(stats, features, repo_id, made_with, citation)
     return f"---\n{front_matter}\n---\n{replace_block(old_card.text, block, name)}"
 
 
 def replace_block(text: str, block: str, name: str) -> str:
     """The text with a new block between the marks; where it has none, with one at its end."""
     marked = f"{MARKS[0]}\n{block}\n{MARKS[1]}"
-    before, mark, rest = text.partition(MARKS[0])
-    if mark and MARKS[1] in rest:
-        return f"{before}{marked}{rest.partition(MARKS[1])[2]}"
+    if parts := split_at_marks(text):
+        return f"{parts[0]}{marked}{parts[2]}"
     before = text.strip("\n") or f"# {name}"
     return f"\n{before}\n\n{marked}\n"
+
+
+def split_at_marks(text: str) -> tuple[str, str, str] | None:
+    """What stands before, between and behind the marks; None where there are none."""
+    before, mark, rest = text.partition(MARKS[0])
+    between, end, behind = rest.partition(MARKS[1])
+    return (before, between, behind) if mark and end else None
+
+
+def find_citation(text: str) -> str | None:
+    """The citation that the block of an earlier card holds."""
+    parts = split_at_marks(text)
+    found = parts and CITATION.search(parts[1])
+    return found[1] if found else None
 
 
 # --- the YAML -------------------------------------------------------------------------------------
@@ -111,7 +155,6 @@ def dataset_metadata(
 ) -> dict[str, Any]:
     """What a card's YAML says of the data: size, files, features, splits."""
     num_rows = sum(split.num_rows for split in stats.values())
-    num_bytes = sum(split.num_bytes for split in stats.values())
     size = next((name for limit, name in SIZE_CATEGORIES.items() if num_rows < limit), "n>100M")
     data_files = [{"split": split, "path": f"data/{split}-*"} for split in stats]
     return {
@@ -120,11 +163,11 @@ def dataset_metadata(
         "dataset_info": {
             "features": features_yaml(features_json(features)),
             "splits": [
-                {"name": name, "num_bytes": split.num_bytes, "num_examples": split.num_rows}
+                {"name": name, "num_bytes": split.data_bytes, "num_examples": split.num_rows}
                 for name, split in stats.items()
             ],
-            "download_size": num_bytes,
-            "dataset_size": num_bytes,
+            "download_size": sum(split.num_bytes for split in stats.values()),
+            "dataset_size": sum(split.data_bytes for split in stats.values()),
         },
     }
 
@@ -159,9 +202,11 @@ def describe_dataset(
     features: datasets.Features,
     repo_id: str,
     made_with: Mapping[str, Any],
+    citation: str | None,
 ) -> str:
-    """The block's text: picture, classes, views, images, how to load it, how it was made."""
-    options = json.dumps(remove_secrets(made_with), sort_keys=True)
+    """The block's text: picture, classes, views, images, how to load it, the citation, and how it
+    was made.
+    """
     lines = [
         f"![Views of one sample{' of each class' * ('label' in features)}]({PICTURE})",
         "",
@@ -175,18 +220,48 @@ def describe_dataset(
         "",
         *_image_table(stats.values()),
         "",
+        *_loading_lines(repo_id, next(iter(stats))),
+        *_citation_lines(citation),
+        _origin_sentence(made_with),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _loading_lines(repo_id: str, split: str) -> list[str]:
+    """How to load a split: with `datasets` alone, and with this project."""
+    return [
         "## Load it",
         "",
         "```python",
         "from datasets import load_dataset",
         "",
-        f'ds = load_dataset("{repo_id}", split="{next(iter(stats))}")',
+        f'ds = load_dataset("{repo_id}", split="{split}")',
         "```",
         "",
-        f"Made with multiview-cifar {__version__}, options `{options}`.",
+        "With the package `multiview-cifar`, for batches of arrays and tensors:",
+        "",
+        "```python",
+        "from multiview_cifar_tools import load",
+        "",
+        f'ds = load("{repo_id}")["{split}"]',
+        "```",
         "",
     ]
-    return "\n".join(lines)
+
+
+def _citation_lines(citation: str | None) -> list[str]:
+    if not citation:
+        return []
+    kind = "bibtex" if citation.startswith("@") else "text"
+    return ["## Citation", "", f"```{kind}", citation, "```", ""]
+
+
+def _origin_sentence(made_with: Mapping[str, Any]) -> str:
+    """What the rows were made with."""
+    options = json.dumps(remove_secrets(made_with), sort_keys=True)
+    shown = f", options `{options}`" if made_with else ""
+    return f"Made with multiview-cifar {__version__}{shown}."
 
 
 def _sample_table(stats: Mapping[str, SplitStats], class_names: Sequence[str]) -> list[str]:
@@ -199,8 +274,13 @@ def _sample_table(stats: Mapping[str, SplitStats], class_names: Sequence[str]) -
     return [
         f"| class | {' | '.join(stats)} |",
         f"|---|{'---:|' * len(stats)}",
-        *(f"| {name} | {' | '.join(map(str, numbers))} |" for name, numbers in rows),
+        *(f"| {_cell(name)} | {' | '.join(map(str, numbers))} |" for name, numbers in rows),
     ]
+
+
+def _cell(name: str) -> str:
+    """A name as the cell of a table shows it, whatever characters it has."""
+    return MARKDOWN.sub(r"\\\g<0>", " ".join(name.split()))
 
 
 def _view_sentence(splits: Iterable[SplitStats], columns: Sequence[str]) -> str:

@@ -145,7 +145,7 @@ class Repository:
         hub = huggingface_hub.HfFileSystem(token=self.api.token, endpoint=self.api.endpoint)
         name = f"datasets/{self.repo_id}@{self.head}/{path}"
         with hub.open(name, "rb", block_size=FOOTER_BLOCK) as file:
-            return read_shard(file)
+            return read_shard(file)._replace(num_bytes=file.size)
 
     def _read_text(self, path: str) -> str:
         with tempfile.TemporaryDirectory() as folder:
@@ -156,8 +156,8 @@ class Repository:
                 revision=self.head,
                 local_dir=folder,
             )
-            with open(local, encoding="utf-8") as file:
-                return file.read()
+            with open(local, "rb") as file:
+                return decode_readme(file.read())
 
     # --- writing
 
@@ -309,6 +309,18 @@ class HubStore:
 
     def note(self, name: str, data: bytes) -> None:
         """As a ShardStore: nothing is kept, as the Hub knows what it has."""
+
+
+def decode_readme(data: bytes) -> str:
+    """The text of a README; PublishError where it is none."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise PublishError(
+            f"{README} is no text in UTF-8 ({error}). Expected a card that can be read: correct it "
+            "first.",
+            README,
+        ) from None
 
 
 def has_same_bytes(published: RepoFile | None, addition: CommitOperationAdd) -> bool:

@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from multiview_cifar_tools.batches.columns import all_image_columns
 from multiview_cifar_tools.console import print_lines
@@ -27,7 +28,7 @@ from multiview_cifar_tools.shards.build import (
     plan_tasks,
     run_tasks,
 )
-from multiview_cifar_tools.shards.schema import PublishedShard, digest_rows
+from multiview_cifar_tools.shards.schema import PublishedShard, count_data_bytes, digest_rows
 from multiview_cifar_tools.shards.state import ShardResult, in_order
 from multiview_cifar_tools.shards.stats import SplitStats, dataset_stats
 from multiview_cifar_tools.shards.store import ShardStore
@@ -105,6 +106,7 @@ class DatasetInput:
         for split, ds in self.splits.items():
             check_rows(split, ds)
         self.max_bytes, self.made_with = max_bytes, dict(made_with)
+        self.unchanged: dict[str, PublishedShard] = {}
         self.sizes = {split: row_sizes(ds) for split, ds in self.splits.items()}
         self.shards = [
             shard
@@ -133,7 +135,8 @@ class DatasetInput:
         gone = [name for name in published if split_of_shard(name) not in self.splits]
         lines += [f"{name}: its split is gone" for name in gone]
         print_lines(*(lines or ["no sample is new, changed or gone"]))
-        return {name for plan in plans for name in plan.unchanged}
+        self.unchanged = {name: published[name] for plan in plans for name in plan.unchanged}
+        return {*self.unchanged}
 
     def _compare_split(self, split: str, published: Mapping[str, PublishedShard]) -> PublishPlan:
         """Compare the rows of a split with those that its published shards hold."""
@@ -175,12 +178,21 @@ class DatasetInput:
             path = os.path.join(folder, os.path.basename(shard.name))
             write_shard(self.splits[shard.split], shard.rows, self.sizes[shard.split], path)
             num_bytes = os.path.getsize(path)
+            data_bytes = count_data_bytes(pq.read_metadata(path))
             receipt = store.put(path, shard.name)
-        return ShardResult(shard.name, len(shard.rows), num_bytes, "", shard.split, receipt=receipt)
+        stats = SplitStats(num_bytes=num_bytes, data_bytes=data_bytes)
+        file = shard.name, len(shard.rows), num_bytes, ""
+        return ShardResult(*file, shard.split, stats=stats, receipt=receipt)
 
     def split_stats(self, shards: Sequence[ShardResult]) -> dict[str, SplitStats]:
         """As a PublishInput."""
-        return {split: dataset_stats(ds) for split, ds in self.splits.items()}
+        stats = {split: dataset_stats(ds) for split, ds in self.splits.items()}
+        for name, kept in self.unchanged.items():
+            sizes = SplitStats(num_bytes=kept.num_bytes, data_bytes=kept.data_bytes)
+            stats[split_of_shard(name)].add(sizes)
+        for shard in shards:
+            stats[shard.split].add(shard.stats or SplitStats())
+        return stats
 
     def draw_picture(self) -> bytes:
         """As a PublishInput."""

@@ -28,12 +28,13 @@ from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.errors import PublishError
 from multiview_cifar_tools.loading import detect_source, load
 from multiview_cifar_tools.options import SECRET_OPTIONS
-from multiview_cifar_tools.publishing.card import PICTURE, make_card, parse_card
+from multiview_cifar_tools.publishing.card import PICTURE, make_card, parse_card, read_citation
 from multiview_cifar_tools.publishing.hub import (
     README,
     HubStore,
     PublishedDataset,
     Repository,
+    decode_readme,
     is_shard_path,
 )
 from multiview_cifar_tools.publishing.inputs import DatasetInput, PublishInput, SourceInput
@@ -58,6 +59,7 @@ def publish(
     append: bool = False,
     overwrite: bool = False,
     license: str | None = None,
+    citation: str | os.PathLike[str] | None = None,
     made_with: Mapping[str, Any] | None = None,
     dry_run: str | os.PathLike[str] | None = None,
     token: str | None = None,
@@ -87,7 +89,9 @@ def publish(
             samples come in new shards, and only shards with a sample that changed or went are
             written anew.
         overwrite: Replace a dataset of other features.
-        license: Of the card, such as "cc-by-4.0". None: what the card says, or "unknown".
+        license: Of the card, such as "cc-by-4.0". None: what the card says, if it says any.
+        citation: A file of text in UTF-8 for the card, such as BibTeX. None: what the card says, if
+            it says any.
         made_with: Of built rows, the options that they were built with, for the card.
         dry_run: A folder to leave the files in, instead of publishing them.
         token: Of the Hub. None: the one that `hf auth login` left, or HF_TOKEN.
@@ -101,8 +105,9 @@ def publish(
         OptionError: `max_shard_size` is no size, a flag no bool, or an argument does not fit such
             data.
         LayoutError, ImageError, ArchiveError: What is wrong with the source.
-        PublishError: What is wrong with the rows, the name, the rights, the published dataset, or
-            the network; nothing is half published, and the same call finishes the work later.
+        PublishError: What is wrong with the rows, the name, the citation, the rights, the published
+            dataset, or the network; nothing is half published, and the same call finishes the work
+            later.
         OutputError, OSError: The disk is full, say.
         EngineError: A machine is not fit, or ended too often.
     """
@@ -113,6 +118,7 @@ def publish(
     if dry_run is not None:
         dry_run = expect_path(dry_run, 'publish(rows, repo_id, dry_run="files")', PublishError)
     max_bytes = parse_size(max_shard_size)
+    given = {"license": license, "citation": read_citation(citation)}
     hub = Repository(repo_id, revision, create_pr, token)
     if isinstance(data, (str, os.PathLike)) and not holds_files(data):
         data, options = load(data, cache_dir=cache_dir, **options), {}
@@ -132,7 +138,7 @@ def publish(
             check_features(rows.features, published.shards, repo_id)
         folder = FsspecStore(os.fspath(dry_run)) if dry_run else None
         with folder.lock() if folder else nullcontext():
-            return _publish_rows(rows, hub, published, append, license, folder)
+            return _publish_rows(rows, hub, published, append, given, folder)
 
 
 def holds_files(source: str | os.PathLike[str]) -> bool:
@@ -187,17 +193,18 @@ def _publish_rows(
     hub: Repository,
     published: PublishedDataset,
     append: bool,
-    license: str | None,
+    given: Mapping[str, str | None],
     folder: FsspecStore | None,
 ) -> str:
     """Write the shards and the card, and commit them; or leave them in the folder."""
-    old_card = parse_card(published.readme)  # before anything is sent
+    readme = folder.read(README) if folder else None  # as the author may have changed it there
+    old_card = parse_card(published.readme if readme is None else decode_readme(readme))
     unchanged, title = set[str](), "Publish the dataset"
     if append and published.shards and isinstance(rows, DatasetInput):
         unchanged, title = rows.leave_out_unchanged(published.shards), "Add samples"
     shards = rows.write_shards(lambda name: folder or HubStore(hub, published.files.get(name)))
     stats = rows.split_stats(shards)
-    card = make_card(old_card, stats, rows.features, hub.repo_id, rows.made_with, license)
+    card = make_card(old_card, stats, rows.features, hub.repo_id, rows.made_with, **given)
     pages = {README: card.encode(), PICTURE: rows.draw_picture()}
     names = unchanged | {shard.path for shard in shards}
     stale = [name for name in published.files if is_shard_path(name) and name not in names]
@@ -213,9 +220,14 @@ def leave_files(
     pages: Mapping[str, bytes],
     stale: Sequence[str],
 ) -> str:
-    """Put the pages beside the shards that are in a folder, and print what would be committed."""
+    """Put the pages beside the shards that are in a folder, remove shards of an earlier run, and
+    print what would be committed.
+    """
+    written = set()
     for shard in shards:
         print_lines(f"{shard.num_bytes:12,} bytes  {shard.path} ({shard.num_rows} samples)")
+        written.add(shard.path)
+    folder.remove([p for p in folder.sizes("data") if is_shard_path(p) and p not in written])
     for name, data in pages.items():
         folder.write(name, data)
         print_lines(f"{len(data):12,} bytes  {name}")

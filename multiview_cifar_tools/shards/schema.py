@@ -181,12 +181,16 @@ class PublishedShard(NamedTuple):
         features: Of its rows, as `features_json` gives them.
         sample_ids, digests: Of each row.
         table: See `make_digest_table`; None where the shard has none that fits its rows.
+        data_bytes: See `count_data_bytes`.
+        num_bytes: Of the file, where it is known.
     """
 
     features: dict[str, Any]
     sample_ids: list[str]
     digests: list[str]
     table: pa.Table | None = None
+    data_bytes: int = 0
+    num_bytes: int = 0
 
 
 def read_shard(file: Any) -> PublishedShard:
@@ -210,4 +214,10 @@ def read_shard(file: Any) -> PublishedShard:
         ids["sample_id"].to_pylist() if ids is not None else [],
         [text[at : at + size] for at in range(0, len(text), size)],
         table,
+        count_data_bytes(parquet.metadata),
     )
+
+
+def count_data_bytes(footer: pq.FileMetaData) -> int:
+    """The bytes of a Parquet file's columns once they are unpacked."""
+    return sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))

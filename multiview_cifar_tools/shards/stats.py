@@ -14,7 +14,6 @@ import PIL.Image
 from multiview_cifar_tools.batches.columns import ImageColumn, index_rows
 from multiview_cifar_tools.batches.decode import PNG_SIGNATURE
 from multiview_cifar_tools.flat_png import FLAT_MODES
-from multiview_cifar_tools.shards.writer import row_sizes
 
 PNG_MODES = {bytes([kind.depth, kind.colour_type]): mode for mode, kind in FLAT_MODES.items()}
 # https://huggingface.co/docs/hub/datasets-cards, "size_categories"
@@ -36,7 +35,8 @@ class SplitStats:
 
     Attributes:
         num_rows: Samples.
-        num_bytes: Of all their images.
+        num_bytes: Of their Parquet files.
+        data_bytes: Of the columns in these, see `schema.count_data_bytes`.
         labels: How many samples have each label; none where rows have no labels.
         views: How many samples have each number of views, missing ones counted.
         kinds: How many of `images` are of each kind.
@@ -44,14 +44,14 @@ class SplitStats:
 
     num_rows: int = 0
     num_bytes: int = 0
+    data_bytes: int = 0
     labels: Counter[int] = field(default_factory=Counter)
     views: Counter[int] = field(default_factory=Counter)
     kinds: Counter[ImageKind] = field(default_factory=Counter)
 
-    def add_row(self, row: Mapping[str, Any], num_bytes: int) -> None:
-        """Count a raw row, see `formats`, whose images have so many bytes."""
+    def add_row(self, row: Mapping[str, Any]) -> None:
+        """Count a raw row, see `formats`."""
         self.num_rows += 1
-        self.num_bytes += num_bytes
         if "label" in row:
             self.labels[-1 if row["label"] is None else row["label"]] += 1
         self.views[len(row["images"])] += 1
@@ -61,20 +61,21 @@ class SplitStats:
         """Count the rows that another one has counted."""
         self.num_rows += other.num_rows
         self.num_bytes += other.num_bytes
+        self.data_bytes += other.data_bytes
         self.labels += other.labels
         self.views += other.views
         self.kinds += other.kinds
 
 
 def dataset_stats(ds: datasets.Dataset) -> SplitStats:
-    """The SplitStats of a built dataset."""
+    """The SplitStats of a built dataset, which has no Parquet files."""
     table = ds.data.table
+    labels = table["label"].fill_null(-1).to_pylist() if "label" in ds.features else ()
     return SplitStats(
         len(ds),
-        int(row_sizes(ds).sum()),
-        Counter(table["label"].fill_null(-1).to_pylist() if "label" in ds.features else ()),
-        Counter(index_rows(table["images"]).views.tolist()),
-        Counter(image_kinds(ds)),
+        labels=Counter(labels),
+        views=Counter(index_rows(table["images"]).views.tolist()),
+        kinds=Counter(image_kinds(ds)),
     )
 
 

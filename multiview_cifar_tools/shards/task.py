@@ -16,14 +16,14 @@ from typing import NamedTuple
 
 import datasets
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 import multiview_cifar
 from multiview_cifar import MultiviewCifarConfig, iter_examples
-from multiview_cifar_tools.batches.columns import all_image_columns
 from multiview_cifar_tools.digests import file_digest
 from multiview_cifar_tools.errors import OutputError
 from multiview_cifar_tools.planning.table import samples_of
-from multiview_cifar_tools.shards.rows import row_bytes
+from multiview_cifar_tools.shards.schema import count_data_bytes
 from multiview_cifar_tools.shards.state import ShardResult
 from multiview_cifar_tools.shards.stats import SplitStats
 from multiview_cifar_tools.shards.store import ShardStore
@@ -73,6 +73,9 @@ def make_shard(task: ShardTask) -> ShardResult:
             size, sha256, receipt = 0, "", None
             if num_rows:
                 size, sha256 = os.path.getsize(path), file_digest(path, [path])
+                if stats:
+                    stats.num_bytes = size
+                    stats.data_bytes = count_data_bytes(pq.read_metadata(path))
                 clock.stop("digest")
                 receipt = task.store.put(path, task.path)
             file = task.path, num_rows, size, sha256
@@ -99,7 +102,7 @@ def make_shard(task: ShardTask) -> ShardResult:
 
 def write_rows(task: ShardTask, path: str, clock: Clock) -> tuple[int, SplitStats | None]:
     """Write the rows to a file; how many there were, and their stats."""
-    images, num_rows = all_image_columns(task.features), 0
+    num_rows = 0
     stats = SplitStats() if task.with_stats else None
     writer = ParquetWriter(path, task.features)
     try:
@@ -108,7 +111,7 @@ def write_rows(task: ShardTask, path: str, clock: Clock) -> tuple[int, SplitStat
             writer.write(row)
             num_rows += 1
             if stats:
-                stats.add_row(row, row_bytes(row, images))
+                stats.add_row(row)
             clock.stop("write")
         clock.stop("read")
         writer.close()

@@ -15,21 +15,25 @@ from typing import Any, NamedTuple, TypeVar
 import huggingface_hub
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import (
+    GatedRepoError,
     HfHubHTTPError,
-    LocalTokenNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.hf_api import DatasetInfo, RepoFile
 
 from multiview_cifar_tools.atomic_write import scratch_folder
 from multiview_cifar_tools.errors import PublishError
-from multiview_cifar_tools.retry import ATTEMPTS, retry
+from multiview_cifar_tools.publishing.hub_requests import (
+    CHANGED_STATUSES,
+    call_hub,
+    changed_text,
+    describe_error,
+    http_status,
+)
 from multiview_cifar_tools.shards.schema import PublishedShard, read_shard
 
 README = "README.md"  # the dataset card
-# HTTP statuses of errors that may pass.
-RETRY_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 FOOTER_BLOCK = 1 << 16  # bytes: of a published shard only the footer and one column are read
 
 
@@ -88,28 +92,60 @@ class Repository:
     # --- reading
 
     def create(self, private: bool) -> None:
-        """Make the repository and the branch where they are not there."""
+        """Make the repository and the branch where they are not there.
+
+        PublishError where the repository has another name now.
+        """
+        self._find_revision(None, must_exist=False)
         self._request(self.api.create_repo, **self.repo, private=private, exist_ok=True)
         if self.revision != "main" and not self.create_pr:
             self._request(self.api.create_branch, **self.repo, branch=self.revision, exist_ok=True)
 
-    def read(self, all_shards: bool) -> PublishedDataset:
-        """What the revision holds; nothing where there is no such repository.
+    def read(self, all_shards: bool, must_exist: bool) -> PublishedDataset:
+        """What the revision holds.
 
-        PublishError where it holds a loading script, or with `all_shards` shards of another tool.
+        Args:
+            all_shards: Read of every shard what it says of itself, not of the first one alone.
+            must_exist: Whether there has to be such a revision; else it may hold nothing.
+
+        Raises:
+            PublishError: It is not there; it holds a loading script, or with `all_shards` shards of
+                another tool.
         """
-        files = self._list_files()
+        files = self._list_files(must_exist)
         readme = self._read_text(README) if README in files else ""
         return PublishedDataset(files, self._read_shards(files, all_shards), readme)
 
-    def _list_files(self) -> dict[str, RepoFile]:
-        """The files of the revision by path, and which commit they are of."""
+    def _find_revision(self, revision: str | None, must_exist: bool) -> DatasetInfo | None:
+        """What the Hub says of a revision, None: of the repository; None where it is not there.
+
+        PublishError where the repository has another name now, or has to exist and does not.
+        """
+        get: Callable[..., Any] = self.api.repo_info if must_exist else self._try_info
+        info: DatasetInfo | None = self._request(get, **self.repo, revision=revision)
+        if info is not None and info.id != self.repo_id:
+            raise PublishError(
+                f"{self.repo_id} is called {info.id} now. Expected its present name: publish to "
+                f"{info.id}, and only what is missing is sent.",
+                self.repo_id,
+            )
+        return info
+
+    def _try_info(self, **revision: Any) -> Any:
         try:
-            info = self._request(self.api.repo_info, **self.repo, revision=self.revision)
-            self.head = info.sha or ""
-            files = self._request(self._list_commit, self.head)
+            return self.api.repo_info(**revision)
+        except GatedRepoError:
+            raise
         except (RepositoryNotFoundError, RevisionNotFoundError):
+            return None
+
+    def _list_files(self, must_exist: bool) -> dict[str, RepoFile]:
+        """The files of the revision by path, and which commit they are of."""
+        info = self._find_revision(self.revision, must_exist)
+        if info is None:
             return {}
+        self.head = info.sha or ""
+        files = self._request(self._list_commit, self.head)
         script = self.repo_id.partition("/")[2] + ".py"
         if script in files:
             raise PublishError(
@@ -217,7 +253,13 @@ class Repository:
         if not additions and not changed and not stale:
             print(f"{self.repo_id} holds all of this already: nothing to publish")
             return self.url
-        return self._request(self._create_commit, [*additions, *changed], stale, title)
+        operations = [*additions, *changed]
+        info = self._find_revision(self.revision, must_exist=True)
+        if info is not None and info.sha != self.head:
+            if self._request(self._is_committed, operations, stale):
+                return self.url  # somebody else published the same
+            raise PublishError(changed_text(self.repo_id), self.repo_id)
+        return self._request(self._create_commit, operations, stale, title)
 
     def _create_commit(
         self, additions: Sequence[CommitOperationAdd], stale: Sequence[str], title: str
@@ -232,7 +274,7 @@ class Repository:
                 parent_commit=self.head or None,
             )
         except HfHubHTTPError as error:
-            if http_status(error) == 412 and self._is_committed(additions, stale):
+            if http_status(error) in CHANGED_STATUSES and self._is_committed(additions, stale):
                 return self.url  # an earlier try went through, though its answer was lost
             raise
         return str(commit.pr_url or commit.commit_url)
@@ -249,41 +291,12 @@ class Repository:
     def _request(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call a function, again while its error may pass; PublishError where it does not pass."""
         try:
-            return retry(may_pass, call, *args, **kwargs)
-        except (RepositoryNotFoundError, RevisionNotFoundError):
-            raise
-        except LocalTokenNotFoundError:
-            raise PublishError(
-                "There is no token of the Hub. Expected one: run `hf auth login`, or set HF_TOKEN.",
-                self.repo_id,
-            ) from None
+            return call_hub(call, *args, **kwargs)
         except Exception as error:
-            if not is_network_error(error):
+            text = describe_error(error, self.repo_id, self.revision, self.api.endpoint)
+            if text is None:
                 raise
-            raise PublishError(self._describe_error(error), self.repo_id) from None
-
-    def _describe_error(self, error: Exception) -> str:
-        status = http_status(error)
-        if status == 401:
-            return (
-                "The Hub does not know the token (401). Expected a valid one with the right to "
-                "write: run `hf auth login`, or set HF_TOKEN."
-            )
-        if status == 403:
-            return (
-                f"The token has no right to write to {self.repo_id} (403). Expected the right: "
-                "choose a name of your own, or a token that may write there."
-            )
-        if status == 412:
-            return (
-                f"{self.repo_id} was changed by somebody else meanwhile (412). Nothing was "
-                "published: run the same command again."
-            )
-        symptom = f"answers {status}" if status else f"cannot be reached ({type(error).__name__})"
-        return (
-            f"The Hub at {self.api.endpoint} {symptom}, after {ATTEMPTS} tries. Nothing was "
-            "published: run the same command again, and only what is missing is sent."
-        )
+            raise PublishError(text, self.repo_id) from None
 
 
 class HubStore:
@@ -333,28 +346,3 @@ def has_same_bytes(published: RepoFile | None, addition: CommitOperationAdd) -> 
         data = file.read()  # small: large ones are in LFS
     # https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
     return published.blob_id == hashlib.sha1(b"blob %d\0%b" % (len(data), data)).hexdigest()
-
-
-def http_status(error: BaseException | None) -> int:
-    """The HTTP status that an error, or what caused it, came with; 0 where there is none."""
-    while error is not None:
-        if isinstance(error, HfHubHTTPError) and error.response is not None:
-            return int(error.response.status_code)
-        error = error.__cause__
-    return 0
-
-
-def is_network_error(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, is one of HTTP or of the connection."""
-    while error is not None:
-        # huggingface_hub uses requests before version 1, then httpx, and now httpx2.
-        library = type(error).__module__.startswith(("requests", "urllib3", "httpx", "httpcore"))
-        if library or isinstance(error, (HfHubHTTPError, ConnectionError, TimeoutError)):
-            return True
-        error = error.__cause__
-    return False
-
-
-def may_pass(error: BaseException) -> bool:
-    """Whether an error may be over the next time."""
-    return is_network_error(error) and (http_status(error) or 503) in RETRY_STATUSES

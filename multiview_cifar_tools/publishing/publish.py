@@ -133,7 +133,9 @@ def publish(
             rows = DatasetInput(splits, max_bytes, made_with or {})
         if not dry_run:
             hub.create(private)
-        published = hub.read(all_shards=append) if append or not dry_run else PublishedDataset()
+        published = PublishedDataset()
+        if append or not dry_run:
+            published = hub.read(all_shards=append, must_exist=not dry_run)
         if not overwrite:
             check_features(rows.features, published.shards, repo_id)
         folder = FsspecStore(os.fspath(dry_run)) if dry_run else None

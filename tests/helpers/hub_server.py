@@ -13,7 +13,8 @@ The fixture `hub` is a fresh Hub (its server and its address stay for the sessio
                                     without HTTP: a new repository; a commit, as by somebody else
     hub.files("me/photos", "main")  {path: bytes}; hub.blob(id, path, revision).lfs
     hub.commits("me/photos")        newest first: .id .parent .title .message .author .tree
-    hub.repos["me/photos"]          .refs {"refs/heads/main": commit id} .private .objects
+    hub.repos["me/photos"]          .refs {"refs/heads/main": commit id} .private .gated .objects
+    hub.rename("me/photos", "me/pictures")      the old name redirects to the new one
     hub.requests                    a Counter by kind (below), also of those refused
     hub.lfs_bytes, .regular_bytes, .served_bytes    bytes PUT; committed inline; of LFS files read
     hub.forget()                    all these counters to zero
@@ -23,7 +24,9 @@ The fixture `hub` is a fresh Hub (its server and its address stay for the sessio
         "drop"                      the connection is closed, the body unread
         "half"                      half of the body is read, then the connection is closed
         "lost"                      all is done as asked, but the answer is lost
-        a function                  is called, and all goes on: hub.inject("commit", lambda: ...)
+        a function                  is called, and all goes on: hub.inject("commit", lambda: ...);
+                                    it may raise a RefusedError, which is answered
+        an Event                    is waited for, and all goes on
 
 Kinds: whoami yaml create info tree paths refs commits branch tag preupload batch put verify
 commit resolve (a file, or the 302 to it) object (an LFS file's bytes) other.
@@ -133,6 +136,7 @@ class Commit:
 class Repo:
     id: str
     private: bool = False
+    gated: bool = False
     refs: dict[str, str] = field(default_factory=dict)  # full names -> commit
     history: dict[str, Commit] = field(default_factory=dict)
     objects: dict[str, bytes] = field(default_factory=dict)  # LFS: sha256 -> bytes
@@ -213,6 +217,7 @@ class Hub:
         self.storage = f"http://localhost:{server.server_port}" if server else ""
         self.server, self.environment = server, getattr(server, "environment", {})
         self.repos, self.lock, self.secret = {}, threading.RLock(), secrets.token_hex(8)
+        self.renamed = {}
         self.faults, self.page_size, self.retry_after = defaultdict(deque), 1000, None
         self.forget()
 
@@ -254,6 +259,12 @@ class Hub:
             self.may_write(user, namespace)
         return repo
 
+    def admit(self, user, repo):
+        """403 for whom a gated repository does not let in."""
+        if repo.gated and repo.id.partition("/")[0] not in MAY_WRITE.get(user, ()):
+            raise RefusedError(403, f"Access to dataset {repo.id} is restricted.", "GatedRepo")
+        return repo
+
     # What clients do.
 
     def create(self, name, private=False):
@@ -261,6 +272,10 @@ class Hub:
         attributes = {".gitattributes": Blob(GIT_ATTRIBUTES.encode())}
         repo.add("refs/heads/main", attributes, "initial commit", author="system")
         return repo
+
+    def rename(self, name, new):
+        self.repos[new] = repo = self.repos.pop(name)
+        repo.id, self.renamed[name] = new, new
 
     def preupload(self, repo, revision, files):
         """How each file has to come: `lfs` if attributes say so, or it is large, or binary."""
@@ -411,6 +426,8 @@ class Handler(BaseHTTPRequestHandler):
             self.rfile.read(length // 2 if how == "half" else 0)
             return self.hang_up()
         self.body = self.rfile.read(length)
+        if isinstance(how, threading.Event):
+            how.wait(CLIENT_SECONDS)
         with hub.lock:
             status, value, headers = self.ask(kind, arguments, how)
         if how == "lost":
@@ -432,10 +449,17 @@ class Handler(BaseHTTPRequestHandler):
                 raise RefusedError(411, "Length required")
             if kind not in ("put", "object"):
                 self.user = self.hub.user(self.headers.get("Authorization"))
+                if arguments and arguments[0] in self.hub.renamed:
+                    return self.redirect(arguments[0])
             found = getattr(self, kind)(*arguments)
             return (*found, {}, {})[:3] if isinstance(found, tuple) else (200, found, {})
         except RefusedError as error:
             return error.status, {"error": error.message}, error.headers
+
+    def redirect(self, name):
+        """Of a repository that was renamed."""
+        location = self.path.replace(quote(name), quote(self.hub.renamed[name]), 1)
+        return 307, b"", {"Location": location}
 
     def send(self, status, value, headers):
         data = value if isinstance(value, bytes) else json.dumps(value).encode()
@@ -572,7 +596,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def changing(self, name):
         create_pr = self.flag("create_pr")
-        return self.hub.repo(self.user, name, not create_pr, offer=create_pr), create_pr
+        repo = self.hub.repo(self.user, name, not create_pr, offer=create_pr)
+        return self.hub.admit(self.user, repo), create_pr
 
     def preupload(self, name, revision):
         repo, _ = self.changing(name)
@@ -596,6 +621,9 @@ class Handler(BaseHTTPRequestHandler):
             raise RefusedError(403, "AccessDenied")
         if "Authorization" in self.headers:
             raise RefusedError(400, "Only one auth mechanism allowed")
+        name = self.hub.renamed.get(name, name)
+        if name not in self.hub.repos:
+            raise RefusedError(404, "Repository not found", "RepoNotFound")
         return self.hub.repos[name]
 
     def put(self, name, oid):
@@ -620,7 +648,7 @@ class Handler(BaseHTTPRequestHandler):
         return answer | {"commitUrl": f"{url}/commit/{commit.id}"}
 
     def resolve(self, name, revision, path):
-        repo = self.hub.repo(self.user, name)
+        repo = self.hub.admit(self.user, self.hub.repo(self.user, name))
         commit = repo.at(revision)
         headers, blob = {"X-Repo-Commit": commit.id}, commit.tree.get(path)
         if blob is None:
@@ -679,6 +707,9 @@ def clients(pipe):
     import pytest  # noqa: F401
 
     import multiview_cifar_tools.publishing.publish  # noqa: F401
+
+    with suppress(ImportError):  # `datasets` imports it for the first source, in a second
+        import scipy.io  # noqa: F401
 
     context = multiprocessing.get_context("fork")
     with suppress(EOFError):

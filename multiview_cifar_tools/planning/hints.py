@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from multiview_cifar import find_split, join_first, natural_key, parse_template
 from multiview_cifar_tools.pages import files_of
+from multiview_cifar_tools.planning.large_rows import describe_large_files
 from multiview_cifar_tools.planning.similar_names import compose
 from multiview_cifar_tools.planning.suggest_layout import suggest_layouts
 
@@ -38,6 +39,7 @@ def find_hints(report: PlanReport) -> Iterator[str]:
         _hint_greedy_sample,
         _hint_missing_classes,
         _hint_single_split,
+        _hint_large_rows,
     ):
         if hint := find_hint(report):
             yield hint
@@ -195,3 +197,7 @@ def _hint_single_split(report: PlanReport) -> str:
     if "{split}" in str(report.layout):
         remedy = ""
     return f"All samples are in one split, {split!r}{remedy}."
+
+
+def _hint_large_rows(report: PlanReport) -> str:
+    return describe_large_files(report.data_dir, report.options, report.split_samples)

@@ -106,7 +106,7 @@ class PlanReport:
         if not self.plan or self.options.get("layout"):
             return self.options.get("layout")
         # Of a detected layout the depth tells which one it is.
-        path = next(path for path in self._samples[0][1].paths[0] if path)
+        path = next(path for path in self.split_samples[0][1].paths[0] if path)
         depth = split_page(path)[0].count("/")
         return "{split}/" * (depth == 3) + "{label}/{sample}/{view}"
 
@@ -120,7 +120,7 @@ class PlanReport:
         return "detected: not every top folder has the name of a split, so that they are classes"
 
     @cached_property
-    def _samples(self) -> list[tuple[str, Sample]]:
+    def split_samples(self) -> list[tuple[str, Sample]]:
         """(split, sample), in order."""
         splits = self.plan.splits if self.plan else {}
         return [(split, sample) for split, samples in splits.items() for sample in samples]
@@ -128,7 +128,7 @@ class PlanReport:
     @property
     def samples(self) -> list[Sample]:
         """The rows to be, in order."""
-        return [sample for _, sample in self._samples]
+        return [sample for _, sample in self.split_samples]
 
     @cached_property
     def classes(self) -> pandas.DataFrame:
@@ -141,7 +141,7 @@ class PlanReport:
         names = dict(enumerate(features["label"].names if "label" in features else []))
         counts = Counter(
             (split, NO_LABEL if sample.label is None else sample.label)
-            for split, sample in self._samples
+            for split, sample in self.split_samples
         )
         if any(label == NO_LABEL for _, label in counts):
             names[NO_LABEL] = UNLABELLED
@@ -175,7 +175,7 @@ class PlanReport:
         labels = features["view_labels"].feature.names if "view_labels" in features else None
         groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
         are_lists = [*image_columns(self.options.get("layout")).values()]
-        for split, sample in self._samples:
+        for split, sample in self.split_samples:
             views = zip(view_keys(sample, labels), *compress(sample.paths, are_lists), strict=True)
             complete = tuple(name for name, *paths in views if None not in paths)
             groups[complete].append(f"{split}/{sample.sample_id}")

@@ -26,6 +26,7 @@ from multiview_cifar_tools.arguments import expect_path
 from multiview_cifar_tools.batches.columns import all_image_columns
 from multiview_cifar_tools.errors import PublishError
 from multiview_cifar_tools.options import remove_secrets
+from multiview_cifar_tools.planning.large_rows import ImageKind
 from multiview_cifar_tools.planning.table import RowPlan, rows_between, samples_of
 from multiview_cifar_tools.previews.sheet import (
     MAX_CLASSES,
@@ -36,7 +37,7 @@ from multiview_cifar_tools.previews.sheet import (
 )
 from multiview_cifar_tools.shards.rows import Row, class_names
 from multiview_cifar_tools.shards.schema import features_json
-from multiview_cifar_tools.shards.stats import SIZE_CATEGORIES, ImageKind, SplitStats
+from multiview_cifar_tools.shards.stats import SIZE_CATEGORIES, SplitStats
 
 MARKS = ("<!-- multiview-cifar: from here -->", "<!-- multiview-cifar: to here -->")
 PICTURE = "views.png"

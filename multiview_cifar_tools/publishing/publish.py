@@ -11,6 +11,7 @@ again, and only what is missing travels.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -22,12 +23,18 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from multiview_cifar import OptionError
 from multiview_cifar_tools.arguments import check_flag, expect_path, expect_splits, short_repr
+from multiview_cifar_tools.batches.columns import (
+    all_image_columns,
+    image_columns,
+    single_image_columns,
+)
 from multiview_cifar_tools.console import print_lines
 from multiview_cifar_tools.engines.base import Engine, check_engine
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.errors import PublishError
 from multiview_cifar_tools.loading import detect_source, load
 from multiview_cifar_tools.options import SECRET_OPTIONS
+from multiview_cifar_tools.planning.large_rows import LargeRows, bound_jpeg
 from multiview_cifar_tools.publishing.card import PICTURE, make_card, parse_card, read_citation
 from multiview_cifar_tools.publishing.hub import (
     README,
@@ -40,6 +47,7 @@ from multiview_cifar_tools.publishing.hub import (
 from multiview_cifar_tools.publishing.inputs import DatasetInput, PublishInput, SourceInput
 from multiview_cifar_tools.shards.schema import PublishedShard, features_json
 from multiview_cifar_tools.shards.state import ShardResult
+from multiview_cifar_tools.shards.stats import SplitStats
 from multiview_cifar_tools.shards.store import FsspecStore
 from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE, parse_size
 
@@ -206,6 +214,7 @@ def _publish_rows(
         unchanged, title = rows.leave_out_unchanged(published.shards), "Add samples"
     shards = rows.write_shards(lambda name: folder or HubStore(hub, published.files.get(name)))
     stats = rows.split_stats(shards)
+    print_lines(*describe_large_rows(stats, rows.features))
     card = make_card(old_card, stats, rows.features, hub.repo_id, rows.made_with, **given)
     pages = {README: card.encode(), PICTURE: rows.draw_picture()}
     names = unchanged | {shard.path for shard in shards}
@@ -214,6 +223,20 @@ def _publish_rows(
         return leave_files(folder, shards, pages, stale)
     additions = [shard.receipt for shard in shards if shard.receipt is not None]
     return hub.commit(additions, stale, pages, published.files, title)
+
+
+def describe_large_rows(stats: Mapping[str, SplitStats], features: datasets.Features) -> list[str]:
+    """A warning of rows that are too large for the Hub's viewer; none where none is."""
+    found, total = LargeRows(), SplitStats()
+    for split, own in stats.items():
+        found.add(own.large, split)
+        total.add(own)
+    columns, most_views = all_image_columns(features), max(total.views)
+    most_images = most_views * len(image_columns(features)) + len(single_image_columns(features))
+    has_masks = len(columns) > 1  # which are never written as JPEG
+    jpeg_bytes = math.inf if has_masks else bound_jpeg(most_views, total.kinds)
+    text = found.describe(min(total.views), most_images, jpeg_bytes)
+    return [f"warning: {text}"] if text else []
 
 
 def leave_files(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import datasets
+import numpy as np
 import PIL.Image
 
-from multiview_cifar_tools.batches.columns import ImageColumn, index_rows
+from multiview_cifar_tools.batches.columns import ImageColumn, all_image_columns, index_rows
 from multiview_cifar_tools.batches.decode import PNG_SIGNATURE
 from multiview_cifar_tools.flat_png import FLAT_MODES
+from multiview_cifar_tools.planning.large_rows import MAX_ROW_BYTES, ImageKind, LargeRows
+from multiview_cifar_tools.shards.writer import row_sizes
 
 PNG_MODES = {bytes([kind.depth, kind.colour_type]): mode for mode, kind in FLAT_MODES.items()}
 # https://huggingface.co/docs/hub/datasets-cards, "size_categories"
@@ -25,8 +28,6 @@ SIZE_CATEGORIES = {
     10_000_000: "1M<n<10M",
     100_000_000: "10M<n<100M",
 }
-
-ImageKind = tuple[int, int, str]  # width, height and mode of an image
 
 
 @dataclass
@@ -40,6 +41,7 @@ class SplitStats:
         labels: How many samples have each label; none where rows have no labels.
         views: How many samples have each number of views, missing ones counted.
         kinds: How many of `images` are of each kind.
+        large: The rows that are too large for the Hub's viewer.
     """
 
     num_rows: int = 0
@@ -48,14 +50,23 @@ class SplitStats:
     labels: Counter[int] = field(default_factory=Counter)
     views: Counter[int] = field(default_factory=Counter)
     kinds: Counter[ImageKind] = field(default_factory=Counter)
+    large: LargeRows = field(default_factory=LargeRows)
 
-    def add_row(self, row: Mapping[str, Any]) -> None:
-        """Count a raw row, see `formats`."""
+    def add_row(self, row: Mapping[str, Any], columns: Sequence[str]) -> None:
+        """Count a raw row, see `rows`, with these columns of images."""
         self.num_rows += 1
         if "label" in row:
             self.labels[-1 if row["label"] is None else row["label"]] += 1
         self.views[len(row["images"])] += 1
         self.kinds.update(image_kind(view["bytes"]) for view in row["images"] if view)
+        self.add_if_large(row, columns)
+
+    def add_if_large(self, row: Mapping[str, Any], columns: Sequence[str]) -> None:
+        """Count a raw row among the large ones, if it is one."""
+        lists = [row[column] for column in columns if isinstance(row[column], list)]
+        views = [sum(map(image_bytes, images)) for images in zip(*lists, strict=True)]
+        rest = sum(image_bytes(row[c]) for c in columns if not isinstance(row[c], list))
+        self.large.add_row(row["sample_id"], views, rest)
 
     def add(self, other: SplitStats) -> None:
         """Count the rows that another one has counted."""
@@ -65,23 +76,33 @@ class SplitStats:
         self.labels += other.labels
         self.views += other.views
         self.kinds += other.kinds
+        self.large.add(other.large)
 
 
 def dataset_stats(ds: datasets.Dataset) -> SplitStats:
     """The SplitStats of a built dataset, which has no Parquet files."""
     table = ds.data.table
     labels = table["label"].fill_null(-1).to_pylist() if "label" in ds.features else ()
-    return SplitStats(
+    stats = SplitStats(
         len(ds),
         labels=Counter(labels),
         views=Counter(index_rows(table["images"]).views.tolist()),
         kinds=Counter(image_kinds(ds)),
     )
+    for i in np.flatnonzero(row_sizes(ds) > MAX_ROW_BYTES).tolist():
+        (row,) = table.slice(i, 1).to_pylist()
+        stats.add_if_large(row, all_image_columns(ds.features))
+    return stats
 
 
 def image_kinds(ds: datasets.Dataset) -> Iterator[ImageKind]:
     """(width, height, mode) of every image in `images`, from its first bytes."""
     return map(image_kind, ImageColumn(ds.data.table, "images").all_bytes())
+
+
+def image_bytes(image: Mapping[str, Any] | None) -> int:
+    """The bytes of an image of a raw row; 0 for None."""
+    return len(image["bytes"]) if image else 0
 
 
 def image_kind(data: bytes) -> ImageKind:

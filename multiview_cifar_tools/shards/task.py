@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 import multiview_cifar
 from multiview_cifar import MultiviewCifarConfig, iter_examples
+from multiview_cifar_tools.batches.columns import all_image_columns
 from multiview_cifar_tools.digests import file_digest
 from multiview_cifar_tools.errors import OutputError
 from multiview_cifar_tools.planning.table import samples_of
@@ -102,7 +103,7 @@ def make_shard(task: ShardTask) -> ShardResult:
 
 def write_rows(task: ShardTask, path: str, clock: Clock) -> tuple[int, SplitStats | None]:
     """Write the rows to a file; how many there were, and their stats."""
-    num_rows = 0
+    images, num_rows = all_image_columns(task.features), 0
     stats = SplitStats() if task.with_stats else None
     writer = ParquetWriter(path, task.features)
     try:
@@ -111,7 +112,7 @@ def write_rows(task: ShardTask, path: str, clock: Clock) -> tuple[int, SplitStat
             writer.write(row)
             num_rows += 1
             if stats:
-                stats.add_row(row)
+                stats.add_row(row, images)
             clock.stop("write")
         clock.stop("read")
         writer.close()

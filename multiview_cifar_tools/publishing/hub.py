@@ -21,6 +21,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import DatasetInfo, RepoFile
+from huggingface_hub.lfs import UploadInfo, post_lfs_batch_info
 
 from multiview_cifar_tools.atomic_write import scratch_folder
 from multiview_cifar_tools.errors import PublishError
@@ -31,9 +32,11 @@ from multiview_cifar_tools.publishing.hub_requests import (
     describe_error,
     http_status,
 )
+from multiview_cifar_tools.shards.manifest import ShardFile
 from multiview_cifar_tools.shards.schema import PublishedShard, read_shard
 
 README = "README.md"  # the dataset card
+OBJECTS_A_REQUEST = 256  # as huggingface_hub asks for
 FOOTER_BLOCK = 1 << 16  # bytes: of a published shard only the footer and one column are read
 
 
@@ -197,6 +200,42 @@ class Repository:
 
     # --- writing
 
+    def find_sent(
+        self, files: Sequence[ShardFile], published: Mapping[str, RepoFile]
+    ) -> dict[str, CommitOperationAdd | None]:
+        """What `send` returned of those files whose bytes are on the Hub, by path.
+
+        Args:
+            files: Their paths in the repository, sizes and SHA-256.
+            published: All files that stand there.
+        """
+        sent: dict[str, CommitOperationAdd | None] = {}
+        additions = [sent_addition(file) for file in files if file.num_bytes]
+        for addition in additions:
+            if has_same_bytes(published.get(addition.path_in_repo), addition):
+                sent[addition.path_in_repo] = None
+        unknown = [addition for addition in additions if addition.path_in_repo not in sent]
+        for at in range(0, len(unknown), OBJECTS_A_REQUEST):
+            some = unknown[at : at + OBJECTS_A_REQUEST]
+            stored = self._request(self._find_objects, [each.upload_info for each in some])
+            sent |= {a.path_in_repo: a for a in some if a.upload_info.sha256.hex() in stored}
+        return sent
+
+    def _find_objects(self, uploads: Sequence[UploadInfo]) -> set[str]:
+        """The SHA-256 of those that the repository has: no action is needed to upload them.
+
+        https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md
+        """
+        objects, *_ = post_lfs_batch_info(
+            uploads,
+            self.api.token if isinstance(self.api.token, str) else None,
+            "dataset",
+            self.repo_id,
+            None if self.create_pr else self.revision,
+            self.api.endpoint,
+        )
+        return {each["oid"] for each in objects if not each.get("actions")}
+
     def send(self, path: str, name: str, published: RepoFile | None) -> CommitOperationAdd | None:
         """Send a local file, which may go then.
 
@@ -321,7 +360,7 @@ class HubStore:
         return self.repository.send(path, name, self.published)
 
     def note(self, name: str, data: bytes) -> None:
-        """As a ShardStore: nothing is kept, as the Hub knows what it has."""
+        """As a ShardStore: nothing, as `PublishState` keeps it where the work is given out."""
 
 
 def decode_readme(data: bytes) -> str:
@@ -334,6 +373,16 @@ def decode_readme(data: bytes) -> str:
             "first.",
             README,
         ) from None
+
+
+def sent_addition(file: ShardFile) -> CommitOperationAdd:
+    """An addition of a file that is on the Hub, of which the bytes are not at hand."""
+    addition = CommitOperationAdd(file.path, b"")
+    sha256 = bytes.fromhex(file.sha256)
+    addition.upload_info = UploadInfo(sha256=sha256, size=file.num_bytes, sample=b"")
+    # As `preupload_lfs_files` leaves one that it has sent: these have no public names.
+    addition._upload_mode, addition._is_uploaded = "lfs", True
+    return addition
 
 
 def has_same_bytes(published: RepoFile | None, addition: CommitOperationAdd) -> bool:

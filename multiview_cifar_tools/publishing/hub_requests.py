@@ -62,11 +62,15 @@ def raise_at_once() -> Iterator[None]:
 
 def http_status(error: BaseException | None) -> int:
     """The HTTP status that an error, or what caused it, came with; 0 where there is none."""
-    while error is not None:
-        if isinstance(error, HfHubHTTPError) and error.response is not None:
-            return int(error.response.status_code)
+    response = getattr(http_error(error), "response", None)
+    return 0 if response is None else int(response.status_code)
+
+
+def http_error(error: BaseException | None) -> HfHubHTTPError | None:
+    """The error of an answer that an error is, or came of."""
+    while error is not None and not isinstance(error, HfHubHTTPError):
         error = error.__cause__
-    return 0
+    return error
 
 
 def is_network_error(error: BaseException | None) -> bool:
@@ -137,7 +141,7 @@ def _describe_failure(error: Exception, status: int, endpoint: str) -> str:
         )
     symptom = f"cannot be reached ({type(error).__name__})"
     if status:
-        text = " ".join(str(getattr(error, "server_message", None) or "").split())
+        text = " ".join(str(getattr(http_error(error), "server_message", None) or "").split())
         symptom = f"answers {status}" + (f" ({text[:300]})" if text else "")
     tries = f", after {ATTEMPTS} tries" if may_pass(error) else ""
     return f"The Hub at {endpoint} {symptom}{tries}. Expected an answer. {AGAIN}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from multiview_cifar import SourceChangedError
 from multiview_cifar_tools.batches.columns import all_image_columns
 from multiview_cifar_tools.console import print_lines
 from multiview_cifar_tools.engines.base import Engine
@@ -22,9 +23,12 @@ from multiview_cifar_tools.options import remove_secrets
 from multiview_cifar_tools.planning.table import RowPlan, plan_source
 from multiview_cifar_tools.publishing.card import draw_dataset_picture, draw_plan_picture
 from multiview_cifar_tools.publishing.hub import shard_number, split_of_shard
+from multiview_cifar_tools.publishing.state import PublishState
 from multiview_cifar_tools.shards.build import (
+    build_signature,
     check_shards,
     local_source,
+    missing_tasks,
     plan_tasks,
     run_tasks,
 )
@@ -32,6 +36,7 @@ from multiview_cifar_tools.shards.schema import PublishedShard, count_data_bytes
 from multiview_cifar_tools.shards.state import ShardResult, in_order
 from multiview_cifar_tools.shards.stats import SplitStats, dataset_stats
 from multiview_cifar_tools.shards.store import ShardStore
+from multiview_cifar_tools.shards.task import ShardTask
 from multiview_cifar_tools.shards.writer import (
     ShardRows,
     divide_into_shards,
@@ -53,8 +58,14 @@ class PublishInput(Protocol):
     def features(self) -> datasets.Features:
         """Of the rows."""
 
-    def write_shards(self, open_store: Callable[[str], ShardStore]) -> list[ShardResult]:
-        """Make the shards, and put each into the store that is opened by its name."""
+    def write_shards(
+        self, open_store: Callable[[str], ShardStore], state: PublishState | None
+    ) -> list[ShardResult]:
+        """Make the shards, and put each into the store that is opened by its name.
+
+        Of a source, those that are finished by the state are not made again; built rows are at
+        hand, and only not sent again.
+        """
 
     def split_stats(self, shards: Sequence[ShardResult]) -> dict[str, SplitStats]:
         """The statistics of all rows, those of shards that stay too."""
@@ -164,7 +175,9 @@ class DatasetInput:
             plan.lines.append(f"{len(new_rows)} new samples in {names}")
         return plan
 
-    def write_shards(self, open_store: Callable[[str], ShardStore]) -> list[ShardResult]:
+    def write_shards(
+        self, open_store: Callable[[str], ShardStore], state: PublishState | None
+    ) -> list[ShardResult]:
         """As a PublishInput; OSError where the disk is full."""
         results = []
         with datasets.utils.tqdm(total=len(self.shards), unit=" shards", desc="Publishing") as bar:
@@ -266,12 +279,40 @@ class SourceInput:
         """As a PublishInput."""
         return self.plan.features
 
-    def write_shards(self, open_store: Callable[[str], ShardStore]) -> list[ShardResult]:
+    def write_shards(
+        self, open_store: Callable[[str], ShardStore], state: PublishState | None
+    ) -> list[ShardResult]:
         """As a PublishInput; ImageError where a split has no row left, for example."""
         tasks = plan_tasks(self.plan, open_store, self.max_bytes, with_stats=True)
-        shards = [*run_tasks(self.engine, tasks, self.plan)]
-        check_shards(self.plan, shards)
+        if state:
+            state.resume(build_signature(self.plan, self.max_bytes), [*self.plan.splits])
+        shards = self._make_missing(tasks, state)
+        try:
+            check_shards(self.plan, shards)
+        except SourceChangedError:
+            if state:  # what was made of it would be taken for whole if it changed back
+                state.forget()
+            raise
         return [shard for shard in in_order(shards, [*self.plan.splits]) if shard.num_rows]
+
+    def _make_missing(
+        self, tasks: Iterable[ShardTask], state: PublishState | None
+    ) -> list[ShardResult]:
+        """Make the shards that are not finished; all shards."""
+        shards: list[ShardResult] = []
+        finished = dict(state.finished) if state else {}
+        missing = missing_tasks(tasks, finished, shards)
+        try:
+            for shard in run_tasks(self.engine, missing, self.plan, [*finished.values()]):
+                if state:
+                    state.finish_shard(shard)
+                shards.append(shard)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted; {len(shards)} shards are finished: "
+                "the same command goes on from there"
+            ) from None
+        return shards
 
     def split_stats(self, shards: Sequence[ShardResult]) -> dict[str, SplitStats]:
         """As a PublishInput."""

@@ -45,6 +45,7 @@ from multiview_cifar_tools.publishing.hub import (
     is_shard_path,
 )
 from multiview_cifar_tools.publishing.inputs import DatasetInput, PublishInput, SourceInput
+from multiview_cifar_tools.publishing.state import PublishState
 from multiview_cifar_tools.shards.schema import PublishedShard, features_json
 from multiview_cifar_tools.shards.state import ShardResult
 from multiview_cifar_tools.shards.stats import SplitStats
@@ -103,7 +104,8 @@ def publish(
         made_with: Of built rows, the options that they were built with, for the card.
         dry_run: A folder to leave the files in, instead of publishing them.
         token: Of the Hub. None: the one that `hf auth login` left, or HF_TOKEN.
-        cache_dir: Of a source, where downloads go.
+        cache_dir: Where the notes of a publication that is broken off are; of a source, where
+            downloads go. None: the cache of `datasets`.
         **options: Of a source, the fields of `MultiviewCifarConfig`.
 
     Returns:
@@ -116,7 +118,8 @@ def publish(
         PublishError: What is wrong with the rows, the name, the citation, the rights, the published
             dataset, or the network; nothing is half published, and the same call finishes the work
             later.
-        OutputError, OSError: The disk is full, say.
+        OutputError, OSError: The disk is full, say, or another process of this machine publishes to
+            the branch.
         EngineError: A machine is not fit, or ended too often.
     """
     check_repo_id(repo_id)
@@ -146,9 +149,13 @@ def publish(
             published = hub.read(all_shards=append, must_exist=not dry_run)
         if not overwrite:
             check_features(rows.features, published.shards, repo_id)
-        folder = FsspecStore(os.fspath(dry_run)) if dry_run else None
-        with folder.lock() if folder else nullcontext():
-            return _publish_rows(rows, hub, published, append, given, folder)
+        place: FsspecStore | PublishState = (
+            FsspecStore(os.fspath(dry_run))
+            if dry_run
+            else PublishState(hub, published.files, cache_dir)
+        )
+        with place.lock():
+            return _publish_rows(rows, hub, published, append, given, place)
 
 
 def holds_files(source: str | os.PathLike[str]) -> bool:
@@ -204,25 +211,32 @@ def _publish_rows(
     published: PublishedDataset,
     append: bool,
     given: Mapping[str, str | None],
-    folder: FsspecStore | None,
+    place: FsspecStore | PublishState,
 ) -> str:
-    """Write the shards and the card, and commit them; or leave them in the folder."""
+    """Write the shards and the card, and commit them, where `place` has the state of the work; or
+    leave them in the folder that it is.
+    """
+    folder, state = (None, place) if isinstance(place, PublishState) else (place, None)
     readme = folder.read(README) if folder else None  # as the author may have changed it there
     old_card = parse_card(published.readme if readme is None else decode_readme(readme))
     unchanged, title = set[str](), "Publish the dataset"
     if append and published.shards and isinstance(rows, DatasetInput):
         unchanged, title = rows.leave_out_unchanged(published.shards), "Add samples"
-    shards = rows.write_shards(lambda name: folder or HubStore(hub, published.files.get(name)))
+    shards = rows.write_shards(
+        lambda name: folder or HubStore(hub, published.files.get(name)), state
+    )
     stats = rows.split_stats(shards)
     print_lines(*describe_large_rows(stats, rows.features))
     card = make_card(old_card, stats, rows.features, hub.repo_id, rows.made_with, **given)
     pages = {README: card.encode(), PICTURE: rows.draw_picture()}
     names = unchanged | {shard.path for shard in shards}
     stale = [name for name in published.files if is_shard_path(name) and name not in names]
-    if folder:
-        return leave_files(folder, shards, pages, stale)
+    if not isinstance(place, PublishState):
+        return leave_files(place, shards, pages, stale)
     additions = [shard.receipt for shard in shards if shard.receipt is not None]
-    return hub.commit(additions, stale, pages, published.files, title)
+    address = hub.commit(additions, stale, pages, published.files, title)
+    place.store.remove_state()
+    return address
 
 
 def describe_large_rows(stats: Mapping[str, SplitStats], features: datasets.Features) -> list[str]:

@@ -159,9 +159,9 @@ def make_missing(
     """Make the shards that are not finished; all shards, in order."""
     shards: list[ShardResult] = []
     tasks = plan_tasks(plan, lambda path: state.store, max_bytes)
-    finished = [*state.finished.values()]
+    missing = missing_tasks(tasks, state.finished, shards)
     try:
-        for shard in run_tasks(engine, missing_tasks(tasks, state, shards), plan, finished):
+        for shard in run_tasks(engine, missing, plan, [*state.finished.values()]):
             shards.append(shard)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
@@ -177,11 +177,11 @@ def make_missing(
 
 
 def missing_tasks(
-    tasks: Iterable[ShardTask], state: OutputState, shards: list[ShardResult]
+    tasks: Iterable[ShardTask], finished: Mapping[str, ShardResult], shards: list[ShardResult]
 ) -> Iterator[ShardTask]:
     """The tasks whose shards are not finished; those that are go to `shards`."""
     for task in tasks:
-        shard = state.finished.get(task.path)
+        shard = finished.get(task.path)
         if shard and shard.key == task.key:
             shards.append(shard)
         else:

@@ -49,8 +49,9 @@ class ShardResult(ShardFile):
     receipt: Any = None
 
     def note(self) -> bytes:
-        """The shard as it is noted, without `stats` and `receipt`."""
-        noted = {k: v for k, v in vars(self).items() if k not in ("stats", "receipt")}
+        """The shard as it is noted, without its `receipt`."""
+        noted = {k: v for k, v in vars(self).items() if k != "receipt"}
+        noted["stats"] = self.stats and self.stats.to_json()
         return json.dumps({**noted, "digest": _digest_of(noted)}).encode()
 
 
@@ -135,7 +136,8 @@ class BuildState:
         noted = self.parse(name, data)
         if noted.pop("digest", None) != _digest_of(noted):
             raise self.damaged_error(name)
-        return ShardResult(**noted)
+        stats = noted.pop("stats")
+        return ShardResult(**noted, stats=stats and SplitStats.from_json(stats))
 
     def parse(self, name: str, data: bytes) -> dict[str, Any]:
         """The JSON object of a file of the state; MultiviewError where it is damaged."""

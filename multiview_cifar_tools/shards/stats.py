@@ -78,6 +78,18 @@ class SplitStats:
         self.kinds += other.kinds
         self.large.add(other.large)
 
+    def to_json(self) -> dict[str, Any]:
+        """In values of JSON, which has no keys but text."""
+        counters = "labels", "views", "kinds"
+        return vars(self) | {name: [*getattr(self, name).items()] for name in counters}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> SplitStats:
+        """What `to_json` gave."""
+        labels, views = (Counter(dict(values[name])) for name in ("labels", "views"))
+        kinds = Counter({(*kind,): count for kind, count in values["kinds"]})
+        return cls(**{**values, "labels": labels, "views": views, "kinds": kinds})
+
 
 def dataset_stats(ds: datasets.Dataset) -> SplitStats:
     """The SplitStats of a built dataset, which has no Parquet files."""

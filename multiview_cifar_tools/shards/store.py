@@ -111,11 +111,11 @@ class FsspecStore:
             yield folder
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, taken: str = "") -> Iterator[None]:
         """A local place for one process at a time, without what killed ones left half-written.
 
-        OutputError where another process works there. A URL has no lock: what is put there twice
-        is the same twice.
+        OutputError where another process works there, whose text may be given as `taken`. A URL has
+        no lock: what is put there twice is the same twice.
         """
         if not self.is_local:
             yield
@@ -126,7 +126,8 @@ class FsspecStore:
         try:
             if not lock_file(folder):
                 raise OutputError(
-                    f"Another process builds to {self.place}. Expected one at a time: wait for "
+                    taken
+                    or f"Another process builds to {self.place}. Expected one at a time: wait for "
                     "it, or name another place.",
                     self.place,
                 )

@@ -457,6 +457,24 @@ def test_what_is_published_is_the_same(engine, hub, photos, tmp_path):
     assert len(rows) == 45
 
 
+@pytest.mark.parametrize(
+    "engine", [pytest.param(TWO, marks=rare), pytest.param(["--engine", "ray", *TWO], marks=rare)]
+)
+def test_a_publication_goes_on(engine, hub, photos):
+    hub.inject("put", 507, times=1000, skip=4)
+    arguments = [photos, "me/photos", *SMALL, *engine]
+    said = run_command("publish", *arguments, env=hub.environment, good=False)
+    assert "answers 507" in said
+    assert "Traceback" not in said
+    hub.faults.clear()
+    printed = run_command("publish", *arguments, env=hub.environment)
+    assert re.search("[1-4] shards are on the Hub already: going on from there", printed)
+    shards = [path for path in hub.files("me/photos") if path.startswith("data/")]
+    assert hub.lfs_bytes == sum(
+        len(hub.files("me/photos")[path]) for path in [*shards, "views.png"]
+    )
+
+
 def publish_built(tree, cache):
     import contextlib
     import io

@@ -256,7 +256,7 @@ def test_two_publish_at_once(hub, photos, tmp_path):
     second = threading.Event()
     hub.inject("commit", second)
     hub.inject("commit", second.set)
-    calls = [(str(tree), str(tmp_path / tree.name / "cache"), {}) for tree in (photos, other)]
+    calls = [(str(tree), str(tmp_path / f"{tree.name}_cache"), {}) for tree in (photos, other)]
     found = hub.run(publish_at_once, calls)
     (failed,) = (where for where in found if where.startswith("PublishError: "))
     assert "me/photos was changed by somebody else meanwhile" in failed

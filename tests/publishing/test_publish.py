@@ -604,6 +604,7 @@ def test_killed_in_the_middle(hub, photos, tmp_path, check_loaded):
     assert set(hub.files("me/photos")) == {".gitattributes"}
     again = subprocess.run(command, env=hub.environment, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
+    assert "2 shards are on the Hub already: going on from there" in again.stdout
     assert again.stdout.splitlines()[-1].startswith(hub.endpoint + "/datasets/me/photos/commit/")
     assert TOKEN not in again.stdout + again.stderr
     assert all(TOKEN.encode() not in data for data in hub.files("me/photos").values())

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
@@ -46,7 +47,7 @@ class LargeRows:
     num_rows: int = 0
     names: list[str] = field(default_factory=list)
     num_bytes: int = 0
-    num_views: float = math.inf
+    num_views: int = sys.maxsize
 
     def add_row(self, name: str, views: Sequence[int], rest: int = 0) -> None:
         """Count a row if it is large.

@@ -81,14 +81,16 @@ class SplitStats:
     def to_json(self) -> dict[str, Any]:
         """In values of JSON, which has no keys but text."""
         counters = "labels", "views", "kinds"
-        return vars(self) | {name: [*getattr(self, name).items()] for name in counters}
+        pairs = {name: [*getattr(self, name).items()] for name in counters}
+        return vars(self) | pairs | {"large": vars(self.large)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> SplitStats:
         """What `to_json` gave."""
         labels, views = (Counter(dict(values[name])) for name in ("labels", "views"))
         kinds = Counter({(*kind,): count for kind, count in values["kinds"]})
-        return cls(**{**values, "labels": labels, "views": views, "kinds": kinds})
+        large = LargeRows(**values["large"])
+        return cls(**{**values, "labels": labels, "views": views, "kinds": kinds, "large": large})
 
 
 def dataset_stats(ds: datasets.Dataset) -> SplitStats:

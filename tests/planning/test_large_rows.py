@@ -1,7 +1,9 @@
 """Rows too large for the Hub's viewer: `plan` and `publish` name them, and options that help."""
 
 import io
+import json
 import re
+from collections import Counter
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,6 +13,7 @@ from PIL import Image
 import multiview_cifar
 from multiview_cifar_tools import plan, publish
 from multiview_cifar_tools.planning.large_rows import MAX_ROW_BYTES, LargeRows, bound_jpeg
+from multiview_cifar_tools.shards.stats import SplitStats
 
 MASKED = {"images": "{label}/{sample}/{view}", "mask": "{label}/{sample}/all/mask"}
 
@@ -147,3 +150,11 @@ def test_no_jpeg_is_larger_than_its_bound(mode, side):
         buffer = io.BytesIO()
         image.save(buffer, "jpeg", quality=95)
         assert len(buffer.getvalue()) <= bound_jpeg(1, [(side, side, mode)])
+
+
+def test_they_are_noted_with_a_shard():
+    """As JSON, since a publication that goes on counts the rows of finished shards too."""
+    stats = SplitStats(num_rows=1, kinds=Counter({(2, 3, "RGB"): 1}))
+    for large in (LargeRows(), LargeRows(1, ["cat/1"], 3_000_000, 1)):
+        stats.large = large
+        assert SplitStats.from_json(json.loads(json.dumps(stats.to_json()))) == stats

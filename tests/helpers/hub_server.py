@@ -28,7 +28,7 @@ The fixture `hub` is a fresh Hub (its server and its address stay for the sessio
                                     it may raise a RefusedError, which is answered
         an Event                    is waited for, and all goes on
 
-Kinds: whoami yaml create info tree paths refs commits branch tag preupload batch put verify
+Kinds: whoami yaml create info tree paths refs commits branch tag merge preupload batch put verify
 commit resolve (a file, or the 302 to it) object (an LFS file's bytes) other.
 
 The protocol is that of the Hub as its clients speak it (huggingface_hub: hf_api.py, _commit_api.py,
@@ -386,6 +386,7 @@ ROUTES = [
     ("commits", "GET", f"{API}/commits/{PART}"),
     ("branch", "POST|DELETE", f"{API}/branch/{PART}"),
     ("tag", "POST|DELETE", f"{API}/tag/{PART}"),
+    ("merge", "POST", f"{API}/discussions/{PART}/merge"),
     ("preupload", "POST", f"{API}/preupload/{PART}"),
     ("commit", "POST", f"{API}/commit/{PART}"),
     ("batch", "POST", f"/datasets/{REPO}\\.git/info/lfs/objects/batch"),
@@ -593,6 +594,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def tag(self, name, revision):  # of a POST, where; of a DELETE, which
         return self.move_ref(name, f"refs/tags/{self.json.get('tag', revision)}", revision)
+
+    def merge(self, name, number):
+        """A pull request becomes the newest commit of main, if nothing was committed since."""
+        repo = self.hub.repo(self.user, name, write=True)
+        head, main = repo.at(f"refs/pr/{number}"), repo.at("main")
+        if main not in repo.back_from(head):
+            raise RefusedError(409, "This pull request has conflicts with main")
+        repo.add("refs/heads/main", head.tree, f"Merge pull request {number}")
+        return {"newStatus": "merged"}
 
     def changing(self, name):
         create_pr = self.flag("create_pr")

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from multiview_cifar_tools.checks.folder import check
     from multiview_cifar_tools.checks.quarantine import quarantine, restore
     from multiview_cifar_tools.checks.report import CheckReport
+    from multiview_cifar_tools.diffs.compare import diff
+    from multiview_cifar_tools.diffs.report import DiffReport
     from multiview_cifar_tools.elastic.pytorch import TorchElastic
     from multiview_cifar_tools.elastic.sampler import (
         ElasticBatches,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from multiview_cifar_tools.errors import (
         BatchError,
         CheckError,
+        DiffError,
         ElasticError,
         EngineError,
         ExportError,
@@ -73,6 +76,8 @@ __all__ = [
     "CheckReport",
     "ColorJitter",
     "Cutout",
+    "DiffError",
+    "DiffReport",
     "ElasticBatches",
     "ElasticError",
     "ElasticSampler",
@@ -103,6 +108,7 @@ __all__ = [
     "channel_stats",
     "check",
     "contact_sheet",
+    "diff",
     "export",
     "group",
     "load",
@@ -129,6 +135,8 @@ _MODULES = {  # where each name is defined
     "CheckReport": "multiview_cifar_tools.checks.report",
     "ColorJitter": "multiview_cifar_tools.batches.augment",
     "Cutout": "multiview_cifar_tools.batches.augment",
+    "DiffError": "multiview_cifar_tools.errors",
+    "DiffReport": "multiview_cifar_tools.diffs.report",
     "ElasticBatches": "multiview_cifar_tools.elastic.sampler",
     "ElasticError": "multiview_cifar_tools.errors",
     "ElasticSampler": "multiview_cifar_tools.elastic.sampler",
@@ -158,6 +166,7 @@ _MODULES = {  # where each name is defined
     "channel_stats": "multiview_cifar_tools.statistics",
     "check": "multiview_cifar_tools.checks.folder",
     "contact_sheet": "multiview_cifar_tools.previews.sheet",
+    "diff": "multiview_cifar_tools.diffs.compare",
     "export": "multiview_cifar_tools.exporting",
     "group": "multiview_cifar_tools.grouping",
     "load": "multiview_cifar_tools.loading",

@@ -51,6 +51,10 @@ class ExportError(ToolError):
     """Rows cannot become files of a format; `.path` is the sample, file or folder concerned."""
 
 
+class DiffError(ToolError):
+    """Two datasets cannot be compared; `.path` is the side, sample or column concerned."""
+
+
 class ElasticError(ToolError):
     """An epoch cannot be read or resumed; `.path` is the shard, place or option concerned."""
 

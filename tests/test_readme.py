@@ -134,9 +134,10 @@ def test_what_a_command_prints(command, shown_photos, run, tmp_path):
 
 
 def test_what_commands_with_the_hub_print(hub, shown_photos, tmp_path):
-    publish, export = ON_HUB
-    printed = hub.run(run_command, str(tmp_path), shlex.split(publish)[1:])
-    assert as_shown(printed, tmp_path) == SHOWN[publish].strip()
+    publish, diff, export = ON_HUB
+    for command in (publish, diff):
+        printed = hub.run(run_command, str(tmp_path), shlex.split(command)[1:])
+        assert as_shown(printed, tmp_path) == SHOWN[command].strip()
     shown_photos.rename(tmp_path / "before")
     printed = hub.run(run_command, str(tmp_path), shlex.split(export)[1:])
     assert as_shown(printed, tmp_path) == SHOWN[export].strip()

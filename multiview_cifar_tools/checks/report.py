@@ -18,7 +18,7 @@ from multiview_cifar_tools.checks.findings import KINDS, UNDECODABLE, Finding
 from multiview_cifar_tools.console import escape_unprintable
 from multiview_cifar_tools.conversion import DEEP_MODES, stretch_values
 from multiview_cifar_tools.pages import split_page
-from multiview_cifar_tools.previews.html import data_url, html_page
+from multiview_cifar_tools.previews.html import FIGURE_STYLE, data_url, html_page, html_table
 from multiview_cifar_tools.storage.regular_file import regular_file
 
 if TYPE_CHECKING:
@@ -40,14 +40,13 @@ DUPLICATE_KINDS = ("leakage", "contradiction", "duplicate-view", "duplicate")
 PICTURE_KINDS = (*DUPLICATE_KINDS, "suspect")
 MAX_ROWS, MAX_PICTURES = 500, 50  # of a kind in the page: rows, and rows with pictures
 THUMBNAIL, MAX_IN_ROW = 96, 8  # pixels; pictures
-STYLE = """\
+STYLE = (
+    """\
 .error { color: light-dark(#b3261e, #ff8a80); } .warning { color: light-dark(#8a5300, #ffc078); }
 .note { color: var(--quiet); } a { color: var(--accent); } td { min-width: 6rem; }
-figure { display: inline-block; margin: 0 .4rem .4rem 0; max-width: 8rem; vertical-align: top; }
-figure img { display: block; width: 6rem; height: 6rem; object-fit: contain;
-  background: var(--panel); image-rendering: pixelated; }
-figcaption { font-size: .8rem; overflow-wrap: anywhere; }
 """
+    + FIGURE_STYLE
+)
 
 
 @dataclass
@@ -208,7 +207,7 @@ def _page_body(report: CheckReport) -> Iterable[str]:
         yield f'<span class="{of.severity}">{of.severity}{"s" * (len(findings) > 1)}</span></h2>'
         if of.remedy:
             yield f"<p>{html.escape(of.remedy)}</p>"
-        yield from _html_table(
+        yield from html_table(
             ["sample", "file", "found", *["remedy"] * (not of.remedy)],
             _finding_rows(report.data_dir, kind, findings),
         )
@@ -221,7 +220,7 @@ def _page_body(report: CheckReport) -> Iterable[str]:
         [html.escape(name), *(f"{counts[name]:,}" for counts in report.class_counts.values())]
         for name in next(iter(report.class_counts.values()))
     ]
-    yield from _html_table(["class", *map(html.escape, report.class_counts)], rows)
+    yield from html_table(["class", *map(html.escape, report.class_counts)], rows)
 
 
 def _kind_table(report: CheckReport) -> str:
@@ -233,17 +232,11 @@ def _kind_table(report: CheckReport) -> str:
         ]
         for kind, findings in report.by_kind.items()
     ]
-    return "\n".join(_html_table(["kind", "severity", "times"], rows)) if rows else ""
+    return "\n".join(html_table(["kind", "severity", "times"], rows)) if rows else ""
 
 
 def _severity_span(severity: str) -> str:
     return f'<span class="{severity}">{severity}</span>'
-
-
-def _html_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
-    yield f'<div class="wide"><table><tr>{"".join(f"<th>{name}</th>" for name in header)}</tr>'
-    yield from (f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    yield "</table></div>"
 
 
 def _finding_rows(data_dir: str, kind: str, findings: Sequence[Finding]) -> Iterable[list[str]]:

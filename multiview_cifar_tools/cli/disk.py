@@ -19,7 +19,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 # By these an error is known that lost its number in a library, or on its way out of a worker.
 TEXTS = {os.strerror(code): code for code in (*FULL, errno.EROFS)}
-DESTINATIONS = ("dest", "output", "sheet", "dry_run", "report", "quarantine", "cache_dir")
+DESTINATIONS = ("dest", "output", "sheet", "dry_run", "report", "page", "quarantine", "cache_dir")
 
 
 def disk_error(error: BaseException, args: argparse.Namespace) -> DiskError | None:

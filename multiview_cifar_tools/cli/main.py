@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from multiview_cifar import MultiviewError, OptionError
 from multiview_cifar_tools import __version__
-from multiview_cifar_tools.cli import build, check, export, plan, preview, publish, stats
+from multiview_cifar_tools.cli import build, check, diff, export, plan, preview, publish, stats
 from multiview_cifar_tools.cli.arguments import secret_words, secrets_of
 from multiview_cifar_tools.cli.disk import disk_error
 from multiview_cifar_tools.console import (
@@ -29,7 +29,7 @@ from multiview_cifar_tools.console import (
 from multiview_cifar_tools.errors import DiskError
 from multiview_cifar_tools.storage.redaction import redact
 
-VERBS = (build, plan, check, stats, preview, publish, export)
+VERBS = (build, plan, check, stats, preview, publish, export, diff)
 PROG = "multiview-cifar"
 INTERRUPTED = "interrupted; nothing half-written was left"
 
@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 1 after an error or where problems were found; 2 after wrong use, or where
-        a disk is full or a place takes no files.
+        a disk is full or a place takes no files. Of `diff` 1 says that the sides differ, and 2 that
+        they were not compared.
     """
     prepare_streams()
     args = make_parser().parse_args(argv)
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise stdout_error
     except BrokenPipeError:  # whoever reads has enough, as in "... | head"
         drop_failed_streams()
-        return 1
+        return int(args.error_code)
     except BaseException as error:
         failed = drop_failed_streams()
         shown = error if failed is None or isinstance(failed, BrokenPipeError) else failed
@@ -68,11 +69,11 @@ def report_error(error: BaseException, args: argparse.Namespace, secrets: Collec
     if args.debug or not (interrupt or isinstance(error, (MultiviewError, OSError))):
         # Python would print the same, and the keys in the errors of libraries.
         print_errors(*"".join(traceback.format_exception(error)).splitlines(), secrets=secrets)
-        return 1
+        return int(args.error_code)
     # The text of an interrupt says what was left: an unfinished export can be resumed.
     text = f"error: {error}" if interrupt is None else str(interrupt) or INTERRUPTED
     print_errors(f"{PROG}: {text}", secrets=secrets)
-    return 2 if isinstance(error, (OptionError, DiskError)) else 1
+    return 2 if isinstance(error, (OptionError, DiskError)) else int(args.error_code)
 
 
 class Parser(argparse.ArgumentParser):
@@ -103,7 +104,7 @@ def make_parser() -> argparse.ArgumentParser:
         )
         verb.add_arguments(verb_parser)
         verb_parser.add_argument("--debug", action="store_true", help="show errors with traceback")
-        verb_parser.set_defaults(run=verb.run)
+        verb_parser.set_defaults(run=verb.run, error_code=getattr(verb, "ERROR_CODE", 1))
     return parser
 
 

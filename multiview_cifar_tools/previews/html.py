@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 # Nothing but what stands in the page itself may be loaded: the browser holds us to it.
@@ -22,6 +23,13 @@ table { border-collapse: collapse; } .wide { overflow-x: auto; }
 th, td { padding: .2rem .6rem; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; overflow-wrap: anywhere; }
 .number { text-align: right; font-variant-numeric: tabular-nums; } .quiet { color: var(--quiet); }
+"""
+# Small pictures side by side, each with its name.
+FIGURE_STYLE = """\
+figure { display: inline-block; margin: 0 .4rem .4rem 0; max-width: 8rem; vertical-align: top; }
+figure img { display: block; width: 6rem; height: 6rem; object-fit: contain;
+  background: var(--panel); image-rendering: pixelated; }
+figcaption { font-size: .8rem; overflow-wrap: anywhere; }
 """
 
 
@@ -44,6 +52,13 @@ def html_page(title: str, body: str, style: str = "", script: str = "") -> str:
 </body>
 </html>
 """
+
+
+def html_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    """The lines of a table; names and cells stand in it as they are."""
+    yield f'<div class="wide"><table><tr>{"".join(f"<th>{name}</th>" for name in header)}</tr>'
+    yield from (f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    yield "</table></div>"
 
 
 def data_url(data: bytes, mime: str) -> str:

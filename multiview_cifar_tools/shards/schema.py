@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -136,16 +137,26 @@ def _digest_views(column: pa.ChunkedArray) -> list[bytes]:
     """The digests of each row's views, of a column of lists of images or of one image a row."""
     is_list = not pa.types.is_struct(column.type)
     files = pc.struct_field(pc.list_flatten(column) if is_list else column, "bytes")
-    digests = [
-        _digest_part(file.as_buffer()) if file.is_valid else NO_VIEW
-        for chunk in files.chunks
-        for file in chunk
-    ]
+    digests = [digest for chunk in files.chunks for digest in _digest_files(chunk)]
     if not is_list:
         return digests
     counts = pc.fill_null(pc.list_value_length(column), 0).to_pylist()
     ends = itertools.accumulate(counts, initial=0)
     return [b"".join(digests[a:b]) for a, b in itertools.pairwise(ends)]
+
+
+def _digest_files(files: Any) -> Iterator[bytes]:
+    """The digest of each value of an array of bytes, straight from its memory."""
+    if not len(files):  # then there may be no memory at all
+        return
+    kind = np.int64 if pa.types.is_large_binary(files.type) else np.int32
+    _, offsets, data = files.buffers()
+    ends = np.frombuffer(offsets, kind)[files.offset : files.offset + len(files) + 1].tolist()
+    memory = memoryview(data or b"")
+    for (start, end), is_there in zip(
+        itertools.pairwise(ends), files.is_valid().to_pylist(), strict=True
+    ):
+        yield _digest_part(memory[start:end]) if is_there else NO_VIEW
 
 
 def _digest_part(data: Any) -> bytes:

@@ -25,6 +25,7 @@ VERBS = {
     "publish": ("publish", "photos", "me/photos", "--dry-run", "disk/out", *SIZES),
     "preview": ("preview", "photos", "--output", "disk/page.html"),
     "report": ("check", "bad", "--report", "disk/page.html"),
+    "diff": ("diff", "photos", "other", "--page", "disk/page.html"),
     "quarantine": ("check", "bad", "--quarantine", "disk/bad"),
     **{
         f"export {name}": ("export", "photos", "disk/out", "--format", name, *SIZES, "--streaming")
@@ -41,7 +42,7 @@ VERBS = {
 
 @pytest.fixture
 def photos(tmp_path):
-    """60 KB of photos; and a folder with a damaged one."""
+    """60 KB of photos; a folder with a damaged one, and one of another sample."""
     chance = np.random.default_rng(0)
     for name in ("cat", "dog"):
         for i in range(10):
@@ -50,6 +51,8 @@ def photos(tmp_path):
             Image.fromarray(chance.integers(0, 256, (32, 32, 3), np.uint8)).save(path)
     (tmp_path / "bad/cat/1").mkdir(parents=True)
     (tmp_path / "bad/cat/1/a.png").write_bytes(path.read_bytes()[:2000] + bytes(60_000))
+    (tmp_path / "other/cat/77").mkdir(parents=True)
+    (tmp_path / "other/cat/77/a.png").write_bytes(path.read_bytes())
     return tmp_path / "photos"
 
 

@@ -102,6 +102,8 @@ VERBS = {
     "stats": (0, ["stats", "photos.zip", "--cache-dir", "cache"]),
     "preview": (0, ["preview", "photos.zip", "--output", "page.html"]),
     "preview, of nothing": (1, ["preview", "nothing.zip", "--output", "page.html"]),
+    "diff": (0, ["diff", "photos.zip", "web/tree", "--page", "page.html"]),
+    "diff, with nothing": (2, ["diff", "photos.zip", "nothing.zip", "--json"]),
     "publish": (0, ["publish", "photos.zip", "me/photos", "--dry-run", "out"]),
     "export": (0, ["export", "photos.zip", "out", "--streaming"]),
     "export, of a format": (0, ["export", "train.tar", "out", "--source-format", "webdataset"]),

@@ -14,7 +14,8 @@ from multiview_cifar_tools.planning.report import PlanReport, plan
 
 HELP = "say what would become of a folder, from its names"
 DESCRIPTION = """\
-Say what would become of a folder, from its names alone: nothing is built and no image is opened.
+Say what would become of a folder, from its names and the sizes of its files: nothing is built and
+no image is opened.
 A public set that is known (docs/datasets.md) is named, with the line that loads it.
 The exit code is 1 where no dataset can be built, or the layout leaves images out.
 """

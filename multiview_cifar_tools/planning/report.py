@@ -1,4 +1,4 @@
-"""What would become of a folder: its layout, samples and views, from the names alone.
+"""What would become of a folder: its layout, samples and views, from names and sizes of files.
 
     plan("photos").missing_views    # a data frame; `multiview-cifar plan photos` prints all of it
 

@@ -116,9 +116,9 @@ def make_card(
     metadata.setdefault("pretty_name", name)
     if "label" in features:
         metadata.setdefault("task_categories", ["image-classification"])
-    tags = [*metadata.get("tags", []), "multi-view", "multiview-cifar"]
+    tags = [*map(str, as_list(metadata.get("tags"))), "multi-view", "multiview-cifar"]
     metadata["tags"] = list(dict.fromkeys(tags))
-    metadata |= dataset_metadata(stats, features)
+    metadata |= keep_configs(metadata, dataset_metadata(stats, features))
     front_matter = huggingface_hub.DatasetCardData(**metadata).to_yaml()
     citation = citation or find_citation(old_card.text)
     block = describe_dataset(stats, features, repo_id, made_with, citation)
@@ -171,6 +171,27 @@ def dataset_metadata(
             "dataset_size": sum(split.data_bytes for split in stats.values()),
         },
     }
+
+
+def keep_configs(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The new YAML with what the old one says of other configs, which the author added."""
+    configs, kept = (
+        [
+            each
+            for each in as_list(old.get(name))
+            if isinstance(each, dict) and each.get("config_name", "default") != "default"
+        ]
+        for name in ("configs", "dataset_info")
+    )
+    info = new["dataset_info"]
+    if kept:  # a list, where each says whose it is
+        info = [{"config_name": "default", **info}, *kept]
+    return {**new, "configs": [*new["configs"], *configs], "dataset_info": info}
+
+
+def as_list(value: Any) -> list[Any]:
+    """What a card's YAML may give as a list, as one value, or not at all."""
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def features_yaml(features: Mapping[str, Any]) -> list[dict[str, Any]]:

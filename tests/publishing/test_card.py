@@ -190,3 +190,41 @@ def test_eth80_as_it_is_uploaded(leave, tmp_path):
     ds = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"), split="train")
     assert ds.num_rows == 24
     assert ds.features["label"].names == [*NAMES.values()]
+
+
+OTHER_CONFIG = {"config_name": "raw", "data_files": "raw/*.zip"}
+OTHER_INFO = {"config_name": "raw", "features": [{"name": "file", "dtype": "string"}]}
+
+
+@pytest.mark.parametrize("info", [None, OTHER_INFO])
+def test_other_configs_of_the_author_stay(info, make_tree, leave, tmp_path):
+    tree = make_tree(*TREE)
+    folder = leave(str(tree))
+    own = front_matter(folder)
+    added = {**own, "configs": [OTHER_CONFIG, *own["configs"]], "viewer": False}
+    if info:
+        added["dataset_info"] = [info, {"config_name": "default", **own["dataset_info"]}]
+    (folder / "README.md").write_text(f"---\n{yaml.safe_dump(added)}---\n# Mine\n")
+    card = front_matter(leave(str(tree)))
+    assert card["configs"] == [*own["configs"], OTHER_CONFIG]
+    assert card["viewer"] is False
+    default = {"config_name": "default", **own["dataset_info"]}
+    assert card["dataset_info"] == ([default, info] if info else own["dataset_info"])
+    ds = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"), split="train")
+    assert ds.num_rows == 4
+
+
+@pytest.mark.parametrize(
+    ("yaml_text", "tags"),
+    [
+        ("tags: solid", ["solid"]),
+        ("tags:", []),
+        ("tags: [1, solid]\nconfigs: raw\ndataset_info: [raw]", ["1", "solid"]),
+    ],
+)
+def test_yaml_that_is_written_otherwise(yaml_text, tags, make_tree, leave, tmp_path):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/README.md").write_text(f"---\n{yaml_text}\n---\n# Mine\n")
+    card = front_matter(leave(str(make_tree("cat/1/a.png"))))
+    assert card["tags"] == [*tags, "multi-view", "multiview-cifar"]
+    assert [config["config_name"] for config in card["configs"]] == ["default"]

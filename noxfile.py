@@ -54,6 +54,13 @@ def exhaustive(session: nox.Session) -> None:
 
 
 @nox.session
+def fiftyone(session: nox.Session) -> None:
+    """The tests of `to_fiftyone`, with the 70 packages and the database that FiftyOne brings."""
+    session.install(".[test,fiftyone]")
+    session.run("python", "-m", "pytest", "tests/test_fiftyone.py")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, types, and which package may import which."""
     session.install("ruff==0.17.6", "import-linter==2.17", ".[test]")

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         QuarantineError,
     )
     from multiview_cifar_tools.exporting import export
+    from multiview_cifar_tools.fiftyone_groups import to_fiftyone
     from multiview_cifar_tools.grouping import group, stack
     from multiview_cifar_tools.loading import load, open_source
     from multiview_cifar_tools.planning.report import PlanReport, plan
@@ -120,6 +121,7 @@ __all__ = [
     "quarantine",
     "restore",
     "stack",
+    "to_fiftyone",
     "to_tf_dataset",
 ]
 
@@ -178,6 +180,7 @@ _MODULES = {  # where each name is defined
     "quarantine": "multiview_cifar_tools.checks.quarantine",
     "restore": "multiview_cifar_tools.checks.quarantine",
     "stack": "multiview_cifar_tools.grouping",
+    "to_fiftyone": "multiview_cifar_tools.fiftyone_groups",
     "to_tf_dataset": "multiview_cifar_tools.batches.tensorflow",
 }
 

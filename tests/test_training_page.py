@@ -1,13 +1,10 @@
 """docs/training.md: each section's code runs, where the README's photos/ and scans/ stand."""
 
-import re
-
 import pytest
 
-from conftest import REPOSITORY
+from doc_pages import run_blocks, sections
 
-PAGE = (REPOSITORY / "docs/training.md").read_text(encoding="utf-8")
-SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
+SECTIONS = sections("training.md")
 
 
 @pytest.mark.parametrize("title", SECTIONS)
@@ -19,6 +16,4 @@ def test_the_code_of(title, make_tree, tmp_path, monkeypatch):
     patients = "".join(f"{scan},P{i // 2}\n" for i, scan in enumerate(scans))
     (tmp_path / "scans/metadata.csv").write_text(f"sample_id,patient\n{patients}")
     monkeypatch.chdir(tmp_path)
-    names = {}
-    for block in re.findall(r"^```python\n(.*?)^```", SECTIONS[title], re.M | re.S):
-        exec(block, names)
+    run_blocks(SECTIONS[title])

@@ -1,0 +1,77 @@
+"""docs/other_tools.md: what each section finds in what was published, or written to a folder."""
+
+import pytest
+from PIL import Image
+
+from conftest import colour_of
+from doc_pages import run_tool, sections
+from multiview_cifar_tools import build_shards, export, load, open_engine, publish
+
+SECTIONS = sections("other_tools.md")
+HUB = "hf://datasets/me/photos/data"
+TOOLS = ["pandas", "Polars", "DuckDB", "PyArrow", "Lance"]
+RARE = pytest.param("Ray Data", marks=[pytest.mark.serial, pytest.mark.exhaustive])
+# On loopback, and of one CPU; see ray_cluster.py.
+RAY_HERE = """
+```python
+import ray
+ray.init(num_cpus=1, include_dashboard=False, _node_ip_address="127.0.0.2")
+```
+"""
+
+SAMPLES = ["train/cat/0001", "train/cat/0002", "train/dog/0001", "test/cat/0001", "test/dog/0001"]
+VIEWS = {sample: [f"{sample}/view_{i}.png" for i in range(2)] for sample in SAMPLES}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the samples are: photos/, published/, built/ and exported/."""
+    root = tmp_path_factory.mktemp("tools")
+    for sample, views in VIEWS.items():
+        (root / "photos" / sample).mkdir(parents=True)
+        for view in views:
+            Image.new("RGB", (4, 4), colour_of(view)).save(root / "photos" / view)
+    photos = str(root / "photos")
+    publish(photos, "me/photos", dry_run=root / "published")
+    with open_engine() as engine:
+        build_shards(photos, root / "built", engine=engine, max_shard_size=1)
+    export(load(photos), root / "exported", format="parquet")
+    return root
+
+
+@pytest.fixture
+def published(hub, folder):
+    """The Hub, which has what `publish` made."""
+    root = folder / "published"
+    paths = [path for path in root.rglob("*") if path.is_file()]
+    hub.create("me/photos")
+    files = {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
+    hub.write("me/photos", files, "Publish the dataset")
+    return hub
+
+
+def check(found):
+    """The views are those of one sample, in their order; and all else is as it should be."""
+    assert found[0] in [[*map(colour_of, views)] for views in VIEWS.values()]
+    assert found[1:] == (["cat", "dog"], 3, {"train": 3, "test": 2})
+
+
+def test_every_section_is_tested():
+    assert {*SECTIONS} == {*TOOLS, "Ray Data", "FiftyOne"}  # the last one in test_fiftyone.py
+
+
+@pytest.mark.parametrize("tool", [*TOOLS, RARE])
+def test_what_was_published(tool, published, folder, tmp_path):
+    section = SECTIONS[tool]
+    if tool == "Polars":  # which has the address of the Hub built in
+        section = section.replace(HUB, f"{folder}/published/data")
+    if tool == "Ray Data":
+        section = RAY_HERE + section
+    check(published.run(run_tool, section, str(tmp_path)))
+
+
+@pytest.mark.parametrize("place", ["built/data", "exported"])
+@pytest.mark.parametrize("tool", TOOLS)
+def test_shards_in_a_folder(tool, place, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # from where it is undone
+    check(run_tool(SECTIONS[tool].replace(HUB, f"{folder}/{place}"), tmp_path))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -22,11 +23,14 @@ import pyarrow.compute as pc
 
 from multiview_cifar import OptionError, join_first
 from multiview_cifar_tools.batches.columns import image_columns, single_image_columns
+from multiview_cifar_tools.batches.indices import Integers
 from multiview_cifar_tools.diffs.report import DiffReport, Sample, SampleChange, ViewChanges
 from multiview_cifar_tools.diffs.sides import Side, check_options, open_side, takes_options
 from multiview_cifar_tools.errors import DiffError
 from multiview_cifar_tools.shards.schema import NO_VIEW, PART_BYTES, digest_table_schema
 from multiview_cifar_tools.storage.redaction import redact_url
+
+ROWS_AT_A_TIME = 10_000  # that become Python objects
 
 
 class RowDigests(NamedTuple):
@@ -45,7 +49,7 @@ class RowDigests(NamedTuple):
     @property
     def sample(self) -> Sample:
         """Whose row it is."""
-        label = self.values.get("label", "")
+        label = sys.intern(self.values.get("label", ""))  # one object for all samples of a class
         return Sample(self.split, label, self.values["sample_id"], self.number)
 
 
@@ -153,7 +157,7 @@ def compare(before: Side, after: Side) -> DiffReport:
     """What differs between two sides that have the same columns."""
     removed: list[RowDigests] = []
     added: list[RowDigests] = []
-    pairs: list[tuple[RowDigests, RowDigests]] = []
+    changes: list[SampleChange] = []
     splits = [*dict.fromkeys([*after.tables, *before.tables])]
     empty = digest_table_schema(before.features).empty_table()
     num_same = 0
@@ -164,13 +168,13 @@ def compare(before: Side, after: Side) -> DiffReport:
         gone, new, different, same = compare_tables(*tables)
         removed += take_digests(split, tables[0], gone)
         added += take_digests(split, tables[1], new)
-        own = [take_digests(split, *each) for each in zip(tables, different, strict=True)]
-        pairs += zip(*own, strict=True)
+        old, now = (take_digests(split, *each) for each in zip(tables, different, strict=True))
+        changes += (describe_change(*pair, before.features) for pair in zip(old, now, strict=True))
         num_same += same
     images = [*image_columns(before.features), *single_image_columns(before.features)]
     moved = [*pair_moved(removed, added, images)]
     gone_or_new = {id(row) for pair in moved for row in pair}
-    changes = [describe_change(*pair, before.features) for pair in [*pairs, *moved]]
+    changes += (describe_change(*pair, before.features) for pair in moved)
     changes.sort(key=lambda change: (splits.index(change.after.split), change.after.row))
     return DiffReport(
         before,
@@ -182,7 +186,9 @@ def compare(before: Side, after: Side) -> DiffReport:
     )
 
 
-def compare_tables(before: pa.Table, after: pa.Table) -> tuple[Any, Any, tuple[Any, Any], int]:
+def compare_tables(
+    before: pa.Table, after: pa.Table
+) -> tuple[Integers, Integers, tuple[Integers, Integers], int]:
     """Compare the rows of a split.
 
     Returns:
@@ -202,10 +208,12 @@ def compare_tables(before: pa.Table, after: pa.Table) -> tuple[Any, Any, tuple[A
     return gone, new, (rows_before[differ], rows_after[differ]), int((~differ).sum())
 
 
-def take_digests(split: str, table: pa.Table, numbers: Any) -> list[RowDigests]:
-    """The rows of these numbers, as Python objects."""
-    rows = zip(numbers.tolist(), table.take(numbers).to_pylist(), strict=True)
-    return [RowDigests(split, number, values) for number, values in rows]
+def take_digests(split: str, table: pa.Table, numbers: Integers) -> Iterator[RowDigests]:
+    """The rows of these numbers, (N,), as Python objects: few at a time, as they take memory."""
+    for start in range(0, len(numbers), ROWS_AT_A_TIME):
+        own = numbers[start : start + ROWS_AT_A_TIME]
+        for number, values in zip(own.tolist(), table.take(own).to_pylist(), strict=True):
+            yield RowDigests(split, number, values)
 
 
 def pair_moved(
@@ -248,8 +256,12 @@ def describe_change(
 ) -> SampleChange:
     """What of a sample differs."""
     lists = image_columns(features)
-    views = {name: compare_views(before.values, after.values, name) for name in lists}
-    views = {name: changes for name, changes in views.items() if any(changes)}
+    views = {
+        name: changes
+        for name in lists
+        if any(before.values[part] != after.values[part] for part in (name, "view_names"))
+        and any(changes := compare_views(before.values, after.values, name))
+    }
     known = {"sample_id", "label", *lists, *["view_names"] * bool(views)}
     columns = [
         name for name in features if name not in known and before.values[name] != after.values[name]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from multiview_cifar import join_first
 from multiview_cifar_tools.batches.columns import all_image_columns, image_columns, views_in
 from multiview_cifar_tools.diffs.sides import Side
 from multiview_cifar_tools.previews.html import FIGURE_STYLE, html_page, html_table
@@ -76,7 +77,7 @@ class SampleChange(NamedTuple):
         for column, views in self.views.items():
             for state, names in zip(STATES, views[:3], strict=True):
                 if names:
-                    parts[f"{column}: views {state}"] = f"{column} {', '.join(names)} {state}"
+                    parts[f"{column}: views {state}"] = f"{column} {join_first(names)} {state}"
             if views.reordered:
                 parts[f"{column}: views reordered"] = f"{column} reordered"
         return parts | {column: column for column in self.columns}

@@ -183,6 +183,7 @@ def rows_with(views, **columns):
         ([("a", 1)], [("x", 1)], ["images x added", "images a removed"]),
         ([("a", 1), (None, None)], [("a", 1), ("b", None)], ["view_names"]),
         ([], [("a", 1)], ["images a added"]),
+        ([], [(str(i), i) for i in range(9)], ["images 0, 1, 2, 3, 4 and 4 more added"]),
     ],
 )
 def test_what_of_the_views(before, after, parts):
@@ -263,6 +264,8 @@ def compare_on_hub(old):
 def test_revisions_of_the_hub(hub, trees):
     old, new = map(str, trees)
     hub.run(publish_twice, old, new)
+    hub.inject("info", 503)
+    hub.inject("object", "drop", times=2)
     found, errors = hub.run(compare_on_hub, old)
     assert found == [FOUND] * 3
     assert "me/none on the Hub cannot be read (RepositoryNotFoundError" in errors[0]

@@ -157,6 +157,19 @@ def test_a_commit_is_to_a_branch(ask, photos):
     assert ask("POST", "/api/datasets/me/photos/branch/main", {})[0] == 409
 
 
+def test_a_pull_request_is_merged_by_who_may_write_and_once_it_fits(ask, hub, photos):
+    for path in ("a.txt", "b.txt"):
+        commit(ask, file_of(path, b"new"), revision="main?create_pr=1", token=GUEST)
+    merge = "/api/datasets/me/photos/discussions/{}/merge"
+    assert ask("POST", merge.format(1), {}, GUEST)[0] == 403
+    assert ask("POST", merge.format(3), {})[0] == 404
+    assert "a.txt" not in hub.files("me/photos")
+    assert ask("POST", merge.format(1), {})[0] == 200
+    assert hub.files("me/photos")["a.txt"] == b"new"
+    assert ask("POST", merge.format(2), {})[0] == 409
+    assert "b.txt" not in hub.files("me/photos")
+
+
 # --- who may what ---------------------------------------------------------------------------------
 
 

@@ -21,7 +21,9 @@ MAX_PICTURES, MAX_ROWS = 50, 500  # in the page: samples with pictures, and line
 THUMBNAIL, MAX_VIEWS = 96, 8  # pixels; pictures of a side
 STATES = ("added", "removed", "changed")
 NO_CLASS = "(no label)"
-STYLE = FIGURE_STYLE + ".different img { outline: 3px solid var(--accent); }\n"
+STYLE = FIGURE_STYLE + (
+    ".different img { outline: 3px solid var(--accent); outline-offset: -3px; }\n"
+)
 
 
 class Sample(NamedTuple):

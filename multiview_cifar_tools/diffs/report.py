@@ -96,8 +96,8 @@ class DiffReport:
         num_same: How many samples are the same.
     """
 
-    before: Side = field(repr=False)
-    after: Side = field(repr=False)
+    before: Side = field(compare=False)
+    after: Side = field(compare=False)
     added: list[Sample]
     removed: list[Sample]
     changed: list[SampleChange]

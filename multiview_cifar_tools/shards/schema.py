@@ -213,8 +213,8 @@ def read_shard(file: Any) -> PublishedShard:
     try:
         parquet = pq.ParquetFile(file)
         metadata = parquet.metadata.metadata or {}
-        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
-    except (pa.ArrowInvalid, KeyError, ValueError):
+        features = dict(json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"])
+    except (pa.ArrowInvalid, KeyError, TypeError, ValueError):
         return PublishedShard({}, [], [])
     text, size = metadata.get(DIGESTS, b"").decode(), 2 * DIGEST_BYTES
     num_rows = parquet.metadata.num_rows

@@ -141,6 +141,13 @@ def test_digests_that_do_not_fit_a_shard_are_not_believed(tmp_path, text):
     assert held.digests == digest_rows(ds.data.table, ds.features)
 
 
+@pytest.mark.parametrize("says", ["{", "[]", '{"info": null}', '{"info": {"features": "text"}}'])
+def test_a_file_that_says_no_features_says_nothing(tmp_path, says):
+    table = pa.table({"sample_id": ["cat/1"]}).replace_schema_metadata({"huggingface": says})
+    pq.write_table(table, tmp_path / "other.parquet")
+    assert read_shard(tmp_path / "other.parquet")[:4] == ({}, [], [], None)
+
+
 def test_what_makes_a_digest():
     (plain,) = digest_rows(make_rows([2], png).data.table, make_rows([2], png).features)
     others = [

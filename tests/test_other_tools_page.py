@@ -1,10 +1,13 @@
 """docs/other_tools.md: what each section finds in what was published, or written to a folder."""
 
+import re
+
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from conftest import colour_of
-from doc_pages import run_tool, sections
+from doc_pages import DOCS, run_tool, sections
 from multiview_cifar_tools import build_shards, export, load, open_engine, publish
 
 SECTIONS = sections("other_tools.md")
@@ -58,6 +61,19 @@ def check(found):
 
 def test_every_section_is_tested():
     assert {*SECTIONS} == {*TOOLS, "Ray Data", "FiftyOne"}  # the last one in test_fiftyone.py
+
+
+def test_the_table_of_columns(make_tree, tmp_path):
+    layout = {"images": "{view_label}/{label}/{sample}/{view}", "mask": "masks/{label}/{sample}"}
+    tree = make_tree("left/cat/1/a.png", "right/cat/1/a.png", "masks/cat/1.png")
+    publish(str(tree), "me/photos", dry_run=tmp_path / "files", layout=layout)
+    schema = pq.read_schema(tmp_path / "files/data/train-00000.parquet")
+    found = {field.name: str(field.type).replace("element: ", "") for field in schema}
+    intro = (DOCS / "other_tools.md").read_text(encoding="utf-8").partition("## ")[0]
+    rows = intro.partition("| column |")[2]
+    table = dict(re.findall(r"^\| (.+?) \| `(.+?)` \|", rows, re.M))
+    names = {"images": "`images` and other lists of images", "mask": "a column of single images"}
+    assert {names.get(name, f"`{name}`"): kind for name, kind in found.items()} == table
 
 
 @pytest.mark.parametrize("tool", [*TOOLS, RARE])

@@ -19,13 +19,13 @@ import pytest
 import yaml
 
 import multiview_cifar
+from doc_pages import sections
 from exports import run_command
 from multiview_cifar_tools.planning.large_rows import LargeRows, bound_jpeg
 
 HAS_SCRIPTS = datasets.__version__.startswith("3.")
 REPOSITORY = Path(__file__).parents[2]
-PAGE = (REPOSITORY / "docs/publishing.md").read_text(encoding="utf-8")
-SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
+SECTIONS = sections("publishing.md")
 OLD = "me/multiview_cifar"
 LOAD, TRIM, MERGE = re.findall(
     r"^```python\n(.*?)^```", SECTIONS["Old script repositories"], re.M | re.S
@@ -204,7 +204,9 @@ def test_what_it_becomes_loads(hub, shapes, tmp_path):
     hub.write(OLD, {**files, "README.md": f"---\n{card}---\n# Solids\n".encode()})
     for name in ([], ["shapes"]):
         assert hub.run(load, *name) == (rows_of(few), SOLIDS)
-    command = re.search(r"`multiview-cifar (publish me/multiview_cifar .*?)`", PAGE)[1]
+    command = re.search(
+        r"`multiview-cifar (publish me/multiview_cifar .*?)`", SECTIONS["Old script repositories"]
+    )[1]
     hub.run(run_command, str(tmp_path), shlex.split(command))
     table = pq.read_table(pa.BufferReader(hub.files("me/solids")["data/train-00000.parquet"]))
     assert table["sample_id"].to_pylist() == few["train"]["sample_id"][:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import nox
 
@@ -62,9 +63,12 @@ def fiftyone(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, types, and which package may import which."""
-    session.install("ruff==0.17.6", "import-linter==2.17", ".[test]")
+    """Style, types, which package may import which, and what a package index would refuse."""
+    session.install("ruff==0.17.6", "import-linter==2.17", "twine==7.0.0", ".[test]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
     session.run("lint-imports")
+    dist = Path(session.create_tmp(), "dist")
+    session.run("python", "-m", "hatchling", "build", "--clean", "--directory", str(dist))
+    session.run("twine", "check", "--strict", *(str(file) for file in dist.iterdir()))

@@ -44,10 +44,6 @@ def test_every_public_name_is_there():
             assert getattr(multiview_cifar_tools, name).__doc__
 
 
-def test_the_script_and_the_package_have_one_version():
-    assert multiview_cifar.__version__ == multiview_cifar_tools.__version__
-
-
 def test_no_public_name_is_called_as_a_module():
     """A module that is imported becomes an attribute of its package, in place of the function."""
     modules = {file.stem for file in PACKAGE.iterdir() if file.suffix in ("", ".py")}

@@ -1,0 +1,26 @@
+"""The batches of `train.py` with this project, which builds the folder first."""
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from multiview_cifar import load_dataset
+from multiview_cifar_tools import TorchBatches
+
+
+def load_batches(folder, train, test, num_views, size, num_workers):
+    rows = load_dataset(
+        data_dir=folder,
+        split="train",
+        num_views=num_views,
+        view_sampling="first",
+        mode="RGB",
+        image_size=(size, size),
+        encoding="flat_png",
+    )
+    loaders = []
+    for samples in (train, test):
+        chosen = rows.select(np.flatnonzero(np.isin(rows["sample_id"], samples)))
+        batches = TorchBatches(chosen, columns=["label"], dtype=torch.float32)
+        loaders.append(DataLoader(batches, batch_size=16, shuffle=samples is train))
+    return loaders

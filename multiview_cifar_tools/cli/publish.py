@@ -12,13 +12,11 @@ from multiview_cifar_tools.cli.arguments import (
     add_source_argument,
     add_view_columns,
     dataset_options,
-    make_builder,
 )
 from multiview_cifar_tools.console import print_lines
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.grouping import stack
 from multiview_cifar_tools.loading import load
-from multiview_cifar_tools.options import remove_secrets
 from multiview_cifar_tools.publishing.publish import check_repo_id, holds_files, publish
 from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE
 
@@ -64,15 +62,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Publish the shards of a source as they are made, or rows that are built, or append to what is
-    published.
-    """
+    """Publish the shards of a source as they are made, or rows that are built."""
     check_repo_id(args.repo_id)
     destination = {
         "private": args.private,
         "revision": args.revision,
         "create_pr": args.create_pr,
         "max_shard_size": args.max_shard_size,
+        "append": args.append,
         "overwrite": args.overwrite,
         "license": args.license,
         "citation": args.citation,
@@ -80,8 +77,6 @@ def run(args: argparse.Namespace) -> None:
     }
     if not holds_files(args.source) or args.view_columns is not None:
         address = publish_rows(args, destination)
-    elif args.append:
-        address = append(args, destination)
     else:
         address = publish_shards(args, destination)
     print_lines(address)
@@ -94,7 +89,7 @@ def publish_rows(args: argparse.Namespace, destination: dict[str, Any]) -> str:
     splits = load(args.source, cache_dir=args.cache_dir, num_proc=args.num_proc, **options)
     if args.view_columns is not None:
         splits = stack(splits, args.view_columns)
-    return publish(splits, args.repo_id, append=args.append, **destination)
+    return publish(splits, args.repo_id, **destination)
 
 
 def check_local(args: argparse.Namespace, why: str) -> None:
@@ -114,13 +109,3 @@ def publish_shards(args: argparse.Namespace, destination: dict[str, Any]) -> str
             **destination,
             **dataset_options(args),
         )
-
-
-def append(args: argparse.Namespace, destination: dict[str, Any]) -> str:
-    """Build, and publish what differs from the published rows; the address of the commit."""
-    check_local(args, "--append compares with what is published, which one process does")
-    builder = make_builder(args)
-    builder.download_and_prepare(num_proc=args.num_proc)
-    made_with = remove_secrets(dataset_options(args))
-    splits = builder.as_dataset()
-    return publish(splits, args.repo_id, append=True, made_with=made_with, **destination)

@@ -66,6 +66,11 @@ class RowPlan:
     config: MultiviewCifarConfig
 
     @property
+    def num_rows(self) -> int:
+        """Of all splits."""
+        return sum(len(table) for table in self.splits.values())
+
+    @property
     def has_versions(self) -> bool:
         """Whether each row tells when one of its files changes."""
         return self.config.name == "default" and all(

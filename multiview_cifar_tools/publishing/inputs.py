@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import datasets
 import numpy as np
@@ -15,21 +15,23 @@ import pyarrow.parquet as pq
 
 from multiview_cifar import SourceChangedError
 from multiview_cifar_tools.batches.columns import all_image_columns
-from multiview_cifar_tools.console import print_lines
 from multiview_cifar_tools.engines.base import Engine
 from multiview_cifar_tools.errors import FormatError, PublishError
 from multiview_cifar_tools.loading import complete_splits
 from multiview_cifar_tools.options import remove_secrets
 from multiview_cifar_tools.planning.table import RowPlan, plan_source
 from multiview_cifar_tools.publishing.card import draw_dataset_picture, draw_plan_picture
-from multiview_cifar_tools.publishing.hub import shard_number, split_of_shard
+from multiview_cifar_tools.publishing.compare import NumberedDigest, compare_splits
+from multiview_cifar_tools.publishing.hub import split_of_shard
 from multiview_cifar_tools.publishing.state import PublishState
 from multiview_cifar_tools.shards.build import (
     build_signature,
-    check_shards,
+    check_splits,
+    digest_plan,
     local_source,
+    make_task,
     missing_tasks,
-    plan_tasks,
+    plan_shards,
     run_tasks,
 )
 from multiview_cifar_tools.shards.schema import PublishedShard, count_data_bytes, digest_rows
@@ -50,13 +52,20 @@ class PublishInput(Protocol):
 
     Attributes:
         made_with: The options of the dataset, as the card shows them.
+        unchanged: Published shards that stay as they are, by their names.
     """
 
     made_with: dict[str, Any]
+    unchanged: dict[str, PublishedShard]
 
     @property
     def features(self) -> datasets.Features:
         """Of the rows."""
+
+    def leave_out_unchanged(self, published: Mapping[str, PublishedShard]) -> None:
+        """Let `write_shards` pass over the samples that published shards hold as they are, and
+        print what is new, changed or gone.
+        """
 
     def write_shards(
         self, open_store: Callable[[str], ShardStore], state: PublishState | None
@@ -75,20 +84,6 @@ class PublishInput(Protocol):
 
 
 # --- a built dataset ------------------------------------------------------------------------------
-
-
-class PublishPlan(NamedTuple):
-    """What is to be done about the shards of a split, some of which are published.
-
-    Attributes:
-        shards: To be written.
-        unchanged: The names of published shards that stay.
-        lines: What changes, for the user.
-    """
-
-    shards: list[ShardRows]
-    unchanged: list[str]
-    lines: list[str]
 
 
 class DatasetInput:
@@ -130,50 +125,15 @@ class DatasetInput:
         """As a PublishInput."""
         return next(iter(self.splits.values())).features
 
-    def leave_out_unchanged(self, published: Mapping[str, PublishedShard]) -> set[str]:
-        """Let `write_shards` pass over the samples that published shards hold as they are, and
-        print what is new, changed or gone.
-
-        Returns:
-            The names of the shards that stay as they are.
-        """
-        plans = []
-        for split in self.splits:
-            own = {name: each for name, each in published.items() if split_of_shard(name) == split}
-            plans.append(self._compare_split(split, own))
-        self.shards = [shard for plan in plans for shard in plan.shards]
-        lines = [line for plan in plans for line in plan.lines]
-        gone = [name for name in published if split_of_shard(name) not in self.splits]
-        lines += [f"{name}: its split is gone" for name in gone]
-        print_lines(*(lines or ["no sample is new, changed or gone"]))
-        self.unchanged = {name: published[name] for plan in plans for name in plan.unchanged}
-        return {*self.unchanged}
-
-    def _compare_split(self, split: str, published: Mapping[str, PublishedShard]) -> PublishPlan:
-        """Compare the rows of a split with those that its published shards hold."""
-        ds, plan = self.splits[split], PublishPlan([], [], [])
-        digests = digest_rows(ds.data.table, ds.features)
-        row_of = {sample_id: row for row, sample_id in enumerate(ds["sample_id"][:])}
-        for name, shard in published.items():
-            rows = [row_of.pop(sample_id, -1) for sample_id in shard.sample_ids]
-            gone = rows.count(-1)
-            pairs = zip(rows, shard.digests, strict=True)
-            changed = sum(row >= 0 and digests[row] != digest for row, digest in pairs)
-            if not gone and not changed:
-                plan.unchanged.append(name)
-                continue
-            plan.lines.append(f"{name}: {changed} samples changed, {gone} gone: written anew")
-            if gone < len(rows):
-                remaining = np.array([row for row in rows if row >= 0], np.int64)
-                plan.shards.append(ShardRows(name, split, remaining))
-        if row_of:
-            number = max(map(shard_number, published), default=-1) + 1
-            new_rows = np.array(sorted(row_of.values()))
-            new = divide_into_shards(split, new_rows, self.sizes[split], self.max_bytes, number)
-            plan.shards.extend(new)
-            names = ", ".join(shard.name for shard in new)
-            plan.lines.append(f"{len(new_rows)} new samples in {names}")
-        return plan
+    def leave_out_unchanged(self, published: Mapping[str, PublishedShard]) -> None:
+        """As a PublishInput."""
+        rows = {}
+        for split, ds in self.splits.items():
+            digests = digest_rows(ds.data.table, ds.features)
+            numbered = enumerate(zip(ds["sample_id"][:], digests, strict=True))
+            rows[split] = {name: NumberedDigest(row, digest) for row, (name, digest) in numbered}
+        plan = compare_splits(rows, self.sizes, published, self.max_bytes)
+        self.shards, self.unchanged = plan.shards, plan.unchanged
 
     def write_shards(
         self, open_store: Callable[[str], ShardStore], state: PublishState | None
@@ -200,16 +160,27 @@ class DatasetInput:
     def split_stats(self, shards: Sequence[ShardResult]) -> dict[str, SplitStats]:
         """As a PublishInput."""
         stats = {split: dataset_stats(ds) for split, ds in self.splits.items()}
-        for name, kept in self.unchanged.items():
-            sizes = SplitStats(num_bytes=kept.num_bytes, data_bytes=kept.data_bytes)
-            stats[split_of_shard(name)].add(sizes)
-        for shard in shards:
-            stats[shard.split].add(shard.stats or SplitStats())
+        add_file_sizes(stats, shards, self.unchanged)
         return stats
 
     def draw_picture(self) -> bytes:
         """As a PublishInput."""
         return draw_dataset_picture(self.splits)
+
+
+def add_file_sizes(
+    stats: Mapping[str, SplitStats],
+    shards: Sequence[ShardResult],
+    unchanged: Mapping[str, PublishedShard],
+) -> None:
+    """Add the sizes of shards, written and published ones, to the statistics of their rows."""
+    for shard in shards:
+        of_shard = shard.stats or SplitStats()
+        stats[shard.split].num_bytes += of_shard.num_bytes
+        stats[shard.split].data_bytes += of_shard.data_bytes
+    for name, kept in unchanged.items():
+        stats[split_of_shard(name)].num_bytes += kept.num_bytes
+        stats[split_of_shard(name)].data_bytes += kept.data_bytes
 
 
 def check_rows(split: str, dataset: datasets.Dataset) -> None:
@@ -264,6 +235,10 @@ class SourceInput:
         self.source, self.engine, self.max_bytes = source, engine, max_bytes
         self.cache_dir, self.options = cache_dir, options
         self.made_with = remove_secrets(options)
+        # Of rows that are compared with published ones: the shards to write, and all rows' stats.
+        self.shards: list[ShardRows] | None = None
+        self.row_stats: dict[str, SplitStats] = {}
+        self.unchanged: dict[str, PublishedShard] = {}
 
     @cached_property
     def plan(self) -> RowPlan:
@@ -279,16 +254,34 @@ class SourceInput:
         """As a PublishInput."""
         return self.plan.features
 
+    def leave_out_unchanged(self, published: Mapping[str, PublishedShard]) -> None:
+        """As a PublishInput: the engine reads all rows to digest them."""
+        found = digest_plan(self.engine, self.plan, self.max_bytes)
+        self.row_stats = {split: each.stats for split, each in found.items()}
+        rows = {}
+        for split, table in self.plan.splits.items():
+            digests = found[split].digests  # without rows that are skipped
+            numbers = enumerate(table["sample_id"].to_pylist())
+            rows[split] = {
+                name: NumberedDigest(row, digests[name]) for row, name in numbers if name in digests
+            }
+        sizes = {split: table["nbytes"].to_numpy() for split, table in self.plan.splits.items()}
+        plan = compare_splits(rows, sizes, published, self.max_bytes)
+        self.shards, self.unchanged = plan.shards, plan.unchanged
+
     def write_shards(
         self, open_store: Callable[[str], ShardStore], state: PublishState | None
     ) -> list[ShardResult]:
         """As a PublishInput; ImageError where a split has no row left, for example."""
-        tasks = plan_tasks(self.plan, open_store, self.max_bytes, with_stats=True)
+        if self.shards is None:
+            self.shards = plan_shards(self.plan, self.max_bytes)
+        tasks = (make_task(self.plan, each, open_store, with_stats=True) for each in self.shards)
         if state:
             state.resume(build_signature(self.plan, self.max_bytes), [*self.plan.splits])
         shards = self._make_missing(tasks, state)
+        kept = {split_of_shard(name) for name in self.unchanged}
         try:
-            check_shards(self.plan, shards)
+            check_splits(self.plan, kept | {shard.split for shard in shards if shard.num_rows})
         except SourceChangedError:
             if state:  # what was made of it would be taken for whole if it changed back
                 state.forget()
@@ -302,8 +295,9 @@ class SourceInput:
         shards: list[ShardResult] = []
         finished = dict(state.finished) if state else {}
         missing = missing_tasks(tasks, finished, shards)
+        total = sum(len(shard.rows) for shard in self.shards or ())
         try:
-            for shard in run_tasks(self.engine, missing, self.plan, [*finished.values()]):
+            for shard in run_tasks(self.engine, missing, total, [*finished.values()]):
                 if state:
                     state.finish_shard(shard)
                 shards.append(shard)
@@ -316,6 +310,9 @@ class SourceInput:
 
     def split_stats(self, shards: Sequence[ShardResult]) -> dict[str, SplitStats]:
         """As a PublishInput."""
+        if self.row_stats:
+            add_file_sizes(self.row_stats, shards, self.unchanged)
+            return self.row_stats
         stats = {split: SplitStats() for split in self.plan.splits}
         for shard in shards:
             stats[shard.split].add(shard.stats or SplitStats())

@@ -94,9 +94,9 @@ def publish(
         create_pr: Open a pull request instead of publishing on the branch.
         max_shard_size: The most bytes of images in a file, such as "500MB"; one sample more where
             it is larger.
-        append: Of built rows: compare with what is published, by sample_id and contents: new
-            samples come in new shards, and only shards with a sample that changed or went are
-            written anew.
+        append: Compare with what is published, by sample_id and contents: new samples come in new
+            shards, and only shards with a sample that changed or went are written anew. Of a
+            source, the engine reads all images to compare them.
         overwrite: Replace a dataset of other features.
         license: Of the card, such as "cc-by-4.0". None: what the card says, if it says any.
         citation: A file of text in UTF-8 for the card, such as BibTeX. None: what the card says, if
@@ -136,7 +136,7 @@ def publish(
     with nullcontext(check_engine(engine)) if engine is not None else open_engine() as opened:
         rows: PublishInput
         if isinstance(data, (str, os.PathLike)):
-            refuse_arguments({"append": append, "made_with": made_with}, "a source")
+            refuse_arguments({"made_with": made_with}, "a source")
             rows = SourceInput(os.fspath(data), opened, max_bytes, cache_dir, options)
         else:
             splits = expect_splits(data, CALL, PublishError, (datasets.Dataset,), OF_STREAM)
@@ -219,9 +219,10 @@ def _publish_rows(
     folder, state = (None, place) if isinstance(place, PublishState) else (place, None)
     readme = folder.read(README) if folder else None  # as the author may have changed it there
     old_card = parse_card(published.readme if readme is None else decode_readme(readme))
-    unchanged, title = set[str](), "Publish the dataset"
-    if append and published.shards and isinstance(rows, DatasetInput):
-        unchanged, title = rows.leave_out_unchanged(published.shards), "Add samples"
+    title = "Publish the dataset"
+    if append and published.shards:
+        rows.leave_out_unchanged(published.shards)
+        title = "Add samples"
     shards = rows.write_shards(
         lambda name: folder or HubStore(hub, published.files.get(name)), state
     )
@@ -229,7 +230,7 @@ def _publish_rows(
     print_lines(*describe_large_rows(stats, rows.features))
     card = make_card(old_card, stats, rows.features, hub.repo_id, rows.made_with, **given)
     pages = {README: card.encode(), PICTURE: rows.draw_picture()}
-    names = unchanged | {shard.path for shard in shards}
+    names = rows.unchanged.keys() | {shard.path for shard in shards}
     stale = [name for name in published.files if is_shard_path(name) and name not in names]
     if not isinstance(place, PublishState):
         return leave_files(place, shards, pages, stale)

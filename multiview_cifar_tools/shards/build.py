@@ -20,11 +20,12 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import datasets
+import numpy as np
 
 from multiview_cifar import (
     ImageError,
@@ -46,6 +47,7 @@ from multiview_cifar_tools.planning.table import (
     check_source,
     pack_rows,
     plan_source,
+    rows_between,
     unpack_rows,
 )
 from multiview_cifar_tools.shards.manifest import (
@@ -58,6 +60,7 @@ from multiview_cifar_tools.shards.manifest import (
 )
 from multiview_cifar_tools.shards.schema import features_json
 from multiview_cifar_tools.shards.state import BuildState, ShardResult, in_order
+from multiview_cifar_tools.shards.stats import SplitStats
 from multiview_cifar_tools.shards.store import (
     SIGNATURE,
     STATE_FOLDER,
@@ -65,8 +68,14 @@ from multiview_cifar_tools.shards.store import (
     ShardStore,
     note_name,
 )
-from multiview_cifar_tools.shards.task import ShardTask, make_shard
-from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE, parse_size, slice_by_bytes
+from multiview_cifar_tools.shards.task import RowDigests, ShardTask, digest_samples, make_shard
+from multiview_cifar_tools.shards.writer import (
+    MAX_SHARD_SIZE,
+    ShardRows,
+    divide_into_shards,
+    parse_size,
+    take_rows,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -158,10 +167,11 @@ def make_missing(
 ) -> list[ShardResult]:
     """Make the shards that are not finished; all shards, in order."""
     shards: list[ShardResult] = []
-    tasks = plan_tasks(plan, lambda path: state.store, max_bytes)
+    planned = plan_shards(plan, max_bytes)
+    tasks = (make_task(plan, shard, lambda path: state.store) for shard in planned)
     missing = missing_tasks(tasks, state.finished, shards)
     try:
-        for shard in run_tasks(engine, missing, plan, [*state.finished.values()]):
+        for shard in run_tasks(engine, missing, plan.num_rows, [*state.finished.values()]):
             shards.append(shard)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
@@ -169,7 +179,7 @@ def make_missing(
             "the same command goes on from there"
         ) from None
     try:
-        check_shards(plan, shards)
+        check_splits(plan, {shard.split for shard in shards if shard.num_rows})
     except SourceChangedError:
         state.forget([shard for shard in shards if state.finished.get(shard.path) is not shard])
         raise
@@ -198,45 +208,57 @@ def local_source(source: str) -> list[str]:
 # --- the work -------------------------------------------------------------------------------------
 
 
-def plan_tasks(
-    plan: RowPlan,
-    open_store: Callable[[str], ShardStore],
-    max_bytes: int,
-    with_stats: bool = False,
-) -> Iterator[ShardTask]:
-    """A ShardTask for each shard.
+def plan_shards(plan: RowPlan, max_bytes: int) -> list[ShardRows]:
+    """All shards of a plan.
 
     Args:
         plan: Of all rows.
-        open_store: Gives the ShardStore of a shard by its path.
         max_bytes: Of a shard's images, or one sample more where it is larger.
+    """
+    return [
+        shard
+        for split, table in plan.splits.items()
+        for shard in divide_into_shards(
+            split, np.arange(len(table)), table["nbytes"].to_numpy(), max_bytes
+        )
+    ]
+
+
+def make_task(
+    plan: RowPlan,
+    shard: ShardRows,
+    open_store: Callable[[str], ShardStore],
+    with_stats: bool = False,
+) -> ShardTask:
+    """The ShardTask of a shard.
+
+    Args:
+        plan: Of all rows.
+        shard: Which of them.
+        open_store: Gives the ShardStore of a shard by its path.
         with_stats: As of ShardTask.
     """
-    for split, table in plan.splits.items():
-        source = source_of(split, plan.sources)
-        for i, rows in enumerate(slice_by_bytes(table["nbytes"].to_numpy(), max_bytes)):
-            path = f"data/{split}-{i:05d}.parquet"
-            packed = pack_rows(table, rows.start, rows.stop)
-            # Taken here: what was pickled may come out with other paddings.
-            key = hashlib.blake2b(packed, digest_size=16).hexdigest()
-            yield ShardTask(
-                path,
-                split,
-                key,
-                unpack_rows(packed),
-                source,
-                plan.config,
-                plan.features,
-                open_store(path),
-                with_stats,
-            )
+    packed = pack_rows(take_rows(plan.splits[shard.split], shard.rows), 0, len(shard.rows))
+    return ShardTask(
+        shard.name,
+        shard.split,
+        # Taken here: what was pickled may come out with other paddings.
+        hashlib.blake2b(packed, digest_size=16).hexdigest(),
+        unpack_rows(packed),
+        source_of(shard.split, plan.sources),
+        plan.config,
+        plan.features,
+        open_store(shard.name),
+        with_stats,
+    )
 
 
 def run_tasks(
-    engine: Engine, tasks: Iterable[ShardTask], plan: RowPlan, finished: Sequence[ShardResult] = ()
+    engine: Engine, tasks: Iterable[ShardTask], total: int, finished: Sequence[ShardResult] = ()
 ) -> Iterator[ShardResult]:
-    """Make shards, in any order, under a progress bar of samples, shards and bytes."""
-    total = sum(len(table) for table in plan.splits.values())
+    """Make shards, in any order, under a progress bar of samples, of which there are `total`, of
+    shards and bytes.
+    """
     shards, num_bytes = len(finished), 0
     done = sum(shard.num_rows for shard in finished)
     with datasets.utils.tqdm(
@@ -249,12 +271,44 @@ def run_tasks(
             yield shard
 
 
-def check_shards(plan: RowPlan, shards: Sequence[ShardResult]) -> None:
-    """ImageError where no row of a split is left, SourceChangedError where the source is no longer
-    what was planned.
+def digest_plan(engine: Engine, plan: RowPlan, max_bytes: int) -> dict[str, RowDigests]:
+    """The digests of all rows of each split, under a progress bar of samples.
+
+    Args:
+        engine: Reads the images.
+        plan: Of all rows.
+        max_bytes: Of the images of a call.
+    """
+    calls = (
+        (
+            shard.split,
+            int(shard.rows[0]),
+            rows_between(plan.splits[shard.split], int(shard.rows[0]), int(shard.rows[-1]) + 1),
+            source_of(shard.split, plan.sources),
+            plan.config,
+            plan.features,
+        )
+        for shard in plan_shards(plan, max_bytes)
+    )
+    parts = []
+    bar = {"total": plan.num_rows, "unit": " samples", "desc": "Comparing samples"}
+    with datasets.utils.tqdm(**bar) as progress:
+        for part in engine.run(digest_samples, calls):
+            parts.append(part)
+            progress.update(len(part.digests))
+    found = {split: RowDigests(split, 0, {}, SplitStats()) for split in plan.splits}
+    for part in sorted(parts, key=lambda part: part.first):
+        found[part.split].digests.update(part.digests)
+        found[part.split].stats.add(part.stats)
+    return found
+
+
+def check_splits(plan: RowPlan, splits: Collection[str]) -> None:
+    """ImageError where no row of a split is left, so that it is none of `splits`;
+    SourceChangedError where the source is no longer what was planned.
     """
     for split in plan.splits:
-        if not any(shard.num_rows for shard in shards if shard.split == split):
+        if split not in splits:
             raise ImageError(
                 f"The split {split!r} has no row left. Expected one or more: "
                 f"on_error skipped all of them.",

@@ -6,6 +6,7 @@ how often, the same bytes come of it.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import socket
@@ -24,11 +25,11 @@ from multiview_cifar_tools.batches.columns import all_image_columns
 from multiview_cifar_tools.digests import file_digest
 from multiview_cifar_tools.errors import OutputError
 from multiview_cifar_tools.planning.table import samples_of
-from multiview_cifar_tools.shards.schema import count_data_bytes
+from multiview_cifar_tools.shards.schema import count_data_bytes, digest_rows
 from multiview_cifar_tools.shards.state import ShardResult
 from multiview_cifar_tools.shards.stats import SplitStats
 from multiview_cifar_tools.shards.store import ShardStore
-from multiview_cifar_tools.shards.writer import ParquetWriter
+from multiview_cifar_tools.shards.writer import ROWS_PER_TABLE, ParquetWriter, make_table
 from multiview_cifar_tools.storage.source import FileSource
 
 STAGES = ("read", "write", "digest", "put")
@@ -122,6 +123,42 @@ def write_rows(task: ShardTask, path: str, clock: Clock) -> tuple[int, SplitStat
             writer.close()
         raise
     return num_rows, stats
+
+
+class RowDigests(NamedTuple):
+    """What tells rows of a source apart from published ones.
+
+    Attributes:
+        split: Whose rows they are.
+        first: The number of the first one in the split.
+        digests: See `schema.digest_rows`, by sample_id; rows that `on_error` skips have none.
+        stats: Of these rows.
+    """
+
+    split: str
+    first: int
+    digests: dict[str, str]
+    stats: SplitStats
+
+
+def digest_samples(
+    split: str,
+    first: int,
+    rows: pa.Table,
+    source: str | FileSource,
+    config: MultiviewCifarConfig,
+    features: datasets.Features,
+) -> RowDigests:
+    """Read rows as `make_shard` does, and digest them; ImageError where one cannot be read."""
+    found = RowDigests(split, first, {}, SplitStats())
+    images = all_image_columns(features)
+    examples = iter_examples(samples_of(rows), source, config)
+    while some := [*itertools.islice(examples, ROWS_PER_TABLE)]:
+        digests = digest_rows(make_table(some, features.arrow_schema), features)
+        for row, digest in zip(some, digests, strict=True):
+            found.digests[row["sample_id"]] = digest
+            found.stats.add_row(row, images)
+    return found
 
 
 class Clock:

@@ -451,7 +451,11 @@ def test_what_is_published_is_the_same(engine, hub, photos, tmp_path):
     assert published.startswith("me/photos holds all of this already: nothing to publish")
     assert len(cluster_made) > 6
     engine = engine if EXHAUSTIVE else TWO
-    run_command("publish", photos, "me/photos", *SMALL, *engine, "--mode", "L", env=hub.environment)
+    mode = ["--append", "--mode", "RGB"]  # of grey images
+    printed = run_command(
+        "publish", photos, "me/photos", *SMALL, *engine, *mode, env=hub.environment
+    )
+    assert printed.count("gone: written anew") == len(cluster_made) - 3
     assert hub.files("me/photos").keys() == cluster_made.keys()
     rows = hub.run(published_rows, str(tmp_path / "cache"))
     assert len(rows) == 45
@@ -469,6 +473,8 @@ def test_a_publication_goes_on(engine, hub, photos):
     hub.faults.clear()
     printed = run_command("publish", *arguments, env=hub.environment)
     assert re.search("[1-4] shards are on the Hub already: going on from there", printed)
+    printed = run_command("publish", *arguments, "--append", env=hub.environment)
+    assert "no sample is new, changed or gone" in printed
     shards = [path for path in hub.files("me/photos") if path.startswith("data/")]
     assert hub.lfs_bytes == sum(
         len(hub.files("me/photos")[path]) for path in [*shards, "views.png"]
@@ -492,7 +498,7 @@ def published_rows(cache):
     import datasets
 
     ds = datasets.load_dataset("me/photos", split="train", cache_dir=cache)
-    assert {image.mode for row in ds for image in row["images"]} == {"L"}
+    assert {image.mode for row in ds for image in row["images"]} == {"RGB"}
     return ds["sample_id"][:]
 
 

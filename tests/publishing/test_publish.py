@@ -432,7 +432,7 @@ def test_a_source_is_published_as_its_built_rows_are(hub, photos, put, check_loa
     assert "nothing to publish" in printed
 
 
-@pytest.mark.parametrize("arguments", [{"append": True}, {"made_with": {"mode": "L"}}])
+@pytest.mark.parametrize("arguments", [{"made_with": {"mode": "L"}}])
 def test_arguments_that_are_not_for_a_source(hub, photos, arguments):
     (name,) = arguments
     where = hub.run(publish_source, str(photos), arguments)

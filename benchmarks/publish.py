@@ -7,6 +7,9 @@ The Hub is that of the tests (tests/helpers/hub_server.py), in another process t
 hashes what it is sent, too. The limit is the same work apart: build, SHA-256 of the shards, and
 their bytes sent to a server that reads them and forgets them. All from the page cache, a fresh
 client process each, in rounds that take turns. Trees and shards stand in a temporary folder (2 GB).
+
+Of a folder that is published again after some samples changed, a store of chunks
+(tests/helpers/chunk_store.py) measures what is new; the Hub of the tests takes whole shards.
 """
 
 from __future__ import annotations
@@ -26,8 +29,9 @@ from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests/helpers")]
-import hub_server  # noqa: E402 - after the path
-from build import Tree, judge, make_tree, print_machine  # noqa: E402
+import chunk_store  # noqa: E402 - after the path
+import hub_server  # noqa: E402
+from build import Tree, judge, make_tree, noise_png, print_machine  # noqa: E402
 
 NAME = "me/photos"
 
@@ -48,6 +52,32 @@ def publish(tree: str, cache: str, max_shard_size: str) -> tuple[float, float]:
     with peak_memory() as peak:
         publish(splits, NAME, max_shard_size=max_shard_size)
     return time.perf_counter() - began, peak[-1] - peak[0]
+
+
+def publish_folder(tree: str) -> float:
+    """Seconds to publish a folder, of which nothing is built."""
+    import datasets
+
+    from multiview_cifar_tools.publishing.publish import publish
+
+    datasets.disable_progress_bars()
+    began = time.perf_counter()
+    publish(tree, NAME)
+    return time.perf_counter() - began
+
+
+def read_folder(tree: str) -> float:
+    """Seconds to read its rows, without decoding."""
+    import datasets
+
+    import multiview_cifar
+
+    plain = datasets.Sequence(datasets.Image(decode=False))
+    began = time.perf_counter()
+    rows = multiview_cifar.load_dataset(data_dir=tree, split="train", streaming=True)
+    for _ in rows.cast_column("images", plain):
+        pass
+    return time.perf_counter() - began
 
 
 def limit(tree: str, cache: str, files: list[str], port: int) -> float:
@@ -133,7 +163,7 @@ def part_speed(place: Path, server: Any, n: int) -> None:
         hub = server.fresh()
         seconds, _ = hub.run(publish, str(tree.path), str(place / f"a{turn}"), "20MB")
         ours.append(seconds)
-        shards = [data for path, data in hub.files(NAME).items() if path.startswith("data/")]
+        shards = shards_in(hub)
         files = []
         for i, data in enumerate(shards):
             files.append(str(place / f"{i}.parquet"))
@@ -150,6 +180,40 @@ def part_speed(place: Path, server: Any, n: int) -> None:
     hub.forget()
     seconds, _ = hub.run(publish, str(tree.path), str(place / "a0"), "20MB")
     print(f"  again: {seconds:.2f} s, {hub.lfs_bytes + hub.regular_bytes} bytes sent")
+
+
+def part_changed(place: Path, server: Any, n: int, side: int) -> None:
+    """One sample in a hundred changes each time, in all classes."""
+    tree = place / f"changed{side}"
+    for number in range(4000):
+        write_view(tree, number, number, side)
+    hub, ours, least, shares = server.fresh(), list[float](), list[float](), list[float]()
+    hub.run(publish_folder, str(tree))
+    for turn in range(n + 1):  # the first one warms up
+        before = shards_in(hub)
+        for number in range(4000):
+            if number // 4 % 100 == 7 * turn:
+                write_view(tree, number, number + 4000 * (turn + 1), side)
+        least.append(hub.run(read_folder, str(tree)))
+        ours.append(hub.run(publish_folder, str(tree)))
+        shares.append(100 * chunk_store.new_share(before, shards_in(hub)))
+    size = sum(map(len, shards_in(hub)))
+    median, lowest = statistics.median(ours[1:]), statistics.median(least[1:])
+    print(f"\n1 % changed: 1000 samples of 4 PNGs of {side}x{side}, {size / 1e6:.0f} MB; n = {n}")
+    judge("bytes that are new to a store of chunks", statistics.median(shares[1:]), 10, "%")
+    print(f"  reading {lowest:.2f} s, publishing {median:.2f} s")
+    judge("publish again / reading", median / lowest, 2)
+
+
+def write_view(tree: Path, number: int, seed: int, side: int) -> None:
+    """Write the view of this number, four a sample and 400 a class."""
+    sample = tree / f"class_{number // 400}/{number // 4:05d}"
+    sample.mkdir(parents=True, exist_ok=True)
+    (sample / f"view_{number % 4}.png").write_bytes(noise_png(seed, side, 6 if side < 64 else 8))
+
+
+def shards_in(hub: Any) -> list[bytes]:
+    return [data for path, data in hub.files(NAME).items() if path.startswith("data/")]
 
 
 def part_memory(place: Path, server: Any) -> None:
@@ -172,6 +236,8 @@ def main() -> None:
         with hub_server.serve(place / "hub") as server:
             part_speed(place, server, args.n)
             part_memory(place, server)
+            for side in (80, 32):
+                part_changed(place, server, args.n, side)
 
 
 if __name__ == "__main__":

@@ -221,10 +221,10 @@ def test_parquet_is_what_publish_makes(splits, tmp_path):
 
 def test_large_rows_make_several_row_groups(tmp_path, monkeypatch):
     """As `write_shard` cuts them; the same bytes."""
-    from multiview_cifar_tools.shards import writer
+    from multiview_cifar_tools.shards import row_groups
 
     features, rows = ROWS["equal"][0], rows_with([2] * 40)
-    monkeypatch.setattr(writer, "ROW_GROUP_BYTES", 4000)
+    monkeypatch.setattr(row_groups, "MAX_BYTES", 4000)
     export({"train": rows_object(rows, features)}, tmp_path / "out", format="parquet")
     ds = datasets.Dataset.from_list(rows, features=features)
     write_shard(ds, np.arange(40), row_sizes(ds), str(tmp_path / "x.parquet"))

@@ -32,6 +32,7 @@ from multiview_cifar import OptionError
 from multiview_cifar_tools.elastic.index import ATTEMPTS, read_error, retry_remote
 from multiview_cifar_tools.errors import ElasticError, FormatError
 from multiview_cifar_tools.shards.manifest import ShardFile, check_digest
+from multiview_cifar_tools.shards.row_groups import runs_of_row_groups
 from multiview_cifar_tools.shards.writer import parse_size
 from multiview_cifar_tools.storage.source import Options, file_system
 
@@ -74,7 +75,7 @@ class ShardCache:
         local = _find_local_path(shard, options)
         if local and shard.num_bytes <= self.max_bytes_in_memory:
             _compare(local, shard)
-            return pa.concat_tables(_read_row_groups(local, shard))
+            return pa.concat_tables(_read_tables(local, shard))
         path = os.path.join(self.folder, f"{shard.sha256}.arrow")
         try:
             for _ in range(ATTEMPTS):
@@ -103,7 +104,7 @@ class ShardCache:
             if local:
                 _compare(local, shard)
             source = local or _download(shard, options, f"{stem}.parquet")
-            _write_stream(_read_row_groups(source, shard), f"{stem}.arrow")
+            _write_stream(_read_tables(source, shard), f"{stem}.arrow")
             with _lock(os.path.join(self.folder, ".locks", "room")):
                 self._make_room(os.path.getsize(f"{stem}.arrow"))
                 os.replace(f"{stem}.arrow", path)
@@ -234,8 +235,8 @@ def _download(shard: ShardFile, options: Options, path: str) -> str:
         raise read_error(shard.path, error, options) from None
 
 
-def _read_row_groups(source: str, shard: ShardFile) -> Iterator[pa.Table]:
-    """The rows of a Parquet file, one table a row group."""
+def _read_tables(source: str, shard: ShardFile) -> Iterator[pa.Table]:
+    """The rows of a Parquet file, a table of some megabytes each."""
     try:
         with pq.ParquetFile(source, memory_map=True) as parquet:
             if (found := parquet.metadata.num_rows) != shard.num_rows:
@@ -244,8 +245,8 @@ def _read_row_groups(source: str, shard: ShardFile) -> Iterator[pa.Table]:
                     "its index says: copy or export it again.",
                     shard.path,
                 )
-            for group in range(parquet.num_row_groups):
-                yield parquet.read_row_group(group)
+            for groups in runs_of_row_groups(parquet.metadata):
+                yield parquet.read_row_groups(groups)
     except pa.ArrowException as error:
         raise read_error(shard.path, error) from None
 

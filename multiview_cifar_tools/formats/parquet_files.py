@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -37,6 +37,7 @@ from multiview_cifar_tools.shards.foreign_rows import (
     resolve_columns,
 )
 from multiview_cifar_tools.shards.manifest import Manifest
+from multiview_cifar_tools.shards.row_groups import BYTES_AT_ONCE, runs_of_row_groups
 from multiview_cifar_tools.shards.rows import (
     Row,
     check_row,
@@ -220,12 +221,23 @@ def read_rows(columns: RowColumns, stored: Sequence[str], shard: Shard) -> Itera
 def _iter_batches(path: str, parquet: Any, columns: list[str]) -> Iterator[list[Row]]:
     number = 0
     try:
-        for i in range(parquet.num_row_groups):  # in one go Arrow would keep all of them in memory
-            for batch in parquet.iter_batches(BATCH_ROWS, row_groups=[i], columns=columns):
+        for groups in runs_of_row_groups(parquet.metadata):  # of all, Arrow would keep what it read
+            for batch in _read_batches(parquet, groups, columns):
                 yield batch.to_pylist()
                 number += len(batch)
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise _damage_error(path, error, f" from row {number} on") from None
+
+
+def _read_batches(parquet: Any, groups: range, columns: list[str]) -> Iterable[Any]:
+    """Batches of BATCH_ROWS rows."""
+    size = sum(parquet.metadata.row_group(i).total_byte_size for i in groups)
+    batches: Iterable[Any]
+    if size > BYTES_AT_ONCE:  # one row group, of another writer
+        batches = parquet.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns)
+    else:  # in less than half the time
+        batches = parquet.read_row_groups(groups, columns).to_batches(BATCH_ROWS)
+    return batches
 
 
 def _check_view(view: Any, column: str, where: str, path: str) -> dict[str, Any] | None:

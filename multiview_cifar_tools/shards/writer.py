@@ -1,11 +1,21 @@
-"""Rows divided into shards by their bytes, and written as Parquet files."""
+"""Rows divided into shards by their bytes, and written as Parquet files.
+
+A store that keeps files in chunks, as the Hub does, gets few new ones when a sample is added,
+removed or changed, since nothing about a row depends on how many rows stand before it: images are
+stored as they are, those of each row in a page of their own, and row groups end where the names of
+the samples say.
+
+Sources:
+    Parquet's pages and page index: https://parquet.apache.org/docs/file-format/
+    Chunks on the Hub: https://huggingface.co/docs/hub/xet/deduplication
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import datasets
 import numpy as np
@@ -16,6 +26,7 @@ from multiview_cifar import OptionError
 from multiview_cifar_tools.batches.columns import all_image_columns, index_rows
 from multiview_cifar_tools.batches.indices import Integers
 from multiview_cifar_tools.errors import ExportError
+from multiview_cifar_tools.shards.row_groups import RowGroups, slice_row_groups
 from multiview_cifar_tools.shards.rows import Row, check_export_row, row_bytes
 from multiview_cifar_tools.shards.schema import (
     DIGEST_TABLE,
@@ -28,7 +39,11 @@ from multiview_cifar_tools.shards.schema import (
 )
 
 MAX_SHARD_SIZE = "500MB"
-ROW_GROUP_BYTES = 100 << 20  # what the Hub's viewer still reads is 300 MB
+# As in `datasets` 5. Of our columns it ends pages of long metadata alone, since others end sooner.
+CHUNKING = {"min_chunk_size": 256 << 10, "max_chunk_size": 1 << 20, "norm_level": 0}
+# A page ends behind the row that fills it so far: with most images that is every row. By CHUNKING
+# alone, pages of rows above some 30 KB would end where the rows before them say.
+PAGE_BYTES = 4 << 10
 ROWS_PER_TABLE = 16  # few at a time: as Python objects rows take more memory
 
 
@@ -107,11 +122,37 @@ def divide_into_shards(
 # --- writing --------------------------------------------------------------------------------------
 
 
+def column_options(schema: pa.Schema, images: Sequence[str]) -> dict[str, Any]:
+    """The arguments of pq.ParquetWriter by which columns are packed as `datasets` 5 packs them: of
+    images, which are packed already, nothing is compressed or counted.
+    """
+    plain, packed = list[str](), list[str]()
+    for field in schema:
+        (plain if field.name in images else packed).extend(leaf_paths(field.name, field.type))
+    return {
+        "compression": dict.fromkeys(plain, "none") | dict.fromkeys(packed, "snappy"),
+        "use_dictionary": packed,
+        "column_encoding": dict.fromkeys(plain, "PLAIN"),
+        "write_statistics": packed,
+    }
+
+
+def leaf_paths(path: str, kind: pa.DataType) -> list[str]:
+    """What Parquet calls the columns that it makes of one: "images.list.element.bytes", say."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return leaf_paths(path, kind.storage_type)
+    if pa.types.is_struct(kind):
+        return [leaf for part in kind for leaf in leaf_paths(f"{path}.{part.name}", part.type)]
+    if isinstance(kind, (pa.ListType, pa.LargeListType, pa.FixedSizeListType)):
+        return leaf_paths(f"{path}.list.element", kind.value_type)
+    return [path]
+
+
 class ParquetWriter:
-    """Writes rows to a Parquet file, in row groups of at most ROW_GROUP_BYTES of images.
+    """Writes rows to a Parquet file, in the row groups of `RowGroups`.
 
     It is a `formats.base.ShardWriter`, and what `write_shard` writes with. The bytes depend on the
-    rows, on the chunks of their tables, and on pyarrow alone.
+    rows and on pyarrow alone.
 
     Args:
         path: Of the file.
@@ -123,36 +164,41 @@ class ParquetWriter:
         self.path, self.features, self.images = path, features, all_image_columns(features)
         huggingface = json.dumps({"info": {"features": features_json(features)}})
         self.schema = features.arrow_schema.with_metadata({"huggingface": huggingface})
-        plain = [name for name in features if name not in self.images]
         self._file = pq.ParquetWriter(
-            path, self.schema, use_dictionary=plain, write_statistics=plain
+            path,
+            self.schema,
+            use_content_defined_chunking=CHUNKING,
+            write_page_index=True,
+            data_page_size=PAGE_BYTES,
+            write_batch_size=1,  # the size of a page is looked at behind each row
+            **column_options(self.schema, self.images),
         )
         self._digests: list[str] = []
         self._digest_tables = [digest_table_schema(features).empty_table()]
-        # Of the row group in the making: its last rows, the tables of those before, its bytes.
+        # The rows that are not written: the last ones, and the tables of those before.
         self._rows: list[Row] = []
         self._tables: list[pa.Table] = []
-        self._group_bytes = 0
+        self._groups = RowGroups()
 
     def write(self, row: Row) -> None:
         """Add a row. ExportError where it does not fit its features."""
         check_export_row(row, self.features)
-        size = max(row_bytes(row, self.images), 1)
-        if self._group_bytes and self._group_bytes + size > ROW_GROUP_BYTES:
-            self._finish_group()
-        self._group_bytes += size
+        for length in self._groups.add(row["sample_id"], row_bytes(row, self.images)):
+            self._write_rows(length)
         self._rows.append(row)
         if len(self._rows) == ROWS_PER_TABLE:
             self._finish_table()
 
     def _finish_table(self) -> None:
-        self._tables.append(make_table(self._rows, self.schema))
-        self._rows = []
+        if self._rows:
+            self._tables.append(make_table(self._rows, self.schema))
+            self._rows = []
 
-    def _finish_group(self) -> None:
+    def _write_rows(self, length: int) -> None:
         self._finish_table()
-        self.write_group(pa.concat_tables(self._tables))
-        self._tables, self._group_bytes = [], 0
+        table = pa.concat_tables(self._tables)
+        self.write_group(table[:length])
+        self._tables = [table[length:]]
 
     def write_group(self, table: pa.Table) -> None:
         """Write the rows of a table as a row group."""
@@ -160,15 +206,18 @@ class ParquetWriter:
             table = table.cast(self.schema)
         self._digests += digest_rows(table, self.features)
         self._digest_tables.append(make_digest_table(table, self.features))
-        self._file.write_table(table, row_group_size=len(table))
+        # As one piece, since pages end where a piece of a column does.
+        self._file.write_table(table.combine_chunks(), row_group_size=len(table))
 
     def close(self) -> None:
         """Finish the file."""
-        if self._group_bytes:
-            self._finish_group()
+        if self._groups:
+            self._write_rows(len(self._groups))
         digest_table = encode_table(pa.concat_tables(self._digest_tables))
         digests = {DIGESTS: "".join(self._digests), DIGEST_TABLE: digest_table}
         self._file.add_key_value_metadata(digests)
+        # As `datasets` says it.
+        self._file.add_key_value_metadata({"content_defined_chunking": json.dumps(CHUNKING)})
         self._file.close()
 
 
@@ -198,8 +247,10 @@ def write_shard(dataset: datasets.Dataset, rows: Integers, sizes: Integers, path
         OSError: The disk is full, say.
     """
     with closing(ParquetWriter(path, dataset.features)) as writer:
-        for group in slice_by_bytes(sizes[rows], ROW_GROUP_BYTES):
-            writer.write_group(take_rows(dataset.data.table, rows[group]))
+        table = dataset.data.table
+        sample_ids = table["sample_id"].take(rows).to_pylist()
+        for group in slice_row_groups(sample_ids, sizes[rows]):
+            writer.write_group(take_rows(table, rows[group]))
 
 
 def take_rows(table: pa.Table, rows: Integers) -> pa.Table:

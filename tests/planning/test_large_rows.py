@@ -13,6 +13,7 @@ from PIL import Image
 import multiview_cifar
 from multiview_cifar_tools import plan, publish
 from multiview_cifar_tools.planning.large_rows import MAX_ROW_BYTES, LargeRows, bound_jpeg
+from multiview_cifar_tools.shards.row_groups import slice_row_groups
 from multiview_cifar_tools.shards.stats import SplitStats
 
 MASKED = {"images": "{label}/{sample}/{view}", "mask": "{label}/{sample}/all/mask"}
@@ -158,3 +159,21 @@ def test_they_are_noted_with_a_shard():
     for large in (LargeRows(), LargeRows(1, ["cat/1"], 3_000_000, 1)):
         stats.large = large
         assert SplitStats.from_json(json.loads(json.dumps(stats.to_json()))) == stats
+
+
+def pages_of(sizes, groups):
+    """The bytes that the viewer reads for each page of 100 rows: of whole row groups."""
+    for start in range(0, len(sizes), 100):
+        touched = [g for g in groups if g.start < start + 100 and g.stop > start]
+        yield sum(int(sizes[group].sum()) for group in touched)
+
+
+@pytest.mark.parametrize("least", [1.0, 0.5, 0.01])
+def test_pages_of_rows_that_are_not_too_large_are_shown(least):
+    sizes = np.random.default_rng(0).uniform(least * MAX_ROW_BYTES, MAX_ROW_BYTES, 2000)
+    sizes = sizes.astype(np.int64)
+    groups = [*slice_row_groups([f"cat/{i:04}" for i in range(2000)], sizes)]
+    assert max(pages_of(sizes, groups)) < 300_000_000
+    larger = np.full(2000, int(1.6 * MAX_ROW_BYTES))
+    groups = [*slice_row_groups([f"cat/{i:04}" for i in range(2000)], larger)]
+    assert max(pages_of(larger, groups)) > 300_000_000

@@ -79,14 +79,20 @@ def test_shards_of_an_earlier_dry_run_do_not_stay(make_tree, leave):
     check_sizes(folder)
 
 
-def append_twice(tree, cache):
-    rows = multiview_cifar.load_dataset(data_dir=tree, cache_dir=cache)
-    for part in ({"train": rows["train"].select([0, 1])}, rows):
-        publish(part, "me/photos", append=True)
+def append_twice(part, tree, cache, built):
+    for folder in (part, tree):
+        if built:
+            folder = multiview_cifar.load_dataset(data_dir=folder, cache_dir=cache)
+        publish(folder, "me/photos", append=True)
 
 
-def test_sizes_of_shards_that_stay_are_counted(hub, make_tree, tmp_path):
-    hub.run(append_twice, str(make_tree(*TREE)), str(tmp_path / "cache"))
+@pytest.mark.parametrize("built", [True, False])
+def test_sizes_of_shards_that_stay_are_counted(built, hub, make_tree, tmp_path):
+    part = make_tree(*(p for p in TREE if p.startswith(("train/a", "train/b/1"))), under="part")
+    hub.run(append_twice, str(part), str(make_tree(*TREE)), str(tmp_path / "cache"), built)
+    now, before, _ = hub.commits("me/photos")
+    stays = "data/train-00000.parquet"
+    assert now.tree[stays] == before.tree[stays]
     for path, data in hub.files("me/photos").items():
         (tmp_path / "hub" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "hub" / path).write_bytes(data)

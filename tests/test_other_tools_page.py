@@ -1,27 +1,24 @@
 """docs/other_tools.md: what each section finds in what was published, or written to a folder."""
 
+import ast
+import os
 import re
+import subprocess
+import sys
 
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import doc_pages
 from conftest import colour_of
 from doc_pages import DOCS, run_tool, sections
 from multiview_cifar_tools import build_shards, export, load, open_engine, publish
 
 SECTIONS = sections("other_tools.md")
+HELPERS = os.path.dirname(doc_pages.__file__)
 HUB = "hf://datasets/me/photos/data"
 TOOLS = ["pandas", "Polars", "DuckDB", "PyArrow", "Lance"]
-RARE = pytest.param("Ray Data", marks=[pytest.mark.serial, pytest.mark.exhaustive])
-# On loopback, and of one CPU; see ray_cluster.py.
-RAY_HERE = """
-```python
-import ray
-ray.init(num_cpus=1, include_dashboard=False, _node_ip_address="127.0.0.2")
-```
-"""
-
 SAMPLES = ["train/cat/0001", "train/cat/0002", "train/dog/0001", "test/cat/0001", "test/dog/0001"]
 VIEWS = {sample: [f"{sample}/view_{i}.png" for i in range(2)] for sample in SAMPLES}
 
@@ -76,14 +73,33 @@ def test_the_table_of_columns(make_tree, tmp_path):
     assert {names.get(name, f"`{name}`"): kind for name, kind in found.items()} == table
 
 
-@pytest.mark.parametrize("tool", [*TOOLS, RARE])
+@pytest.mark.parametrize("tool", TOOLS)
 def test_what_was_published(tool, published, folder, tmp_path):
     section = SECTIONS[tool]
     if tool == "Polars":  # which has the address of the Hub built in
         section = section.replace(HUB, f"{folder}/published/data")
-    if tool == "Ray Data":
-        section = RAY_HERE + section
     check(published.run(run_tool, section, str(tmp_path)))
+
+
+RAY = """
+import ray, sys
+from doc_pages import run_tool, sections
+ray.init(num_cpus=1, include_dashboard=False, _node_ip_address="127.0.0.2")  # see ray_cluster.py
+print(run_tool(sections("other_tools.md")["Ray Data"], sys.argv[1]))
+"""
+
+
+@pytest.mark.serial
+@pytest.mark.exhaustive
+def test_what_was_published_on_ray(published, tmp_path):
+    """Its processes take a minute or more to start."""
+    environment = {**published.environment, "PYTHONPATH": HELPERS, "RAY_USAGE_STATS_ENABLED": "0"}
+    command = [sys.executable, "-c", RAY, str(tmp_path)]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=500, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    check(ast.literal_eval(done.stdout.splitlines()[-1]))
 
 
 @pytest.mark.parametrize("place", ["built/data", "exported"])

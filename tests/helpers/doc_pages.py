@@ -28,7 +28,6 @@ def run_tool(section, folder):
     view, the names of the classes, the number of cats, and the rows of each split.
     """
     os.chdir(folder)
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     found = run_blocks(section)
     colours = [view.getpixel((1, 1)) for view in found["views"]]
     return colours, found["names"], len(found["cats"]), dict(found["counts"])

@@ -41,9 +41,9 @@ from build import (  # noqa: E402
     take_turns,
 )
 from multiview_cifar_tools.checks.folder import check  # noqa: E402
+from multiview_cifar_tools.defaults import THUMBNAIL  # noqa: E402
 from multiview_cifar_tools.planning.report import plan  # noqa: E402
 from multiview_cifar_tools.previews.page import preview  # noqa: E402
-from multiview_cifar_tools.previews.sheet import THUMBNAIL  # noqa: E402
 
 PROCESSES = os.cpu_count() or 1
 WALK, SHRINK = "bare os.scandir walk", "decode + shrink"

@@ -125,6 +125,28 @@ def clean_logs(secrets: Collection[str]) -> Iterator[None]:
             handler.setFormatter(formatter)
 
 
+@contextmanager
+def no_progress_and_warnings() -> Iterator[None]:
+    """While it is open, no progress bar is drawn and no warning is logged."""
+    import datasets.utils
+    import huggingface_hub.utils
+
+    libraries = [
+        library
+        for library in (datasets.utils, huggingface_hub.utils)
+        if not library.are_progress_bars_disabled()
+    ]
+    for library in libraries:
+        library.disable_progress_bars()
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        for library in libraries:
+            library.enable_progress_bars()
+
+
 def escape_unprintable(text: str) -> str:
     r"""The text with each invisible character as an escape: a file may be called "\x1b[31m"."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

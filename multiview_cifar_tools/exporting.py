@@ -24,8 +24,9 @@ from multiview_cifar import OptionError
 from multiview_cifar_tools.arguments import check_flag, expect_path, expect_splits
 from multiview_cifar_tools.batches.columns import all_image_columns, views_in
 from multiview_cifar_tools.conversion import WIDE_MODES
+from multiview_cifar_tools.defaults import FORMATS, MAX_SHARD_SIZE
 from multiview_cifar_tools.errors import ExportError, FormatError
-from multiview_cifar_tools.formats.base import MODULES, format_module
+from multiview_cifar_tools.formats.base import format_module
 from multiview_cifar_tools.formats.builder import check_ids
 from multiview_cifar_tools.loading import SPLIT_KINDS, SplitRows, complete_splits, to_split_rows
 from multiview_cifar_tools.shards.manifest import MANIFEST, Manifest, ShardFile, format_manifest
@@ -33,7 +34,7 @@ from multiview_cifar_tools.shards.partial import PartialExport, partial_export
 from multiview_cifar_tools.shards.rows import Row, row_bytes
 from multiview_cifar_tools.shards.schema import features_json
 from multiview_cifar_tools.shards.state import ShardResult
-from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE, parse_size
+from multiview_cifar_tools.shards.writer import parse_size
 
 
 def export(
@@ -56,7 +57,7 @@ def export(
             dict of them by split. Where streams are no `SplitRows`, that they are the same ones is
             told by the last sample_id alone.
         dest: Where to: a folder that is not there yet, or empty, or made by the same call.
-        format: One of `formats.MODULES`.
+        format: One of `defaults.FORMATS`.
         pixels: Write arrays of pixels in place of the files' bytes; "cifar" always does.
         max_shard_size: The most bytes of images (or pixels) in a shard, such as "500MB"; one sample
             more where it is larger. Of a folder, what is not written again after a break.
@@ -111,7 +112,7 @@ def run_export(
 def holds_pixels(module: Any, format: str, pixels: bool) -> bool:
     """Whether to write pixels; OptionError where the format holds none."""
     if pixels and "pixels" not in module.CONTENTS:
-        capable = [name for name in MODULES if "pixels" in format_module(name).CONTENTS]
+        capable = [name for name in FORMATS if "pixels" in format_module(name).CONTENTS]
         raise OptionError(
             f"pixels is given, but {format!r} holds files' bytes. Expected it with "
             f"one of {', '.join(capable)}; a folder's images are converted with "

@@ -34,16 +34,16 @@ from multiview_cifar import (
 )
 from multiview_cifar_tools.arguments import check_count, expect_path, split_name
 from multiview_cifar_tools.batches.columns import all_image_columns, image_columns, views_in
+from multiview_cifar_tools.defaults import CONFIG_NAMES, FORMATS
 from multiview_cifar_tools.digests import hash_text, list_files
 from multiview_cifar_tools.errors import FormatError
 from multiview_cifar_tools.formats.base import (
-    MODULES,
     FormatReader,
     format_module,
     format_of_name,
 )
 from multiview_cifar_tools.formats.builder import make_datasets, read_column
-from multiview_cifar_tools.options import CONFIG_NAMES, remove_secrets
+from multiview_cifar_tools.options import remove_secrets
 from multiview_cifar_tools.shards.foreign_rows import (
     RowColumns,
     complete_dataset,
@@ -106,7 +106,7 @@ def open_source(
             "user/name@v1"; what `save_to_disk` wrote; or a file or folder of one of the formats.
         streaming: Read a folder or a dataset of the Hub while it is iterated, instead of building
             (or downloading) it first. Files of a format are read directly in any case.
-        source_format: One of `base.MODULES`. None: the one in a folder's multiview_cifar.json, or
+        source_format: One of `defaults.FORMATS`. None: that of a folder's multiview_cifar.json, or
             what the name of the file says, or the names of the files in the folder.
         cache_dir: Where to build and where downloads go. None: the cache of `datasets`.
         num_proc: Processes that build.
@@ -263,7 +263,7 @@ def detect_source(
     if is_url(place):
         return place, source_format or "folder"
     place = os.path.expanduser(place)
-    manifest = read_manifest(place, MODULES)
+    manifest = read_manifest(place, FORMATS)
     if manifest and source_format not in (None, manifest.format):
         raise OptionError(
             f"source_format={source_format!r} is not right: {place} holds "
@@ -581,7 +581,7 @@ def open_format(
             f"Expected {' or '.join(parameters) or 'none'}.",
             unknown[0],
         )
-    manifest = read_manifest(place, MODULES)
+    manifest = read_manifest(place, FORMATS)
     reader: FormatReader = read(place, manifest, **options)
     stamps = [_file_version(path, options.get("storage_options")) for path in reader.files]
     fingerprint = hash_text(name, repr(sorted(remove_secrets(options).items())), *stamps)

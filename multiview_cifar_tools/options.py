@@ -1,14 +1,9 @@
-"""The options of the dataset as data: names, defaults and help; and the lines that load it."""
+"""The options of the dataset as data: names and defaults; and the lines that load it."""
 
 from __future__ import annotations
 
-import ast
-import inspect
-import json
 import os
-import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
@@ -16,20 +11,14 @@ import datasets
 
 from multiview_cifar import (
     LayoutError,
-    MultiviewCifar,
     MultiviewCifarConfig,
     OptionError,
     check_options,
     existing_path,
     is_url,
 )
-from multiview_cifar_tools.storage.redaction import redact_url, redact_values
+from multiview_cifar_tools.storage.redaction import SECRET_OPTIONS, redact_url, redact_values
 
-CONFIG_NAMES = [name for name in MultiviewCifar.builder_configs if name != "default"]
-SECRET_OPTIONS = {
-    "storage_options",
-    "output_options",
-}  # may hold keys, so no card and no printed line shows them
 URL_REMARK = "  # with the user, password and query in the URL"  # behind a line without them
 MAX_SHOWN_CLASSES = 10
 
@@ -38,24 +27,6 @@ def option_defaults() -> dict[str, Any]:
     """The config's own options and their defaults."""
     inherited = {f.name for f in fields(datasets.BuilderConfig)}
     return {f.name: f.default for f in fields(MultiviewCifarConfig) if f.name not in inherited}
-
-
-def option_help() -> dict[str, str]:
-    """The text of each option under "Args:" in the config's docstring."""
-    text = inspect.getdoc(MultiviewCifarConfig) or ""
-    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", text.partition("\nArgs:\n")[2], re.M)
-    return {name: " ".join(words.split()) for name, words in entries}
-
-
-def parse_value(text: str) -> Any:
-    """A list, dict or number where it is JSON or, as errors and docs have them, Python; else the
-    text itself.
-    """
-    with suppress(ValueError, RecursionError):
-        return json.loads(text)
-    with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-        return ast.literal_eval(text) if text[:1] in tuple("([{") else text
-    return text
 
 
 def make_config(

@@ -144,7 +144,7 @@ def test_the_command(make_tree, tmp_path, capsys):
     space = {}
     exec(line, space)
     assert space["ds"]["train"]["sample_id"][:] == ["cat/1", "dog/1"]
-    assert main([*arguments, "--max-shard-size", "1"]) == 1
+    assert main([*arguments, "--max-shard-size", "1"]) == 2
     assert "is not empty" in capsys.readouterr().err
 
 

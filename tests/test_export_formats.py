@@ -22,15 +22,16 @@ from commands import ENVIRONMENT, NO_CACHED_CODE
 from exports import LABELLED, PLAIN, contents, digests, rows_object
 from multiview_cifar import natural_key, row_features
 from multiview_cifar_tools.cli.main import main
+from multiview_cifar_tools.defaults import FORMATS
 from multiview_cifar_tools.exporting import export
-from multiview_cifar_tools.formats.base import MODULES, format_module
+from multiview_cifar_tools.formats.base import format_module
 from multiview_cifar_tools.formats.image_bytes import EXTENSIONS, image_extension
 from multiview_cifar_tools.loading import load, open_source
 from multiview_cifar_tools.shards.partial import COMPLETE
 from multiview_cifar_tools.shards.writer import row_sizes, write_shard
 from sampling import examples, sampled
 
-SHARDED = [name for name in MODULES if name != "folder"]
+SHARDED = [name for name in FORMATS if name != "folder"]
 MODES = [
     (name, pixels)
     for name in SHARDED
@@ -585,7 +586,7 @@ def test_any_tree_comes_back(format, tree, size):
 
 @pytest.mark.each_value
 @pytest.mark.parametrize("more", [[], ["--streaming"]])
-@pytest.mark.parametrize("format", MODULES)
+@pytest.mark.parametrize("format", FORMATS)
 def test_the_command(format, more, splits, tmp_path, capsys):
     out = tmp_path / "out"
     assert (

@@ -18,8 +18,9 @@ import multiview_cifar
 from array_rows import image
 from exports import contents, flip
 from multiview_cifar import row_features
+from multiview_cifar_tools.defaults import FORMATS
 from multiview_cifar_tools.exporting import export
-from multiview_cifar_tools.formats.base import MODULES, format_module
+from multiview_cifar_tools.formats.base import format_module
 from multiview_cifar_tools.loading import SplitRows, detect_source, load, open_source, to_split_rows
 
 TREE = ["train/cat/1/a.png", "train/cat/1/b.png", "train/dog/2/a.png", "test/dog/3/a.png"]
@@ -280,7 +281,7 @@ def test_a_damaged_shard_is_a_format_error(splits, tmp_path, cache, fails, num_p
         list(load(source, streaming=True)["train"])
 
 
-@pytest.mark.parametrize("format", [name for name in MODULES if name not in ("folder", "cifar")])
+@pytest.mark.parametrize("format", [name for name in FORMATS if name not in ("folder", "cifar")])
 def test_no_row_comes_of_a_shard_with_another_byte(splits, tmp_path, cache, fails, format):
     """The rows of the shard before it do, and all of them once it is as it was."""
     source = exported(splits, tmp_path / "exported", format)
@@ -518,7 +519,7 @@ def test_a_name_of_the_user(monkeypatch, tmp_path):
     assert detect_source("~/photos") == (str(tmp_path / "photos"), "folder")
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", FORMATS)
 def test_every_format_says_what_it_holds(name):
     module = format_module(name)
     assert module.CONTENTS in ({"bytes"}, {"pixels"}, {"bytes", "pixels"})

@@ -56,13 +56,13 @@ from multiview_cifar_tools.checks.images import (
     inspect_images,
 )
 from multiview_cifar_tools.checks.report import CheckReport
+from multiview_cifar_tools.defaults import MAX_PIXELS
 from multiview_cifar_tools.engines.workers import start_workers
 from multiview_cifar_tools.errors import CheckError
 from multiview_cifar_tools.loading import detect_source
 from multiview_cifar_tools.options import make_config
 from multiview_cifar_tools.planning.report import silence_log
 
-MAX_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB, at 3 bytes a pixel
 # With these a folder can be checked whose build would fail.
 LENIENT_OPTIONS = {
     "on_missing_view": "null",

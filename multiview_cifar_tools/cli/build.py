@@ -2,71 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 
 import datasets
 
-from multiview_cifar import OptionError
-from multiview_cifar_tools.cli.arguments import (
-    add_build_arguments,
-    add_engine_arguments,
-    add_source_argument,
-    dataset_options,
-    make_builder,
-    parse_object,
-    source_arguments,
-)
+from multiview_cifar import MultiviewCifar, OptionError
+from multiview_cifar_tools.cli.arguments import dataset_options, source_arguments
+from multiview_cifar_tools.cli.commands import Arguments
 from multiview_cifar_tools.console import print_lines, print_table
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.options import describe_feature, load_line, parquet_load_line
 from multiview_cifar_tools.shards.build import BuildReport, build_shards
 from multiview_cifar_tools.shards.state import ShardResult
 from multiview_cifar_tools.shards.task import STAGES
-from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE
 
-HELP = "make the dataset of a folder"
-DESCRIPTION = """\
-Build the dataset of a folder, or open it if it was built and the folder is as it was then.
-Print its splits, its features, where its files lie and how to load it.
-"""
-EXAMPLES = """\
-examples:
-  multiview-cifar build shapes
-  multiview-cifar build photos --image-size '[32, 32]' --mode RGB
-  multiview-cifar build photos --layout '{label}/{sample}_{view}' --view-names '["front", "left"]'
-"""
 MAX_SLOWEST = 5  # shards that are printed
-MAX_SKIPPED = 20  # lines that are printed; the manifest has all
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Its options are the fields of MultiviewCifarConfig."""
-    add_source_argument(parser)
-    parser.add_argument(
-        "--output",
-        metavar="DIR|URL",
-        help="write Parquet shards there instead of building in the cache; empty, "
-        "or left there by the same command, which then goes on",
-    )
-    parser.add_argument(
-        "--output-options",
-        metavar="JSON",
-        type=parse_object,
-        help="of the file system of the output, where it is a URL",
-    )
-    parser.add_argument(
-        "--max-shard-size",
-        metavar="SIZE",
-        default=MAX_SHARD_SIZE,
-        help="the most bytes of images in a shard of the output (default: %(default)s)",
-    )
-    add_engine_arguments(parser)
-    add_build_arguments(parser)
-
-
-def run(args: argparse.Namespace) -> None:
+def run(args: Arguments) -> None:
     """Build in the cache, or to --output."""
     if args.output is not None:
         build_output(args)
@@ -80,16 +34,33 @@ def run(args: argparse.Namespace) -> None:
     build_in_cache(args)
 
 
+def print_load_line(args: Arguments, line: str) -> None:
+    """Print the Python that loads the dataset, last; with --quiet alone."""
+    print_lines(*([line] if args.quiet else ["load it with", f"  {line}"]))
+
+
 # --- in the cache of `datasets` -------------------------------------------------------------------
 
 
-def build_in_cache(args: argparse.Namespace) -> None:
+def build_in_cache(args: Arguments) -> None:
     """Build Arrow files, then print."""
     builder = make_builder(args)
     builder.download_and_prepare(num_proc=args.num_proc)
-    print_lines(*summarize(builder.as_dataset()))
+    if not args.quiet:
+        print_lines(*summarize(builder.as_dataset()), "")
     arguments = {**source_arguments(args), "cache_dir": args.cache_dir, **dataset_options(args)}
-    print_lines("", "load it with", "  " + load_line(arguments))
+    print_load_line(args, load_line(arguments))
+
+
+def make_builder(args: Arguments) -> MultiviewCifar:
+    """The builder that the arguments ask for."""
+    source = source_arguments(args)
+    return MultiviewCifar(
+        args.cache_dir,
+        config_name=source.get("name"),
+        data_dir=source.get("data_dir"),
+        **dataset_options(args),
+    )
 
 
 def summarize(splits: datasets.DatasetDict) -> list[str]:
@@ -116,7 +87,7 @@ def count_views(ds: datasets.Dataset) -> int:
 # --- to a folder or URL ---------------------------------------------------------------------------
 
 
-def build_output(args: argparse.Namespace) -> None:
+def build_output(args: Arguments) -> None:
     """Build Parquet shards, then print."""
     with open_engine(args.engine, num_proc=args.num_proc, address=args.address) as engine:
         report = build_shards(
@@ -128,21 +99,24 @@ def build_output(args: argparse.Namespace) -> None:
             cache_dir=args.cache_dir,
             **dataset_options(args),
         )
-    print_report(report)
+    if not args.quiet:
+        print_report(args, report)
     splits = dict.fromkeys(shard.split for shard in report.shards)
-    line = parquet_load_line(args.output, splits, args.output_options)
-    print_lines("load it with", "  " + line)
+    print_load_line(args, parquet_load_line(args.output, splits, args.output_options))
 
 
-def print_report(report: BuildReport) -> None:
-    """Print the splits, the time of each stage, the slowest shards, and what was skipped."""
+def print_report(args: Arguments, report: BuildReport) -> None:
+    """Print the splits; with --verbose also the time of each stage, the slowest shards, and what
+    was skipped.
+    """
     print_splits(report.shards)
     if report.resumed:
         print(f"{report.resumed} of these shards were finished before\n")
-    print_times(report)
-    print_table("Skipped", ["file, and why"], [[line] for line in report.skipped[:MAX_SKIPPED]])
-    if (more := len(report.skipped) - MAX_SKIPPED) > 0:
-        print(f"and {more:,} more, see the manifest\n")
+    if args.verbose:
+        print_times(report)
+        print_table("Skipped", ["file, and why"], [[line] for line in report.skipped])
+    elif report.skipped:
+        print(f"Skipped: {len(report.skipped):,}. --verbose lists them, and the manifest does\n")
 
 
 def print_splits(shards: Sequence[ShardResult]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from multiview_cifar import OptionError
 from multiview_cifar_tools.atomic_write import atomic_write
-from multiview_cifar_tools.cli.arguments import add_dataset_options, dataset_options
+from multiview_cifar_tools.cli.arguments import dataset_options
+from multiview_cifar_tools.cli.commands import Arguments
 from multiview_cifar_tools.cli.plan import MAX_ROWS, print_section
 from multiview_cifar_tools.console import print_lines, print_table
 from multiview_cifar_tools.diffs.compare import diff
@@ -21,39 +21,10 @@ from multiview_cifar_tools.diffs.report import (
     summarize,
 )
 
-HELP = "compare two datasets, sample by sample"
-DESCRIPTION = """\
-Compare two datasets: which samples were added, removed and changed from A to B, by split and
-class, and what of them: views, label, columns of metadata, split. A and B are folders, archives,
-URLs, what save_to_disk wrote, files of a format, or datasets of the Hub, USER/NAME or
-USER/NAME@REVISION. Of what `publish`, `build --output` and `export --format parquet` wrote no image
-is read.
-
-The exit code is 0 where they are equal, 1 where they differ, and 2 where they cannot be compared.
-"""
-EXAMPLES = """\
-examples:
-  multiview-cifar diff me/photos@v1 me/photos
-  multiview-cifar diff photos me/photos --json > diff.json
-  multiview-cifar diff old.zip photos --page diff.html
-"""
-ERROR_CODE = 2  # of all errors, since 1 says that the sides differ
 MAX_LINES = 5  # of a state that are printed
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the verb."""
-    parser.add_argument("a", metavar="A", help="the dataset before")
-    parser.add_argument("b", metavar="B", help="the dataset after")
-    parser.add_argument(
-        "--page", metavar="FILE", help="write a page: all of it, with pictures before and after"
-    )
-    parser.add_argument("--json", action="store_true", help="print all of it, for programs")
-    parser.add_argument("--cache-dir", metavar="DIR", help="where downloads go")
-    add_dataset_options(parser)
-
-
-def run(args: argparse.Namespace) -> int:
+def run(args: Arguments) -> int:
     """Compare and print."""
     if args.page and not os.path.isdir(os.path.dirname(os.path.abspath(args.page))):
         raise OptionError(
@@ -68,31 +39,32 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(report.to_json())
     else:
-        print_report(report)
+        print_report(args, report)
         if args.page:
             print_lines(f"wrote {os.path.abspath(args.page)}")
     return 0 if report.equal else 1
 
 
-def print_report(report: DiffReport) -> None:
+def print_report(args: Arguments, report: DiffReport) -> None:
     """Print how many samples differ, what of them, and the first ones."""
-    print_lines(*summarize(report), "")
-    rows = count_rows(report)
+    print_lines(*summarize(report))
+    if args.quiet:
+        return
+    print()
+    rows, most = count_rows(report), args.limit(MAX_ROWS)
     title = "samples"
-    if len(rows) > MAX_ROWS:
-        title += f", {MAX_ROWS} of {len(rows):,} lines (--json lists all)"
-    print_table(title, ["split", "class", *STATES], rows[:MAX_ROWS])
+    if len(rows) > most:
+        title += f", {most} of {len(rows):,} lines (-v lists all)"
+    print_table(title, ["split", "class", *STATES], rows[:most])
     print_table("what changed", ["part", "samples"], [*report.part_counts.items()])
-    print_samples("added", [describe_sample(sample) for sample in report.added[:MAX_LINES]], report)
-    print_samples(
-        "removed", [describe_sample(sample) for sample in report.removed[:MAX_LINES]], report
-    )
-    print_samples(
-        "changed", [describe_change(change) for change in report.changed[:MAX_LINES]], report
-    )
+    most = args.limit(MAX_LINES)
+    print_samples("added", map(describe_sample, report.added[:most]), report)
+    print_samples("removed", map(describe_sample, report.removed[:most]), report)
+    print_samples("changed", map(describe_change, report.changed[:most]), report)
 
 
-def print_samples(state: str, lines: Sequence[str], report: DiffReport) -> None:
+def print_samples(state: str, first: Iterable[str], report: DiffReport) -> None:
     """Print the first samples of a state, and how many there are more."""
+    lines = [*first]
     more = len(getattr(report, state)) - len(lines)
-    print_section(state, [*lines, *[f"and {more:,} more, see --json or --page"] * (more > 0)])
+    print_section(state, [*lines, *[f"and {more:,} more, see -v, --json or --page"] * (more > 0)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import shutil
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 import datasets
 
 from multiview_cifar import MultiviewError, is_url
+from multiview_cifar_tools.cli.commands import Arguments
 from multiview_cifar_tools.digests import list_files
 from multiview_cifar_tools.errors import DiskError
 
@@ -22,7 +22,7 @@ TEXTS = {os.strerror(code): code for code in (*FULL, errno.EROFS)}
 DESTINATIONS = ("dest", "output", "sheet", "dry_run", "report", "page", "quarantine", "cache_dir")
 
 
-def disk_error(error: BaseException, args: argparse.Namespace) -> DiskError | None:
+def disk_error(error: BaseException, args: Arguments) -> DiskError | None:
     """The error of a disk that is full, or of a place that takes no files, where this one came of
     it; whatever library it went through.
     """
@@ -66,13 +66,13 @@ def _is_path(file: object) -> bool:
     return isinstance(file, (str, bytes))
 
 
-def _destinations(args: argparse.Namespace) -> list[str]:
+def _destinations(args: Arguments) -> list[str]:
     """Where a verb writes to, as far as it is on this machine."""
     found = (getattr(args, name, None) for name in DESTINATIONS)
     return [os.path.abspath(place) for place in found if place and not is_url(str(place))]
 
 
-def _describe_room(place: str, args: argparse.Namespace) -> str:
+def _describe_room(place: str, args: Arguments) -> str:
     """How many bytes are free, and how many the images of a local source take that is copied."""
     text = f"Free are {free_bytes(place):,} bytes"
     copies = hasattr(args, "max_shard_size")

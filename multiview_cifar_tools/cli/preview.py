@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,28 +9,14 @@ from typing import Any
 
 from multiview_cifar import OptionError
 from multiview_cifar_tools.atomic_write import atomic_write
-from multiview_cifar_tools.cli.arguments import (
-    add_dataset_options,
-    add_source_argument,
-    add_view_columns,
-    dataset_options,
-)
+from multiview_cifar_tools.cli.arguments import dataset_options
+from multiview_cifar_tools.cli.commands import Arguments
 from multiview_cifar_tools.console import print_lines
 from multiview_cifar_tools.grouping import stack_rows
 from multiview_cifar_tools.loading import SplitRows, detect_source, load, open_source
-from multiview_cifar_tools.previews.page import FULL_SIZE, check_full_size, preview
-from multiview_cifar_tools.previews.sheet import THUMBNAIL, check_sizes
+from multiview_cifar_tools.previews.page import check_full_size, preview
+from multiview_cifar_tools.previews.sheet import check_sizes
 
-HELP = "look at a folder or dataset, as a page and a picture"
-DESCRIPTION = "Write a page to look at all samples with, and a picture of a few."
-EXAMPLES = """\
-examples:
-  multiview-cifar preview shapes
-  multiview-cifar preview photos --output looks/photos.html --samples-per-class 5
-  multiview-cifar preview photos --layout '{label}/{sample}_{view}' --full-size 500
-  multiview-cifar preview me/photos
-  multiview-cifar preview me/stereo --view-columns left,right
-"""
 LENIENT_OPTIONS = {  # a preview shows what is wrong instead of ending there
     "verify": "none",
     "on_missing_view": "null",
@@ -40,56 +25,7 @@ LENIENT_OPTIONS = {  # a preview shows what is wrong instead of ending there
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the verb."""
-    add_source_argument(parser, hub=True)
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        default="preview.html",
-        type=Path,
-        help="the page (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--sheet",
-        metavar="FILE",
-        type=Path,
-        help="the picture, a PNG (default: that of the page, as .png)",
-    )
-    add_size_arguments(parser)
-    add_view_columns(parser)
-    parser.add_argument("--cache-dir", metavar="DIR", help="where downloads go")
-    add_dataset_options(parser)
-
-
-def add_size_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add how much the page and the picture hold."""
-    parser.add_argument(
-        "--samples-per-class",
-        metavar="N",
-        type=int,
-        default=3,
-        help="of the picture (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--thumbnail",
-        metavar="PIXELS",
-        type=int,
-        default=THUMBNAIL,
-        help="to which larger images are shrunk (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--full-size",
-        metavar="MB",
-        type=float,
-        default=FULL_SIZE,
-        help="of larger images that the page also holds at full size, the first "
-        "samples of each class (default: %(default)s)",
-    )
-
-
-def run(args: argparse.Namespace) -> None:
+def run(args: Arguments) -> None:
     """Load, then write the page and the picture."""
     sheet = args.sheet or args.output.with_suffix(".png")
     check_arguments(args, sheet)
@@ -109,10 +45,10 @@ def run(args: argparse.Namespace) -> None:
         )
         result.sheet.save(partial, "png")
     wrote = f"wrote {args.output} ({len(result.samples):,} samples)"
-    print_lines(wrote, f"wrote {sheet}", *result.notes)
+    print_lines(wrote, f"wrote {sheet}", *([] if args.quiet else result.notes))
 
 
-def check_arguments(args: argparse.Namespace, sheet: Path) -> None:
+def check_arguments(args: Arguments, sheet: Path) -> None:
     """OptionError where a number is wrong, or a file would stand where it does harm."""
     check_sizes(args.samples_per_class, args.thumbnail)
     check_full_size(args.full_size)

@@ -8,7 +8,6 @@ from typing import Any, Protocol, TypeVar
 from multiview_cifar import OptionError
 from multiview_cifar_tools.arguments import short_repr
 
-ENGINES = ("local", "ray")
 CALLS_AHEAD = 2  # calls submitted for each processor: the next one waits where the last one ends
 
 T = TypeVar("T")

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from multiview_cifar import OptionError
 from multiview_cifar_tools.arguments import check_count
-from multiview_cifar_tools.engines.base import ENGINES, Engine
+from multiview_cifar_tools.defaults import ENGINES
+from multiview_cifar_tools.engines.base import Engine
 from multiview_cifar_tools.engines.local import local_engine
 from multiview_cifar_tools.engines.ray import ray_engine
 

@@ -12,19 +12,8 @@ from typing import Any, Protocol
 import datasets
 
 from multiview_cifar import OptionError
+from multiview_cifar_tools.defaults import FORMATS
 from multiview_cifar_tools.shards.rows import Row
-
-# The module of each format, which is imported when it is asked for.
-MODULES = {
-    "folder": "image_folder",
-    "webdataset": "webdataset_tars",
-    "hdf5": "hdf5_files",
-    "tfrecord": "tfrecords",
-    "numpy": "numpy_arrays",
-    "parquet": "parquet_files",
-    "cifar": "cifar_records",
-}
-
 
 # The format of a file, by its extension. A .tar is an archive of a folder unless one says more.
 ENDINGS = {
@@ -94,8 +83,8 @@ class ShardWriter(Protocol):
 
 def format_module(name: str, option: str = "format") -> Any:
     """The module of a format; OptionError, of that option, where there is none of that name."""
-    if name not in MODULES:
+    if name not in FORMATS:
         raise OptionError(
-            f"{option}={name!r} is not right. Expected one of {', '.join(MODULES)}.", option
+            f"{option}={name!r} is not right. Expected one of {', '.join(FORMATS)}.", option
         )
-    return importlib.import_module(f"multiview_cifar_tools.formats.{MODULES[name]}")
+    return importlib.import_module(f"multiview_cifar_tools.formats.{FORMATS[name]}")

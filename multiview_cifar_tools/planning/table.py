@@ -38,8 +38,8 @@ from multiview_cifar import (
     check_unchanged,
     image_columns,
 )
+from multiview_cifar_tools.defaults import CONFIG_NAMES
 from multiview_cifar_tools.digests import hash_text
-from multiview_cifar_tools.options import CONFIG_NAMES
 from multiview_cifar_tools.storage.source import FileSource
 
 CHUNK_ROWS = 1 << 15  # at least, in the table of a split: a chunk takes some kB of its own

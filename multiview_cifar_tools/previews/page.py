@@ -25,6 +25,7 @@ import PIL.Image
 from multiview_cifar import OptionError
 from multiview_cifar_tools.arguments import expect_path
 from multiview_cifar_tools.atomic_write import atomic_write
+from multiview_cifar_tools.defaults import FULL_SIZE, THUMBNAIL
 from multiview_cifar_tools.errors import PreviewError
 from multiview_cifar_tools.loading import to_split_rows
 from multiview_cifar_tools.previews.html import html_page, json_element, page_json
@@ -36,7 +37,6 @@ from multiview_cifar_tools.previews.samples import (
     read_span,
 )
 from multiview_cifar_tools.previews.sheet import (
-    THUMBNAIL,
     UNLABELLED,
     SamplesByClass,
     check_sizes,
@@ -49,7 +49,6 @@ from multiview_cifar_tools.storage.redaction import redact_url
 if TYPE_CHECKING:
     import pandas
 
-FULL_SIZE = 50  # MB, which take 67 in the page, as base64
 CHUNK_BYTES = 512 << 10  # of JSON: read within a few milliseconds
 MAX_SIZES = 12  # that the page tells apart; all other images are of OTHER_SIZES
 OTHER_SIZES = "other sizes"

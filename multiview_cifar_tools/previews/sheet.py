@@ -21,12 +21,13 @@ import PIL.ImageFont
 from multiview_cifar import OptionError
 from multiview_cifar_tools.arguments import check_count, check_flag, expect_splits
 from multiview_cifar_tools.console import escape_unprintable
+from multiview_cifar_tools.defaults import THUMBNAIL
 from multiview_cifar_tools.errors import FormatError, PreviewError
 from multiview_cifar_tools.loading import SPLIT_KINDS, complete_splits, to_split_rows
 from multiview_cifar_tools.previews.images import enlarge, shrink
 from multiview_cifar_tools.shards.rows import Row, class_names, name_view_labels
 
-THUMBNAIL, MIN_THUMBNAIL = 96, 16  # pixels: three times CIFAR's, and the least
+MIN_THUMBNAIL = 16  # pixels
 MAX_CLASSES, MAX_ROWS, MAX_VIEWS = 40, 120, 8  # in a picture
 MARGIN, GAP, LINE = 16, 6, 16  # pixels: around a class, between views, of a line of small text
 TEXT, QUIET_TEXT, FRAME, UNREADABLE = "#1c1e21", "#5a6068", "#c4c8ce", "#a0a6ad"

@@ -24,13 +24,13 @@ from multiview_cifar import NO_LABEL, iter_examples, source_of
 from multiview_cifar_tools import __version__
 from multiview_cifar_tools.arguments import expect_path
 from multiview_cifar_tools.batches.columns import all_image_columns
+from multiview_cifar_tools.defaults import THUMBNAIL
 from multiview_cifar_tools.errors import PublishError
 from multiview_cifar_tools.options import remove_secrets
 from multiview_cifar_tools.planning.large_rows import ImageKind
 from multiview_cifar_tools.planning.table import RowPlan, rows_between, samples_of
 from multiview_cifar_tools.previews.sheet import (
     MAX_CLASSES,
-    THUMBNAIL,
     SamplesByClass,
     contact_sheet,
     draw_sheet,

@@ -29,11 +29,11 @@ from multiview_cifar_tools.batches.columns import (
     single_image_columns,
 )
 from multiview_cifar_tools.console import print_lines
+from multiview_cifar_tools.defaults import MAX_SHARD_SIZE
 from multiview_cifar_tools.engines.base import Engine, check_engine
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.errors import PublishError
 from multiview_cifar_tools.loading import detect_source, load
-from multiview_cifar_tools.options import SECRET_OPTIONS
 from multiview_cifar_tools.planning.large_rows import LargeRows, bound_jpeg
 from multiview_cifar_tools.publishing.card import PICTURE, make_card, parse_card, read_citation
 from multiview_cifar_tools.publishing.hub import (
@@ -50,7 +50,8 @@ from multiview_cifar_tools.shards.schema import PublishedShard, features_json
 from multiview_cifar_tools.shards.state import ShardResult
 from multiview_cifar_tools.shards.stats import SplitStats
 from multiview_cifar_tools.shards.store import FsspecStore
-from multiview_cifar_tools.shards.writer import MAX_SHARD_SIZE, parse_size
+from multiview_cifar_tools.shards.writer import parse_size
+from multiview_cifar_tools.storage.redaction import SECRET_OPTIONS
 
 CALL = "publish({}, repo_id)"
 OF_STREAM = 'publish("photos", repo_id), which reads the folder itself'

@@ -37,11 +37,12 @@ from multiview_cifar import (
 )
 from multiview_cifar_tools import __version__
 from multiview_cifar_tools.arguments import expect_path
+from multiview_cifar_tools.defaults import CONFIG_NAMES, MAX_SHARD_SIZE
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.engines.base import Engine, check_engine
 from multiview_cifar_tools.engines.nodes import code_digest
 from multiview_cifar_tools.errors import OutputError
-from multiview_cifar_tools.options import CONFIG_NAMES, remove_secrets
+from multiview_cifar_tools.options import remove_secrets
 from multiview_cifar_tools.planning.table import (
     RowPlan,
     check_source,
@@ -70,7 +71,6 @@ from multiview_cifar_tools.shards.store import (
 )
 from multiview_cifar_tools.shards.task import RowDigests, ShardTask, digest_samples, make_shard
 from multiview_cifar_tools.shards.writer import (
-    MAX_SHARD_SIZE,
     ShardRows,
     divide_into_shards,
     parse_size,

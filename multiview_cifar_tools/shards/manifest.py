@@ -53,7 +53,7 @@ class Manifest:
     """What a manifest says.
 
     Attributes:
-        format: One of `formats.MODULES`.
+        format: One of `defaults.FORMATS`.
         features: Of the rows, as JSON.
         splits: The shards of each split, in row order.
         pixels: Whether the shards hold arrays of pixels in place of the files' bytes.

@@ -38,7 +38,6 @@ from multiview_cifar_tools.shards.schema import (
     make_digest_table,
 )
 
-MAX_SHARD_SIZE = "500MB"
 # As in `datasets` 5. Of our columns it ends pages of long metadata alone, since others end sooner.
 CHUNKING = {"min_chunk_size": 256 << 10, "max_chunk_size": 1 << 20, "norm_level": 0}
 # A page ends behind the row that fills it so far: with most images that is every row. By CHUNKING

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 HIDDEN = "***"
+SECRET_OPTIONS = {"storage_options", "output_options"}  # may hold keys: nothing shows them
 CHAINED = re.compile(r"::(?=[A-Za-z][\w+.-]*://)")  # as fsspec has it: "zip://a::https://host/b"
 # The second half is of a password with a "/", "?" or "#", which makes the port no number.
 USERINFO = re.compile(r"[^/?#]*@|(?!\[)[^/?#@]*:(?!\d*(?:[/?#]|$)).*@")
@@ -53,7 +54,9 @@ def redact_values(value: Any) -> Any:
         return redact_url(value)
     if isinstance(value, Mapping):
         return {name: redact_values(each) for name, each in value.items()}
-    return [*map(redact_values, value)] if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(redact_values, value))
+    return value
 
 
 def secret_values(url: str = "", options: Mapping[str, Any] | None = None) -> set[str]:

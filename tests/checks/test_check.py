@@ -545,7 +545,9 @@ def test_json_holds_all(make_tree, run):
     assert [problem["path"] for problem in found["problems"]] == GOOD[:9]
     assert all(problem["remedy"] for problem in found["problems"])
     text = run("photos", code=1).stdout
-    assert GOOD[4] in text and GOOD[5] not in text and "and 4 more, see --json or --report" in text
+    assert GOOD[4] in text and GOOD[5] not in text
+    assert "and 4 more, see -v, --json or --report" in text
+    assert GOOD[5] in run("photos", "-v", code=1).stdout
 
 
 def test_any_number_of_processes_finds_the_same(pictures):
@@ -645,7 +647,7 @@ def test_control_c_is_one_line(started, slow_tree):
     os.killpg(started.pid, signal.SIGINT)  # as a terminal does: to the workers too
     rest = started.communicate(timeout=60)[1].decode()
     assert re.fullmatch(r"[^\n]*\nmultiview-cifar: interrupted[^\n]*\n", rest), rest
-    assert started.returncode == 1
+    assert started.returncode == 2
     assert os.listdir(slow_tree) == ["photos"]
 
 
@@ -664,7 +666,7 @@ def test_a_worker_that_is_killed_is_an_error(started):
     rest = started.communicate(timeout=60)[1].decode()
     assert "multiview-cifar: error: A worker process ended" in rest
     assert "Traceback" not in rest
-    assert started.returncode == 1
+    assert started.returncode == 2
 
 
 @pytest.mark.serial

@@ -156,7 +156,7 @@ def test_a_full_stdout_or_stderr(verb, stream, photos, tmp_path):
     if stream == "stdout":
         (line,) = done.stderr.splitlines()
         assert "/dev/stdout cannot be written (No space left on device)" in line
-    assert done.returncode == (2 if stream == "stdout" else 1)
+    assert done.returncode == 2
 
 
 def test_no_chain_leads_back_to_itself(tmp_path):

@@ -263,7 +263,7 @@ def test_a_worker_of_this_machine_is_killed(slow, same, tmp_path):
         wait_for(".multiview_cifar/done/*", tmp_path / "out")
         os.kill(ray_cluster.one_busy_worker("popen_loky_posix"), signal.SIGKILL)
         said = process.communicate(timeout=300)[1]
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert "A worker process ended" in said
     assert "Traceback" not in said
     assert "of these shards were finished before" in build_here(*slow[1:])
@@ -277,7 +277,7 @@ def test_control_c(slow, same, tmp_path):
         wait_for(".multiview_cifar/done/*", tmp_path / "out")
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=300)[1]
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert re.search(r"interrupted; \d shards are finished in .*goes on from there", said)
     assert "Traceback" not in said
     assert "of these shards were finished before" in build_here(*slow[1:])

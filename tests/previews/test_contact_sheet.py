@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 import multiview_cifar
+from multiview_cifar_tools.defaults import THUMBNAIL
 from multiview_cifar_tools.previews.images import shrink, to_screen_mode
 from multiview_cifar_tools.previews.sheet import (
     GAP,
@@ -13,7 +14,6 @@ from multiview_cifar_tools.previews.sheet import (
     MAX_CLASSES,
     MAX_ROWS,
     MAX_VIEWS,
-    THUMBNAIL,
     contact_sheet,
 )
 from pictures import encoded

@@ -638,7 +638,7 @@ def test_a_hub_that_is_gone(hub, photos, tmp_path):
     ]
     gone = {**hub.environment, "HF_ENDPOINT": "http://127.0.0.1:9"}
     done = subprocess.run(command, env=gone, capture_output=True, text=True)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "cannot be reached" in done.stderr
     assert "run the same command again" in done.stderr
     assert "Traceback" not in done.stderr

@@ -493,5 +493,5 @@ def test_the_command_line(make_tree, pack, run):
     assert repr(str(archive)) in done.stdout
     shutil.copy(archive, archive.with_suffix(".rar"))
     done = run("build", "photos.rar")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,545 @@
+"""The verbs of the command line and their options, as Typer reads them.
+
+A verb is a function that says which arguments it takes, and by its docstring what it does. The
+module of its name does it: `run` there gets the arguments. So the help imports none of these
+modules, nor what they import.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import sys
+import types
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import rich.markup
+import typer
+
+from multiview_cifar_tools import __version__
+from multiview_cifar_tools.cli.config_options import ConfigOption, read_config_options
+from multiview_cifar_tools.cli.values import (
+    find_parser,
+    parse_integer,
+    parse_names,
+    parse_number,
+    parse_object,
+    parse_positive,
+)
+from multiview_cifar_tools.cli.wording import name_option, reword
+from multiview_cifar_tools.defaults import (
+    CONFIG_NAMES,
+    FORMATS,
+    FULL_SIZE,
+    MAX_PIXELS,
+    MAX_SHARD_SIZE,
+    THUMBNAIL,
+    Engine,
+    Format,
+)
+
+PROG = "multiview-cifar"
+DATASET_PANEL = "Options of the dataset"
+EXAMPLES: dict[str, list[str]] = {}  # of each verb
+app = typer.Typer(
+    help="Folders of multi-view images as datasets.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+
+def parse(words: Sequence[str]) -> Arguments | int:
+    """The arguments of a verb; the exit code where Typer has done what was asked for, such as the
+    help.
+
+    Raises:
+        typer.TyperException: The words are wrong; without any its text is empty.
+    """
+    parsed: Arguments | int = make_command().main(words, PROG, standalone_mode=False)
+    return parsed
+
+
+@cache
+def make_command() -> Any:
+    """What Typer makes of all verbs."""
+    return typer.main.get_command(app)
+
+
+class Arguments(types.SimpleNamespace):
+    """What stands on the command line: `verb`, each argument of it by its name, and those options
+    of the dataset that were given.
+    """
+
+    def limit(self, usual: int) -> int:
+        """How many rows of a list are printed: with --verbose all."""
+        return sys.maxsize if self.verbose else usual
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback(epilog=f"{PROG} VERB --help shows the options of a verb.")
+def of_all_verbs(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Declare what stands before a verb."""
+
+
+# --- arguments of several verbs -------------------------------------------------------------------
+
+FOLDER_HELP = (
+    "The folder that holds [split/]class/sample/view.png, an archive of it, or the URL of either; "
+    f"or a config that needs none: {', '.join(CONFIG_NAMES)} (for a folder of that name: "
+    f"./{CONFIG_NAMES[0]})"
+)
+Source = Annotated[str, typer.Argument(metavar="DATA_DIR|CONFIG", help=f"{FOLDER_HELP}.")]
+AnySource = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA_DIR|CONFIG|USER/NAME",
+        help=f"{FOLDER_HELP}; or a dataset of the Hub (of a branch, tag or commit: "
+        "USER/NAME@REVISION), what save_to_disk wrote, or files of a format.",
+    ),
+]
+CacheDir = Annotated[
+    str | None, typer.Option(metavar="DIR", help="Where to build (default: the cache of HF).")
+]
+DownloadDir = Annotated[str | None, typer.Option(metavar="DIR", help="Where downloads go.")]
+NumProc = Annotated[
+    int | None, typer.Option(metavar="N", parser=parse_positive, help="Processes that build.")
+]
+MaxShardSize = Annotated[
+    str, typer.Option(metavar="SIZE", help="The most bytes of images in a file of shards.")
+]
+EngineName = Annotated[
+    Engine,
+    typer.Option(help="Processes of this machine, or a Ray cluster."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Of the Ray cluster (default: RAY_ADDRESS, else a Ray that is started here).",
+    ),
+]
+SourceFormat = Annotated[
+    Format | None,
+    typer.Option(metavar="FORMAT", help="Of the source, where its name does not tell it."),
+]
+ViewColumns = Annotated[
+    Any,
+    typer.Option(
+        metavar="LEFT,RIGHT",
+        parser=parse_names,
+        help="Of a dataset with several columns of one image each: those that become views.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print all of it, for programs.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show errors with traceback.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print more: all of each list.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print the result alone, no progress, no warnings.")
+]
+
+
+def of_each_verb(debug: Debug = False, verbose: Verbose = False, quiet: Quiet = False) -> None:
+    """Declare what all verbs have."""
+
+
+# --- how a verb is made ---------------------------------------------------------------------------
+
+
+def verb(*examples: str, dataset_options: bool = True) -> Callable[[Callable[..., None]], Any]:
+    """Make a verb of the function: with its parameters, those of all verbs, and the options of the
+    dataset. Its callback gives the `Arguments`.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        name = function.__name__
+        EXAMPLES[name] = [f"{PROG} {example}" for example in examples]
+        signatures = [inspect.signature(each, eval_str=True) for each in (function, of_each_verb)]
+        parameters = [p for signature in signatures for p in signature.parameters.values()]
+        if dataset_options:
+            parameters += map(make_parameter, *zip(*read_config_options().items(), strict=True))
+
+        def callback(ctx: typer.Context, **values: Any) -> Arguments:
+            if values["verbose"] and values["quiet"]:
+                raise typer.BadParameter("--verbose and --quiet are opposites. Expected one.")
+            return Arguments(verb=name, **choose_given(ctx, values))
+
+        context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        shown = [context, *map(escape_help, parameters)]
+        callback.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+        app.command(
+            name,
+            help=rich.markup.escape(inspect.getdoc(function) or ""),
+            epilog=rich.markup.escape("\n".join(["Examples:", *EXAMPLES[name]])),
+        )(callback)
+        return function
+
+    return decorate
+
+
+def choose_given(ctx: typer.Context, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the options of the dataset that are not given, so that the config's default holds."""
+    given = {}
+    for name, value in values.items():
+        source = ctx.get_parameter_source(name)
+        if name not in read_config_options() or (source and source.name == "COMMANDLINE"):
+            given[name] = value
+    return given
+
+
+def make_parameter(name: str, option: ConfigOption) -> inspect.Parameter:
+    """The parameter of an option of the dataset."""
+    flag = name_option(name)
+    shown: dict[str, Any] = {"help": reword(option.help), "rich_help_panel": DATASET_PANEL}
+    if option.hint is bool:
+        annotation: Any = Annotated[bool, typer.Option(flag, **shown)]
+    elif get_origin(option.hint) is Literal:
+        choices = tuple(each for each in get_args(option.hint) if each is not None)
+        annotation = Annotated[Literal[choices], typer.Option(flag, metavar="CHOICE", **shown)]
+    else:
+        parser, metavar = find_parser(option.hint)
+        annotation = Annotated[Any, typer.Option(flag, parser=parser, metavar=metavar, **shown)]
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=option.default
+    )
+
+
+def escape_help(parameter: inspect.Parameter) -> inspect.Parameter:
+    """The parameter as a keyword, with a help in which [split/] is no markup of `rich`."""
+    hint, shared = get_args(parameter.annotation)
+    info = copy.copy(shared)
+    info.help = rich.markup.escape(info.help)
+    if hint is bool:
+        info.metavar = ""  # a switch takes no value
+    return parameter.replace(annotation=Annotated[hint, info], kind=inspect.Parameter.KEYWORD_ONLY)
+
+
+# --- the verbs ------------------------------------------------------------------------------------
+
+
+@verb(
+    "build shapes",
+    "build photos --image-size 32 --mode RGB",
+    "build photos --view-names front,left --on-missing-view null",
+)
+def build(
+    source: Source,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|URL",
+            help="Write Parquet shards there instead of building in the cache; empty, or left "
+            "there by the same command, which then goes on.",
+        ),
+    ] = None,
+    output_options: Annotated[
+        Any,
+        typer.Option(
+            metavar="JSON",
+            parser=parse_object,
+            help="Of the file system of the output, where it is a URL.",
+        ),
+    ] = None,
+    max_shard_size: MaxShardSize = MAX_SHARD_SIZE,
+    engine: EngineName = "local",
+    address: Address = None,
+    cache_dir: CacheDir = None,
+    num_proc: NumProc = None,
+) -> None:
+    """Make the dataset of a folder.
+
+    Build the dataset of a folder, or open it if it was built and the folder is as it was then.
+    Print its splits, its features, where its files lie and how to load it.
+    """
+
+
+@verb(
+    "plan photos",
+    "plan photos --layout '{label}/{sample}_{view}'",
+    "plan photos --json > plan.json",
+)
+def plan(
+    data_dir: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA_DIR", help="The folder that holds [split/]class/sample/view.png."
+        ),
+    ],
+    json: Json = False,
+) -> None:
+    """Say what would become of a folder, from its names.
+
+    And from the sizes of its files: nothing is built and no image is opened. A public set that is
+    known (docs/datasets.md) is named, with the line that loads it. The exit code is 1 where no
+    dataset can be built, or the layout leaves images out.
+    """
+
+
+@verb(
+    "check photos",
+    "check photos --report report.html --json > report.json",
+    "check photos --split-ratios train=0.8,test=0.2",
+    "check photos --group patient",
+    "check photos --quarantine bad-photos",
+    "check --restore bad-photos",
+)
+def check(
+    data_dir: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATA_DIR", help="The folder that holds [split/]class/sample/view.png."
+        ),
+    ] = None,
+    restore: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Put the files of a quarantine back.")
+    ] = None,
+    num_proc: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            parser=parse_positive,
+            help="Processes that decode (default: one a processor).",
+        ),
+    ] = None,
+    max_pixels: Annotated[
+        int,
+        typer.Option(metavar="N", parser=parse_positive, help="Larger images are not decoded."),
+    ] = MAX_PIXELS,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Of the metadata, such as patient: find groups that stand in several splits.",
+        ),
+    ] = None,
+    report: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a page: all of it, with pictures.")
+    ] = None,
+    json: Json = False,
+    quarantine: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Move the files that cannot be decoded to a folder."),
+    ] = None,
+) -> None:
+    """Open every image, and list what is wrong.
+
+    List what would break a build or deceive a training: files that cannot be decoded, images that
+    differ from the others, duplicates within and across samples and splits. Nothing is moved
+    without --quarantine. Which files are samples is for the options of the dataset to say;
+    `multiview-cifar plan DATA_DIR` shows it.
+
+    The exit code is 1 where errors or warnings were found. Notes (look-alikes, unusual numbers of
+    views, unequal classes, animations, no usual size) leave it 0.
+    """
+
+
+@verb(
+    "stats photos",
+    "stats photos --mode RGB --num-proc 4",
+    "stats me/photos --split test --json",
+)
+def stats(
+    source: AnySource,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Which (default: train, as a model is normalised by what it is trained on; or "
+            "the only one).",
+        ),
+    ] = None,
+    json: Json = False,
+    source_format: SourceFormat = None,
+    cache_dir: CacheDir = None,
+    num_proc: NumProc = None,
+) -> None:
+    """Count: mean and deviation of each channel, sizes, views, classes.
+
+    Decode every image of a split, and print mean and standard deviation of each channel, as
+    TorchBatches takes them, and how many images have each size, samples each number of views, and
+    classes how many samples. A folder is built first, as by `multiview-cifar build`.
+    """
+
+
+@verb(
+    "preview shapes",
+    "preview photos --output photos.html --samples-per-class 5",
+    "preview photos --layout '{label}/{sample}_{view}'",
+    "preview me/photos",
+    "preview me/stereo --view-columns left,right",
+)
+def preview(
+    source: AnySource,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The page.")
+    ] = Path("preview.html"),
+    sheet: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The picture, a PNG (default: as the page, but .png)."),
+    ] = None,
+    samples_per_class: Annotated[
+        int, typer.Option(metavar="N", parser=parse_integer, help="Of the picture.")
+    ] = 3,
+    thumbnail: Annotated[
+        int,
+        typer.Option(
+            metavar="PIXELS", parser=parse_integer, help="To which larger images are shrunk."
+        ),
+    ] = THUMBNAIL,
+    full_size: Annotated[
+        float,
+        typer.Option(
+            metavar="MB",
+            parser=parse_number,
+            help="Of larger images that the page also holds at full size, the first samples of "
+            "each class.",
+        ),
+    ] = FULL_SIZE,
+    view_columns: ViewColumns = None,
+    cache_dir: DownloadDir = None,
+) -> None:
+    """Look at a folder or dataset, as a page and a picture.
+
+    Write a page to look at all samples with, and a picture of a few.
+    """
+
+
+@verb(
+    "publish photos me/photos --license mit --citation our.bib",
+    "publish photos me/photos --append",
+    "publish photos me/photos --dry-run files",
+    "publish saved me/pairs --view-columns left,right",
+)
+def publish(
+    source: AnySource,
+    repo_id: Annotated[str, typer.Argument(metavar="USER/NAME", help="The dataset repository.")],
+    private: Annotated[
+        bool, typer.Option("--private", help="Make the repository private.")
+    ] = False,
+    revision: Annotated[
+        str | None, typer.Option(metavar="BRANCH", help="The branch (default: main).")
+    ] = None,
+    create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request.")] = False,
+    max_shard_size: MaxShardSize = MAX_SHARD_SIZE,
+    append: Annotated[
+        bool, typer.Option("--append", help="Send new and changed samples alone.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a dataset of other features.")
+    ] = False,
+    license: Annotated[
+        str | None, typer.Option(metavar="NAME", help='Such as "cc-by-4.0".')
+    ] = None,
+    citation: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Its text for the card, such as BibTeX.")
+    ] = None,
+    dry_run: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Leave the files in this folder instead."),
+    ] = None,
+    view_columns: ViewColumns = None,
+    engine: EngineName = "local",
+    address: Address = None,
+    cache_dir: CacheDir = None,
+    num_proc: NumProc = None,
+) -> None:
+    """Build a folder's dataset and publish it on the Hub.
+
+    Build the dataset of a folder, or load rows that are built, and publish them on the Hub in one
+    commit. Cut off, it is finished by the same command.
+    """
+
+
+@verb(
+    "export me/photos photos",
+    "export shapes solids",
+    "export photos shards --format webdataset --max-shard-size 1GB",
+    "export photos.zip arrays --format hdf5 --pixels",
+    "export me/images objects --group-by object --view-column angle",
+    "export me/stereo pairs --view-columns left,right",
+)
+def export(
+    source: AnySource,
+    dest: Annotated[
+        str,
+        typer.Argument(
+            metavar="DEST",
+            help="Where to; empty, not there yet, or left there by the same command.",
+        ),
+    ],
+    format: Annotated[
+        Format,
+        typer.Option(metavar="FORMAT", help=f"Of what is written: {', '.join(FORMATS)}."),
+    ] = "folder",
+    pixels: Annotated[
+        bool, typer.Option("--pixels", help="Write arrays of pixels in place of files' bytes.")
+    ] = False,
+    max_shard_size: MaxShardSize = MAX_SHARD_SIZE,
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="Read the source as it goes, and build nothing.")
+    ] = False,
+    source_format: SourceFormat = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Of a dataset with a row an image: what says the sample."
+        ),
+    ] = None,
+    view_column: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="With --group-by: what says the view's name."),
+    ] = None,
+    view_columns: ViewColumns = None,
+    cache_dir: CacheDir = None,
+    num_proc: NumProc = None,
+) -> None:
+    """Write a dataset to files: a folder, or shards of a format.
+
+    Write every view of a dataset to a file, the very bytes that it was built of; or all rows into
+    shards of a format. Broken off anywhere, it is finished by the same command: finished shards
+    stay.
+    """
+
+
+@verb(
+    "diff me/photos@v1 me/photos",
+    "diff photos me/photos --json > diff.json",
+    "diff old.zip photos --page diff.html",
+)
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="The dataset before.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The dataset after.")],
+    page: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Write a page: all of it, with pictures before and after."
+        ),
+    ] = None,
+    json: Json = False,
+    cache_dir: DownloadDir = None,
+) -> None:
+    """Compare two datasets, sample by sample.
+
+    Which samples were added, removed and changed from A to B, by split and class, and what of
+    them: views, label, columns of metadata, split. A and B are folders, archives, URLs, what
+    save_to_disk wrote, files of a format, or datasets of the Hub, USER/NAME or USER/NAME@REVISION.
+    Of what `publish`, `build --output` and `export --format parquet` wrote no image is read.
+
+    The exit code is 0 where they are equal, 1 where they differ, and 2 where they cannot be
+    compared.
+    """

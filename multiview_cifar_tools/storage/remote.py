@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import itertools
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import datasets
 from fsspec.callbacks import TqdmCallback
 from fsspec.implementations.local import LocalFileSystem
 
+from multiview_cifar_tools.retry import retry
 from multiview_cifar_tools.storage.redaction import redact
 from multiview_cifar_tools.storage.regular_file import regular_file
 from multiview_cifar_tools.storage.source import (
@@ -37,7 +37,7 @@ from multiview_cifar_tools.storage.source import (
 
 PROGRESS = {"desc": "Downloading", "unit": "B", "unit_scale": True}
 READ_AHEAD, READ_AHEAD_BYTES = 128, 1 << 26
-FIRST_WAIT, LAST_WAIT = 0.2, 0.8  # seconds to the next attempt at a remote file, doubled each time
+ATTEMPTS = 4  # at a remote file
 
 
 def list_remote(source: FileSource) -> tuple[dict[str, tuple[int, int]], str]:
@@ -147,21 +147,25 @@ def read_remote(source: FileSource, wanted: Iterable[str]) -> Iterator[Callable[
         pool.shutdown(cancel_futures=True)
 
 
-def fetch(source: FileSource, fs: Any, path: str, wait: float = FIRST_WAIT) -> bytes:
+def fetch(source: FileSource, fs: Any, path: str) -> bytes:
     """The bytes of a file of a remote folder; OSError where several attempts fail."""
     if isinstance(fs, LocalFileSystem):
         with open(path, "rb", opener=regular_file) as file:
             return file.read()
     try:
         # From byte 0: else s3fs asks for the size first, a request more for each file.
-        return bytes(fs.cat_file(path, start=0))
+        return bytes(retry(may_pass, fs.cat_file, path, start=0, attempts=ATTEMPTS))
     except FileNotFoundError:
         raise
     except Exception as error:  # each store has its own
         found = redact(str(error), source.secrets)
         if isinstance(error, PermissionError):
             raise PermissionError(found) from None
-        if wait > LAST_WAIT:
-            raise OSError(f"{type(error).__name__}: {found}, again and again") from None
-    time.sleep(wait)
-    return fetch(source, fs, path, 2 * wait)
+        raise OSError(f"{type(error).__name__}: {found}, again and again") from None
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether an error of a store may be over the next time."""
+    return isinstance(error, Exception) and not isinstance(
+        error, (FileNotFoundError, PermissionError)
+    )

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import datasets
+import fsspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,6 +18,8 @@ import web_server
 from archives import PATHS, everything, files_of, write_archive
 from multiview_cifar_tools.exporting import export
 from multiview_cifar_tools.loading import load
+from multiview_cifar_tools.storage.remote import fetch
+from multiview_cifar_tools.storage.source import FileSource
 from sampling import sampled
 
 # aiobotocore leaves what it could close to the garbage collector.
@@ -347,6 +350,26 @@ def test_a_folder_of_the_web(stream, web, fails):
     address, _, _ = web
     with fails("ArchiveError", f"{address}/photos"):
         stream(f"{address}/photos")
+
+
+def test_a_server_that_wants_to_be_waited_for(make_tree, caplog):
+    """Each file of a folder is asked for again when the answer says so, and as often."""
+    refusals = [503, 429] * 4
+
+    def answer(self, body):
+        if not refusals:
+            return web_server.Ranges.answer(self, body)
+        self.send_response(refusals.pop())
+        for name in ("Retry-After", "Content-Length"):
+            self.send_header(name, "0")
+        self.end_headers()
+
+    tree = make_tree("cat/1/a.png")
+    with web_server.serve(tree, answer=answer) as address:
+        fs = fsspec.filesystem("http", skip_instance_cache=True)
+        data = fetch(FileSource(address), fs, f"{address}/cat/1/a.png")
+    assert data == (tree / "cat/1/a.png").read_bytes()
+    assert caplog.text.count("trying again in 0 s, as it asks") == 8
 
 
 # --- the Hub: its clients import this module, so that it may not import conftest.py ---------------

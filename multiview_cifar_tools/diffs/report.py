@@ -290,7 +290,7 @@ def _figures(row: Row, change: SampleChange, columns: Sequence[str], gone: bool)
             state = _view_state(change.views.get(column), name, gone)
             caption = f"{column} {name}" if isinstance(row[column], list) else column
             figures.append(
-                (not state, _figure(view and view["bytes"], f"{caption} {state}", state))
+                (not state, _figure(view and view["bytes"], f"{caption} {state}".strip(), state))
             )
     figures.sort(key=lambda figure: figure[0])
     more = f"and {len(figures) - MAX_VIEWS:,} more" if len(figures) > MAX_VIEWS else ""

@@ -183,11 +183,11 @@ def _open_published(name: str, shards: Mapping[str, list[Shard]]) -> Side | None
     with ThreadPoolExecutor(NUM_READERS) as pool:
         found = dict(zip(files, pool.map(_read_footer, files), strict=True))
     tables = {
-        file: shard.table
-        for file, shard in found.items()
-        if shard.table is not None and file.num_rows in (None, len(shard.table))
+        file: table
+        for file, (_, table) in found.items()
+        if table is not None and file.num_rows in (None, len(table))
     }
-    all_features = [shard.features for shard in found.values()]
+    all_features = [features for features, _ in found.values()]
     if not found or len(tables) < len(found) or any(f != all_features[0] for f in all_features):
         return None
     features = features_from(all_features[0])
@@ -199,13 +199,16 @@ def _open_published(name: str, shards: Mapping[str, list[Shard]]) -> Side | None
     return Side(name, features, lambda: by_split, read)
 
 
-def _read_footer(file: Shard) -> PublishedShard:
+def _read_footer(file: Shard) -> tuple[dict[str, Any], pa.Table | None]:
+    """The features and the digest table of a shard; what else it says takes more memory."""
+
     def read() -> PublishedShard:
         with _open(file.path) as stream:
             return read_shard(stream)
 
     with _read_errors(file.path):
-        return call_hub(read) if is_url(file.path) else read()
+        shard = call_hub(read) if is_url(file.path) else read()
+    return shard.features, shard.table
 
 
 def _open(path: str) -> Any:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datasets
 import numpy as np
@@ -22,6 +22,10 @@ from multiview_cifar_tools.batches.decode import Pixels
 from multiview_cifar_tools.batches.reader import BatchReader
 from multiview_cifar_tools.engines.local import local_engine
 from multiview_cifar_tools.errors import BatchError
+from multiview_cifar_tools.reports import Report, quantity
+
+if TYPE_CHECKING:
+    import pandas
 
 LARGEST = {"uint8": 255, "uint16": 65535}  # of the types whose range has a meaning
 BLOCK = 1 << 16  # pixels that are added up at once: squares of 16 bits stay below 2 ** 53
@@ -31,8 +35,8 @@ CHUNKS_A_PROCESS = 8
 Number = int | Fraction
 
 
-@dataclass(frozen=True)
-class ChannelStats:
+@dataclass(frozen=True, repr=False)
+class ChannelStats(Report):
     """What `channel_stats` counts.
 
     Attributes:
@@ -55,6 +59,20 @@ class ChannelStats:
     sizes: dict[tuple[int, int], int]
     views: dict[int, int]
     classes: dict[str, int]
+
+    def summary(self) -> list[str]:
+        """How much was counted, and the mean and deviation of each channel."""
+        images, samples = quantity(self.num_images, "image"), quantity(self.num_samples, "sample")
+        mean, std = [round(n, 6) for n in self.mean], [round(n, 6) for n in self.std]
+        return [f"{images} of {samples}, {self.dtype}", f"mean={mean}, std={std}"]
+
+    def tables(self) -> Iterator[pandas.DataFrame]:
+        """The samples of each class, and the images of each size in pixels."""
+        import pandas
+
+        yield pandas.DataFrame(self.classes.items(), columns=["class", "samples"])
+        sizes = [(height, width, images) for (height, width), images in self.sizes.items()]
+        yield pandas.DataFrame(sizes, columns=["height", "width", "images"])
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as values of JSON."""

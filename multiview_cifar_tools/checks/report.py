@@ -19,6 +19,7 @@ from multiview_cifar_tools.console import escape_unprintable
 from multiview_cifar_tools.conversion import DEEP_MODES, stretch_values
 from multiview_cifar_tools.pages import split_page
 from multiview_cifar_tools.previews.html import FIGURE_STYLE, data_url, html_page, html_table
+from multiview_cifar_tools.reports import Report, quantity
 from multiview_cifar_tools.storage.regular_file import regular_file
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ STYLE = (
 )
 
 
-@dataclass
-class CheckReport:
+@dataclass(repr=False)
+class CheckReport(Report):
     """What was found in a folder.
 
     Attributes:
@@ -147,9 +148,31 @@ class CheckReport:
         """A page of its own, with pictures of what is the same or alike."""
         return html_page(f"Check of {self.data_dir}", "\n".join(_page_body(self)), STYLE)
 
-    def _repr_html_(self) -> str:
-        table: str = self.problems.to_html(max_rows=20, index=False)  # which escapes
-        return f"<p>{html.escape(' '.join(summarize(self)))}</p>{table}"
+    def summary(self) -> list[str]:
+        """What was checked, what was not, and how much was found."""
+        lines = [
+            f"Checked {quantity(self.num_images, 'image')} of "
+            f"{quantity(self.num_samples, 'sample')} in {escape_unprintable(self.data_dir)}."
+        ]
+        for reason, paths in self.ignored.items():
+            shown = f"Ignored {len(paths):,} {reason}: {join_first(paths, most=3)}."
+            lines.append(escape_unprintable(shown))
+        if self.num_plain:
+            have = "image has" if self.num_plain == 1 else "images have"
+            lines.append(
+                f"{self.num_plain:,} {have} too little contrast to be compared for look-alikes."
+            )
+        counts = Counter(finding.severity for finding in self.findings)
+        numbers = [
+            quantity(counts[severity], severity)
+            for severity in ("error", "warning", "note")
+            if counts[severity]
+        ]
+        return [*lines, f"Found {', '.join(numbers) or 'nothing wrong'}."]
+
+    def tables(self) -> Iterable[pandas.DataFrame]:
+        """The findings."""
+        return [self.problems]
 
 
 def _frame_row(finding: Finding) -> tuple[str, ...]:
@@ -171,35 +194,12 @@ def _frame_row(finding: Finding) -> tuple[str, ...]:
     )
 
 
-def summarize(report: CheckReport) -> list[str]:
-    """Lines that say what was checked, and what was not."""
-    lines = [
-        f"Checked {report.num_images:,} images of {report.num_samples:,} samples in "
-        f"{escape_unprintable(report.data_dir)}."
-    ]
-    for reason, paths in report.ignored.items():
-        lines.append(
-            escape_unprintable(f"Ignored {len(paths):,} {reason}: {join_first(paths, most=3)}.")
-        )
-    if report.num_plain:
-        lines.append(
-            f"{report.num_plain:,} images have too little contrast to be compared for look-alikes."
-        )
-    counts = Counter(finding.severity for finding in report.findings)
-    numbers = [
-        f"{counts[severity]:,} {severity}{'s' * (counts[severity] != 1)}"
-        for severity in ("error", "warning", "note")
-        if counts[severity]
-    ]
-    return [*lines, f"Found {', '.join(numbers) or 'nothing wrong'}."]
-
-
 # --- a page ---------------------------------------------------------------------------------------
 
 
 def _page_body(report: CheckReport) -> Iterable[str]:
     yield f"<h1>Check of {html.escape(os.path.basename(report.data_dir))}</h1>"
-    yield from (f"<p>{html.escape(line)}</p>" for line in summarize(report))
+    yield from (f"<p>{html.escape(line)}</p>" for line in report.summary())
     yield _kind_table(report)
     for kind, findings in report.by_kind.items():
         of = KINDS[kind]

@@ -11,7 +11,7 @@ from multiview_cifar_tools.atomic_write import atomic_write
 from multiview_cifar_tools.checks.findings import KINDS, Finding
 from multiview_cifar_tools.checks.folder import check
 from multiview_cifar_tools.checks.quarantine import check_quarantine_dir, quarantine, restore
-from multiview_cifar_tools.checks.report import CheckReport, summarize
+from multiview_cifar_tools.checks.report import CheckReport
 from multiview_cifar_tools.cli.arguments import dataset_options
 from multiview_cifar_tools.cli.commands import Arguments
 from multiview_cifar_tools.cli.wording import reword
@@ -75,7 +75,7 @@ def print_files(args: Arguments, moved: list[str]) -> None:
 
 def print_report(args: Arguments, report: CheckReport) -> None:
     """Print how often each kind of finding was found, its first ones, and what to do."""
-    print_lines(*summarize(report))
+    print_lines(*report.summary())
     if args.quiet:
         return
     print()

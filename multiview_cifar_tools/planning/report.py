@@ -46,6 +46,7 @@ from multiview_cifar_tools.planning.recognition import Greeting, find_known_set
 from multiview_cifar_tools.planning.similar_names import SimilarNames, find_similar_names
 from multiview_cifar_tools.planning.split_groups import find_groups
 from multiview_cifar_tools.planning.suggest_layout import Candidate, find_folders, suggest_layouts
+from multiview_cifar_tools.reports import Report, quantity
 
 if TYPE_CHECKING:
     import pandas
@@ -61,8 +62,8 @@ LENIENT_OPTIONS: dict[str, Any] = {
 }
 
 
-@dataclass
-class PlanReport:
+@dataclass(repr=False)
+class PlanReport(Report):
     """What a folder would become.
 
     Attributes:
@@ -244,6 +245,21 @@ class PlanReport:
             "note": known.note,
             "load": load_line({**self.options, "data_dir": data_dir, **known.options}),
         }
+
+    def summary(self) -> list[str]:
+        """The folder, the rows to be, and the problem or the line that loads them."""
+        samples, images = quantity(len(self.samples), "sample"), quantity(self.num_images, "image")
+        classes = quantity(len(self.classes), "class")
+        lines = [f"{self.data_dir}: {samples} of {classes}, {images}"]
+        lines.append(f"layout: {self.layout or 'none'} ({self.layout_reason})")
+        if self.num_left_out:
+            lines.append(f"left out by the layout: {quantity(self.num_left_out, 'image')}")
+        notes = [f"note: {note}" for note in self.notes]
+        return [*lines, *notes, f"problem: {self.problem}" if self.problem else self.load_line]
+
+    def tables(self) -> Iterator[pandas.DataFrame]:
+        """The samples of each class in each split."""
+        yield self.classes.reset_index()
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""

@@ -9,6 +9,7 @@ far as `full_size` allows.
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 import os
@@ -28,7 +29,7 @@ from multiview_cifar_tools.atomic_write import atomic_write
 from multiview_cifar_tools.defaults import FULL_SIZE, THUMBNAIL
 from multiview_cifar_tools.errors import PreviewError
 from multiview_cifar_tools.loading import to_split_rows
-from multiview_cifar_tools.previews.html import html_page, json_element, page_json
+from multiview_cifar_tools.previews.html import data_url, html_page, json_element, page_json
 from multiview_cifar_tools.previews.samples import (
     UNREADABLE,
     FullSizeBudget,
@@ -44,6 +45,7 @@ from multiview_cifar_tools.previews.sheet import (
     expect_rows,
     shown_classes,
 )
+from multiview_cifar_tools.reports import Report, quantity
 from multiview_cifar_tools.storage.redaction import redact_url
 
 if TYPE_CHECKING:
@@ -63,8 +65,8 @@ BODY = """\
 DATA_MARK = "<!-- the data -->"
 
 
-@dataclass
-class Preview:
+@dataclass(repr=False)
+class Preview(Report):
     """What a page shows.
 
     Attributes:
@@ -78,6 +80,17 @@ class Preview:
     class_names: list[str]
     sheet: PIL.Image.Image
     notes: list[str]
+
+    def summary(self) -> list[str]:
+        """How much the page shows, and what it does not."""
+        images = quantity(sum(sample.views for sample in self.samples), "image")
+        return [f"{quantity(len(self.samples), 'sample')}, {images}", *self.notes]
+
+    def picture(self) -> str:
+        """The contact sheet."""
+        buffer = io.BytesIO()
+        self.sheet.save(buffer, "PNG")
+        return f'<img src="{data_url(buffer.getvalue(), "image/png")}" alt="contact sheet">'
 
     @property
     def table(self) -> pandas.DataFrame:

@@ -22,7 +22,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datasets
 import numpy as np
@@ -51,6 +51,7 @@ from multiview_cifar_tools.planning.table import (
     rows_between,
     unpack_rows,
 )
+from multiview_cifar_tools.reports import Report, quantity
 from multiview_cifar_tools.shards.manifest import (
     MANIFEST,
     Manifest,
@@ -77,11 +78,14 @@ from multiview_cifar_tools.shards.writer import (
     take_rows,
 )
 
+if TYPE_CHECKING:
+    import pandas
+
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class BuildReport:
+@dataclass(repr=False)
+class BuildReport(Report):
     """What was done, for `print_report`.
 
     Attributes:
@@ -97,6 +101,27 @@ class BuildReport:
     planning: float
     resumed: int
     skipped: list[str]
+
+    def summary(self) -> list[str]:
+        """How much was built, and how long it took."""
+        shards, rows = quantity(len(self.shards), "shard"), sum(s.num_rows for s in self.shards)
+        lines = [f"{quantity(rows, 'sample')} in {shards}, {self.seconds:,.1f} s"]
+        if self.resumed:
+            lines.append(f"finished before: {quantity(self.resumed, 'shard')}")
+        if self.skipped:
+            lines.append(f"skipped: {len(self.skipped):,}, see .skipped")
+        return lines
+
+    def tables(self) -> Iterator[pandas.DataFrame]:
+        """The shards, samples and MB (1e6 bytes) of each split."""
+        import pandas
+
+        rows = []
+        for split in dict.fromkeys(shard.split for shard in self.shards):
+            own = [shard for shard in self.shards if shard.split == split]
+            megabytes = round(sum(shard.num_bytes for shard in own) / 1e6, 1)
+            rows.append((split, len(own), sum(shard.num_rows for shard in own), megabytes))
+        yield pandas.DataFrame(rows, columns=["split", "shards", "samples", "MB"])
 
 
 def build_shards(

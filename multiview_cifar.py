@@ -423,9 +423,7 @@ def load_dataset(
         >>> ds[0]["images"], ds.features["label"].int2str(ds[0]["label"])
     """
     if name is not None and name not in MultiviewCifar.builder_configs:
-        hint = f"; for the folder say data_dir={name!r}" if os.path.isdir(name) else ""
-        known = ", ".join(map(repr, MultiviewCifar.builder_configs))
-        raise OptionError(f"There is no config {name!r}. Expected one of {known}{hint}.", "name")
+        raise config_error(name)
     builder = MultiviewCifar(
         cache_dir,
         config_name=name,
@@ -491,14 +489,27 @@ CONTRADICTIONS: dict[str, tuple[Callable[[MultiviewCifarConfig], Any], str]] = {
 }
 
 
+def config_error(name: str) -> OptionError:
+    """What `load_dataset` says of a name that is no config's."""
+    configs, hint = [*MultiviewCifar.builder_configs], ""
+    if os.path.isdir(name):
+        hint = f"; for the folder say data_dir={name!r}"
+    elif re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        hint = f"; a repository of the Hub is loaded by datasets.load_dataset({name!r})"
+    near, known = explain("did_you_mean", name, configs), ", ".join(map(repr, configs))
+    return OptionError(f"There is no config {name!r}.{near} Expected one of {known}{hint}.", "name")
+
+
 def check_option_names(arguments: Iterable[str]) -> None:
     """OptionError at an argument of the builder that is neither an option nor one of `datasets`."""
     own = inspect.signature(datasets.DatasetBuilder.__init__).parameters
     options = [f.name for f in fields(MultiviewCifarConfig) if f.name not in own]
     for name in arguments:
         if name not in own and name not in options:
-            expected = f"one of {', '.join(options)}"
-            raise OptionError(f"There is no option {name!r}. Expected {expected}.", name)
+            near, expected = explain("did_you_mean", name, options), ", ".join(options)
+            raise OptionError(
+                f"There is no option {name!r}.{near} Expected one of {expected}.", name
+            )
 
 
 def check_options(config: MultiviewCifarConfig) -> None:
@@ -518,7 +529,8 @@ def check_options(config: MultiviewCifarConfig) -> None:
             continue
         is_secret = name == "storage_options" or "://" in str(value)
         shown = "..." if is_secret else repr(value)
-        raise OptionError(f"{name}={shown} is not right. Expected {expected}.", name)
+        near = explain("did_you_mean", value, CHOICES.get(name, ()))
+        raise OptionError(f"{name}={shown} is not right.{near} Expected {expected}.", name)
     if config.layout is not None:
         parse_layout(config.layout)
     if is_converted(config) or config.pages == "views":
@@ -1107,9 +1119,11 @@ def parse_template(text: str) -> Template:
     if not all(stem.split("/")):
         wrong.append('has an empty part before, after or between "/"')
     if wrong:
+        unknown = next((name for name in names if name not in FIELDS), "")
+        near = explain("did_you_mean", unknown, FIELDS)
         raise OptionError(
-            f"layout {text!r} {wrong[0]}. Expected {{sample}}, where they are there {{split}}, "
-            "{label}, {view} and {view_label}, and {*} for what is part of no name, such "
+            f"layout {text!r} {wrong[0]}.{near} Expected {{sample}}, where they are there "
+            "{split}, {label}, {view} and {view_label}, and {*} for what is part of no name, such "
             'as "{split}/{label}/{sample}/{view}".',
             "layout",
         )
@@ -1181,8 +1195,8 @@ def explain(what: str, *arguments: Any) -> str:
 
 
 def nearest_layouts(listing: FileListing) -> str:
-    """The end of an error: the layout that `plan` would list first."""
-    names = listing.paths, listing.is_by_split
+    """The end of an error: the layout that `plan` would list first, and how to call `plan`."""
+    names = listing.data_dir, listing.paths, listing.is_by_split
     return explain("nearest_layouts", *names, parse_template, find_split, split_name)
 
 
@@ -1495,9 +1509,10 @@ def log_absent_classes(splits: Mapping[str, Sequence[Sample]], names: Sequence[s
 def check_names_exist(option: str, names: Iterable[str], there: Sequence[str], why: str) -> None:
     """LayoutError at a name of an option that is not among those that are there."""
     if absent := [name for name in names if name not in there]:
+        near, expected = explain("did_you_mean", absent[0], there), join_first(map(repr, there), 20)
         raise LayoutError(
-            f"{option} has {join_first(map(repr, absent))}, but {why}. Expected some "
-            f"of {join_first(map(repr, there), 20)}.",
+            f"{option} has {join_first(map(repr, absent))}, but {why}.{near} Expected some of "
+            f"{expected}.",
             absent[0],
         )
 

@@ -28,6 +28,8 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
+from multiview_cifar_tools.spelling import did_you_mean
+
 MAX_DEPTH = 64  # of lists and objects in a jsonl; pyarrow crashes at some ten thousand
 JSON_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')  # RFC 8259, 7
 NO_BRACKETS = bytes({*range(256)} - {*b"{[]}"})
@@ -52,8 +54,9 @@ class MetadataError(ValueError):
         found: str,
         expected: str,
         way_out: str = ", or pass drop_metadata=True",
+        near: str = "",
     ) -> None:
-        super().__init__(f"{' and '.join(paths)} {found}. Expected {expected}{way_out}.")
+        super().__init__(f"{' and '.join(paths)} {found}.{near} Expected {expected}{way_out}.")
         self.path = paths[0]
 
 
@@ -211,6 +214,7 @@ def check_columns(
             f"has no column {label_column!r}, which label_column names",
             f"one of {known}" if others else "a column of labels: add it",
             way_out="",  # the option allows no drop_metadata=True
+            near=did_you_mean(label_column, others),
         )
     if bad := {*taken, ""}.intersection(own):
         raise MetadataError(

@@ -17,6 +17,7 @@ from multiview_cifar import (
     existing_path,
     is_url,
 )
+from multiview_cifar_tools.spelling import did_you_mean
 from multiview_cifar_tools.storage.redaction import SECRET_OPTIONS, redact_url, redact_values
 
 URL_REMARK = "  # with the user, password and query in the URL"  # behind a line without them
@@ -42,7 +43,9 @@ def make_config(
     for name in options:
         if name not in known:
             raise OptionError(
-                f"There is no option {name!r}. Expected one of {', '.join(known)}.", name
+                f"There is no option {name!r}.{did_you_mean(name, known)} Expected one of "
+                f"{', '.join(known)}.",
+                name,
             )
     place = os.fspath(data_dir)
     folder = place if or_url and is_url(place) else existing_path(place, "a local folder")

@@ -21,6 +21,8 @@ from multiview_cifar_tools.batches.reader import (
 )
 from multiview_cifar_tools.batches.resizing import Mode, Resize
 from multiview_cifar_tools.batches.views import CopyViews, OnFewViews, ViewSampling
+from multiview_cifar_tools.errors import BatchError
+from multiview_cifar_tools.spelling import did_you_mean
 
 
 class ReaderOptions(TypedDict, total=False):
@@ -55,6 +57,12 @@ def make_reader(
     kind: type[BatchReader] = BatchReader,
 ) -> BatchReader:
     """The reader of an adapter; BatchError where the options do not fit the dataset."""
+    known = ReaderOptions.__annotations__
+    if unknown := [name for name in options if name not in known]:
+        near, expected = did_you_mean(unknown[0], known), ", ".join(known)
+        raise BatchError(
+            f"There is no option {unknown[0]!r}.{near} Expected one of {expected}.", unknown[0]
+        )
     columns = ("label",) if "label" in dataset.features else ()
     return kind(dataset, **{"columns": columns, **options})
 

@@ -238,6 +238,12 @@ class TorchBatches(torch.utils.data.Dataset[Any]):
         **options: Unpack[TorchOptions],
     ) -> None:
         expect_dataset(dataset, "TorchBatches({})", BatchError, "TorchStream(stream, batch_size)")
+        if "batch_size" in options:  # as TorchStream takes it
+            raise BatchError(
+                "TorchBatches takes no batch_size: the DataLoader makes the batches. Expected "
+                "DataLoader(TorchBatches(ds), batch_size=64).",
+                "batch_size",
+            )
         self.tensor_options, reader_options = split_options(options)
         self.reader = make_reader(dataset, reader_options)
         self._epoch = shared_number()

@@ -66,6 +66,7 @@ from multiview_cifar_tools.batches.views import (
     check_view_options,
 )
 from multiview_cifar_tools.errors import BatchError
+from multiview_cifar_tools.spelling import did_you_mean
 
 Ragged = Literal["pad", "flat", "list", "error"]
 Draws = Literal["per_sample", "per_view"]
@@ -624,8 +625,8 @@ def select_columns(
         )
     if column not in with_images:
         raise BatchError(
-            f"There is no column {column!r} of images. Expected one of "
-            f"{with_images or 'none'} (columns: {list(features)}).",
+            f"There is no column {column!r} of images.{did_you_mean(column, with_images)} Expected "
+            f"one of {with_images or 'none'} (columns: {list(features)}).",
             column,
         )
     names = () if columns is None else columns
@@ -640,7 +641,8 @@ def select_columns(
     can_come = [name for name in features if name not in (column, "images")]
     if missing := [name for name in columns or () if name not in can_come]:
         raise BatchError(
-            f"There is no column {missing[0]!r} to bring along. Expected some of {can_come}.",
+            f"There is no column {missing[0]!r} to bring along."
+            f"{did_you_mean(missing[0], can_come)} Expected some of {can_come}.",
             missing[0],
         )
     return list(other_names if columns is None else columns)

@@ -33,6 +33,7 @@ from multiview_cifar_tools.shards.manifest import (
     parse_manifest,
 )
 from multiview_cifar_tools.shards.rows import features_from
+from multiview_cifar_tools.spelling import did_you_mean
 from multiview_cifar_tools.storage.redaction import redact_error, secret_values
 from multiview_cifar_tools.storage.source import FileSource, Options, file_system
 
@@ -211,8 +212,8 @@ def check_split(has_shards: bool, place: str, split: str, splits: list[str]) -> 
     """ElasticError where a split has no shards; `splits` are those that have some."""
     if not has_shards:
         raise ElasticError(
-            f"{place} has no shards of a split {split!r}. Expected one of "
-            f"{', '.join(map(repr, splits)) or 'several, and it has none'}.",
+            f"{place} has no shards of a split {split!r}.{did_you_mean(split, splits)} Expected "
+            f"one of {', '.join(map(repr, splits)) or 'several, and it has none'}.",
             split,
         )
 

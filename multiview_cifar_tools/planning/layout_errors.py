@@ -6,14 +6,21 @@ imports nothing of the script, and takes plain data and its functions.
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from multiview_cifar_tools.planning.suggest_layout import describe_nearest
+from multiview_cifar_tools.spelling import did_you_mean
+
+__all__ = ["did_you_mean", "find_misfit", "list_below", "mixed_splits", "nearest_layouts"]
+__all__ += ["tell_apart"]
 
 
 def nearest_layouts(
+    data_dir: str,
     paths: Sequence[str],
     is_by_split: bool,
     parse: Callable[[str], Any],
@@ -21,10 +28,12 @@ def nearest_layouts(
     split_name: Callable[[str], str],
 ) -> str:
     """As `describe_nearest`, for the paths of a listing, in which the archive of a split stands as
-    a folder where `is_by_split`.
+    a folder where `is_by_split`; and of a folder the command that says more.
     """
     inner = [path.partition("/")[2] if is_by_split else path for path in paths]
-    return describe_nearest(inner, parse, find_split, split_name, is_by_split)
+    nearest = describe_nearest(inner, parse, find_split, split_name, is_by_split)
+    is_folder = os.path.isdir(data_dir)
+    return nearest + is_folder * f" To see more: multiview-cifar plan {shlex.quote(data_dir)}"
 
 
 def tell_apart(other: str, path: str, template: str) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from multiview_cifar_tools.spelling import did_you_mean
+
 
 class GroupError(ValueError):
     """Samples have no group, or several.
@@ -79,8 +81,8 @@ def list_groups(
         columns = [*sample.metadata, *sample.view_metadata]
         known = [*columns, *["label"] * (class_names is not None), "sample"]
         raise GroupError(
-            f"{option}={name!r} is no column of the metadata. Expected one of "
-            f"{_join_first(map(repr, known), 20)}.",
+            f"{option}={name!r} is no column of the metadata.{did_you_mean(name, known)} Expected "
+            f"one of {_join_first(map(repr, known), 20)}.",
             option,
             "OptionError",
         )

@@ -418,7 +418,7 @@ def load_dataset(
     Raises:
         OptionError, LayoutError, ImageError, ArchiveError: By what is wrong.
 
-    Example:
+    Examples:
         >>> ds = load_dataset(data_dir="photos", split="train", image_size=(32, 32), mode="RGB")
         >>> ds[0]["images"], ds.features["label"].int2str(ds[0]["label"])
     """

@@ -63,7 +63,9 @@ def fiftyone(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, types, which package may import which, and what a package index would refuse."""
+    """Style, types, which package may import which, the site of docs/, and what a package index
+    would refuse.
+    """
     session.install("ruff==0.17.6", "import-linter==2.17", "twine==7.0.0", ".[test]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -72,3 +74,6 @@ def lint(session: nox.Session) -> None:
     dist = Path(session.create_tmp(), "dist")
     session.run("python", "-m", "hatchling", "build", "--clean", "--directory", str(dist))
     session.run("twine", "check", "--strict", *(str(file) for file in dist.iterdir()))
+    session.install("mkdocs-material==9.8.2", "mkdocstrings[python]==1.0.8")
+    site = f"{session.create_tmp()}/site"
+    session.run("mkdocs", "build", "--strict", "--quiet", "--site-dir", site)

@@ -158,7 +158,7 @@ def load(
     Raises:
         OptionError, LayoutError, ImageError, ArchiveError, FormatError: By what is wrong.
 
-    Example:
+    Examples:
         >>> ds = load("exported")["train"]
         >>> ds[0]["images"], ds.features["label"].int2str(ds[0]["label"])
     """

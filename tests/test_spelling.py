@@ -47,7 +47,7 @@ def test_options_of_readers(make_tree, tmp_path, fails):
 
 def test_a_layout_error_names_the_command_that_says_more(make_tree, fails):
     tree = make_tree("a b/c/d/e/1.png")
-    with fails("LayoutError", "To see more: multiview-cifar plan '"):
+    with fails("LayoutError", "To see more, run `multiview-cifar plan '"):
         load_dataset(data_dir=str(tree / "a b"))
 
 

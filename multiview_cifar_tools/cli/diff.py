@@ -18,7 +18,6 @@ from multiview_cifar_tools.diffs.report import (
     count_rows,
     describe_change,
     describe_sample,
-    summarize,
 )
 
 MAX_LINES = 5  # of a state that are printed
@@ -47,7 +46,7 @@ def run(args: Arguments) -> int:
 
 def print_report(args: Arguments, report: DiffReport) -> None:
     """Print how many samples differ, what of them, and the first ones."""
-    print_lines(*summarize(report))
+    print_lines(*report.summary())
     if args.quiet:
         return
     print()

@@ -76,7 +76,7 @@ def diff(a: Any, b: Any, *, cache_dir: str | None = None, **options: Any) -> Dif
             other columns.
         LayoutError, ImageError, ArchiveError, FormatError: What is wrong with a side.
 
-    Example:
+    Examples:
         >>> report = diff("me/photos@v1", "me/photos")
         >>> report.counts, report.changed[0].parts
     """

@@ -8,14 +8,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multiview_cifar import join_first
 from multiview_cifar_tools.batches.columns import all_image_columns, image_columns, views_in
 from multiview_cifar_tools.diffs.sides import Side
 from multiview_cifar_tools.previews.html import FIGURE_STYLE, html_page, html_table
 from multiview_cifar_tools.previews.samples import convert_view
+from multiview_cifar_tools.reports import Report, quantity
 from multiview_cifar_tools.shards.rows import Row
+
+if TYPE_CHECKING:
+    import pandas
 
 MAX_PICTURES, MAX_ROWS = 50, 500  # in the page: samples with pictures, and lines of a table
 THUMBNAIL, MAX_VIEWS = 96, 8  # pixels; pictures of a side
@@ -86,7 +90,7 @@ class SampleChange(NamedTuple):
 
 
 @dataclass(repr=False)
-class DiffReport:
+class DiffReport(Report):
     """What differs between two datasets.
 
     Attributes:
@@ -170,14 +174,21 @@ class DiffReport:
         title = f"{self.before.name} and {self.after.name}"
         return html_page(title, "\n".join(_page_body(self)), STYLE)
 
-    def __repr__(self) -> str:
+    def summary(self) -> list[str]:
+        """What was compared, and what came of it."""
+        sides = [f"{s.name} ({quantity(s.num_rows, 'sample')})" for s in (self.before, self.after)]
         states = zip(STATES, self._samples(), strict=True)
-        counts = [f"{len(samples):,} {state}" for state, samples in states]
-        return f"<DiffReport: {', '.join(counts)}, {self.num_same:,} the same>"
+        found = ", ".join(f"{len(samples):,} {state}" for state, samples in states)
+        return [
+            f"Compared {sides[0]} with {sides[1]}.",
+            f"{'Nothing differs' if self.equal else found}; {self.num_same:,} the same.",
+        ]
 
-    def _repr_html_(self) -> str:
-        lines = [f"<p>{html.escape(' '.join(summarize(self)))}</p>", *_count_table(self)]
-        return "\n".join(lines)
+    def tables(self) -> Iterator[pandas.DataFrame]:
+        """How many samples were added, removed and changed, by split and class."""
+        import pandas
+
+        yield pandas.DataFrame(count_rows(self), columns=["split", "class", *STATES])
 
 
 def _class_names(side: Side) -> list[str]:
@@ -187,17 +198,6 @@ def _class_names(side: Side) -> list[str]:
 
 def _sample_dict(sample: Sample) -> dict[str, Any]:
     return {"split": sample.split, "label": sample.label, "sample_id": sample.sample_id}
-
-
-def summarize(report: DiffReport) -> list[str]:
-    """Lines that say what was compared, and what came of it."""
-    sides = [f"{side.name} ({side.num_rows:,} samples)" for side in (report.before, report.after)]
-    states = zip(STATES, report._samples(), strict=True)
-    found = ", ".join(f"{len(samples):,} {state}" for state, samples in states)
-    return [
-        f"Compared {sides[0]} with {sides[1]}.",
-        f"{'Nothing differs' if report.equal else found}; {report.num_same:,} the same.",
-    ]
 
 
 def count_rows(report: DiffReport) -> list[tuple[str | int, ...]]:
@@ -222,7 +222,7 @@ def describe_change(change: SampleChange) -> str:
 
 def _page_body(report: DiffReport) -> Iterator[str]:
     yield f"<h1>{html.escape(report.before.name)} and {html.escape(report.after.name)}</h1>"
-    yield from (f"<p>{html.escape(line)}</p>" for line in summarize(report))
+    yield from (f"<p>{html.escape(line)}</p>" for line in report.summary())
     yield from _count_table(report)
     if report.part_counts:
         parts = ([html.escape(part), f"{n:,}"] for part, n in report.part_counts.items())

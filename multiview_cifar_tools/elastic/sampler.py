@@ -68,7 +68,7 @@ class ElasticSampler:
     Raises:
         ElasticError: `num_rows` are no numbers of rows, or an option is no integer or out of range.
 
-    Example:
+    Examples:
         >>> sampler = ElasticSampler(len(ds), 64, num_replicas=2, rank=0)
         >>> data = TorchBatches(ds)
         >>> loader = DataLoader(data, batch_sampler=sampler, num_workers=2)

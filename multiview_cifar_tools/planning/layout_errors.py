@@ -32,8 +32,8 @@ def nearest_layouts(
     """
     inner = [path.partition("/")[2] if is_by_split else path for path in paths]
     nearest = describe_nearest(inner, parse, find_split, split_name, is_by_split)
-    is_folder = os.path.isdir(data_dir)
-    return nearest + is_folder * f" To see more: multiview-cifar plan {shlex.quote(data_dir)}"
+    command = f"multiview-cifar plan {shlex.quote(data_dir)}"
+    return nearest + (f" To see more, run `{command}`." if os.path.isdir(data_dir) else "")
 
 
 def tell_apart(other: str, path: str, template: str) -> str:

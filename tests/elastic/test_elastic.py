@@ -319,13 +319,12 @@ def test_options_of_batches(opened, fails):
         opened(cache_limit="much")
 
 
-# --- the README -----------------------------------------------------------------------------------
+# --- the page -------------------------------------------------------------------------------------
 
 
-def test_the_example_of_the_readme(tmp_path):
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    (section,) = re.findall(r"^## Training on many nodes.*?(?=^## )", readme, re.M | re.S)
-    blocks = re.findall(r"^```python\n(.*?)^```", section, re.M | re.S)
+def test_the_example_of_the_page(tmp_path):
+    page = (REPOSITORY / "docs/elastic.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
     write_shards(tmp_path / "shards", [50, 100, 50])
     code = "\n".join([*blocks, "print(left, tuple(batch['images'].shape))"])
     done = subprocess.run(

@@ -9,6 +9,14 @@ from pathlib import Path
 DOCS = Path(__file__).parents[2] / "docs"
 
 
+def blocks(text):
+    """(language, code, shown) of each block of Python or Bash, in order; `shown` is the block of
+    text right below it, or "".
+    """
+    pattern = r"^```(python|bash)\n(.*?)^```(?:\n\n```text\n(.*?)^```)?"
+    return re.findall(pattern, text, re.M | re.S)
+
+
 def sections(name):
     """{title: text} of a page, in its order; what stands above the first title is left out."""
     page = (DOCS / name).read_text(encoding="utf-8")

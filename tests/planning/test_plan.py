@@ -319,7 +319,8 @@ def test_the_error_of_a_build_names_the_nearest_layout(make_tree):
     tree = make_tree(*(f"{split}/{path}" for split in ("train_set", "test_set") for path in FLAT))
     with pytest.raises(multiview_cifar.LayoutError) as caught:
         multiview_cifar.load_dataset(data_dir=str(tree))
-    advice = re.search("Nearest is (layout=.*}): 16 of 16 images fit it.$", str(caught.value))[1]
+    said = "Nearest is (layout=.*}): 16 of 16 images fit it. To see more, run `"
+    advice = re.search(said, str(caught.value))[1]
     ds = eval(f"multiview_cifar.load_dataset(data_dir=str(tree), {advice})")
     assert ds.num_rows == {"train": 4, "test": 4}
 

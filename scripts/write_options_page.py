@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from multiview_cifar_tools.options import option_defaults, option_help
+from multiview_cifar_tools.cli.config_options import read_config_options
 
 # Which options belong together, in the order in which a reader meets them.
 GROUPS = {
@@ -39,12 +39,12 @@ for masks: they get the same geometry by nearest neighbour, keep their mode, and
 
 def page() -> str:
     """The whole page."""
-    defaults, texts, parts = option_defaults(), option_help(), [INTRODUCTION]
+    options, parts = read_config_options(), [INTRODUCTION]
     for title, names in GROUPS.items():
         parts.append(f"\n## {title}\n\n| option | default | meaning |\n|---|---|---|\n")
         for name in names.split():
-            default = repr(defaults[name]).replace("'", '"')
-            text = texts[name].replace("|", "\\|").replace("<", "&lt;")
+            default = repr(options[name].default).replace("'", '"')
+            text = options[name].help.replace("|", "\\|").replace("<", "&lt;")
             parts.append(f"| `{name}` | `{default}` | {text} |\n")
         if title == "Conversion":
             parts.append(CONVERSION)

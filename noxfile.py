@@ -11,6 +11,24 @@ nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["tests-pinned", "tests-newest", "lint"]
 nox.options.error_on_missing_interpreters = True
 
+# Of each part some tests, for `tests-oldest`: none needs a library that wants newer versions.
+OLDEST = (
+    "tests/script/test_layout.py",
+    "tests/script/test_flat_png.py",
+    "tests/scripts/test_shapes.py",
+    "tests/batches/test_batching.py",
+    "tests/batches/test_image_columns.py",
+    "tests/batches/test_views.py",
+    "tests/checks/test_check.py",
+    "tests/planning/test_plan.py",
+    "tests/previews/test_contact_sheet.py",
+    "tests/publishing/test_card.py",
+    "tests/publishing/test_hub_server.py",
+    "tests/shards/test_shards.py",
+    "tests/formats/test_numpy_format.py",
+    "tests/test_retry.py",
+)
+
 # uv reads no settings of pip; wheels that a machine keeps for pip are for it too.
 for name in ("FIND_LINKS", "EXTRA_INDEX_URL"):
     if value := os.environ.get(f"PIP_{name}"):
@@ -45,6 +63,20 @@ def tests_newest(session: nox.Session) -> None:
     session.install(".[test]")
     session.chdir("tests")
     run_tests(session, SMOKE="1")
+
+
+@nox.session(name="tests-oldest", python="3.11")
+def tests_oldest(session: nox.Session) -> None:
+    """Some of the tests on the oldest versions that pyproject.toml allows.
+
+    CI has no time left for it.
+    """
+    session.install("--resolution", "lowest-direct", "-e", ".")
+    # What is there already stays as it is.
+    tools = "pytest pytest-xdist hypothesis imagehash playwright botocore h5py zstandard"
+    session.install(*tools.split(), "torch==2.13.0")
+    command = ("python", "-m", "pytest", "-m", "not serial", "-n", "2", "--dist", "loadscope")
+    session.run(*command, *(session.posargs or OLDEST))
 
 
 @nox.session

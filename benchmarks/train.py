@@ -230,6 +230,7 @@ def main() -> None:
     parser.add_argument("--run", choices=CODES, help=argparse.SUPPRESS)
     parser.add_argument("--options", type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)  # a run may take minutes, so each is shown
     if args.run:
         return run(args.run, args.options)
     with tempfile.TemporaryDirectory(prefix="multiview_cifar_") as place:
@@ -257,6 +258,7 @@ def main() -> None:
         for _ in range(args.n):
             for code in CODES:
                 runs[code].append(measure(code, options))
+                print(code, {name: round(value, 3) for name, value in runs[code][-1].items()})
         report(runs)
 
 

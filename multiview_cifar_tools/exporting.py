@@ -29,6 +29,13 @@ from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.base import format_module
 from multiview_cifar_tools.formats.builder import check_ids
 from multiview_cifar_tools.loading import SPLIT_KINDS, SplitRows, complete_splits, to_split_rows
+from multiview_cifar_tools.shards.croissant import (
+    CROISSANT,
+    folder_place,
+    make_croissant,
+    parse_fields,
+    read_author_fields,
+)
 from multiview_cifar_tools.shards.manifest import MANIFEST, Manifest, ShardFile, format_manifest
 from multiview_cifar_tools.shards.partial import PartialExport, partial_export
 from multiview_cifar_tools.shards.rows import Row, row_bytes
@@ -44,6 +51,7 @@ def export(
     format: str = "folder",
     pixels: bool = False,
     max_shard_size: str | int = MAX_SHARD_SIZE,
+    croissant: Mapping[str, Any] | str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Write rows to files.
 
@@ -61,6 +69,8 @@ def export(
         pixels: Write arrays of pixels in place of the files' bytes; "cifar" always does.
         max_shard_size: The most bytes of images (or pixels) in a shard, such as "500MB"; one sample
             more where it is larger. Of a folder, what is not written again after a break.
+        croissant: Of "parquet", a JSON file, or a dict, of the fields of its croissant.json that an
+            author writes, such as "rai:dataBiases". None: those that stand there.
 
     Returns:
         The arguments that make the same rows of it. Of a folder those of
@@ -69,12 +79,13 @@ def export(
         `loading.load`: `source`.
 
     Raises:
-        OptionError: A wrong format, size, or pixels of a format that holds none.
+        OptionError: A wrong format, size, or pixels of a format that holds none; or `croissant` is
+            no JSON object, or given with another format.
         ExportError: These are no rows, the place is taken, another export was begun or made there,
             what was made is damaged, the format cannot hold a row, or the disk is full, say.
         MultiviewError: The source cannot be read, by what is wrong.
     """
-    return run_export(splits, dest, format, pixels, max_shard_size)[0]
+    return run_export(splits, dest, format, pixels, max_shard_size, croissant)[0]
 
 
 def run_export(
@@ -83,9 +94,11 @@ def run_export(
     format: str,
     pixels: bool,
     max_shard_size: str | int,
+    croissant: Mapping[str, Any] | str | os.PathLike[str] | None,
 ) -> tuple[dict[str, Any], bool]:
     """As `export`, and whether all was there before."""
     module, max_bytes = format_module(format), parse_size(max_shard_size)
+    author = author_fields(format, croissant)
     pixels = holds_pixels(module, format, check_flag("pixels", pixels, OptionError))
     sources = checked_rows(expect_splits(splits, "export({}, dest)", ExportError, SPLIT_KINDS))
     features = next(iter(sources.values())).features
@@ -104,6 +117,8 @@ def run_export(
             writer = ExportWriter(state, module, features, pixels, max_bytes)
             write_splits(sources, state, writer)
             state.complete(*name_files(state, module, features))
+        if format == "parquet":
+            write_croissant(state, features, [*sources], author)
         state.finalize()
     place = "data_dir" if format == "folder" else "source"
     return {place: root, **(state.arguments or {})}, was_there
@@ -120,6 +135,19 @@ def holds_pixels(module: Any, format: str, pixels: bool) -> bool:
             "pixels",
         )
     return pixels or "bytes" not in module.CONTENTS
+
+
+def author_fields(
+    format: str, croissant: Mapping[str, Any] | str | os.PathLike[str] | None
+) -> dict[str, Any]:
+    """The author's fields of croissant.json; OptionError where the format gets none."""
+    if croissant is not None and format != "parquet":
+        raise OptionError(
+            f"croissant is given, but {format!r} gets no {CROISSANT}: its tools read rows of "
+            "Parquet alone. Expected it with 'parquet'.",
+            "croissant",
+        )
+    return read_author_fields(croissant)
 
 
 def checked_rows(splits: Mapping[str, Any]) -> dict[str, SplitRows]:
@@ -288,6 +316,26 @@ def name_files(
     manifest = Manifest(signature["format"], signature["columns"], splits, signature["pixels"])
     state.store.write(MANIFEST, format_manifest(manifest).encode())
     return {}, {}
+
+
+def write_croissant(
+    state: PartialExport,
+    features: datasets.Features,
+    splits: Sequence[str],
+    author: Mapping[str, Any],
+) -> None:
+    """Write croissant.json beside the shards, also of a complete export: the author may have more
+    to say.
+    """
+    written = state.store.read(CROISSANT) or b""
+    try:
+        old = parse_fields(written)
+    except ValueError:
+        raise state.damaged_error(CROISSANT) from None
+    manifest = state.store.read(MANIFEST) or b""
+    croissant = make_croissant(folder_place(manifest), features, splits, {}, old, author)
+    if croissant != written:
+        state.store.write(CROISSANT, croissant)
 
 
 def rename_shards(state: PartialExport, split: str, extension: str) -> list[ShardFile]:

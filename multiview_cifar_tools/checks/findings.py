@@ -160,6 +160,11 @@ KINDS = {
         "note",
         "Weigh the classes in training, or even out the numbers of samples.",
     ),
+    "empty-field": FindingKind(
+        "fields of croissant.json that venues ask for, without a value",
+        "note",
+        "Write them into a JSON file, and publish or export with --croissant FILE.json.",
+    ),
 }
 
 

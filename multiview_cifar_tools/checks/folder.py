@@ -55,6 +55,7 @@ from multiview_cifar_tools.checks.images import (
     configure_pillow,
     inspect_images,
 )
+from multiview_cifar_tools.checks.published import check_published
 from multiview_cifar_tools.checks.report import CheckReport
 from multiview_cifar_tools.defaults import MAX_PIXELS
 from multiview_cifar_tools.engines.workers import start_workers
@@ -81,6 +82,9 @@ def check(
 ) -> CheckReport:
     """Open every image that the plan of a folder names, and compare them.
 
+    Of Parquet files, as `publish`, `export` and `build --output` leave them, the report says which
+    fields of their croissant.json are empty, and no image is opened.
+
     Args:
         data_dir: The folder.
         num_proc: Worker processes that decode. None: one a processor.
@@ -93,8 +97,9 @@ def check(
     Raises:
         OptionError: An option has a wrong name or value, or `group` is no column of the metadata.
         LayoutError: The names in the folder do not fit the layout.
-        CheckError: `data_dir` is no path, or holds a dataset; or a worker process was killed, or
-            crashed in a decoder.
+        FormatError: Parquet files are damaged, or hold no rows of this project.
+        CheckError: `data_dir` is no path, or holds another dataset; or a worker process was killed,
+            or crashed in a decoder.
     """
     max_pixels = check_count("max_pixels", max_pixels, 1, OptionError)
     if num_proc is not None:
@@ -107,6 +112,8 @@ def check(
         )
     of_rows = 'export(rows, "photos"), then check("photos")'
     data_dir = expect_path(data_dir, "check({})", CheckError, of_rows)
+    if detect_source(data_dir)[1] == "parquet":
+        return check_published(data_dir, {**options, **({"group": group} if group else {})})
     config = make_config(data_dir, lenient_options(options, group))
     folder = str(config.data_dir)
     with start_workers(num_proc, configure_pillow, max_pixels) as workers:  # up once it is planned

@@ -120,6 +120,14 @@ DownloadDir = Annotated[str | None, typer.Option(metavar="DIR", help="Where down
 NumProc = Annotated[
     int | None, typer.Option(metavar="N", parser=parse_positive, help="Processes that build.")
 ]
+Croissant = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE.json",
+        help="The fields of croissant.json, of Parquet files, that its author writes: creator, "
+        "rai:dataBiases and others.",
+    ),
+]
 MaxShardSize = Annotated[
     str, typer.Option(metavar="SIZE", help="The most bytes of images in a file of shards.")
 ]
@@ -295,6 +303,7 @@ def plan(
     "check photos --report report.html --json > report.json",
     "check photos --split-ratios train=0.8,test=0.2",
     "check photos --group patient",
+    "check files",
     "check photos --quarantine bad-photos",
     "check --restore bad-photos",
 )
@@ -343,8 +352,11 @@ def check(
     without --quarantine. Which files are samples is for the options of the dataset to say;
     `multiview-cifar plan DATA_DIR` shows it.
 
+    Of Parquet files, which publish --dry-run, export and build --output leave, it says which fields
+    of their croissant.json are empty, and opens no image.
+
     The exit code is 1 where errors or warnings were found. Notes (look-alikes, unusual numbers of
-    views, unequal classes, animations, no usual size) leave it 0.
+    views, unequal classes, animations, no usual size, empty fields) leave it 0.
     """
 
 
@@ -448,6 +460,7 @@ def publish(
     citation: Annotated[
         str | None, typer.Option(metavar="FILE", help="Its text for the card, such as BibTeX.")
     ] = None,
+    croissant: Croissant = None,
     dry_run: Annotated[
         str | None,
         typer.Option(metavar="FOLDER", help="Leave the files in this folder instead."),
@@ -490,6 +503,7 @@ def export(
         bool, typer.Option("--pixels", help="Write arrays of pixels in place of files' bytes.")
     ] = False,
     max_shard_size: MaxShardSize = MAX_SHARD_SIZE,
+    croissant: Croissant = None,
     streaming: Annotated[
         bool, typer.Option("--streaming", help="Read the source as it goes, and build nothing.")
     ] = False,

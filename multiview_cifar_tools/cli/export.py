@@ -21,7 +21,7 @@ def run(args: Arguments) -> None:
     options = dataset_options(args)
     splits = open_rows(args, options)
     arguments, was_there = run_export(
-        splits, args.dest, args.format, args.pixels, args.max_shard_size
+        splits, args.dest, args.format, args.pixels, args.max_shard_size, args.croissant
     )
     place = arguments.get("data_dir") or arguments["source"]
     line = export_load_line(arguments)

@@ -26,6 +26,7 @@ def run(args: Arguments) -> None:
         "overwrite": args.overwrite,
         "license": args.license,
         "citation": args.citation,
+        "croissant": args.croissant,
         "dry_run": args.dry_run,
     }
     if not holds_files(args.source) or args.view_columns is not None:

@@ -148,6 +148,14 @@ def find_citation(text: str) -> str | None:
     return found[1] if found else None
 
 
+def author_words(readme: str) -> dict[str, Any]:
+    """What a card says of its author's, in the words of croissant.json; None for nothing."""
+    card = parse_card(readme)
+    license = card.metadata.get("license")
+    is_named = license not in ("other", "unknown")  # as the Hub calls what has no name there
+    return {"license": license if is_named else None, "citeAs": find_citation(card.text)}
+
+
 # --- the YAML -------------------------------------------------------------------------------------
 
 

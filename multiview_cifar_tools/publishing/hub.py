@@ -32,6 +32,7 @@ from multiview_cifar_tools.publishing.hub_requests import (
     describe_error,
     http_status,
 )
+from multiview_cifar_tools.shards.croissant import CROISSANT
 from multiview_cifar_tools.shards.manifest import ShardFile
 from multiview_cifar_tools.shards.schema import PublishedShard, read_shard
 
@@ -50,11 +51,13 @@ class PublishedDataset(NamedTuple):
         files: All files, by path.
         shards: What the shards say of themselves, by path: of all, or of the first one.
         readme: The text of README.md, "" where there is none.
+        croissant: The bytes of croissant.json, b"" where there is none.
     """
 
     files: Mapping[str, RepoFile] = {}
     shards: Mapping[str, PublishedShard] = {}
     readme: str = ""
+    croissant: bytes = b""
 
 
 def is_shard_path(path: str) -> bool:
@@ -116,8 +119,11 @@ class Repository:
                 another tool.
         """
         files = self._list_files(must_exist)
-        readme = self._read_text(README) if README in files else ""
-        return PublishedDataset(files, self._read_shards(files, all_shards), readme)
+        readme, croissant = (
+            self._read_file(name) if name in files else b"" for name in (README, CROISSANT)
+        )
+        shards = self._read_shards(files, all_shards)
+        return PublishedDataset(files, shards, decode_readme(readme), croissant)
 
     def _find_revision(self, revision: str | None, must_exist: bool) -> DatasetInfo | None:
         """What the Hub says of a revision, None: of the repository; None where it is not there.
@@ -186,7 +192,7 @@ class Repository:
         with hub.open(name, "rb", block_size=FOOTER_BLOCK) as file:
             return read_shard(file)._replace(num_bytes=file.size)
 
-    def _read_text(self, path: str) -> str:
+    def _read_file(self, path: str) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
             local = self._request(
                 self.api.hf_hub_download,
@@ -196,7 +202,7 @@ class Repository:
                 local_dir=folder,
             )
             with open(local, "rb") as file:
-                return decode_readme(file.read())
+                return file.read()
 
     # --- writing
 

@@ -35,7 +35,14 @@ from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.errors import PublishError
 from multiview_cifar_tools.loading import detect_source, load
 from multiview_cifar_tools.planning.large_rows import LargeRows, bound_jpeg
-from multiview_cifar_tools.publishing.card import PICTURE, make_card, parse_card, read_citation
+from multiview_cifar_tools.publishing.card import (
+    PICTURE,
+    Card,
+    author_words,
+    make_card,
+    parse_card,
+    read_citation,
+)
 from multiview_cifar_tools.publishing.hub import (
     README,
     HubStore,
@@ -46,6 +53,13 @@ from multiview_cifar_tools.publishing.hub import (
 )
 from multiview_cifar_tools.publishing.inputs import DatasetInput, PublishInput, SourceInput
 from multiview_cifar_tools.publishing.state import PublishState
+from multiview_cifar_tools.shards.croissant import (
+    CROISSANT,
+    make_croissant,
+    parse_fields,
+    read_author_fields,
+    repository_place,
+)
 from multiview_cifar_tools.shards.schema import PublishedShard, features_json
 from multiview_cifar_tools.shards.state import ShardResult
 from multiview_cifar_tools.shards.stats import SplitStats
@@ -70,6 +84,7 @@ def publish(
     overwrite: bool = False,
     license: str | None = None,
     citation: str | os.PathLike[str] | None = None,
+    croissant: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     made_with: Mapping[str, Any] | None = None,
     dry_run: str | os.PathLike[str] | None = None,
     token: str | None = None,
@@ -102,6 +117,8 @@ def publish(
         license: Of the card, such as "cc-by-4.0". None: what the card says, if it says any.
         citation: A file of text in UTF-8 for the card, such as BibTeX. None: what the card says, if
             it says any.
+        croissant: A JSON file, or a dict, of the fields of croissant.json that its author writes,
+            such as "rai:dataBiases". None: those that stand there.
         made_with: Of built rows, the options that they were built with, for the card.
         dry_run: A folder to leave the files in, instead of publishing them.
         token: Of the Hub. None: the one that `hf auth login` left, or HF_TOKEN.
@@ -113,8 +130,8 @@ def publish(
         Where the dataset is: the address of the commit or pull request, or of the folder.
 
     Raises:
-        OptionError: `max_shard_size` is no size, a flag no bool, or an argument does not fit such
-            data.
+        OptionError: `max_shard_size` is no size, a flag no bool, `croissant` no JSON object, or an
+            argument does not fit such data.
         LayoutError, ImageError, ArchiveError: What is wrong with the source.
         PublishError: What is wrong with the rows, the name, the citation, the rights, the published
             dataset, or the network; nothing is half published, and the same call finishes the work
@@ -131,6 +148,7 @@ def publish(
         dry_run = expect_path(dry_run, 'publish(rows, repo_id, dry_run="files")', PublishError)
     max_bytes = parse_size(max_shard_size)
     given = {"license": license, "citation": read_citation(citation)}
+    author = read_author_fields(croissant)
     hub = Repository(repo_id, revision, create_pr, token)
     if isinstance(data, (str, os.PathLike)) and not holds_files(data):
         data, options = load(data, cache_dir=cache_dir, **options), {}
@@ -156,7 +174,7 @@ def publish(
             else PublishState(hub, published.files, cache_dir)
         )
         with place.lock():
-            return _publish_rows(rows, hub, published, append, given, place)
+            return _publish_rows(rows, hub, published, append, given, author, place)
 
 
 def holds_files(source: str | os.PathLike[str]) -> bool:
@@ -212,14 +230,14 @@ def _publish_rows(
     published: PublishedDataset,
     append: bool,
     given: Mapping[str, str | None],
+    author: Mapping[str, Any],
     place: FsspecStore | PublishState,
 ) -> str:
-    """Write the shards and the card, and commit them, where `place` has the state of the work; or
-    leave them in the folder that it is.
+    """Write the shards and what describes them, and commit all, where `place` has the state of the
+    work; or leave it in the folder that it is.
     """
     folder, state = (None, place) if isinstance(place, PublishState) else (place, None)
-    readme = folder.read(README) if folder else None  # as the author may have changed it there
-    old_card = parse_card(published.readme if readme is None else decode_readme(readme))
+    old_card, old_fields = read_old_words(published, folder)
     title = "Publish the dataset"
     if append and published.shards:
         rows.leave_out_unchanged(published.shards)
@@ -230,7 +248,11 @@ def _publish_rows(
     stats = rows.split_stats(shards)
     print_lines(*describe_large_rows(stats, rows.features))
     card = make_card(old_card, stats, rows.features, hub.repo_id, rows.made_with, **given)
-    pages = {README: card.encode(), PICTURE: rows.draw_picture()}
+    repository = repository_place(hub.repo_id, hub.url, hub.revision)
+    croissant = make_croissant(
+        repository, rows.features, stats, author_words(card), old_fields, author
+    )
+    pages = {README: card.encode(), PICTURE: rows.draw_picture(), CROISSANT: croissant}
     names = rows.unchanged.keys() | {shard.path for shard in shards}
     stale = [name for name in published.files if is_shard_path(name) and name not in names]
     if not isinstance(place, PublishState):
@@ -239,6 +261,24 @@ def _publish_rows(
     address = hub.commit(additions, stale, pages, published.files, title)
     place.store.remove_state()
     return address
+
+
+def read_old_words(
+    published: PublishedDataset, folder: FsspecStore | None
+) -> tuple[Card, dict[str, Any]]:
+    """The card and the fields of croissant.json that are published, or that stand in the folder of
+    a dry run, as the author may have changed them there; PublishError where they are damaged.
+    """
+    readme, croissant = (folder.read(name) if folder else None for name in (README, CROISSANT))
+    card = parse_card(published.readme if readme is None else decode_readme(readme))
+    try:
+        return card, parse_fields(published.croissant if croissant is None else croissant)
+    except ValueError as error:
+        raise PublishError(
+            f"{CROISSANT} cannot be read ({error}). Expected a JSON object: correct or remove it "
+            "first.",
+            CROISSANT,
+        ) from None
 
 
 def describe_large_rows(stats: Mapping[str, SplitStats], features: datasets.Features) -> list[str]:

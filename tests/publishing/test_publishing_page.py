@@ -119,7 +119,7 @@ def test_the_dry_run(make_tree, hub, tmp_path):
     make_tree("cat/0001/a.png", "dog/0001/a.png")
     (tmp_path / "paper.bib").write_text("@misc{me}")
     hub.run(run_command, str(tmp_path), shlex.split(command)[1:])
-    for name in ("data/train-00000.parquet", "README.md", "views.png"):
+    for name in ("data/train-00000.parquet", "README.md", "views.png", "croissant.json"):
         assert (tmp_path / "files" / name).is_file()
     assert not hub.requests
 

@@ -10,8 +10,8 @@ import xxhash
 
 from multiview_cifar_tools.batches.indices import Integers
 
-# The Hub's viewer reads whole row groups. With the other columns that makes 32 MB at most.
-MAX_BYTES = 30 << 20
+# The viewer of the Hub reads whole row groups; a writer has two of them in memory.
+MAX_BYTES = 8 << 20
 MAX_ROWS = 100
 BYTES_AT_ONCE = 32 << 20  # each call of pyarrow costs some 0.2 ms, of small images more than rows
 

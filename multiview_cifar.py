@@ -1495,7 +1495,7 @@ def log_ignored(listing: FileListing) -> None:
     """Warn of what is not taken, and keep no reason without a path."""
     listing.ignored = {reason: paths for reason, paths in listing.ignored.items() if paths}
     for reason, paths in listing.ignored.items():
-        logger.warning("Ignored %d %s: %s", len(paths), reason, join_first(paths))
+        logger.warning("Ignored %s (%d): %s", reason, len(paths), join_first(paths))
 
 
 def log_absent_classes(splits: Mapping[str, Sequence[Sample]], names: Sequence[str]) -> None:

@@ -155,7 +155,7 @@ class CheckReport(Report):
             f"{quantity(self.num_samples, 'sample')} in {escape_unprintable(self.data_dir)}."
         ]
         for reason, paths in self.ignored.items():
-            shown = f"Ignored {len(paths):,} {reason}: {join_first(paths, most=3)}."
+            shown = f"Ignored {reason} ({len(paths):,}): {join_first(paths, most=3)}."
             lines.append(escape_unprintable(shown))
         if self.num_plain:
             have = "image has" if self.num_plain == 1 else "images have"

@@ -13,6 +13,7 @@ from multiview_cifar_tools.cli.commands import Arguments
 from multiview_cifar_tools.console import print_lines, print_table
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.options import describe_feature, load_line, parquet_load_line
+from multiview_cifar_tools.reports import quantity
 from multiview_cifar_tools.shards.build import BuildReport, build_shards
 from multiview_cifar_tools.shards.state import ShardResult
 from multiview_cifar_tools.shards.task import STAGES
@@ -68,7 +69,8 @@ def summarize(splits: datasets.DatasetDict) -> list[str]:
     lines = ["splits"]
     width = max(map(len, splits))
     for name, ds in splits.items():
-        lines.append(f"  {name:<{width}}  {len(ds)} samples, {count_views(ds)} views")
+        samples, views = quantity(len(ds), "sample"), quantity(count_views(ds), "view")
+        lines.append(f"  {name:<{width}}  {samples}, {views}")
     features = next(iter(splits.values())).features
     lines += ["", "features"]
     width = max(map(len, features))

@@ -16,6 +16,7 @@ from multiview_cifar_tools.cli.arguments import dataset_options
 from multiview_cifar_tools.cli.commands import Arguments
 from multiview_cifar_tools.cli.wording import reword
 from multiview_cifar_tools.console import print_lines, print_table
+from multiview_cifar_tools.reports import quantity
 
 MAX_LINES = 5  # of a kind that are printed
 
@@ -46,7 +47,7 @@ def run(args: Arguments) -> int:
 def restore_files(folder: str) -> int:
     """Put the files of a quarantine back, and print which; 0 is the exit code."""
     restored = restore(folder)
-    print_lines(f"put {len(restored)} files back", *(f"  {path}" for path in restored))
+    print_lines(f"put {quantity(len(restored), 'file')} back", *(f"  {path}" for path in restored))
     return 0
 
 
@@ -68,7 +69,8 @@ def print_files(args: Arguments, moved: list[str]) -> None:
         print_lines(f"wrote {os.path.abspath(args.report)}")
     if args.quarantine:
         folder = os.path.abspath(args.quarantine)
-        print_lines(f"moved {len(moved)} files to {folder}", *(f"  {path}" for path in moved))
+        found = f"moved {quantity(len(moved), 'file')} to {folder}"
+        print_lines(found, *(f"  {path}" for path in moved))
     if moved:
         print_lines(f"put them back with multiview-cifar check --restore {args.quarantine}")
 

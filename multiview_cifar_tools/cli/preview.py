@@ -16,6 +16,7 @@ from multiview_cifar_tools.grouping import stack_rows
 from multiview_cifar_tools.loading import SplitRows, detect_source, load, open_source
 from multiview_cifar_tools.previews.page import check_full_size, preview
 from multiview_cifar_tools.previews.sheet import check_sizes
+from multiview_cifar_tools.reports import quantity
 
 LENIENT_OPTIONS = {  # a preview shows what is wrong instead of ending there
     "verify": "none",
@@ -44,7 +45,7 @@ def run(args: Arguments) -> None:
             full_size=args.full_size,
         )
         result.sheet.save(partial, "png")
-    wrote = f"wrote {args.output} ({len(result.samples):,} samples)"
+    wrote = f"wrote {args.output} ({quantity(len(result.samples), 'sample')})"
     print_lines(wrote, f"wrote {sheet}", *([] if args.quiet else result.notes))
 
 

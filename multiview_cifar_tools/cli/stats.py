@@ -14,6 +14,7 @@ from multiview_cifar_tools.cli.commands import Arguments
 from multiview_cifar_tools.cli.plan import MAX_ROWS, print_section
 from multiview_cifar_tools.console import print_table
 from multiview_cifar_tools.loading import load
+from multiview_cifar_tools.reports import quantity
 from multiview_cifar_tools.statistics import ChannelStats, channel_stats
 
 TRAIN = "train"
@@ -56,7 +57,8 @@ def print_stats(args: Arguments, split: str, stats: ChannelStats) -> None:
         print(line)
         return
     most = args.limit(MAX_ROWS)
-    images, samples = f"{stats.num_images:,} images", f"{stats.num_samples:,} samples"
+    images = quantity(stats.num_images, "image")
+    samples = quantity(stats.num_samples, "sample")
     print_section("split", [f"{split}: {images} of {samples}, {stats.dtype}"])
     sizes = [(height, width, images) for (height, width), images in stats.sizes.items()]
     sizes.sort(key=lambda row: -row[-1])

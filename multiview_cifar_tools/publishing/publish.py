@@ -53,6 +53,7 @@ from multiview_cifar_tools.publishing.hub import (
 )
 from multiview_cifar_tools.publishing.inputs import DatasetInput, PublishInput, SourceInput
 from multiview_cifar_tools.publishing.state import PublishState
+from multiview_cifar_tools.reports import quantity
 from multiview_cifar_tools.shards.croissant import (
     CROISSANT,
     make_croissant,
@@ -306,7 +307,8 @@ def leave_files(
     """
     written = set()
     for shard in shards:
-        print_lines(f"{shard.num_bytes:12,} bytes  {shard.path} ({shard.num_rows} samples)")
+        samples = quantity(shard.num_rows, "sample")
+        print_lines(f"{shard.num_bytes:12,} bytes  {shard.path} ({samples})")
         written.add(shard.path)
     folder.remove([p for p in folder.sizes("data") if is_shard_path(p) and p not in written])
     for name, data in pages.items():

@@ -530,7 +530,7 @@ def test_nothing_wrong(make_tree, run):
     done = run("photos", code=0)
     lines = done.stdout.splitlines()
     assert lines[0].startswith("Checked 18 images of 6 samples in ")
-    assert lines[1] == "Ignored 1 files that are no images: cat/0/notes.txt."
+    assert lines[1] == "Ignored files that are no images (1): cat/0/notes.txt."
     assert lines[2] == "Found nothing wrong."
     assert json.loads(run("photos", "--json", code=0).stdout)["problems"] == []
 

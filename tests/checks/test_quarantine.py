@@ -156,7 +156,7 @@ def test_no_file_that_appeared_since_is_overwritten(bad_tree, run, tmp_path):
     assert (bad_tree / "cat/0/b.png").read_text() == "a good one, taken anew"
     assert sorted(state(tmp_path / "aside")) == ["cat/0/b.png", MANIFEST]
     (bad_tree / "cat/0/b.png").unlink()
-    assert "put 1 files back" in run("--restore", "aside", code=0)
+    assert "put 1 file back" in run("--restore", "aside", code=0)
     assert state(bad_tree) == before
 
 

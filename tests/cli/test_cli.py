@@ -88,7 +88,7 @@ def test_two_processes_make_two_shards(run, make_tree):
 def test_a_folder_named_as_an_example(run, make_tree):
     make_tree("cat/1/a.png", under="shapes")
     done = run("build", "./shapes", "--cache-dir", "cache")
-    assert "train  1 samples, 1 views" in done.stdout, done.stderr
+    assert "train  1 sample, 1 view" in done.stdout, done.stderr
 
 
 def test_progress_goes_to_stderr(run_process, make_tree):

@@ -10,13 +10,19 @@ from typing import Any
 import datasets
 
 from multiview_cifar import (
-    LayoutError,
+    FileListing,
+    MultiviewCifar,
     MultiviewCifarConfig,
     OptionError,
     check_options,
-    existing_path,
+    extract_shapes,
+    file_manager,
     is_url,
+    list_source,
+    list_stored,
+    scan_folder,
 )
+from multiview_cifar_tools.defaults import CONFIG_NAMES
 from multiview_cifar_tools.spelling import did_you_mean
 from multiview_cifar_tools.storage.redaction import SECRET_OPTIONS, redact_url, redact_values
 
@@ -30,14 +36,10 @@ def option_defaults() -> dict[str, Any]:
     return {f.name: f.default for f in fields(MultiviewCifarConfig) if f.name not in inherited}
 
 
-def make_config(
-    data_dir: str | os.PathLike[str], options: Mapping[str, Any], or_url: bool = False
-) -> MultiviewCifarConfig:
-    """The config of a folder, or with `or_url` of a URL, its options checked.
+def make_config(place: str | os.PathLike[str], options: Mapping[str, Any]) -> MultiviewCifarConfig:
+    """The config of a folder, an archive, a URL or a named config, its options checked.
 
-    Raises:
-        OptionError: An option has a wrong name or value.
-        LayoutError: There is no such folder.
+    OptionError where an option has a wrong name or value.
     """
     known = option_defaults()
     for name in options:
@@ -47,13 +49,39 @@ def make_config(
                 f"{', '.join(known)}.",
                 name,
             )
-    place = os.fspath(data_dir)
-    folder = place if or_url and is_url(place) else existing_path(place, "a local folder")
-    if not is_url(folder) and not os.path.isdir(folder):
-        raise LayoutError(f"{place!r} is a file. Expected a local folder: unpack it first.", folder)
-    config = MultiviewCifarConfig(name="default", data_dir=folder, **options)
+    text = os.fspath(place)
+    named: dict[str, Any] = {"name": text if text in CONFIG_NAMES else "default"}
+    if text not in CONFIG_NAMES:
+        named["data_dir"] = text
+    config = MultiviewCifarConfig(**named, **options)
     check_options(config)
     return config
+
+
+def list_images(config: MultiviewCifarConfig) -> FileListing:
+    """What there is in the place of a config, by its names; nothing is unpacked or built.
+
+    Raises:
+        OptionError: The config has no files until it is built.
+        LayoutError: There is no such folder or archive, or it may not be listed.
+        ArchiveError: An archive is damaged or refused, or a URL cannot be read.
+    """
+    if config.name != "default":
+        if config.name != "shapes":
+            raise OptionError(
+                f"{config.name} has no files of images until it is built. Expected a folder, an "
+                "archive, a URL or shapes.",
+                "name",
+            )
+        return extract_shapes(file_manager(MultiviewCifar(config_name=config.name)))
+    place = str(config.data_dir)
+    if not is_url(place) and os.path.isdir(folder := os.path.abspath(os.path.expanduser(place))):
+        return scan_folder(folder, stats=False)
+    listing = list_source(config)
+    assert listing is not None  # which it is of named configs alone
+    if not listing.folders:  # an archive
+        list_stored(listing, config)
+    return listing
 
 
 def remove_secrets(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,11 @@ are looked for in the first image column.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -30,8 +34,8 @@ from multiview_cifar import (
     OptionError,
     Plan,
     image_columns,
+    open_files,
     plan_rows,
-    scan_folder,
 )
 from multiview_cifar_tools.arguments import check_count, expect_path, short_repr
 from multiview_cifar_tools.checks.duplicates import find_look_alikes, find_same_pixels
@@ -57,11 +61,12 @@ from multiview_cifar_tools.checks.images import (
 )
 from multiview_cifar_tools.checks.published import check_published
 from multiview_cifar_tools.checks.report import CheckReport
-from multiview_cifar_tools.defaults import MAX_PIXELS
+from multiview_cifar_tools.defaults import CONFIG_NAMES, MAX_PIXELS
 from multiview_cifar_tools.engines.workers import start_workers
 from multiview_cifar_tools.errors import CheckError
 from multiview_cifar_tools.loading import detect_source
-from multiview_cifar_tools.options import make_config
+from multiview_cifar_tools.options import list_images, make_config
+from multiview_cifar_tools.pages import split_page
 from multiview_cifar_tools.planning.report import silence_log
 
 # With these a folder can be checked whose build would fail.
@@ -86,7 +91,8 @@ def check(
     fields of their croissant.json are empty, and no image is opened.
 
     Args:
-        data_dir: The folder.
+        data_dir: The folder, an archive of it, or the URL of either; or "shapes". What is no folder
+            is copied to one for as long as the report is kept.
         num_proc: Worker processes that decode. None: one a processor.
         max_pixels: An image of more is a finding, and is not decoded.
         group: A column of the metadata, such as "patient", or "sample" (its name, in whichever
@@ -97,6 +103,7 @@ def check(
     Raises:
         OptionError: An option has a wrong name or value, or `group` is no column of the metadata.
         LayoutError: The names in the folder do not fit the layout.
+        ArchiveError: An archive is damaged or refused, or a URL cannot be read.
         FormatError: Parquet files are damaged, or hold no rows of this project.
         CheckError: `data_dir` is no path, or holds another dataset; or a worker process was killed,
             or crashed in a decoder.
@@ -114,14 +121,24 @@ def check(
     data_dir = expect_path(data_dir, "check({})", CheckError, of_rows)
     if detect_source(data_dir)[1] == "parquet":
         return check_published(data_dir, {**options, **({"group": group} if group else {})})
-    config = make_config(data_dir, lenient_options(options, group))
-    folder = str(config.data_dir)
-    with start_workers(num_proc, configure_pillow, max_pixels) as workers:  # up once it is planned
-        plan = plan_folder(config)
-        group_leaks = [] if group is None else [*find_group_leaks(plan, group)]
-        images = ImageIndex(plan, image_columns(config.layout))
-        others = plan.ignored.get(NO_IMAGES, [])
-        facts, findings = inspect_samples(workers, folder, images, others)
+    is_config = data_dir in CONFIG_NAMES  # which has no metadata, nor anything to be lenient with
+    config = make_config(data_dir, options if is_config else lenient_options(options, group))
+    return check_images(config, num_proc, max_pixels, group)
+
+
+def check_images(
+    config: MultiviewCifarConfig, num_proc: int | None, max_pixels: int, group: str | None
+) -> CheckReport:
+    """As `check`, its arguments checked."""
+    with ExitStack() as copies:
+        with start_workers(num_proc, configure_pillow, max_pixels) as workers:  # up once planned
+            plan = plan_folder(config)
+            group_leaks = [] if group is None else [*find_group_leaks(plan, group)]
+            images = ImageIndex(plan, image_columns(config.layout))
+            beside = paths_beside(images.paths, plan.ignored.get(NO_IMAGES, []))
+            folder = copies.enter_context(local_files(plan, [*images.paths, *beside]))
+            facts, findings = inspect_samples(workers, folder, images, beside)
+        kept = copies.pop_all()
     findings += [
         Finding("empty-sample", "no image in it", paths=(path,))
         for path in plan.ignored.get(EMPTY_FOLDERS, [])
@@ -133,15 +150,43 @@ def check(
     findings += compare_images(images, facts)
     order = {kind: i for i, kind in enumerate(KINDS)}
     findings.sort(key=lambda finding: order[finding.kind])
-    return CheckReport(
-        folder,
+    report = CheckReport(
+        shown_place(config, plan),
         len(images.paths),
         len(images.samples),
         images.class_counts(),
         plan.ignored,
         int(facts["plain"].sum()),
         findings,
+        folder,
     )
+    weakref.finalize(report, kept.close)  # its page shows the images
+    return report
+
+
+def shown_place(config: MultiviewCifarConfig, plan: Plan) -> str:
+    """What was checked: the config, or the absolute path or URL, without user and query."""
+    (source,) = plan.sources
+    if config.name != "default":
+        return str(config.name)
+    return source if isinstance(source, str) else str(source.shown)
+
+
+@contextmanager
+def local_files(plan: Plan, paths: Sequence[str]) -> Iterator[str]:
+    """The folder in which these files are: of an archive or a URL that of a copy, removed later."""
+    (source,) = plan.sources
+    if isinstance(source, str):
+        yield source
+        return
+    files = [*dict.fromkeys(split_page(path)[0] for path in paths)]
+    with tempfile.TemporaryDirectory(prefix="multiview-check-") as folder:
+        with open_files(source, files) as read:
+            for path in datasets.utils.tqdm(files, unit=" images", desc="Reading"):
+                file = Path(folder, path)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(read(path))
+        yield folder
 
 
 def lenient_options(options: Mapping[str, Any], group: str | None = None) -> dict[str, Any]:
@@ -172,12 +217,12 @@ def plan_folder(config: MultiviewCifarConfig) -> Plan:
 
     LayoutError where there is none; CheckError where the folder holds a dataset.
     """
-    folder = str(config.data_dir)
     try:
         with silence_log():
-            return plan_rows(scan_folder(folder, stats=False), config)
+            return plan_rows(list_images(config), config)
     except LayoutError:
-        check_is_folder(folder)
+        if folder := config.data_dir:
+            check_is_folder(str(folder))
         raise
 
 
@@ -207,14 +252,14 @@ def paths_beside(paths: Sequence[str], others: Sequence[str]) -> list[str]:
 
 
 def inspect_samples(
-    workers: Any, folder: str, images: ImageIndex, others: Sequence[str]
+    workers: Any, folder: str, images: ImageIndex, beside: Sequence[str]
 ) -> tuple[npt.NDArray[Any], list[Finding]]:
-    """Open the images of all samples, and other files beside them, which may be images too.
+    """Open the images of all samples, and the other files beside them, which may be images too.
 
     Returns:
         (N,) FACTS of the images, and the findings about single files.
     """
-    beside, n = paths_beside(images.paths, others), len(images.paths)
+    n = len(images.paths)
     compare = (images.column == 0) & (len(images.splits) > 1)
     compare = np.append(compare, np.zeros(len(beside), np.bool_))
     facts, problems = inspect_folder(workers, folder, [*images.paths, *beside], compare)

@@ -9,7 +9,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -55,12 +55,13 @@ class CheckReport(Report):
     """What was found in a folder.
 
     Attributes:
-        data_dir: The folder.
+        data_dir: The folder, the archive or the URL; or the config.
         num_images, num_samples: How many were checked.
         class_counts: Of each split the number of samples of each class.
         ignored: The paths that the plan left out, by reason.
         num_plain: How many images have too little contrast to be compared for look-alikes.
         findings: All that was found, the worst first.
+        folder: Where the images are; of an archive or a URL a copy, which goes with the report.
     """
 
     data_dir: str
@@ -70,6 +71,7 @@ class CheckReport(Report):
     ignored: dict[str, list[str]]
     num_plain: int
     findings: list[Finding]
+    folder: str = field(default="", repr=False)
 
     @property
     def good(self) -> bool:
@@ -209,7 +211,7 @@ def _page_body(report: CheckReport) -> Iterable[str]:
             yield f"<p>{html.escape(of.remedy)}</p>"
         yield from html_table(
             ["sample", "file", "found", *["remedy"] * (not of.remedy)],
-            _finding_rows(report.data_dir, kind, findings),
+            _finding_rows(report.folder, kind, findings),
         )
         if len(findings) > MAX_ROWS:
             yield f'<p class="quiet">The first {MAX_ROWS:,}; --json lists all.</p>'
@@ -239,10 +241,10 @@ def _severity_span(severity: str) -> str:
     return f'<span class="{severity}">{severity}</span>'
 
 
-def _finding_rows(data_dir: str, kind: str, findings: Sequence[Finding]) -> Iterable[list[str]]:
+def _finding_rows(folder: str, kind: str, findings: Sequence[Finding]) -> Iterable[list[str]]:
     for number, finding in enumerate(findings[:MAX_ROWS]):
         pictures = kind in PICTURE_KINDS and number < MAX_PICTURES
-        files = [_file_cell(data_dir, path, pictures) for path in finding.paths[:MAX_IN_ROW]]
+        files = [_file_cell(folder, path, pictures) for path in finding.paths[:MAX_IN_ROW]]
         if len(finding.paths) > MAX_IN_ROW:
             files.append(f"and {len(finding.paths) - MAX_IN_ROW:,} more")
         samples = [html.escape(sample) for sample in finding.samples[:MAX_IN_ROW]]
@@ -253,12 +255,12 @@ def _finding_rows(data_dir: str, kind: str, findings: Sequence[Finding]) -> Iter
         yield [*cells, html.escape(finding.found), *special]
 
 
-def _file_cell(data_dir: str, path: str, picture: bool) -> str:
+def _file_cell(folder: str, path: str, picture: bool) -> str:
     name = html.escape(path)
     if not picture:
         return name
     return (
-        f'<figure><img src="{_thumbnail_url(f"{data_dir}/{path}")}" alt="">'
+        f'<figure><img src="{_thumbnail_url(f"{folder}/{path}")}" alt="">'
         f"<figcaption>{name}</figcaption></figure>"
     )
 

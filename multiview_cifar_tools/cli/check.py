@@ -23,13 +23,13 @@ MAX_LINES = 5  # of a kind that are printed
 
 def run(args: Arguments) -> int:
     """Check, print, and move files aside; or put those of a quarantine back."""
-    if (args.data_dir is None) == (args.restore is None):
+    if (args.source is None) == (args.restore is None):
         raise OptionError("Expected DATA_DIR or --restore DIR, one of them.", "restore")
     if args.restore is not None:
         return restore_files(args.restore)
     check_destinations(args)
     options = dataset_options(args)
-    report = check(args.data_dir, args.num_proc, args.max_pixels, args.group, **options)
+    report = check(args.source, args.num_proc, args.max_pixels, args.group, **options)
     if args.report:
         with atomic_write(args.report) as partial:
             partial.write_text(report.to_html(), encoding="utf-8")
@@ -53,8 +53,14 @@ def restore_files(folder: str) -> int:
 
 def check_destinations(args: Arguments) -> None:
     """Before any image is opened: QuarantineError or OptionError where a file cannot be written."""
+    if args.quarantine and not os.path.isdir(args.source):
+        raise OptionError(
+            f"--quarantine moves files of a local folder, found {args.source}. Expected a folder: "
+            "unpack it first.",
+            "quarantine",
+        )
     if args.quarantine:
-        check_quarantine_dir(args.quarantine, args.data_dir)
+        check_quarantine_dir(args.quarantine, args.source)
     if args.report and not os.path.isdir(os.path.dirname(os.path.abspath(args.report))):
         raise OptionError(
             f"There is no folder for the report {args.report}. Expected an existing "

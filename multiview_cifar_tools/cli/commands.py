@@ -282,12 +282,7 @@ def build(
     "plan photos --json > plan.json",
 )
 def plan(
-    data_dir: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATA_DIR", help="The folder that holds [split/]class/sample/view.png."
-        ),
-    ],
+    source: Source,
     json: Json = False,
 ) -> None:
     """Say what would become of a folder, from its names.
@@ -308,11 +303,8 @@ def plan(
     "check --restore bad-photos",
 )
 def check(
-    data_dir: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DATA_DIR", help="The folder that holds [split/]class/sample/view.png."
-        ),
+    source: Annotated[
+        str | None, typer.Argument(metavar="DATA_DIR|CONFIG", help=f"{FOLDER_HELP}.")
     ] = None,
     restore: Annotated[
         str | None, typer.Option(metavar="DIR", help="Put the files of a quarantine back.")

@@ -19,7 +19,7 @@ MAX_ROWS = 20  # that are printed; data frames and JSON hold all
 
 def run(args: Arguments) -> int:
     """Print the report."""
-    report = plan(args.data_dir, **dataset_options(args))
+    report = plan(args.source, **dataset_options(args))
     if args.json:
         print(json.dumps(report.to_dict(), indent=2))
     elif args.quiet:

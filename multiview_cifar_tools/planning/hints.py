@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -200,4 +201,6 @@ def _hint_single_split(report: PlanReport) -> str:
 
 
 def _hint_large_rows(report: PlanReport) -> str:
+    if not os.path.isdir(report.data_dir):  # there the sizes are known once it is read
+        return ""
     return describe_large_files(report.data_dir, report.options, report.split_samples)

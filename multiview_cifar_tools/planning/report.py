@@ -34,12 +34,12 @@ from multiview_cifar import (
     natural_key,
     parse_template,
     plan_rows,
-    scan_folder,
     split_namer,
 )
 from multiview_cifar_tools.arguments import expect_path
+from multiview_cifar_tools.defaults import CONFIG_NAMES
 from multiview_cifar_tools.metadata import view_keys
-from multiview_cifar_tools.options import describe_feature, load_line, make_config
+from multiview_cifar_tools.options import describe_feature, list_images, load_line, make_config
 from multiview_cifar_tools.pages import split_page
 from multiview_cifar_tools.planning.hints import UNLABELLED, find_hints
 from multiview_cifar_tools.planning.recognition import Greeting, find_known_set
@@ -67,7 +67,7 @@ class PlanReport(Report):
     """What a folder would become.
 
     Attributes:
-        data_dir: The folder.
+        data_dir: The folder, the archive or the URL, without its user and query; or the config.
         options: The options of the dataset that were given.
         problem: Why no dataset can be built, and the way out, or "".
         plan: The rows to be; where there is a problem those that would be left without it, and
@@ -228,7 +228,8 @@ class PlanReport(Report):
     @property
     def load_line(self) -> str:
         """The Python that loads exactly this."""
-        return load_line({"data_dir": self.data_dir, **self.options})
+        is_config = self.data_dir in CONFIG_NAMES
+        return load_line({"name" if is_config else "data_dir": self.data_dir, **self.options})
 
     @property
     def known_set(self) -> dict[str, str]:
@@ -289,22 +290,24 @@ def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
     """Plan the dataset of a folder from its names.
 
     Args:
-        data_dir: The folder.
+        data_dir: The folder, an archive of it, or the URL of either; or "shapes".
         **options: Those of `MultiviewCifarConfig`.
 
     Raises:
         OptionError: An option has a wrong name or value, or contradicts the folder, or `data_dir`
             is no path.
         LayoutError: There is no such folder, or it may not be listed.
+        ArchiveError: An archive is damaged or refused, or a URL cannot be read.
     """
     data_dir = expect_path(data_dir, "plan({})", OptionError)
     config = make_config(data_dir, options)
-    tree = scan_folder(str(config.data_dir), stats=False)
+    tree = list_images(config)
     rows, problem, ignored = _plan_leniently(tree, config)
     if tree.hidden:
         ignored[HIDDEN_REASON] = tree.hidden
-    report = PlanReport(tree.data_dir, options, problem, rows, ignored)
-    if not options.get("layout"):
+    place = tree.data_dir if config.name == "default" else config.name
+    report = PlanReport(place, options, problem, rows, ignored)
+    if not options.get("layout") and not tree.stored and config.name == "default":
         report.greeting = find_known_set(tree)
     if not rows or report.num_left_out > report.num_images:
         paths = _image_paths(tree)

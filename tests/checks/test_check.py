@@ -1,5 +1,6 @@
 """`check`: real files of every bad kind, and images that stand where they should not."""
 
+import gc
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
+import web_server
+from archives import files_of, write_archive
 from browser import needs_browser
 from commands import ENVIRONMENT, MODULE
 from conftest import REPOSITORY
@@ -590,12 +594,12 @@ def test_wrong_options(make_tree, run):
             check(tree, **wrong)
         assert caught.value.path in wrong
     for arguments, code, says in (
-        (["nowhere"], 1, "does not exist"),
-        (["s3://bucket/photos"], 1, "is a URL. Expected a local folder"),
-        (["photos", "--num-proc", "0"], 2, "num_proc"),
+        (["nowhere"], 2, "does not exist"),
+        (["http://127.0.0.1:9/photos.zip"], 2, "cannot be read"),
+        (["photos", "--num-proc", "0"], 2, "--num-proc"),
         (["photos", "--report", "no/where.html"], 2, "no/where.html"),
-        (["photos", "--quarantine", "photos/bad"], 1, "lies in"),
-        (["photos", "--layout", "{label}/{sample}"], 1, "no image"),
+        (["photos", "--quarantine", "photos/bad"], 2, "lies in"),
+        (["photos", "--layout", "{label}/{sample}"], 2, "no image"),
     ):
         done = run(*arguments)
         [line] = done.stderr.splitlines()
@@ -813,9 +817,33 @@ def test_the_verb_and_groups(pictures, run):
     done = run("photos", "--group", "patient", code=1)
     assert "patient P1 stands in train/cat/1 and in test/cat/4" in done.stdout
     done = run("photos", "--group", "person", code=2)
-    assert "group='person' is no column" in done.stderr and "patient" in done.stderr
+    assert "--group person is no column" in done.stderr and "patient" in done.stderr
     (tree / "metadata.csv").unlink()
     assert "Expected one of 'label', 'sample'" in run("photos", "--group", "patient", code=2).stderr
+
+
+def test_an_archive_and_a_url_are_checked_as_their_folder(pictures, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "copies"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    (tmp_path / "copies").mkdir()
+    tree = pictures("train/cat/1/a.png", "train/cat/2/a.png", "test/dog/3/a.png")
+    copy(tree, "train/cat/1/a.png", "test/dog/3/b.png")
+    (tree / "train/cat/2/b.png").write_bytes(b"no image")
+    write_archive(tmp_path / "photos.zip", files_of(tree))
+    expected = json.loads(run("photos", "--json", code=1).stdout)
+    with web_server.serve(tmp_path) as address:
+        for place in ("photos.zip", f"{address}/photos.zip"):
+            done = run(place, "--json", "--report", "report.html", code=1)
+            assert json.loads(done.stdout)["problems"] == expected["problems"]
+    assert "data:image/" in (tmp_path / "report.html").read_text()
+    gc.collect()
+    assert [*(tmp_path / "copies").glob("multiview-check-*")] == []
+    assert "unpack it first" in run("photos.zip", "--quarantine", "aside", code=2).stderr
+
+
+def test_the_example_is_checked(run):
+    assert "Checked 1,200 images of 300 samples in shapes." in run("shapes", code=0).stdout
 
 
 def test_names_in_several_splits(pictures):

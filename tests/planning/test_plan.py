@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import multiview_cifar
+import web_server
+from archives import files_of, write_archive
 from multiview_cifar_tools.planning import suggest_layout
 from multiview_cifar_tools.planning.report import plan
 from multiview_cifar_tools.planning.suggest_layout import suggest_layouts
@@ -298,8 +300,8 @@ def test_wrong_options(make_tree):
         plan(tree, image_size=32)
     with pytest.raises(multiview_cifar.LayoutError, match="does not exist"):
         plan(tree / "nowhere")
-    with pytest.raises(multiview_cifar.LayoutError, match="is a URL"):
-        plan("s3://bucket/photos")
+    with pytest.raises(multiview_cifar.ArchiveError, match="cannot be read"):
+        plan("http://127.0.0.1:9/photos.zip")
 
 
 def test_a_name_that_is_no_text(make_tree, tmp_path):
@@ -506,3 +508,43 @@ def test_a_sample_without_a_group(make_tree):
     report = plan(tree, **GROUPS)
     assert "1 samples have none (cat/1)" in report.problem
     assert report.num_groups == {}
+
+
+# --- what is no local folder ----------------------------------------------------------------------
+
+PATHS = [f"{s}/{v}.png" for s in ("train/cat/1", "train/cat/2", "test/dog/3") for v in "ab"]
+PATHS.append("train/dog/4/a.png")
+SOURCES = ["photos.zip", "photos.tar.gz", "http"]
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_a_source_is_planned_as_its_folder(kind, make_tree, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    tree = make_tree(*PATHS, "train/cat/1/notes.txt")
+    expected = plan(tree)
+    archive = tmp_path / (kind if "." in kind else "photos.zip")
+    write_archive(archive, files_of(tree))
+    with web_server.serve(tmp_path) as address:
+        place = f"{address}/photos.zip" if kind == "http" else archive.name
+        done = run("plan", place, "--json")
+        report = json.loads(done.stdout)
+        assert (done.returncode, done.stderr) == (0, "")
+        for name in ("good", "layout", "classes", "num_views", "missing_views", "ignored"):
+            assert report[name] == expected.to_dict()[name], name
+        names = {}
+        exec(report["load"], names)
+    assert {split: ds.num_rows for split, ds in names["ds"].items()} == {"train": 3, "test": 1}
+
+
+def test_the_example_is_planned(run):
+    done = run("plan", "shapes")
+    assert done.returncode == 0
+    assert re.search(r"^all 10 +240 +60$", done.stdout, re.M)
+    assert "load_dataset(name='shapes')" in done.stdout
+
+
+def test_what_cannot_be_planned(run):
+    for place, says in (("cifar10", "until it is built"), ("me/photos", "does not exist")):
+        done = run("plan", place)
+        assert done.returncode == 2
+        assert says in done.stderr

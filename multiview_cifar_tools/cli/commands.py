@@ -47,6 +47,7 @@ EXAMPLES: dict[str, list[str]] = {}  # of each verb
 app = typer.Typer(
     help="Folders of multi-view images as datasets.",
     no_args_is_help=True,
+    subcommand_metavar="VERB [ARGS]...",
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,

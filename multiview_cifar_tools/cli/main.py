@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import signal
 import sys
 import traceback
@@ -76,6 +77,7 @@ def report_wrong_use(error: typer.TyperException, words: Sequence[str]) -> int:
     """
     if text := " ".join(error.format_message().split()):
         text = text.replace("Value error, ", "")  # how Pydantic begins the text of a ValueError
+        text = re.sub(r" \(Possible options: (.*)\)$", r". Did you mean \1?", text)
         if "No such command" in text and "Did you mean" not in text:
             text += f" Expected one of {', '.join(EXAMPLES)}."
         context = getattr(error, "ctx", None)

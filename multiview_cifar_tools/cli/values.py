@@ -57,7 +57,7 @@ def parse_size(text: str) -> tuple[int, int]:
     if isinstance(numbers, str) and re.fullmatch(r"[0-9]{1,9}([x,][0-9]{1,9})?", numbers):
         numbers = [int(number) for number in re.split("[x,]", numbers)]
         numbers *= 3 - len(numbers)  # one number is height and width
-    if not _are(int, numbers) or len(numbers) != 2:
+    if not _are(int, numbers) or len(numbers) != 2 or min(numbers) < 1:
         raise _value_error(text, "height and width in pixels, such as 32, 32x48 or 32,48")
     return numbers[0], numbers[1]
 
@@ -68,7 +68,7 @@ def parse_range(text: str) -> tuple[float, float]:
     if isinstance(numbers, str):
         with suppress(ValueError):
             numbers = [json.loads(number) for number in numbers.split(",")]
-    if not _are((int, float), numbers) or len(numbers) != 2:
+    if not _are((int, float), numbers) or len(numbers) != 2 or not numbers[0] < numbers[1]:
         raise _value_error(text, "two numbers, the lower one first, such as -160,240")
     return numbers[0], numbers[1]
 

@@ -111,7 +111,7 @@ WRONG = {
     "no-folder": (["nowhere"], 2, "does not exist"),
     "image": (["broken"], 2, "cat/1/a.png"),
     "cache": (["photos", "--cache-dir", "photos/cat/1/a.png"], 2, "photos/cat/1/a.png"),
-    "option-value": (["photos", "--image-size", "0x32"], 2, "--image-size 0,32 is not right"),
+    "option-value": (["photos", "--num-views", "0"], 2, "--num-views 0 is not right"),
     "template": (["photos", "--layout", "{label}/{simple}"], 2, "{simple}"),
 }
 
@@ -153,7 +153,10 @@ WRONG_USE = {
     "choice": (["build", "photos", "--on-error", "skip"], "skip_sample"),
     "no number": (["build", "photos", "--num-views", "two"], "--num-views"),
     "no processes": (["build", "photos", "--num-proc", "0"], "--num-proc"),
-    "misspelt option": (["build", "photos", "--views", "2"], "--num-views"),
+    "misspelt option": (
+        ["build", "photos", "--views", "2"],
+        "--views. Did you mean --num-views",
+    ),
     "abbreviated option": (["build", "photos", "--num-v", "2"], "--num-v"),
     "no size": (["build", "photos", "--image-size", "big"], "--image-size': 'big' is not right"),
     "a value of a switch": (["build", "photos", "--drop-metadata=yes"], "--drop-metadata"),

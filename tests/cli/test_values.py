@@ -60,6 +60,8 @@ WRONG = [
     ("--image-size", "32x32x3"),
     ("--image-size", "(32, 3.5)"),
     ("--image-size", "-1"),
+    ("--image-size", "0"),
+    ("--value-range", "240,-160"),
     ("--image-size", "[true, 32]"),
     ("--value-range", "5"),
     ("--value-range", "a,b"),

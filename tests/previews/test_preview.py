@@ -634,7 +634,7 @@ WRONG = {
     "no size": (["photos", "--full-size", "nan"], 2, "0 or more"),
     "one name for two": (["photos", "-o", "a.png"], 2, "page and picture"),
     "into the dataset": (["photos", "-o", "photos/a.html"], 2, "in the dataset itself"),
-    "option": (["photos", "--image-size", "0"], 2, "(height, width)"),
+    "option": (["photos", "--image-size", "0"], 2, "height and width"),
     "a folder": (["photos", "-o", "folder", "--sheet", "a.png"], 2, "folder"),
 }
 

@@ -12,10 +12,11 @@ Sources:
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import datasets
 import numpy as np
@@ -147,6 +148,37 @@ def leaf_paths(path: str, kind: pa.DataType) -> list[str]:
     return [path]
 
 
+class HeldBytes(io.RawIOBase):
+    """Holds what Arrow writes until `flush_to` writes it to a file.
+
+    Arrow 26 ends the whole process where its file raises an error (a full disk) while it writes a
+    column with content-defined chunks, so it gets one that raises none.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._length = 0  # of all that was ever written
+
+    def writable(self) -> bool:
+        """As of all files that are written."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Hold a copy of these bytes."""
+        self._parts.append(bytes(data))
+        self._length += len(self._parts[-1])
+        return len(self._parts[-1])
+
+    def tell(self) -> int:
+        """How many bytes were written before."""
+        return self._length
+
+    def flush_to(self, file: IO[bytes]) -> None:
+        """Write what is held. OSError where the disk is full, say."""
+        parts, self._parts = self._parts, []
+        file.writelines(parts)
+
+
 class ParquetWriter:
     """Writes rows to a Parquet file, in the row groups of `RowGroups`.
 
@@ -163,8 +195,10 @@ class ParquetWriter:
         self.path, self.features, self.images = path, features, all_image_columns(features)
         huggingface = json.dumps({"info": {"features": features_json(features)}})
         self.schema = features.arrow_schema.with_metadata({"huggingface": huggingface})
-        self._file = pq.ParquetWriter(
-            path,
+        self._file = open(path, "wb")  # noqa: SIM115  (closed by `close`)
+        self._held = HeldBytes()
+        self._parquet = pq.ParquetWriter(
+            self._held,
             self.schema,
             use_content_defined_chunking=CHUNKING,
             write_page_index=True,
@@ -206,18 +240,21 @@ class ParquetWriter:
         self._digests += digest_rows(table, self.features)
         self._digest_tables.append(make_digest_table(table, self.features))
         # As one piece, since pages end where a piece of a column does.
-        self._file.write_table(table.combine_chunks(), row_group_size=len(table))
+        self._parquet.write_table(table.combine_chunks(), row_group_size=len(table))
+        self._held.flush_to(self._file)
 
     def close(self) -> None:
-        """Finish the file."""
-        if self._groups:
-            self._write_rows(len(self._groups))
-        digest_table = encode_table(pa.concat_tables(self._digest_tables))
-        digests = {DIGESTS: "".join(self._digests), DIGEST_TABLE: digest_table}
-        self._file.add_key_value_metadata(digests)
-        # As `datasets` says it.
-        self._file.add_key_value_metadata({"content_defined_chunking": json.dumps(CHUNKING)})
-        self._file.close()
+        """Finish the file. OSError where the disk is full, say."""
+        with self._file:
+            if self._groups:
+                self._write_rows(len(self._groups))
+            digest_table = encode_table(pa.concat_tables(self._digest_tables))
+            digests = {DIGESTS: "".join(self._digests), DIGEST_TABLE: digest_table}
+            self._parquet.add_key_value_metadata(digests)
+            # As `datasets` says it.
+            self._parquet.add_key_value_metadata({"content_defined_chunking": json.dumps(CHUNKING)})
+            self._parquet.close()
+            self._held.flush_to(self._file)
 
 
 def make_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:

@@ -24,6 +24,18 @@ def run_command(folder, arguments):
     return printed.getvalue()
 
 
+def rows_of(splits):
+    """(identity, label, view names, the views' bytes) of each row of each split."""
+    raw = datasets.Sequence(datasets.Image(decode=False))
+    return {
+        split: [
+            (row["sample_id"], row["label"], row["view_names"], [v["bytes"] for v in row["images"]])
+            for row in ds.cast_column("images", raw)
+        ]
+        for split, ds in splits.items()
+    }
+
+
 def contents(rows):
     raw = datasets.Sequence(datasets.Image(decode=False))
     for name, feature in rows.features.items():

@@ -13,6 +13,7 @@ import pytest
 from huggingface_hub import HfApi, snapshot_download
 
 import multiview_cifar
+from exports import rows_of
 
 HAS_SCRIPTS = datasets.__version__.startswith("3.")
 REPOSITORY = Path(__file__).parents[2]
@@ -52,18 +53,6 @@ def checkout(tmp_path_factory):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, folder / name)
     return folder
-
-
-def rows_of(splits):
-    """(identity, label, view names, the views' bytes) of each row of each split."""
-    raw = datasets.Sequence(datasets.Image(decode=False))
-    return {
-        split: [
-            (row["sample_id"], row["label"], row["view_names"], [v["bytes"] for v in row["images"]])
-            for row in ds.cast_column("images", raw)
-        ]
-        for split, ds in splits.items()
-    }
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ import yaml
 
 import multiview_cifar
 from doc_pages import sections
-from exports import run_command
+from exports import rows_of, run_command
 from multiview_cifar_tools.planning.large_rows import LargeRows, bound_jpeg
 
 HAS_SCRIPTS = datasets.__version__.startswith("3.")
@@ -61,18 +61,6 @@ WRITTEN = {
         "view_names": {"feature": {"dtype": "string", "_type": "Value"}, "_type": "Sequence"},
     },
 }
-
-
-def rows_of(splits):
-    """(identity, label, view names, the views' bytes) of each row of each split."""
-    raw = datasets.Sequence(datasets.Image(decode=False))
-    return {
-        split: [
-            (row["sample_id"], row["label"], row["view_names"], [v["bytes"] for v in row["images"]])
-            for row in ds.cast_column("images", raw)
-        ]
-        for split, ds in splits.items()
-    }
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,8 @@ OLDEST = (
     "tests/batches/test_image_columns.py",
     "tests/batches/test_views.py",
     "tests/checks/test_check.py",
+    "tests/cli/test_help.py",
+    "tests/cli/test_values.py",
     "tests/planning/test_plan.py",
     "tests/previews/test_contact_sheet.py",
     "tests/publishing/test_card.py",

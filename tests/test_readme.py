@@ -17,6 +17,7 @@ from doc_pages import blocks
 from draw_idea import draw
 from exports import run_command
 from multiview_cifar_tools.cli.commands import EXAMPLES
+from write_command_line_page import page as command_line_page
 from write_options_page import page as options_page
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -123,6 +124,11 @@ def test_the_options_page_is_current_and_has_every_option():
     inherited = {f.name for f in fields(datasets.BuilderConfig)}
     own = [f for f in fields(multiview_cifar.MultiviewCifarConfig) if f.name not in inherited]
     assert table == {f.name: repr(f.default).replace("'", '"') for f in own}
+
+
+def test_the_page_of_the_command_line_is_current():
+    made = "run python scripts/write_command_line_page.py docs/command_line.md"
+    assert DOCS["command_line.md"] == command_line_page(DOCS["command_line.md"]), made
 
 
 def test_every_option_stands_in_the_readme():

@@ -193,12 +193,17 @@ def verb(*examples: str, dataset_options: bool = True) -> Callable[[Callable[...
         callback.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
         app.command(
             name,
-            help=rich.markup.escape(inspect.getdoc(function) or ""),
+            help=rich.markup.escape(join_lines(inspect.getdoc(function) or "")),
             epilog=rich.markup.escape("\n".join(["Examples:", *EXAMPLES[name]])),
         )(callback)
         return function
 
     return decorate
+
+
+def join_lines(text: str) -> str:
+    """A text whose paragraphs are a line each, for `rich` to break."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def choose_given(ctx: typer.Context, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -106,7 +106,8 @@ def test_the_commands_with_the_hub(hub, inputs, tmp_path):
         for _, code, shown in blocks(PAGES[name])
         for line in code.splitlines()
         if re.match("multiview-cifar .*me/", line)
-        and not re.search("--dry-run|@v1|fields.json", line)  # of files and branches that are not there
+        # Some are of files and branches that are not there.
+        and not re.search("--dry-run|@v1|fields.json", line)
     }
     assert len(commands) > 4
     for command, shown in commands.items():

@@ -529,7 +529,8 @@ def check_options(config: MultiviewCifarConfig) -> None:
             continue
         is_secret = name == "storage_options" or "://" in str(value)
         shown = "..." if is_secret else repr(value)
-        near = explain("did_you_mean", value, CHOICES.get(name, ()))
+        choices = CHOICES.get(name, ())
+        near = "" if value in choices else explain("did_you_mean", value, choices)
         raise OptionError(f"{name}={shown} is not right.{near} Expected {expected}.", name)
     if config.layout is not None:
         parse_layout(config.layout)

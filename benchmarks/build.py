@@ -241,7 +241,7 @@ def part_reopen(place: Path, n: int) -> None:
 def part_linear(place: Path, n: int) -> None:
     trees = [make_tree(Tree(place / f"l{s}", 10, s, 4)) for s in (125, 500, 2000)]
     times = take_turns({f"{tree.files} files": (build, tree) for tree in trees}, n)
-    report("linear: builds of 4 views a sample", times, f"{trees[0].files} files")
+    report("linear: builds of 4 views per sample", times, f"{trees[0].files} files")
     each = {
         tree.files: statistics.median(taken) / tree.files * 1e6
         for tree, taken in zip(trees, times.values(), strict=True)

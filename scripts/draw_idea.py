@@ -63,7 +63,7 @@ def draw() -> str:
     tree = ["train/", "  cone/", "    0000/", *(f"      {view}.png" for view in VIEWS[:3])]
     tree += ["      ...", "  torus/", "    0001/ ..."]
     parts += [text(24, 66 + 21 * i, line, "code") for i, line in enumerate(tree)]
-    parts += [arrow(248), panel(284, 270, "one row a sample")]
+    parts += [arrow(248), panel(284, 270, "one row per sample")]
     for row, sample in enumerate(SAMPLES):
         top = 60 + 100 * row
         parts.append(text(300, top + 12, "images", "quiet"))

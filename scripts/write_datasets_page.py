@@ -24,9 +24,9 @@ set comes along with this project, and its licence is its own: "not stated" mean
 found.
 
 `multiview-cifar plan FOLDER` knows them by the names of their files, and prints the line. Each line
-is tested on a few files of the names shown here, where `{{a,b}}` stands for a and b; what a layout
-means is in the README, under "The layout". A set without classes in its names gives rows without
-the column `label`.
+is tested on a few files of the names shown here, where `{{a,b}}` stands for a and b. What a layout
+means is in [Layouts](layouts.md). A set without classes in its names gives rows without the column
+`label`.
 """
 STEP_FIRST = """\
 ## Sets that need a step first

@@ -97,7 +97,7 @@ def print_views(report: PlanReport, max_rows: int) -> None:
         (views, samples, "#" * max(1, samples * MAX_BAR // most))
         for views, samples in report.num_views.items()
     ]
-    print_table("views a sample", ["views", "samples", ""], rows)
+    print_table("views per sample", ["views", "samples", ""], rows)
     lines = [f"usual: {join_first(report.usual_views, most=12)}"] if report.usual_views else []
     missing = report.missing_views
     lines += [

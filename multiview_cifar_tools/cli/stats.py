@@ -63,7 +63,7 @@ def print_stats(args: Arguments, split: str, stats: ChannelStats) -> None:
     sizes = [(height, width, images) for (height, width), images in stats.sizes.items()]
     sizes.sort(key=lambda row: -row[-1])
     print_rows("sizes", ["height", "width", "images"], sizes, most)
-    print_rows("views a sample", ["views", "samples"], [*stats.views.items()], most)
+    print_rows("views per sample", ["views", "samples"], [*stats.views.items()], most)
     classes = [(name or "(no label)", count) for name, count in stats.classes.items()]
     print_rows("classes", ["class", "samples"], classes, most)
     channels = [(i, *numbers) for i, numbers in enumerate(zip(mean, std, strict=True))]

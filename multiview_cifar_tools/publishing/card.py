@@ -321,7 +321,7 @@ def _view_sentence(splits: Iterable[SplitStats], columns: Sequence[str]) -> str:
     mean = total / views.total()
     shown = f"{fewest}" if fewest == most else f"{fewest} to {most} (on average {mean:.1f})"
     names = ", ".join(f"`{column}`" for column in columns)
-    return f"{shown} views a sample, {total} in all. Image columns: {names}."
+    return f"{shown} views per sample, {total} in all. Image columns: {names}."
 
 
 def _image_table(splits: Iterable[SplitStats]) -> list[str]:

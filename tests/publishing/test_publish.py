@@ -480,7 +480,7 @@ def test_the_card(hub, photos, put):
     assert {s["name"]: s["num_examples"] for s in info["splits"]} == {"train": 30, "test": 10}
     assert "| class_0 | 20 | 0 |" in body
     assert "| all | 30 | 10 |" in body
-    assert "2 views a sample, 80 in all" in body
+    assert "2 views per sample, 80 in all" in body
     assert "| 16 x 16 | L | 80 |" in body
     assert 'load_dataset("me/photos", split="train")' in body
     assert '"image_size": [16, 16]' in body
@@ -496,7 +496,7 @@ def test_images_that_are_none(hub, make_tree, put, check_loaded):
     put(tree, {"verify": "none"})
     card = hub.files("me/photos")["README.md"].decode()
     assert "| 0 x 0 | unknown | 1 |" in card
-    assert "1 to 2 (on average 1.5) views a sample, 3 in all" in card
+    assert "1 to 2 (on average 1.5) views per sample, 3 in all" in card
     check_loaded(tree, {"verify": "none"})
 
 

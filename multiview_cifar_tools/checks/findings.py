@@ -52,11 +52,12 @@ class Finding(NamedTuple):
 _QUARANTINE_REMEDY = "Replace or remove it; --quarantine DIR moves it aside."
 ASPECT_REMEDIES = {
     "mode": 'Convert the files, or build with mode="RGB".',
-    "size": "Resize the files, or build with image_size=(height, width).",
+    "size": "",  # of each finding, with the usual size
     "orientation": "Write the files turned, as not every program obeys EXIF; a build with "
     "image_size or mode does it.",
     "animation": "Keep one frame: of an animation only the first one is used.",
 }
+ASPECT_UNITS = {"size": " (height x width)"}  # said at the end of a finding
 WIDE_REMEDY = 'Build with mode="RGB" and value_range=(low, high), the values of black and white.'
 # Of deep grey: its modes in Pillow, in words, and its batches' dtype.
 DEEP_KINDS = {
@@ -252,11 +253,11 @@ def find_differences(images: ImageIndex, facts: npt.NDArray[Any]) -> Iterator[Fi
         for aspect in ASPECT_REMEDIES:
             names, codes = _aspect_values(facts[rows], aspect)
             if len(names) > 1:
+                remedy, unit = _aspect_remedy(aspect, names, codes), ASPECT_UNITS.get(aspect, "")
                 differing = [*_compare_with_usual(images, rows, aspect, names, codes, column)]
                 differing += _compare_within_samples(images, rows, aspect, names, codes)
-                if aspect == "mode" and {"I", "F"} & {*names}:
-                    differing = [each._replace(special_remedy=WIDE_REMEDY) for each in differing]
-                yield from differing
+                for each in differing:
+                    yield each._replace(found=each.found + unit, special_remedy=remedy)
         animated = rows[facts["animated"][rows]].tolist()
         if animated:
             found = f"{len(animated):,} of {len(rows):,} images in `{column}` have several frames"
@@ -292,7 +293,7 @@ def find_deep_images(images: ImageIndex, facts: npt.NDArray[Any]) -> Iterator[Fi
 def _aspect_values(facts: npt.NDArray[Any], aspect: str) -> tuple[list[str], npt.NDArray[np.intp]]:
     """The values of an aspect in words, and (n,) which of them each image has."""
     if aspect == "size":
-        sizes = facts["width"].astype(np.uint64) << 32 | facts["height"]
+        sizes = facts["height"].astype(np.uint64) << 32 | facts["width"]
         values, codes = np.unique(sizes, return_inverse=True)
         return [f"{int(v) >> 32}x{int(v) & 0xFFFFFFFF}" for v in values], codes
     field = "animated" if aspect == "animation" else aspect
@@ -302,6 +303,16 @@ def _aspect_values(facts: npt.NDArray[Any], aspect: str) -> tuple[list[str], npt
     if aspect == "orientation":
         return [f"of EXIF orientation {value}" for value in values], codes
     return ["animated" if value else "still" for value in values], codes
+
+
+def _aspect_remedy(aspect: str, names: list[str], codes: npt.NDArray[np.intp]) -> str:
+    """What to do where the kind of finding alone does not say it; else ""."""
+    if aspect == "mode" and {"I", "F"} & {*names}:
+        return WIDE_REMEDY
+    if aspect == "size":
+        height, width = names[np.bincount(codes).argmax()].split("x")
+        return f"Resize the files, or build with image_size=({height}, {width}), say."
+    return ""
 
 
 def _compare_with_usual(

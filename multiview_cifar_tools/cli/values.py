@@ -165,7 +165,7 @@ def find_parser(hint: Any) -> tuple[Callable[[str], Any], str]:
 # --- the other way around -------------------------------------------------------------------------
 
 
-def format_value(value: Any) -> str:
+def format_value(value: Any, separator: str = ",") -> str:
     """A value as it is typed in a shell, "" for True: a switch has no value."""
     if value is True:
         return ""
@@ -173,7 +173,7 @@ def format_value(value: Any) -> str:
         are_plain = _are_plain(*value, *value.values())
         text = ",".join(f"{name}={each}" for name, each in value.items()) if are_plain else None
     elif isinstance(value, (list, tuple)):
-        text = ",".join(map(str, value)) if _are_plain(*value) else None
+        text = separator.join(map(str, value)) if _are_plain(*value) else None
     else:
         text = str(value)
     return shlex.quote(json.dumps(value, ensure_ascii=False) if text is None else text)

@@ -20,7 +20,7 @@ def name_option(name: str) -> str:
 
 
 def reword(text: str, names: Iterable[str] = ()) -> str:
-    """A text in which options are as on the command line: image_size=(0, 3) is --image-size 0,3.
+    """A text in which options are as on the command line: image_size=(4, 3) is --image-size 4x3.
 
     Args:
         text: An error or a remedy. Python code, such as load_dataset(image_size=(32, 32)), stays.
@@ -36,12 +36,12 @@ def reword(text: str, names: Iterable[str] = ()) -> str:
         parts += [text[at : match.start()], name_option(match[1] or match[2])]
         at = match.end()
         if match[1]:
-            value, at = _read_value(text, at)
+            value, at = _read_value(text, at, "x" if match[1] == "image_size" else ",")
             parts.append(f" {value}" if value else "")
     return "".join([*parts, text[at:]])
 
 
-def _read_value(text: str, start: int) -> tuple[str, int]:
+def _read_value(text: str, start: int, separator: str) -> tuple[str, int]:
     """The value that begins there, as it is typed in a shell, and where it ends: as it is, where it
     is no value of Python, such as (height, width).
     """
@@ -49,7 +49,7 @@ def _read_value(text: str, start: int) -> tuple[str, int]:
         with suppress(ValueError, SyntaxError):
             value = ast.literal_eval(text[start:end])
             if not isinstance(value, set):  # {...}
-                return format_value(value), end
+                return format_value(value, separator), end
     found = re.compile(r"[^\s,;:]*[^\s,;:.]|\.\.\.|").match(text, start)
     assert found is not None
     return found[0], found.end()

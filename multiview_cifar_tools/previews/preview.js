@@ -356,7 +356,7 @@ function drawFacts(i, details) {
 function drawFigure(view, name, full) {
   const figure = make("figure"), element = makeView(view, name, full);
   if (element.tagName === "IMG") {
-    const [width, height] = view.size.split(" x ").map(Number);
+    const [height, width] = view.size.split(" x ").map(Number);
     // Small images as many whole times as large as fits, so that their pixels stay squares.
     const scale = view.whole ? Math.max(1, Math.floor(SMALL / Math.max(width, height))) : 1;
     element.style.width = `${width * scale}px`;
@@ -402,7 +402,7 @@ $("totals").textContent = [
 for (const note of index.notes) make("p", "note", note, $("notes"));
 makeHistogram("Classes", "label", "sample");
 makeHistogram("Views of a sample", "views", "sample");
-makeHistogram("Image sizes", "size", "image");
+makeHistogram("Image sizes (height x width)", "size", "image");
 makeFilters();
 show();
 addEventListener("scroll", render, {passive: true});

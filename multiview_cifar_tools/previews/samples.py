@@ -37,7 +37,7 @@ class PageSample(NamedTuple):
     Attributes:
         split, label, sample_id: Of the row; the label -1 for none.
         views: How many images of `images` are not missing.
-        sizes: Of all images, such as "32 x 32", UNREADABLE or MISSING.
+        sizes: Of all images, height x width such as "32 x 48", UNREADABLE or MISSING.
         num_bytes: Of its files that are larger than a thumbnail.
         rank: Its number in its class, in the order of the rows.
         thumbnails, full: Where the JSON of its images is in the spool: as thumbnails, and at full
@@ -295,6 +295,6 @@ def convert_view(data: bytes | None, thumbnail: int, want_full: bool) -> PageVie
     except Exception as error:  # Pillow raises nearly anything on bad files
         why = "no known format" if isinstance(error, PIL.UnidentifiedImageError) else str(error)
         return PageView({"error": f"{why} ({len(data):,} bytes)"}, UNREADABLE)
-    size = f"{width} x {height}"
+    size = f"{height} x {width}"
     facts = {"size": size, "format": kind, "bytes": len(data), "src": src, "whole": is_small}
     return PageView(facts, size, full, 0 if is_small else len(data))

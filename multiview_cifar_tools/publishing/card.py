@@ -329,8 +329,8 @@ def _image_table(splits: Iterable[SplitStats]) -> list[str]:
     kinds = sum((split.kinds for split in splits), Counter[ImageKind]())
     # Of equally many the smaller ones first, so that the order is not that of the shards.
     rows = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
-    lines = ["| image size | mode | images |", "|---|---|---:|"]
-    lines += [f"| {w} x {h} | {mode} | {n} |" for (w, h, mode), n in rows[:MAX_KINDS]]
+    lines = ["| image size (height x width) | mode | images |", "|---|---|---:|"]
+    lines += [f"| {h} x {w} | {mode} | {n} |" for (w, h, mode), n in rows[:MAX_KINDS]]
     if len(rows) > MAX_KINDS:
         num_images = sum(n for _, n in rows[MAX_KINDS:])
         lines.append(f"| {len(rows) - MAX_KINDS} other kinds | | {num_images} |")

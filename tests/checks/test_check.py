@@ -290,7 +290,7 @@ def turned(file):
 
 ODD = {
     "mode": (lambda file: Image.new("L", (4, 4)).save(file), "is L; 17 of 18 in `images` are RGB"),
-    "size": (lambda file: Image.new("RGB", (6, 2)).save(file), "is 6x2; 17 of 18 "),
+    "size": (lambda file: Image.new("RGB", (6, 2)).save(file), "is 2x6; 17 of 18 "),
     "orientation": (turned, "is of EXIF orientation 6; 17 of 18 "),
     "animation": (
         lambda file: Image.new("RGB", (4, 4)).save(
@@ -323,6 +323,18 @@ def test_a_size_of_its_own_for_every_sample_is_a_note(make_tree):
     assert kinds(report) == ["size-varies"]
     assert only(report, "size-varies")["found"].startswith("6 different ones; at most 3 of 18")
     assert report.good
+
+
+def test_sizes_are_height_x_width_and_the_remedy_can_be_pasted(make_tree, run):
+    tree = make_tree(*GOOD)
+    for i, path in enumerate(GOOD):
+        picture(i, (48, 40)).save(tree / path)  # Pillow: width, height
+    picture(0, (40, 48)).save(tree / GOOD[0])
+    out = run(str(tree), code=1).stdout
+    assert "is 48x40; 17 of 18 in `images` are 40x48 (height x width)" in out
+    [words] = {*re.findall(r"build with (--image-size \S+), say", out)}
+    assert words == "--image-size 40x48"
+    run(str(tree), *words.split(), code=1)
 
 
 def test_columns_are_compared_with_themselves(make_tree):

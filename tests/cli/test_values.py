@@ -107,7 +107,7 @@ def test_a_value_that_is_shown_can_be_typed(case):
 
 
 REWORDED = [
-    ("image_size=(0, 3) is not right.", "--image-size 0,3 is not right."),
+    ("image_size=(0, 3) is not right.", "--image-size 0x3 is not right."),
     ('pass on_error="skip_view".', "pass --on-error skip_view."),
     ('or pass layout="{label}/{sample}", then', "or pass --layout '{label}/{sample}', then"),
     ("pass num_views=4, or view_names=['a', 'b'].", "pass --num-views 4, or --view-names a,b."),

@@ -170,7 +170,7 @@ def test_filters_and_counts(look_at, make_tree, tmp_path):
     page.get_by_placeholder("Find a sample").fill("T/1")
     assert ids(page) == ["cat/1", "cat/10"]
     page.get_by_placeholder("Find a sample").fill("")
-    page.select_option("#size", label="5 x 7")
+    page.select_option("#size", label="7 x 5")
     assert ids(page) == ["dog/3"]
 
 
@@ -270,7 +270,7 @@ def test_full_size_is_the_file_itself(look_at, make_tree):
     page.wait_for_function("[...document.images].every(image => image.complete)")
     assert pixels(page, "figure:nth-child(1) img")[..., :3].tolist() == small.tolist()
     assert pixels(page, "figure:nth-child(2) img")[..., :3].tolist() == large.tolist()
-    assert page.locator("figcaption").nth(1).inner_text().startswith("b\n200 \u00d7 150, PNG, ")
+    assert page.locator("figcaption").nth(1).inner_text().startswith("b\n150 \u00d7 200, PNG, ")
     assert page.locator("figure img").nth(1).bounding_box()["width"] == 200
 
 
@@ -324,7 +324,7 @@ def test_every_format(look_at, make_tree, size):
         "image => [image.naturalWidth, image.naturalHeight])"
     )
     assert found == [list(size)] * 13
-    assert set(seen.table.sizes[0]) == {f"{size[0]} x {size[1]}"}
+    assert set(seen.table.sizes[0]) == {f"{size[1]} x {size[0]}"}
 
 
 @needs_browser
@@ -340,7 +340,7 @@ def test_images_are_turned_as_exif_says(look_at, make_tree, size, suffix):
     image.paste("blue", (0, 0, size[0] // 2, size[1]))
     image.save(tree / f"cat/1/a{suffix}", exif=exif)
     seen, page = look_at(tree)
-    assert seen.table.sizes[0] == (f"{size[1]} x {size[0]}",)
+    assert seen.table.sizes[0] == (f"{size[0]} x {size[1]}",)
     page.click(".card")
     page.wait_for_function("[...document.images].every(image => image.complete)")
     for selector in (".card img", "figure img"):

@@ -146,6 +146,14 @@ def test_a_readme_that_is_no_text(make_tree, leave, tmp_path):
         leave(str(make_tree("cat/1/a.png")))
 
 
+def test_image_sizes_are_height_x_width(make_tree, leave):
+    tree = make_tree("cat/1/a.png")
+    Image.new("RGB", (48, 40)).save(tree / "cat/1/a.png")
+    lines = text_of(leave(str(tree))).splitlines()
+    at = lines.index("| image size (height x width) | mode | images |")
+    assert lines[at + 2] == "| 40 x 48 | RGB | 1 |"
+
+
 def test_names_of_classes_do_not_break_the_table(make_tree, leave):
     folder = leave(str(make_tree("a|b/1/x.png", "<i>/1/x.png", "[c](d)_*/1/x.png")))
     lines = text_of(folder).splitlines()

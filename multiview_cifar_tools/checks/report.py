@@ -150,14 +150,18 @@ class CheckReport(Report):
         """A page of its own, with pictures of what is the same or alike."""
         return html_page(f"Check of {self.data_dir}", "\n".join(_page_body(self)), STYLE)
 
-    def summary(self) -> list[str]:
-        """What was checked, what was not, and how much was found."""
+    def summary(self, most_paths: int = 3) -> list[str]:
+        """What was checked, what was not, and how much was found.
+
+        Args:
+            most_paths: How many of the paths that were ignored it names, for each reason.
+        """
         lines = [
             f"Checked {quantity(self.num_images, 'image')} of "
             f"{quantity(self.num_samples, 'sample')} in {escape_unprintable(self.data_dir)}."
         ]
         for reason, paths in self.ignored.items():
-            shown = f"Ignored {reason} ({len(paths):,}): {join_first(paths, most=3)}."
+            shown = f"Ignored {reason} ({len(paths):,}): {join_first(paths, most_paths)}."
             lines.append(escape_unprintable(shown))
         if self.num_plain:
             have = "image has" if self.num_plain == 1 else "images have"

@@ -19,6 +19,8 @@ from multiview_cifar_tools.console import print_lines, print_table
 from multiview_cifar_tools.reports import quantity
 
 MAX_LINES = 5  # of a kind that are printed
+MAX_PATHS = 4  # of a finding that are printed
+MAX_IGNORED = 3  # paths that are printed, for each reason
 
 
 def run(args: Arguments) -> int:
@@ -83,7 +85,7 @@ def print_files(args: Arguments, moved: list[str]) -> None:
 
 def print_report(args: Arguments, report: CheckReport) -> None:
     """Print how often each kind of finding was found, its first ones, and what to do."""
-    print_lines(*report.summary())
+    print_lines(*report.summary(args.limit(MAX_IGNORED)))
     if args.quiet:
         return
     print()
@@ -93,14 +95,15 @@ def print_report(args: Arguments, report: CheckReport) -> None:
     ]
     print_table("found", ["kind", "severity", "times", "meaning"], rows)
     for kind, findings in report.by_kind.items():
-        print_findings(kind, findings, args.limit(MAX_LINES))
+        print_findings(args, kind, findings)
 
 
-def print_findings(kind: str, findings: Sequence[Finding], most: int) -> None:
+def print_findings(args: Arguments, kind: str, findings: Sequence[Finding]) -> None:
     """Print the first findings of a kind, and their remedies."""
+    most = args.limit(MAX_LINES)
     print_lines(f"{kind}: {KINDS[kind].title}")
     for finding in findings[:most]:
-        print_lines(f"  {describe_finding(finding)}")
+        print_lines(f"  {describe_finding(finding, args.limit(MAX_PATHS))}")
     if len(findings) > most:
         print(f"  and {len(findings) - most:,} more, see -v, --json or --report")
     for remedy in dict.fromkeys(finding.remedy for finding in findings[:most]):
@@ -108,9 +111,9 @@ def print_findings(kind: str, findings: Sequence[Finding], most: int) -> None:
     print()
 
 
-def describe_finding(finding: Finding) -> str:
-    """A finding in one line, with its files and, where it is of one sample, that sample."""
-    files = join_first(finding.paths, most=4)
+def describe_finding(finding: Finding, most_paths: int) -> str:
+    """A finding in one line, with its first files and, where it is of one sample, that sample."""
+    files = join_first(finding.paths, most_paths)
     if len(finding.samples) > 1:
         return f"{finding.found}: {files}" if files else finding.found
     if not finding.samples:

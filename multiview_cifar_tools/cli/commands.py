@@ -157,7 +157,9 @@ ViewColumns = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print all of it, for programs.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show errors with traceback.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print more: all of each list.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print more: whole tables and lists of files.")
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print the result alone, no progress, no warnings.")
 ]

@@ -15,6 +15,8 @@ from multiview_cifar_tools.planning.report import PlanReport, plan
 
 MAX_BAR = 40  # characters of the longest bar
 MAX_ROWS = 20  # that are printed; data frames and JSON hold all
+MAX_VIEWS = 12  # usual ones that are printed
+MAX_PATHS = 3  # that are printed, for each reason and layout
 
 
 def run(args: Arguments) -> int:
@@ -25,21 +27,22 @@ def run(args: Arguments) -> int:
     elif args.quiet:
         print_verdict(report)
     else:
-        print_report(report, args.limit(MAX_ROWS))
+        print_report(report, args)
     return 0 if report.good else 1
 
 
-def print_report(report: PlanReport, max_rows: int = MAX_ROWS) -> None:
+def print_report(report: PlanReport, args: Arguments) -> None:
     """Print the report as text and tables: the set if it is a known one, the layout first, the
     problem last.
     """
+    most_paths = args.limit(MAX_PATHS)
     print_known_set(report)
     print_section("layout", [str(report.layout or "none"), report.layout_reason])
     if report.plan:
-        print_classes(report, max_rows)
-        print_views(report, max_rows)
+        print_classes(report, args.limit(MAX_ROWS))
+        print_views(report, args.limit(MAX_ROWS), args.limit(MAX_VIEWS))
     ignored = [
-        (why, len(paths), join_first(paths, most=3)) for why, paths in report.ignored.items()
+        (why, len(paths), join_first(paths, most_paths)) for why, paths in report.ignored.items()
     ]
     print_table("ignored", ["reason", "paths", "such as"], ignored)
     print_section("notes", [*map(reword, report.notes)])
@@ -47,7 +50,8 @@ def print_report(report: PlanReport, max_rows: int = MAX_ROWS) -> None:
     described = [(name, describe_feature(feature)) for name, feature in features.items()]
     print_table("features", ["column", "feature"], described)
     nearest = [
-        (c.layout, c.images, c.samples, join_first(c.left_out, most=3)) for c in report.candidates
+        (c.layout, c.images, c.samples, join_first(c.left_out, most_paths))
+        for c in report.candidates
     ]
     print_table("nearest layouts", ["layout", "images", "samples", "does not fit"], nearest)
     print_verdict(report)
@@ -90,7 +94,7 @@ def print_classes(report: PlanReport, max_rows: int) -> None:
     print_section("groups", lines)
 
 
-def print_views(report: PlanReport, max_rows: int) -> None:
+def print_views(report: PlanReport, max_rows: int, max_views: int) -> None:
     """Print how many views the samples have, the usual views, and which samples lack one."""
     most = max(report.num_views.values())
     rows = [
@@ -98,7 +102,7 @@ def print_views(report: PlanReport, max_rows: int) -> None:
         for views, samples in report.num_views.items()
     ]
     print_table("views per sample", ["views", "samples", ""], rows)
-    lines = [f"usual: {join_first(report.usual_views, most=12)}"] if report.usual_views else []
+    lines = [f"usual: {join_first(report.usual_views, max_views)}"] if report.usual_views else []
     missing = report.missing_views
     lines += [
         f"{sample} lacks {', '.join(views)}"

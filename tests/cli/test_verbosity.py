@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from PIL import Image
 
 from commands import MODULE
 
@@ -72,6 +73,31 @@ def test_all_of_a_long_list(make_tree, run):
     told = run("plan", "photos", "-v").stdout
     assert "class-24" in told
     assert "more classes" not in told
+
+
+@pytest.mark.parametrize("verb", ["plan", "check"])
+def test_all_files_of_a_list(verb, make_tree, run):
+    tree = make_tree(*(f"cat/1/view_{i:02}.png" for i in range(30)))
+    for name in ("notes_{}.txt", "aside_{}.csv"):
+        for i in range(9):
+            (tree / "cat/1" / name.format(i)).write_text("text")
+    told = run(verb, "photos").stdout
+    assert "notes_8.txt" not in told and re.search(r" and \d+ more", told)
+    told = run(verb, "photos", "-v").stdout
+    assert "notes_8.txt" in told and "aside_8.csv" in told
+    assert not re.search(r" and \d+ more", told)
+
+
+def test_all_files_of_a_finding(make_tree, run):
+    make_tree(*(f"cat/{i}/a.png" for i in range(9)))
+    for i in range(9):  # an animation each
+        frames = [Image.new("RGB", (4, 4), colour) for colour in ((i, 0, 0), (0, i, 9))]
+        frames[0].save(f"photos/cat/{i}/a.png", save_all=True, append_images=frames[1:])
+    told = run("check", "photos").stdout
+    assert "cat/3/a.png and 5 more" in told
+    told = run("check", "photos", "-v").stdout
+    assert "cat/8/a.png" in told
+    assert " more" not in told
 
 
 def test_one_of_both(tree, run):

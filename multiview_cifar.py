@@ -1195,9 +1195,9 @@ def explain(what: str, *arguments: Any) -> str:
     return str(getattr(layout_errors, what)(*arguments))
 
 
-def nearest_layouts(listing: FileListing) -> str:
+def nearest_layouts(listing: FileListing, in_use: Sequence[Template] = ()) -> str:
     """The end of an error: the layout that `plan` would list first, and how to call `plan`."""
-    names = listing.data_dir, listing.paths, listing.is_by_split
+    names = listing.data_dir, listing.paths, listing.is_by_split, in_use
     return explain("nearest_layouts", *names, parse_template, find_split, split_name)
 
 
@@ -1304,8 +1304,8 @@ def find_misfit(path: str, templates: Sequence[Template], listing: FileListing) 
         return "images below the layout" if depth > max(depths) else "images that fit no template"
     raise LayoutError(
         f"{path} stands above the layout {templates[0].text}. Expected images only {min(depths)} "
-        "folders deep. Move it into the folder of its sample, or say with layout=... what the "
-        f"names mean.{nearest_layouts(listing)}",
+        "folders deep. Move it into the folder of its sample or remove it, or say with layout=... "
+        f"what the names mean.{nearest_layouts(listing, templates)}",
         path,
     )
 

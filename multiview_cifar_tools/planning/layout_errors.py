@@ -9,31 +9,83 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from multiview_cifar_tools.planning.suggest_layout import describe_nearest
 from multiview_cifar_tools.spelling import did_you_mean
 
 __all__ = ["did_you_mean", "find_misfit", "list_below", "mixed_splits", "nearest_layouts"]
-__all__ += ["tell_apart"]
+__all__ += ["see_plan", "tell_apart"]
+
+
+MAX_TRIED = 20  # folders and names by which a folder is compared with its siblings
 
 
 def nearest_layouts(
     data_dir: str,
     paths: Sequence[str],
     is_by_split: bool,
+    in_use: Sequence[Any],
     parse: Callable[[str], Any],
     find_split: Callable[[str], str | None],
     split_name: Callable[[str], str],
 ) -> str:
     """As `describe_nearest`, for the paths of a listing, in which the archive of a split stands as
     a folder where `is_by_split`; and of a folder the command that says more.
+
+    Where no other layout takes more images than the script's `Template`s that are in use, it says
+    how many these take. Where they take none, it names the folder above that may be meant.
     """
+    used = sum(any(t.path.fullmatch(path, 0, path.rfind(".")) for t in in_use) for path in paths)
     inner = [path.partition("/")[2] if is_by_split else path for path in paths]
-    nearest = describe_nearest(inner, parse, find_split, split_name, is_by_split)
+    nearest = describe_nearest(inner, parse, find_split, split_name, is_by_split, used)
+    if used and not nearest:
+        nearest = f" {used:,} of {len(paths):,} images fit this layout."
+    if in_use and not used and (above := find_folder_above(data_dir, paths, in_use[0].depth)):
+        nearest = f" If you meant the folder above, pass {above}.{nearest}"
+    return nearest + see_plan(data_dir)
+
+
+def see_plan(data_dir: str) -> str:
+    """The last sentence of `nearest_layouts`, with a space before it; "" where there is none."""
     command = f"multiview-cifar plan {shlex.quote(data_dir)}"
-    return nearest + (f" To see more, run `{command}`." if os.path.isdir(data_dir) else "")
+    return f" To see more, run `{command}`." if os.path.isdir(data_dir) else ""
+
+
+def find_folder_above(data_dir: str, paths: Sequence[str], depth: int) -> str:
+    """The folder above in which the images would stand so deep, where each folder between has a
+    sibling that holds files of the same names as deep as it does; else "".
+    """
+    folder, (own, *others) = data_dir, sorted({path.count("/") for path in paths})
+    if others or not os.path.isdir(folder):
+        return ""
+    names = {path.rpartition("/")[2] for path in paths[:MAX_TRIED]}
+    for level in range(own, depth):
+        above = os.path.dirname(folder)
+        siblings = (other for other in _list_folders(above) if other != folder)
+        if not any(_holds(sibling, level, names) for sibling in siblings):
+            return ""
+        folder = above
+    return folder
+
+
+def _holds(folder: str, depth: int, names: Collection[str]) -> bool:
+    """Whether a file of one of these names stands so many folders below."""
+    if depth:
+        return any(_holds(inner, depth - 1, names) for inner in _list_folders(folder))
+    return any(os.path.isfile(os.path.join(folder, name)) for name in names)
+
+
+def _list_folders(folder: str) -> list[str]:
+    """The first folders in a folder; none where it may not be read."""
+    try:
+        with os.scandir(folder) as entries:
+            folders = (entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+            return [*islice(folders, MAX_TRIED)]
+    except OSError:
+        return []
 
 
 def tell_apart(other: str, path: str, template: str) -> str:

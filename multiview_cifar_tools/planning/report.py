@@ -42,6 +42,7 @@ from multiview_cifar_tools.metadata import view_keys
 from multiview_cifar_tools.options import describe_feature, list_images, load_line, make_config
 from multiview_cifar_tools.pages import split_page
 from multiview_cifar_tools.planning.hints import UNLABELLED, find_hints
+from multiview_cifar_tools.planning.layout_errors import see_plan
 from multiview_cifar_tools.planning.recognition import Greeting, find_known_set
 from multiview_cifar_tools.planning.similar_names import SimilarNames, find_similar_names
 from multiview_cifar_tools.planning.split_groups import find_groups
@@ -343,7 +344,7 @@ def _plan_leniently(
             with silence_log():
                 plan = plan_rows(listing, attempt)
         except LayoutError as error:
-            problem = problem or str(error)
+            problem = problem or str(error).removesuffix(see_plan(tree.data_dir))
             continue
         return plan, problem or _name_problem(plan, config), dict(plan.ignored)
     return None, problem, dict(listing.ignored)

@@ -107,15 +107,17 @@ def describe_nearest(
     find_split: Callable[[str], str | None],
     split_name: Callable[[str], str],
     is_by_split: bool = False,
+    min_images: int = 0,
 ) -> str:
     """A sentence, with a space before it: the options that `plan` would list first, or two that fit
-    equally well; "" where none fits an image. The arguments are those of `suggest_layouts`, the
-    script's `split_name`, and whether the paths are those in the archive of a split.
+    equally well; "" where none fits more than `min_images`. The other arguments are those of
+    `suggest_layouts`, the script's `split_name`, and whether the paths are those in the archive of
+    a split.
     """
     fits = suggest_layouts(paths, parse, find_split)
     ranks = [(fit.candidate.images, fit.view_agreement) for fit in fits]
     best = [fit.candidate for fit, rank in zip(fits, ranks, strict=True) if rank == ranks[0]][:2]
-    if not best:
+    if not best or best[0].images <= min_images:
         return ""
     options = " or ".join(f'layout="{candidate.layout}"' for candidate in best)
     folders = [find_folders("split", parse(candidate.layout), paths) for candidate in best]

@@ -119,7 +119,7 @@ NEAREST = {
         [f"{c}/{s}/{v}/{i}.png" for c in "ab" for s in "12" for v in "lr" for i in "12"],
         "{label}/{sample}/{view_label}/{view}",
     ),
-    "a stray image": ([*WHOLE, "cover.png"], "{label}/{sample}/{view}"),
+    "a stray image": ([*FLAT, "cover.png"], "{label}/{sample}_{view}"),
     "split words with more around them": (
         [f"{split}/{path}" for split in ("training_set", "test_set") for path in FLAT],
         "{split}/{label}/{sample}_{view}",
@@ -325,6 +325,33 @@ def test_the_error_of_a_build_names_the_nearest_layout(make_tree):
     advice = re.search(said, str(caught.value))[1]
     ds = eval(f"multiview_cifar.load_dataset(data_dir=str(tree), {advice})")
     assert ds.num_rows == {"train": 4, "test": 4}
+
+
+def test_a_stray_image_does_not_question_the_layout(make_tree):
+    tree = make_tree(*within("train", WHOLE), *within("test", WHOLE), "loose.png")
+    for options in ({}, {"layout": "{split}/{label}/{sample}/{view}"}):
+        problem = plan(tree, **options).problem
+        assert "loose.png stands above the layout" in problem
+        assert "Move it into the folder of its sample or remove it" in problem
+        assert problem.endswith("16 of 17 images fit this layout.")
+        with pytest.raises(multiview_cifar.LayoutError) as caught:
+            multiview_cifar.load_dataset(data_dir=str(tree), **options)
+        assert str(caught.value) == f"{problem} To see more, run `multiview-cifar plan {tree}`."
+
+
+@pytest.mark.parametrize("inner", ["cat", "cat/1"])
+def test_a_folder_too_deep_is_told_from_its_siblings(make_tree, inner):
+    train = make_tree(*within("train", WHOLE), *within("test", WHOLE)) / "train"
+    problem = plan(train / inner).problem
+    assert f"If you meant the folder above, pass {train}." in problem.partition("Nearest")[0]
+    assert plan(train).good
+    given = plan(train, layout="{split}/{label}/{sample}/{view}")
+    assert f"pass {train.parent}." in given.problem
+
+
+def test_siblings_of_another_shape_say_nothing_of_a_folder(make_tree):
+    tree = make_tree("photos/cat/1_a.png", "photos/dog/1_a.png", "other/cat/notes.txt", "x.png")
+    assert "folder above" not in plan(tree / "photos").problem
 
 
 DEEP = [f"cat/{s}/{v}.png" for s in "123" for v in "ab"] + [

@@ -75,8 +75,8 @@ LAYOUT_ERRORS = {
     "{split}/{label}/{sample}/{view}, such as test/a/b/1/a.png. Expected [split/]class/sample/view:"
     ' pass a data_dir further down, or say with layout="..." what the folders mean.',
     ("cat/1/a.png", "cat/a.png"): "cat/a.png stands above the layout {label}/{sample}/{view}. "
-    "Expected images only 2 folders deep. Move it into the folder of its sample, or say with "
-    "layout=... what the names mean.",
+    "Expected images only 2 folders deep. Move it into the folder of its sample or remove it, or "
+    "say with layout=... what the names mean.",
     ("cat/1/a.png", "cat/2/"): "cat/2 has no images of its own. Expected files that fit "
     "{label}/{sample}/{view}; supported: ",
 }

@@ -99,6 +99,11 @@ KINDS = {
     ),
     "extension": FindingKind("contents that are not what the extension says", "warning", ""),
     "not-taken": FindingKind("images that a build does not take", "warning", ""),
+    "left-out": FindingKind(
+        "images that the layout leaves out",
+        "warning",
+        "See `multiview-cifar plan` for a layout that takes them, or move them away.",
+    ),
     **{
         f"{aspect}-in-sample": FindingKind(f"{aspect} differs within a sample", "warning", remedy)
         for aspect, remedy in ASPECT_REMEDIES.items()

@@ -67,7 +67,8 @@ from multiview_cifar_tools.errors import CheckError
 from multiview_cifar_tools.loading import detect_source
 from multiview_cifar_tools.options import list_images, make_config
 from multiview_cifar_tools.pages import split_page
-from multiview_cifar_tools.planning.report import silence_log
+from multiview_cifar_tools.planning.report import left_out_by_layout, silence_log
+from multiview_cifar_tools.reports import quantity
 
 # With these a folder can be checked whose build would fail.
 LENIENT_OPTIONS = {
@@ -142,6 +143,14 @@ def check_images(
     findings += [
         Finding("empty-sample", "no image in it", paths=(path,))
         for path in plan.ignored.get(EMPTY_FOLDERS, [])
+    ]
+    findings += [
+        Finding(
+            "left-out",
+            f"{quantity(len(paths), 'image')}{reason.removeprefix('images')}",
+            paths=(*paths,),
+        )
+        for reason, paths in left_out_by_layout(plan.ignored).items()
     ]
     findings += group_leaks
     findings += find_name_clashes(plan, one_split=bool(config.split_ratios))

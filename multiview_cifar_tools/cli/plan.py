@@ -62,8 +62,7 @@ def print_verdict(report: PlanReport) -> None:
     if not report.problem:
         print_section("load it with", [report.load_line])
     if not report.good:
-        left_out = f"Images that the layout leaves out: {report.num_left_out:,}."
-        print_section("problem", [reword(report.problem) or left_out])
+        print_section("problem", [reword(report.problem or report.left_out)])
 
 
 def print_known_set(report: PlanReport) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -40,13 +40,18 @@ from multiview_cifar_tools.arguments import expect_path
 from multiview_cifar_tools.defaults import CONFIG_NAMES
 from multiview_cifar_tools.metadata import view_keys
 from multiview_cifar_tools.options import describe_feature, list_images, load_line, make_config
-from multiview_cifar_tools.pages import split_page
+from multiview_cifar_tools.pages import files_of, split_page
 from multiview_cifar_tools.planning.hints import UNLABELLED, find_hints
 from multiview_cifar_tools.planning.layout_errors import see_plan
 from multiview_cifar_tools.planning.recognition import Greeting, find_known_set
 from multiview_cifar_tools.planning.similar_names import SimilarNames, find_similar_names
 from multiview_cifar_tools.planning.split_groups import find_groups
-from multiview_cifar_tools.planning.suggest_layout import Candidate, find_folders, suggest_layouts
+from multiview_cifar_tools.planning.suggest_layout import (
+    Candidate,
+    find_folders,
+    suggest_columns,
+    suggest_layouts,
+)
 from multiview_cifar_tools.reports import Report, quantity
 
 if TYPE_CHECKING:
@@ -75,6 +80,8 @@ class PlanReport(Report):
             None where none would.
         ignored: The paths that would be left out, by reason.
         candidates: Where most images would be left out, the layouts that come nearest, best first.
+        wider_layout: Of images that are left out: a layout with columns for them that takes all, or
+            empty.
         greeting: The public set that the folder is, where no layout was given; see recognition.
     """
 
@@ -84,6 +91,7 @@ class PlanReport(Report):
     plan: Plan | None = None
     ignored: dict[str, list[str]] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
+    wider_layout: dict[str, str] = field(default_factory=dict)
     greeting: Greeting | None = None
 
     @property
@@ -99,8 +107,18 @@ class PlanReport(Report):
     @property
     def num_left_out(self) -> int:
         """How many images the layout leaves out."""
-        reasons = [reason for reason in self.ignored if reason.startswith("images")]
-        return sum(len(self.ignored[reason]) for reason in reasons)
+        return len(self.paths_left_out)
+
+    @property
+    def paths_left_out(self) -> list[str]:
+        """The images that the layout leaves out."""
+        return [path for paths in left_out_by_layout(self.ignored).values() for path in paths]
+
+    @property
+    def left_out(self) -> str:
+        """How many images the layout leaves out, and the one that takes them, where it is known."""
+        remedy = f" To take all, pass layout={self.wider_layout}." if self.wider_layout else ""
+        return f"Images that the layout leaves out: {self.num_left_out:,}.{remedy}"
 
     @property
     def layout(self) -> str | dict[str, str] | None:
@@ -255,7 +273,7 @@ class PlanReport(Report):
         lines = [f"{self.data_dir}: {samples} of {classes}, {images}"]
         lines.append(f"layout: {self.layout or 'none'} ({self.layout_reason})")
         if self.num_left_out:
-            lines.append(f"left out by the layout: {quantity(self.num_left_out, 'image')}")
+            lines.append(self.left_out)
         notes = [f"note: {note}" for note in self.notes]
         return [*lines, *notes, f"problem: {self.problem}" if self.problem else self.load_line]
 
@@ -279,6 +297,7 @@ class PlanReport(Report):
             "usual_views": self.usual_views,
             "missing_views": dict(self.missing_views.itertuples(index=False, name=None)),
             "images_left_out": self.num_left_out,
+            "wider_layout": self.wider_layout,
             "ignored": self.ignored,
             "notes": self.notes,
             "features": {name: describe_feature(feature) for name, feature in features.items()},
@@ -310,6 +329,8 @@ def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
     report = PlanReport(place, options, problem, rows, ignored)
     if not options.get("layout") and not tree.stored and config.name == "default":
         report.greeting = find_known_set(tree)
+    if not problem and report.num_left_out:
+        report.wider_layout = _find_wider_layout(report, tree, config)
     if not rows or report.num_left_out > report.num_images:
         paths = _image_paths(tree)
         fits = suggest_layouts(paths, parse_template, find_split)
@@ -317,6 +338,27 @@ def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
             fit.candidate for fit in fits if _has_plain_splits(fit.candidate.layout, paths, config)
         ]
     return report
+
+
+def _find_wider_layout(
+    report: PlanReport, tree: FileListing, config: MultiviewCifarConfig
+) -> dict[str, str]:
+    """The layout of `suggest_columns`, where with it a dataset can be built of all images."""
+    if not isinstance(report.layout, str) or tree.is_by_split:
+        return {}
+    taken = (path for sample in report.samples for path in files_of(sample.paths))
+    columns = suggest_columns(report.layout, taken, report.paths_left_out)
+    if not columns:
+        return {}
+    try:
+        wider = replace(config, layout=columns)
+        rows, problem, ignored = _plan_leniently(tree, wider)
+    except OptionError:  # a folder called as another column is
+        return {}
+    again = PlanReport(
+        report.data_dir, {**report.options, "layout": columns}, problem, rows, ignored
+    )
+    return columns if again.good else {}
 
 
 def _has_plain_splits(layout: str, paths: list[str], config: MultiviewCifarConfig) -> bool:
@@ -367,6 +409,11 @@ def _image_paths(tree: FileListing) -> list[str]:
         return images.paths
     except LayoutError:
         return []
+
+
+def left_out_by_layout(ignored: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Of the paths that a plan ignores, by reason, the images that its layout leaves out."""
+    return {why: paths for why, paths in ignored.items() if why.startswith("images")}
 
 
 @contextmanager

@@ -130,6 +130,30 @@ def describe_nearest(
     return f" Nearest is {options}: {best[0].images:,} of {len(paths):,} images fit it."
 
 
+def suggest_columns(layout: str, taken: Iterable[str], left_out: Sequence[str]) -> dict[str, str]:
+    """A layout with further columns, one for each folder below those of the taken images in which
+    images are left out whose names are those of taken ones and more: maps/front-map.png beside
+    front.png. Empty where one image lies in no such folder.
+    """
+    above, _, file = layout.rpartition("/")
+    stems: dict[str, list[str]] = defaultdict(list)
+    for path in taken:
+        folder, _, name = path.rpartition("/")
+        stems[folder].append(name.rpartition(".")[0])
+    columns: dict[str, str] = {}
+    for path in left_out:
+        outer, _, inner = path.rpartition("/")[0].rpartition("/")
+        if inner in columns:
+            continue
+        stem = path.rpartition("/")[2].rpartition(".")[0]
+        own = max((own for own in stems[outer] if own in stem), key=len, default="")
+        before, _, after = stem.partition(own) if own else ("{", "", "")
+        if {*"{}"} & {*before, *after, *inner}:
+            return {}
+        columns[inner] = f"{above}/{inner}/{before}{file}{after}".removeprefix("/")
+    return {"images": layout, **columns}
+
+
 def find_folders(field: str, template: Any, paths: Sequence[str]) -> list[str]:
     """What a field of a template takes in these paths, each once; nothing where it has no such."""
     if field not in template.fields:

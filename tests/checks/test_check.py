@@ -538,6 +538,16 @@ def test_sample_folders_without_images(make_tree):
     assert row["path"] == "cat/9"
 
 
+def test_images_that_the_layout_leaves_out(make_tree, run):
+    tree = make_tree(*GOOD, "cat/1/maps/a.png", "cat/1/maps/b.png")
+    report = check(tree)
+    row = only(report, "left-out")
+    assert (row["severity"], row["found"]) == ("warning", "2 images below the layout")
+    assert row["path"] == "cat/1/maps/a.png"
+    assert not report.good
+    assert "2 images below the layout" in run(tree, code=1).stdout
+
+
 # --- a user's way ---------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 
 import datasets
@@ -352,6 +353,33 @@ def test_a_folder_too_deep_is_told_from_its_siblings(make_tree, inner):
 def test_siblings_of_another_shape_say_nothing_of_a_folder(make_tree):
     tree = make_tree("photos/cat/1_a.png", "photos/dog/1_a.png", "other/cat/notes.txt", "x.png")
     assert "folder above" not in plan(tree / "photos").problem
+
+
+@pytest.mark.parametrize("below", ["maps/{}-map", "maps/{}", "a b/m.{}_x"])
+def test_a_layout_with_columns_for_images_that_are_left_out(make_tree, run, below):
+    names = [name for view in "ab" for name in (view, below.format(view))]
+    tree = make_tree(*(f"cat/{sample}/{name}.png" for sample in "12" for name in names))
+    folder, form = below.split("/")
+    wide = {
+        "images": "{label}/{sample}/{view}",
+        folder: f"{{label}}/{{sample}}/{folder}/{form.format('{view}')}",
+    }
+    report = plan(tree)
+    assert not report.good
+    assert report.wider_layout == wide
+    assert plan(tree, layout=wide).good
+    done = run("plan", tree, "-q")
+    assert done.returncode == 1
+    (options,) = re.findall("To take all, pass (--layout .*)[.]", done.stdout)
+    assert run("plan", tree, *shlex.split(options)).returncode == 0
+
+
+def test_images_that_no_column_takes(make_tree):
+    assert plan(make_tree("cat/1/a.png", "cat/1/old/b.png")).wider_layout == {}
+    mixed = make_tree("cat/1/a.png", "cat/1/m/a.png", "cat/1/m/a_1.png", under="mixed")
+    assert plan(mixed).wider_layout == {}
+    named = make_tree("cat/1/a.png", "cat/1/label/a.png", under="named")
+    assert plan(named).wider_layout == {}
 
 
 DEEP = [f"cat/{s}/{v}.png" for s in "123" for v in "ab"] + [

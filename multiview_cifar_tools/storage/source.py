@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import time
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -211,9 +214,16 @@ def wrap_source_errors(source: FileSource) -> Iterator[None]:
             )
         else:
             expected += ": make or download it anew"
-        found = redact_error(error, source.secrets)
-        raise StorageError(
-            f"{source.shown} cannot be read ({type(error).__name__}: {found}). Expected "
-            f"{expected}.",
-            source.path,
-        ) from None
+        found = f"{type(error).__name__}: {redact_error(error, source.secrets)}"
+        problem = f"cannot be read ({found})"
+        if _is_damage(error):
+            problem = f"is damaged or cut off, or no {source.kind} archive ({found})"
+        raise StorageError(f"{source.shown} {problem}. Expected {expected}.", source.path) from None
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether an error says that the bytes of an archive are not right; zstandard may be missing,
+    so that its error is known by name.
+    """
+    kinds = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError)
+    return isinstance(error, kinds) or type(error).__name__ == "ZstdError"

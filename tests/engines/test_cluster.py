@@ -120,7 +120,9 @@ def test_the_same_shards_from_any_engine(engine, photos, clean, tmp_path, reques
         cluster = request.getfixturevalue("cluster")
         arguments, third = on(cluster), ray_cluster.one_more(cluster)
     with third:
-        printed = run_command("build", photos, "--output", tmp_path / "out", *SMALL, *arguments)
+        printed = run_command(
+            "build", photos, "--output", tmp_path / "out", "-v", *SMALL, *arguments
+        )
     assert digests(tmp_path / "out") == clean
     assert len(clean) > 5
     assert re.search(r"train +\d+ +45", printed)
@@ -594,8 +596,8 @@ def test_a_node_that_does_not_see_the_folder(photos, cluster, tmp_path):
     [
         (["--engine", "ray"], "Expected --output with a folder"),
         (["--address", "127.0.0.1:1"], "Expected --output with a folder"),
-        (["--output", "{out}", "--address", "127.0.0.1:1"], 'Expected it with engine="ray"'),
-        (["--output", "{out}", "--max-shard-size", "much"], "max_shard_size='much'"),
+        (["--output", "{out}", "--address", "127.0.0.1:1"], "Expected it with --engine ray"),
+        (["--output", "{out}", "--max-shard-size", "much"], "--max-shard-size much"),
         (["--output", "{out}", "--layout", "{{label}}/{{sample}}/a/b"], "No image in"),
         (["--output", "{full}"], "holds note.txt"),
         (["--output", "{full}/note.txt"], "Expected a folder in which files may be written"),

@@ -1426,11 +1426,32 @@ def find_samples(
             f"left out.{nearest_layouts(listing)}",
             listing.data_dir,
         )
+    if config.on_missing_view == "raise":
+        check_columns(samples, templates, listing)
     if config.pages == "views":
         split_stacks(samples, listing.sources)
     check_folders(listing, templates.values(), used, config.on_error == "skip_sample")
     listing.folders, listing.paths, listing.sizes, listing.versions = [], [], array("q"), array("q")
     return samples
+
+
+def check_columns(
+    samples: Samples, templates: Mapping[str, Template], listing: FileListing
+) -> None:
+    """LayoutError where no file fits the template of a column."""
+    has_files = [any(s.columns[i] for s in samples.values()) for i in range(len(templates))]
+    good = [
+        template.text for template, has in zip(templates.values(), has_files, strict=True) if has
+    ]
+    for (column, template), has in zip(templates.items(), has_files, strict=True):
+        if not has:
+            near = explain("nearest_column", good, listing.paths, listing.ignored)
+            raise LayoutError(
+                f'No file in {listing.data_dir} fits the template of "{column}", {template.text} '
+                f"(found: {listing.ignored_summary}). Expected one at least: correct the template "
+                f"or leave the column out.{near}",
+                listing.data_dir,
+            )
 
 
 def check_name_forms(plan: Plan, config: MultiviewCifarConfig) -> None:

@@ -147,6 +147,8 @@ def _hint_rare_views(report: PlanReport) -> str:
     if report.usual_views or "{view}" not in str(report.layout):
         return ""
     views = join_first((name for names in report.views for name in names[:1]), most=3)
+    if not views:
+        return ""
     return (
         f"No view is in more than half of the samples ({views}), so that none can be "
         f"missed. If file names hold more than the view, say so with {_better_layout(report)}."

@@ -13,11 +13,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from multiview_cifar_tools.planning.suggest_layout import describe_nearest
+from multiview_cifar_tools.planning.suggest_layout import describe_nearest, suggest_columns
 from multiview_cifar_tools.spelling import did_you_mean
 
-__all__ = ["did_you_mean", "find_misfit", "list_below", "mixed_splits", "nearest_layouts"]
-__all__ += ["see_plan", "tell_apart"]
+__all__ = ["did_you_mean", "find_misfit", "list_below", "mixed_splits", "nearest_column"]
+__all__ += ["nearest_layouts", "see_plan", "tell_apart"]
 
 
 MAX_TRIED = 20  # folders and names by which a folder is compared with its siblings
@@ -52,6 +52,19 @@ def see_plan(data_dir: str) -> str:
     """The last sentence of `nearest_layouts`, with a space before it; "" where there is none."""
     command = f"multiview-cifar plan {shlex.quote(data_dir)}"
     return f" To see more, run `{command}`." if os.path.isdir(data_dir) else ""
+
+
+def nearest_column(
+    texts: Sequence[str], paths: Sequence[str], ignored: Mapping[str, Sequence[str]]
+) -> str:
+    """The template, in a sentence, of images that are left out below those which the first of
+    these templates takes; "" where there is none.
+    """
+    left_out = {why: found for why, found in ignored.items() if why.startswith("images")}
+    others = [path for found in left_out.values() for path in found]
+    taken = {*paths} - {*others}
+    near = [text for text in suggest_columns(texts[0], taken, others).values() if text not in texts]
+    return f" Nearest is {near[0]}." if near else ""
 
 
 def find_folder_above(data_dir: str, paths: Sequence[str], depth: int) -> str:

@@ -374,6 +374,21 @@ def test_a_layout_with_columns_for_images_that_are_left_out(make_tree, run, belo
     assert run("plan", tree, *shlex.split(options)).returncode == 0
 
 
+def test_a_template_of_a_column_that_no_file_fits(make_tree):
+    tree = make_tree(*(f"cat/{s}/{name}.png" for s in "12" for name in ("a", "maps/a-map")))
+    images, maps = "{label}/{sample}/{view}", "{label}/{sample}/maps/{view}-"
+    wrong = {"images": images, "masks": maps + "mask"}
+    report = plan(tree, layout=wrong)
+    assert f'No file in {tree} fits the template of "masks", {maps}mask' in report.problem
+    assert "images below the layout" in report.problem or "fit no template" in report.problem
+    assert report.problem.endswith(f" Nearest is {maps}map.")
+    assert not [note for note in report.notes if "()" in note]
+    swapped = plan(tree, layout={"images": maps + "mask", "masks": images}).problem
+    assert f'fits the template of "images", {maps}mask' in swapped
+    assert swapped.endswith(f" Nearest is {maps}map.")
+    assert plan(tree, layout={"images": images, "masks": maps + "map"}).good
+
+
 def test_images_that_no_column_takes(make_tree):
     assert plan(make_tree("cat/1/a.png", "cat/1/old/b.png")).wider_layout == {}
     mixed = make_tree("cat/1/a.png", "cat/1/m/a.png", "cat/1/m/a_1.png", under="mixed")

@@ -1111,7 +1111,10 @@ def parse_template(text: str) -> Template:
     extension = text[text.rfind(".") :].lower() if is_image(text) else ""
     stem = text[: len(text) - len(extension)]
     names, literal = FIELD.findall(stem), FIELD.sub("", text)
-    wrong = [f"has the unknown field {{{name}}}" for name in names if name not in FIELDS]
+    wrong = ["has a brace that is not closed"] * (re.search(r"\{[^{}]*(\{|$)", stem) is not None)
+    wrong += [f"has the unknown field {{{name}}}" for name in names if name not in FIELDS]
+    if text and not {*"{}"} & {*text}:
+        wrong.append("has no field: fields stand in braces")
     wrong += ["lacks the field {sample}"] * ("sample" not in names)
     if side := re.search(r"\{\w+\}\{\w+\}", stem):  # apple10 would be apple1 and 0
         wrong.append(f"has {side[0]}, with nothing to part the two")
@@ -1423,7 +1426,7 @@ def find_samples(
         raise LayoutError(
             f"No image in {listing.data_dir} fits layout={config.layout!r} (found: "
             f"{listing.ignored_summary}). Expected paths that fit it from end to end, extension "
-            f"left out.{nearest_layouts(listing)}",
+            f"left out.{nearest_layouts(listing, [*templates.values()])}",
             listing.data_dir,
         )
     if config.on_missing_view == "raise":

@@ -109,6 +109,11 @@ def parse_class_names(text: str) -> list[str] | dict[str, str]:
 def parse_layout(text: str) -> str | dict[str, str]:
     """A template, or a JSON object of them."""
     layout = parse_literal(text)
+    if isinstance(layout, str) and re.match(r"\{\s*[\"']", text):
+        expected = '{"images": "{label}/{sample}/{view}", ...}'
+        raise ValueError(
+            f"{text} is no valid JSON. Expected a template, or JSON such as {expected}."
+        )
     return layout if isinstance(layout, dict) else text
 
 

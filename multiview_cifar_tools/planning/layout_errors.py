@@ -45,6 +45,8 @@ def nearest_layouts(
         nearest = f" {used:,} of {len(paths):,} images fit this layout."
     if in_use and not used and (above := find_folder_above(data_dir, paths, in_use[0].depth)):
         nearest = f" If you meant the folder above, pass {above}.{nearest}"
+    if not used and any("\\" in template.text for template in in_use):
+        nearest = f' Write "/" between folders, on Windows too.{nearest}'
     return nearest + see_plan(data_dir)
 
 
@@ -72,7 +74,7 @@ def find_folder_above(data_dir: str, paths: Sequence[str], depth: int) -> str:
     sibling that holds files of the same names as deep as it does; else "".
     """
     folder, (own, *others) = data_dir, sorted({path.count("/") for path in paths})
-    if others or not os.path.isdir(folder):
+    if others or own >= depth or not os.path.isdir(folder):
         return ""
     names = {path.rpartition("/")[2] for path in paths[:MAX_TRIED]}
     for level in range(own, depth):

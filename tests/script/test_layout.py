@@ -345,6 +345,11 @@ def test_a_template_that_nothing_fits(stream, make_tree, fails):
         list(stream(make_tree("cat/1/a.png"), layout="{label}/{sample}_{view}"))
 
 
+def test_backslashes_between_folders(stream, make_tree, fails):
+    with fails("LayoutError", "No image", 'Write "/" between folders, on Windows too. Nearest is'):
+        list(stream(make_tree("cat/1/a.png", "cat/1/b.png"), layout=r"{label}\{sample}\{view}"))
+
+
 # --- view_label -----------------------------------------------------------------------------------
 
 

@@ -1528,7 +1528,7 @@ def log_absent_classes(splits: Mapping[str, Sequence[Sample]], names: Sequence[s
     for split, samples in splits.items():
         if absent := set(range(len(names))) - {sample.label for sample in samples}:
             classes = join_first(repr(names[label]) for label in sorted(absent))
-            logger.warning("The split %r has no sample of class %s", split, classes)
+            logger.warning("The split %r has no samples of %s", split, classes)
 
 
 def check_names_exist(option: str, names: Iterable[str], there: Sequence[str], why: str) -> None:
@@ -1551,7 +1551,7 @@ def number_view_labels(
     if not config.view_names and "view_label" not in fields:
         return None
     there = sorted({key for keys in {*views.values()} for key in keys}, key=natural_key)
-    check_names_exist("view_names", config.view_names or (), there, "no sample has it")
+    check_names_exist("view_names", config.view_names or (), there, "no sample has such a view")
     labels = list(dict.fromkeys(key.partition("/")[0] for key in there))
     return labels if "view_label" in fields else None
 
@@ -1641,8 +1641,8 @@ def check_incomplete(
     lines = [f"{format_key(key)} {lack}" for key, lack in incomplete.items()]
     if incomplete and config.on_missing_view == "raise":
         raise LayoutError(
-            f"{len(incomplete)} of {num_samples} samples lack a view: {join_first(lines, 3)}."
-            " Expected all to have the same: add the files, or pass "
+            f"A view is missing in {len(incomplete)} of {num_samples} samples: "
+            f"{join_first(lines, 3)}. Expected all to have the same: add the files, or pass "
             'on_missing_view="skip_sample" or "null".',
             format_key(next(iter(incomplete))),
         )

@@ -500,9 +500,11 @@ def find_strays(
     strays = [metadata.format_key(key) for key in metadata.values if key not in known]
     found = []
     if incomplete:
-        found.append(f"no row for {len(incomplete)} {what}s ({_join_first(incomplete)})")
+        lacking = f"{len(incomplete)} {what}{'s' * (len(incomplete) > 1)}"
+        found.append(f"no row for {lacking} ({_join_first(incomplete)})")
     if strays:
-        found.append(f"{len(strays)} rows for no {what} ({_join_first(strays)})")
+        rows = f"{len(strays)} row{'s' * (len(strays) > 1)}"
+        found.append(f"{rows} for no {what} ({_join_first(strays)})")
     if found and on_missing == "raise":
         raise MetadataError(
             metadata.paths,

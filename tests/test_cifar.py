@@ -301,7 +301,7 @@ def test_images_left_over_are_logged_by_class(load, make_folder, caplog):
 
 def test_absent_classes_are_logged(quick, make_folder, caplog):
     quick(make_folder("cifar10"), name="cifar10")
-    assert "The split 'train' has no sample of class 'automobile', 'bird'" in caplog.text
+    assert "The split 'train' has no samples of 'automobile', 'bird'" in caplog.text
 
 
 @pytest.mark.parametrize(("k", "samples"), [(1, 30), (2, 15), (3, 9), (10, 3)])

@@ -298,7 +298,7 @@ def test_nothing_is_left_before_the_first_shard_is_finished(tmp_path):
 
 
 CHANGES = {
-    "rows": ({"print_": "2"}, "another source"),
+    "rows": ({"print_": "2"}, "another dataset"),
     "format": ({"format": "webdataset"}, 'another format ("parquet", now "webdataset")'),
     "size": ({"max_shard_size": 800}, "another max_shard_size (700, now 800)"),
     "pixels": ({"format": "hdf5", "pixels": True}, "another format and pixels"),
@@ -346,7 +346,7 @@ def test_a_folder_that_changed(streaming, photos, write_image, tmp_path, fails):
     with pytest.raises(BrokenOffError):
         export(broken, tmp_path / "out", format="parquet", max_shard_size=300)
     write_image(photos / "train/cat/0/a.png", like="something else")
-    with fails("ExportError", "out.partial was begun with another source"):
+    with fails("ExportError", "out.partial was begun with another dataset"):
         export(
             open_source(photos, **options), tmp_path / "out", format="parquet", max_shard_size=300
         )
@@ -429,7 +429,7 @@ def test_again_with_other_options_or_another_source(photos, make_tree, tmp_path,
     with fails("ExportError", "out is not empty", "with another max_shard_size (500000000, now 1)"):
         export(open_source(photos, streaming=True), tmp_path / "out", max_shard_size=1)
     other = make_tree("cat/1/a.png", "dog/1/a.png", under="other")
-    with fails("ExportError", "out is not empty", "with another source", "name another place"):
+    with fails("ExportError", "out is not empty", "with another dataset", "name another place"):
         export(open_source(other, streaming=True), tmp_path / "out")
     stream = multiview_cifar.load_dataset(data_dir=str(photos), streaming=True)
     export(stream, tmp_path / "stream")

@@ -254,6 +254,9 @@ class TorchBatches(torch.utils.data.Dataset[Any]):
         """
         self._epoch.fill_(check_count("epoch", epoch, 0, BatchError))
 
+    def __repr__(self) -> str:
+        return repr(self.reader).replace("BatchReader", "TorchBatches", 1)
+
     def __len__(self) -> int:
         """Number of samples."""
         return len(self.reader)

@@ -66,6 +66,7 @@ from multiview_cifar_tools.batches.views import (
     check_view_options,
 )
 from multiview_cifar_tools.errors import BatchError
+from multiview_cifar_tools.reports import quantity
 from multiview_cifar_tools.spelling import did_you_mean
 
 Ragged = Literal["pad", "flat", "list", "error"]
@@ -217,6 +218,10 @@ class BatchReader:
             check_enough_views(self._images, self._rows, self.num_views or 0)
         if self._image_data.keys() != {"images"} and self.augment is not None:
             self._read_rows(self._rows[:1], 0)
+
+    def __repr__(self) -> str:
+        columns = ", ".join(self.image_columns)
+        return f"{type(self).__name__}({quantity(len(self), 'sample')}, images in {columns})"
 
     def __len__(self) -> int:
         """Number of samples."""

@@ -49,7 +49,8 @@ class Finding(NamedTuple):
         return KINDS[self.kind].severity
 
 
-_QUARANTINE_REMEDY = "Replace or remove it; --quarantine DIR moves it aside."
+QUARANTINE_HINT = "; --quarantine DIR moves it aside"
+_QUARANTINE_REMEDY = f"Replace or remove it{QUARANTINE_HINT}."
 ASPECT_REMEDIES = {
     "mode": 'Convert the files, or build with mode="RGB".',
     "size": "",  # of each finding, with the usual size

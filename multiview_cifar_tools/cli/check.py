@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from multiview_cifar import OptionError, join_first
 from multiview_cifar_tools.atomic_write import atomic_write
-from multiview_cifar_tools.checks.findings import KINDS, Finding
+from multiview_cifar_tools.checks.findings import KINDS, QUARANTINE_HINT, Finding
 from multiview_cifar_tools.checks.folder import check
 from multiview_cifar_tools.checks.quarantine import check_quarantine_dir, quarantine, restore
 from multiview_cifar_tools.checks.report import CheckReport
@@ -107,7 +107,8 @@ def print_findings(args: Arguments, kind: str, findings: Sequence[Finding]) -> N
     if len(findings) > most:
         print(f"  and {len(findings) - most:,} more, see -v, --json or --report")
     for remedy in dict.fromkeys(finding.remedy for finding in findings[:most]):
-        print_lines(f"  -> {reword(remedy)}")
+        shown = remedy.replace(QUARANTINE_HINT, "") if args.quarantine else remedy
+        print_lines(f"  -> {reword(shown)}")
     print()
 
 

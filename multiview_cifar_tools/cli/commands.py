@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -221,7 +222,8 @@ def choose_given(ctx: typer.Context, values: Mapping[str, Any]) -> dict[str, Any
 def make_parameter(name: str, option: ConfigOption) -> inspect.Parameter:
     """The parameter of an option of the dataset."""
     flag = name_option(name)
-    shown: dict[str, Any] = {"help": reword(option.help), "rich_help_panel": DATASET_PANEL}
+    help_text = re.sub(r"\bNone: ", "Default: ", reword(option.help))
+    shown: dict[str, Any] = {"help": help_text, "rich_help_panel": DATASET_PANEL}
     if option.hint is bool:
         annotation: Any = Annotated[bool, typer.Option(flag, **shown)]
     elif get_origin(option.hint) is Literal:

@@ -80,9 +80,8 @@ def report_wrong_use(error: typer.TyperException, words: Sequence[str]) -> int:
         text = re.sub(r" \(Possible options: (.*)\)$", r". Did you mean \1?", text)
         if "No such command" in text and "Did you mean" not in text:
             text += f" Expected one of {', '.join(EXAMPLES)}."
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context else PROG
-        text = f"{PROG}: error: {text} See: {path} --help"
+        verb = next((word for word in words if word in EXAMPLES), "")
+        text = f"{PROG}: error: {text} See: {' '.join(filter(None, [PROG, verb]))} --help"
         print_errors(text, secrets=secret_words(words))
     return FAILED
 

@@ -25,7 +25,7 @@ def run(args: Arguments) -> int:
     if args.json:
         print(json.dumps(report.to_dict(), indent=2))
     elif args.quiet:
-        print_verdict(report)
+        print_lines(*find_verdict(report).values())
     else:
         print_report(report, args)
     return 0 if report.good else 1
@@ -54,15 +54,16 @@ def print_report(report: PlanReport, args: Arguments) -> None:
         for c in report.candidates
     ]
     print_table("nearest layouts", ["layout", "images", "samples", "does not fit"], nearest)
-    print_verdict(report)
+    for title, line in find_verdict(report).items():
+        print_section(title, [line])
 
 
-def print_verdict(report: PlanReport) -> None:
-    """Print the line that loads the dataset, and what is wrong with it."""
-    if not report.problem:
-        print_section("load it with", [report.load_line])
+def find_verdict(report: PlanReport) -> dict[str, str]:
+    """The line that loads the dataset, and what is wrong with it, by their titles."""
+    lines = {} if report.problem else {"load it with": report.load_line}
     if not report.good:
-        print_section("problem", [reword(report.problem or report.left_out)])
+        lines["problem"] = reword(report.problem or report.left_out)
+    return lines
 
 
 def print_known_set(report: PlanReport) -> None:

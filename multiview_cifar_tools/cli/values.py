@@ -176,12 +176,18 @@ def format_value(value: Any, separator: str = ",") -> str:
         return ""
     if isinstance(value, Mapping):
         are_plain = _are_plain(*value, *value.values())
-        text = ",".join(f"{name}={each}" for name, each in value.items()) if are_plain else None
+        pairs = (f"{name}={_format_plain(each)}" for name, each in value.items())
+        text = ",".join(pairs) if are_plain else None
     elif isinstance(value, (list, tuple)):
-        text = separator.join(map(str, value)) if _are_plain(*value) else None
+        text = separator.join(map(_format_plain, value)) if _are_plain(*value) else None
     else:
         text = str(value)
     return shlex.quote(json.dumps(value, ensure_ascii=False) if text is None else text)
+
+
+def _format_plain(value: str | float) -> str:
+    """A text or number, whole numbers without ".0"."""
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _are_plain(*values: Any) -> bool:

@@ -11,6 +11,7 @@ from multiview_cifar_tools.cli.config_options import read_config_options
 from multiview_cifar_tools.cli.values import format_value
 
 IN_A_CALL = re.compile(r"\w\([^()]*$")  # what stands before an argument of Python code
+OTHER_VALUE = re.compile(r' or "(\w+)"')  # what stands behind the value of an argument
 CLOSING = {"(": ")", "[": "]", "{": "}", '"': '"', "'": "'"}
 
 
@@ -38,6 +39,9 @@ def reword(text: str, names: Iterable[str] = ()) -> str:
         if match[1]:
             value, at = _read_value(text, at, "x" if match[1] == "image_size" else ",")
             parts.append(f" {value}" if value else "")
+            if other := OTHER_VALUE.match(text, at):
+                parts.append(f" or {other[1]}")
+                at = other.end()
     return "".join([*parts, text[at:]])
 
 

@@ -197,11 +197,13 @@ class PartialExport(BuildState):
     ) -> MultiviewError:
         """As a BuildState."""
         was, became = (json.dumps(each.get(names[0])) for each in (begun, signature))
-        values = f" ({was}, now {became})" if len(was) + len(became) < 200 else ""
+        is_shown = "source" not in names and len(was) + len(became) < 200  # whose value is digests
+        values = f" ({was}, now {became})" if is_shown else ""
         is_made = self.folder == self.root
+        differs = "dataset" if "source" in names else " and ".join(names)
         return ExportError(
             f"{self.folder} {'is not empty: it was exported' if is_made else 'was begun'} with "
-            f"another {' and '.join(names)}{values}. Expected the same to go on: remove "
+            f"another {differs}{values}. Expected the same to go on: remove "
             f"{self.folder} to begin anew, or name another place.",
             self.folder,
         )

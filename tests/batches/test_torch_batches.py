@@ -59,6 +59,11 @@ def test_an_epoch(rows, workers):
         assert label == row["label"]
 
 
+def test_it_shows_what_it_holds(rows):
+    assert repr(TorchBatches(rows)) == "TorchBatches(10 samples, images in images)"
+    assert repr(TorchBatches(rows).reader) == "BatchReader(10 samples, images in images)"
+
+
 def test_the_images_are_a_channels_last_view(rows):
     images = next(iter(DataLoader(TorchBatches(rows), batch_size=4)))["images"]
     assert images.stride()[-3] == 1

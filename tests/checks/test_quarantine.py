@@ -73,6 +73,7 @@ def test_there_and_back(bad_tree, run, tmp_path):
     run("photos", code=1)
     assert state(bad_tree) == before  # nothing moves unless asked for
     said = run("photos", "--quarantine", "aside", code=1)
+    assert "moves it aside" not in said  # they are
     assert f"moved 4 files to {tmp_path}/aside" in said
     assert "multiview-cifar check --restore aside" in said
     aside = state(tmp_path / "aside")

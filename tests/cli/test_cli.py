@@ -160,7 +160,7 @@ WRONG_USE = {
     ),
     "abbreviated option": (["build", "photos", "--num-v", "2"], "--num-v"),
     "no size": (["build", "photos", "--image-size", "big"], "--image-size': 'big' is not right"),
-    "a value of a switch": (["build", "photos", "--drop-metadata=yes"], "--drop-metadata"),
+    "a value of a switch": (["build", "photos", "--drop-metadata=yes"], "multiview-cifar build"),
     "too many": (["build", "photos", "more"], "more"),
     "two sources": (["check", "photos", "--restore", "bad"], "DATA_DIR or --restore DIR"),
     "no source": (["check"], "DATA_DIR or --restore DIR"),

@@ -43,6 +43,7 @@ def test_the_help_of_a_verb_says_all(verb, run, monkeypatch):
     text = run(verb, "--help").stdout
     for name in read_config_options():
         assert f"--{name.replace('_', '-')} " in text
+    assert "None: " not in text  # Python's word for what is not given
     assert "[split/]" in text  # which `rich` could take for markup
     assert [line.strip() for line in text.splitlines() if line.strip() in EXAMPLES[verb]]
 

@@ -119,6 +119,11 @@ REWORDED = [
     ("a larger share in split_ratios, or", "a larger share in --split-ratios, or"),
     ('split_ratios={"train": 0.8, "test": 0.2} makes', "--split-ratios train=0.8,test=0.2 makes"),
     ("group='x y' is no column", "--group 'x y' is no column"),
+    (
+        'pass on_missing_view="skip_sample" or "null".',
+        "pass --on-missing-view skip_sample or null.",
+    ),
+    ("split_ratios={'train': 7.0, 'test': 0.5} is", "--split-ratios train=7,test=0.5 is"),
     # what stays
     ("ds = load_dataset(data_dir='a', num_views=4)", None),
     ("the layout leaves a mode out", None),

@@ -80,7 +80,7 @@ def test_views_are_missed_in_any_column_and_under_view_labels(make_tree):
     paths = ["cat/1/a.png", "cat/1/a-map.png", "cat/2/a.png", "cat/2/a-map.png", "cat/3/a.png"]
     layout = {"images": "{label}/{sample}/{view}", "masks": "{label}/{sample}/{view}-map"}
     report = plan(make_tree(*paths, under="masked"), layout=layout)
-    assert "1 of 3 samples lack a view" in report.problem
+    assert "A view is missing in 1 of 3 samples" in report.problem
     assert missing(report) == {"train/cat/3": ["a"]}
     assert not report.good
 

@@ -449,7 +449,7 @@ def test_without_each_other_as_null(load, photos, caplog):
 
 def test_views_without_each_other(load, photos, fails):
     tree = photos(TREE, **{TOP: POSES.replace("cat/1,b", "cat/1,c")})
-    with fails("LayoutError", "1 views (cat/1/b)", "1 rows for no view (cat/1/c)"):
+    with fails("LayoutError", "1 view (cat/1/b)", "1 row for no view (cat/1/c)"):
         list(load(tree))
 
 
@@ -553,7 +553,7 @@ def test_a_wrong_file_on_every_route(load, photos, fails):
             ["Field x", "int64", "string", "same type"],
         ),
         ({"train/metadata.csv": "sample_id,x\ncat/1,1\ncat/2,2\n"}, ["1 samples (test/cat/1)"]),
-        ({TOP: "split,sample_id,x\nval,cat/1,1\n"}, ["1 rows for no sample (val/cat/1)"]),
+        ({TOP: "split,sample_id,x\nval,cat/1,1\n"}, ["1 row for no sample (val/cat/1)"]),
     ],
 )
 def test_wrong_in_a_tree_with_splits(quick, photos, fails, files, says):
@@ -849,7 +849,7 @@ def test_file_name_with_splits_labels_and_masks(stream, make_tree, write_metadat
     assert "split" not in ds.features
     layout = {"images": "{split}/{sample}_{view}", "maps": "{split}/{sample}_{view}-map"}
     write_metadata(tree / "train", "file_name,label\n1_a-map.png,cat\n")
-    with fails("LayoutError", "1 rows for no view (train/1_a-map.png)"):
+    with fails("LayoutError", "1 row for no view (train/1_a-map.png)"):
         list(stream(tree, layout=layout, on_missing_view="null"))
 
 

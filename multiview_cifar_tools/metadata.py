@@ -439,7 +439,7 @@ def join_labels(
     if empty and on_missing == "raise":
         raise MetadataError(
             metadata.paths,
-            f"has no label for {len(empty)} samples ({_join_first(empty)})",
+            f"has no label for {len(empty)} sample{'s' * (len(empty) > 1)} ({_join_first(empty)})",
             'a label in each row: add it, pass on_missing_metadata="null" (None for it)',
         )
     return joined

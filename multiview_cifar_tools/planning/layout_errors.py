@@ -73,8 +73,8 @@ def find_folder_above(data_dir: str, paths: Sequence[str], depth: int) -> str:
     """The folder above in which the images would stand so deep, where each folder between has a
     sibling that holds files of the same names as deep as it does; else "".
     """
-    folder, (own, *others) = data_dir, sorted({path.count("/") for path in paths})
-    if others or own >= depth or not os.path.isdir(folder):
+    folder, depths = data_dir, {path.count("/") for path in paths}
+    if len(depths) != 1 or (own := depths.pop()) >= depth or not os.path.isdir(folder):
         return ""
     names = {path.rpartition("/")[2] for path in paths[:MAX_TRIED]}
     for level in range(own, depth):

@@ -307,6 +307,12 @@ def test_a_folder_whose_images_do_not_fit_says_why(stream, make_tree, fails):
         list(stream(tree, layout="{label}/{sample}/{view}.png"))
 
 
+@pytest.mark.parametrize("layout", [None, "{label}/{sample}/{view}"])
+def test_a_folder_without_images(layout, stream, make_tree, fails):
+    with fails("LayoutError", "notes.txt"):
+        list(stream(make_tree("cat/notes.txt"), layout=layout))
+
+
 def test_files_that_differ_in_what_no_field_takes(stream, make_tree, fails):
     tree = make_tree("cat/1/x-a.png", "cat/1/y-a.png")
     with fails("LayoutError", "cat/1/x-a.png and cat/1/y-a.png", "{*}", "{view}"):

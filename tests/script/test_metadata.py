@@ -430,7 +430,7 @@ def test_without_each_other(load, photos, fails):
     with fails(
         "LayoutError",
         TOP,
-        "1 samples (cat/2)",
+        "1 sample (cat/2)",
         "2 rows",
         "(cat/0002, elk/1)",
         'on_missing_metadata="null"',
@@ -552,7 +552,7 @@ def test_a_wrong_file_on_every_route(load, photos, fails):
             },
             ["Field x", "int64", "string", "same type"],
         ),
-        ({"train/metadata.csv": "sample_id,x\ncat/1,1\ncat/2,2\n"}, ["1 samples (test/cat/1)"]),
+        ({"train/metadata.csv": "sample_id,x\ncat/1,1\ncat/2,2\n"}, ["1 sample (test/cat/1)"]),
         ({TOP: "split,sample_id,x\nval,cat/1,1\n"}, ["1 row for no sample (val/cat/1)"]),
     ],
 )
@@ -721,7 +721,7 @@ def test_labels_go_by_class_names(stream, make_tree, write_metadata, fails, capl
 def test_samples_without_a_label(load, make_tree, write_metadata, fails):
     tree = make_tree(*PATIENTS)
     write_metadata(tree, "sample,label\nP1,x\nP2,\nP10,x\n")
-    with fails("LayoutError", "no label for 1 samples (P2)", 'on_missing_metadata="null"'):
+    with fails("LayoutError", "no label for 1 sample (P2)", 'on_missing_metadata="null"'):
         list(load(tree, layout=NO_CLASS))
     assert labels(load(tree, layout=NO_CLASS, on_missing_metadata="null"))["P2"] is None
     write_metadata(tree, "sample,label\nP1,x\n")

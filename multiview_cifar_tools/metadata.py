@@ -28,7 +28,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
-from multiview_cifar_tools.spelling import did_you_mean
+from multiview_cifar_tools.spelling import did_you_mean, quantity
 
 MAX_DEPTH = 64  # of lists and objects in a jsonl; pyarrow crashes at some ten thousand
 JSON_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')  # RFC 8259, 7
@@ -439,7 +439,7 @@ def join_labels(
     if empty and on_missing == "raise":
         raise MetadataError(
             metadata.paths,
-            f"has no label for {len(empty)} sample{'s' * (len(empty) > 1)} ({_join_first(empty)})",
+            f"has no label for {quantity(len(empty), 'sample')} ({_join_first(empty)})",
             'a label in each row: add it, pass on_missing_metadata="null" (None for it)',
         )
     return joined
@@ -500,11 +500,9 @@ def find_strays(
     strays = [metadata.format_key(key) for key in metadata.values if key not in known]
     found = []
     if incomplete:
-        lacking = f"{len(incomplete)} {what}{'s' * (len(incomplete) > 1)}"
-        found.append(f"no row for {lacking} ({_join_first(incomplete)})")
+        found.append(f"no row for {quantity(len(incomplete), what)} ({_join_first(incomplete)})")
     if strays:
-        rows = f"{len(strays)} row{'s' * (len(strays) > 1)}"
-        found.append(f"{rows} for no {what} ({_join_first(strays)})")
+        found.append(f"{quantity(len(strays), 'row')} for no {what} ({_join_first(strays)})")
     if found and on_missing == "raise":
         raise MetadataError(
             metadata.paths,

@@ -38,9 +38,3 @@ class Report:
         options: dict[str, Any] = {"max_rows": MAX_ROWS, "index": False, "border": 0}  # escapes
         tables = [table.to_html(**options) for table in self.tables() if len(table)]
         return "\n".join([f"<p>{lines}</p>", *tables, self.picture()])
-
-
-def quantity(number: int, noun: str) -> str:
-    """A number with its noun: "1 sample", "2,000 samples", "2 classes"."""
-    plural = noun + ("es" if noun.endswith(("s", "ch", "x")) else "s")
-    return f"{number:,} {noun if number == 1 else plural}"

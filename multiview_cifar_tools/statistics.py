@@ -22,7 +22,8 @@ from multiview_cifar_tools.batches.decode import Pixels
 from multiview_cifar_tools.batches.reader import BatchReader
 from multiview_cifar_tools.engines.local import local_engine
 from multiview_cifar_tools.errors import BatchError
-from multiview_cifar_tools.reports import Report, quantity
+from multiview_cifar_tools.reports import Report
+from multiview_cifar_tools.spelling import quantity
 
 if TYPE_CHECKING:
     import pandas

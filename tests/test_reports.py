@@ -7,7 +7,7 @@ import pytest
 
 from multiview_cifar import load_dataset
 from multiview_cifar_tools import build_shards, channel_stats, check, open_engine, plan, preview
-from multiview_cifar_tools.reports import quantity
+from multiview_cifar_tools.spelling import quantity
 
 
 @pytest.fixture(scope="module")

@@ -66,8 +66,7 @@ from multiview_cifar_tools.batches.views import (
     check_view_options,
 )
 from multiview_cifar_tools.errors import BatchError
-from multiview_cifar_tools.reports import quantity
-from multiview_cifar_tools.spelling import did_you_mean
+from multiview_cifar_tools.spelling import did_you_mean, quantity
 
 Ragged = Literal["pad", "flat", "list", "error"]
 Draws = Literal["per_sample", "per_view"]

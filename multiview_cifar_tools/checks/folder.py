@@ -68,7 +68,7 @@ from multiview_cifar_tools.loading import detect_source
 from multiview_cifar_tools.options import list_images, make_config
 from multiview_cifar_tools.pages import split_page
 from multiview_cifar_tools.planning.report import left_out_by_layout, silence_log
-from multiview_cifar_tools.reports import quantity
+from multiview_cifar_tools.spelling import quantity
 
 # With these a folder can be checked whose build would fail.
 LENIENT_OPTIONS = {

@@ -19,7 +19,8 @@ from multiview_cifar_tools.console import escape_unprintable
 from multiview_cifar_tools.conversion import DEEP_MODES, stretch_values
 from multiview_cifar_tools.pages import split_page
 from multiview_cifar_tools.previews.html import FIGURE_STYLE, data_url, html_page, html_table
-from multiview_cifar_tools.reports import Report, quantity
+from multiview_cifar_tools.reports import Report
+from multiview_cifar_tools.spelling import quantity
 from multiview_cifar_tools.storage.regular_file import regular_file
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 import datasets
 
@@ -13,10 +12,9 @@ from multiview_cifar_tools.cli.commands import Arguments
 from multiview_cifar_tools.console import print_lines, print_table
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.options import describe_feature, load_line, parquet_load_line
-from multiview_cifar_tools.reports import quantity
-from multiview_cifar_tools.shards.build import BuildReport, build_shards
-from multiview_cifar_tools.shards.state import ShardResult
+from multiview_cifar_tools.shards.build import SPLIT_COLUMNS, BuildReport, build_shards
 from multiview_cifar_tools.shards.task import STAGES
+from multiview_cifar_tools.spelling import quantity
 
 MAX_SLOWEST = 5  # shards that are printed
 
@@ -111,7 +109,7 @@ def print_report(args: Arguments, report: BuildReport) -> None:
     """Print the splits; with --verbose also the time of each stage, the slowest shards, and what
     was skipped.
     """
-    print_splits(report.shards)
+    print_table("Shards", SPLIT_COLUMNS, report.split_rows())
     if report.resumed:
         print(f"{report.resumed} of these shards were finished before\n")
     if args.verbose:
@@ -119,16 +117,6 @@ def print_report(args: Arguments, report: BuildReport) -> None:
         print_table("Skipped", ["file, and why"], [[line] for line in report.skipped])
     elif report.skipped:
         print(f"Skipped: {len(report.skipped):,}. --verbose lists them, and the manifest does\n")
-
-
-def print_splits(shards: Sequence[ShardResult]) -> None:
-    """Print how many shards, samples and bytes each split has."""
-    rows = []
-    for split in dict.fromkeys(shard.split for shard in shards):
-        own = [shard for shard in shards if shard.split == split]
-        megabytes = sum(shard.num_bytes for shard in own) / 1e6
-        rows.append([split, len(own), sum(s.num_rows for s in own), round(megabytes, 1)])
-    print_table("Shards", ["split", "shards", "samples", "MB"], rows)
 
 
 def print_times(report: BuildReport) -> None:

@@ -16,7 +16,7 @@ from multiview_cifar_tools.cli.arguments import dataset_options
 from multiview_cifar_tools.cli.commands import Arguments
 from multiview_cifar_tools.cli.wording import reword
 from multiview_cifar_tools.console import print_lines, print_table
-from multiview_cifar_tools.reports import quantity
+from multiview_cifar_tools.spelling import quantity
 
 MAX_LINES = 5  # of a kind that are printed
 MAX_PATHS = 4  # of a finding that are printed

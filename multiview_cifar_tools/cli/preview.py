@@ -16,7 +16,7 @@ from multiview_cifar_tools.grouping import stack_rows
 from multiview_cifar_tools.loading import SplitRows, detect_source, load, open_source
 from multiview_cifar_tools.previews.page import check_full_size, preview
 from multiview_cifar_tools.previews.sheet import check_sizes
-from multiview_cifar_tools.reports import quantity
+from multiview_cifar_tools.spelling import quantity
 
 LENIENT_OPTIONS = {  # a preview shows what is wrong instead of ending there
     "verify": "none",

@@ -14,7 +14,7 @@ from multiview_cifar_tools.cli.commands import Arguments
 from multiview_cifar_tools.cli.plan import MAX_ROWS, print_section
 from multiview_cifar_tools.console import print_table
 from multiview_cifar_tools.loading import load
-from multiview_cifar_tools.reports import quantity
+from multiview_cifar_tools.spelling import quantity
 from multiview_cifar_tools.statistics import ChannelStats, channel_stats
 
 TRAIN = "train"

@@ -15,8 +15,9 @@ from multiview_cifar_tools.batches.columns import all_image_columns, image_colum
 from multiview_cifar_tools.diffs.sides import Side
 from multiview_cifar_tools.previews.html import FIGURE_STYLE, html_page, html_table
 from multiview_cifar_tools.previews.samples import convert_view
-from multiview_cifar_tools.reports import Report, quantity
+from multiview_cifar_tools.reports import Report
 from multiview_cifar_tools.shards.rows import Row
+from multiview_cifar_tools.spelling import quantity
 
 if TYPE_CHECKING:
     import pandas

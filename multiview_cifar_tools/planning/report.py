@@ -52,7 +52,8 @@ from multiview_cifar_tools.planning.suggest_layout import (
     suggest_columns,
     suggest_layouts,
 )
-from multiview_cifar_tools.reports import Report, quantity
+from multiview_cifar_tools.reports import Report
+from multiview_cifar_tools.spelling import quantity
 
 if TYPE_CHECKING:
     import pandas

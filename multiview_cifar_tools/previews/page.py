@@ -45,7 +45,8 @@ from multiview_cifar_tools.previews.sheet import (
     expect_rows,
     shown_classes,
 )
-from multiview_cifar_tools.reports import Report, quantity
+from multiview_cifar_tools.reports import Report
+from multiview_cifar_tools.spelling import quantity
 from multiview_cifar_tools.storage.redaction import redact_url
 
 if TYPE_CHECKING:

@@ -53,7 +53,6 @@ from multiview_cifar_tools.publishing.hub import (
 )
 from multiview_cifar_tools.publishing.inputs import DatasetInput, PublishInput, SourceInput
 from multiview_cifar_tools.publishing.state import PublishState
-from multiview_cifar_tools.reports import quantity
 from multiview_cifar_tools.shards.croissant import (
     CROISSANT,
     make_croissant,
@@ -66,6 +65,7 @@ from multiview_cifar_tools.shards.state import ShardResult
 from multiview_cifar_tools.shards.stats import SplitStats
 from multiview_cifar_tools.shards.store import FsspecStore
 from multiview_cifar_tools.shards.writer import parse_size
+from multiview_cifar_tools.spelling import quantity
 from multiview_cifar_tools.storage.redaction import SECRET_OPTIONS
 
 CALL = "publish({}, repo_id)"

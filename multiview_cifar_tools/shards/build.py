@@ -51,7 +51,7 @@ from multiview_cifar_tools.planning.table import (
     rows_between,
     unpack_rows,
 )
-from multiview_cifar_tools.reports import Report, quantity
+from multiview_cifar_tools.reports import Report
 from multiview_cifar_tools.shards.manifest import (
     MANIFEST,
     Manifest,
@@ -77,11 +77,15 @@ from multiview_cifar_tools.shards.writer import (
     parse_size,
     take_rows,
 )
+from multiview_cifar_tools.spelling import quantity
 
 if TYPE_CHECKING:
     import pandas
 
 logger = logging.getLogger(__name__)
+
+
+SPLIT_COLUMNS = ("split", "shards", "samples", "MB")
 
 
 @dataclass(repr=False)
@@ -112,16 +116,20 @@ class BuildReport(Report):
             lines.append(f"skipped: {len(self.skipped):,}, see .skipped")
         return lines
 
-    def tables(self) -> Iterator[pandas.DataFrame]:
-        """The shards, samples and MB (1e6 bytes) of each split."""
-        import pandas
-
+    def split_rows(self) -> list[tuple[str, int, int, float]]:
+        """Of each split its name, and how many shards, samples and MB (1e6 bytes) it has."""
         rows = []
         for split in dict.fromkeys(shard.split for shard in self.shards):
             own = [shard for shard in self.shards if shard.split == split]
             megabytes = round(sum(shard.num_bytes for shard in own) / 1e6, 1)
             rows.append((split, len(own), sum(shard.num_rows for shard in own), megabytes))
-        yield pandas.DataFrame(rows, columns=["split", "shards", "samples", "MB"])
+        return rows
+
+    def tables(self) -> Iterator[pandas.DataFrame]:
+        """What `split_rows` says."""
+        import pandas
+
+        yield pandas.DataFrame(self.split_rows(), columns=[*SPLIT_COLUMNS])
 
 
 def build_shards(

@@ -21,4 +21,4 @@ FORMATS: dict[Format, str] = {  # the module of each format, in `formats`
 MAX_SHARD_SIZE = "500MB"
 MAX_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB, at 3 bytes a pixel
 THUMBNAIL = 96  # pixels: three times CIFAR's
-FULL_SIZE = 50  # MB, which take 67 in the page, as base64
+PAGE_SIZE = 20  # MB of a preview's page: a browser opens it at once, and mail takes it

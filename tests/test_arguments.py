@@ -367,8 +367,8 @@ def test_sizes_of_pictures(fails, tmp_path):
         with fails("OptionError", f"thumbnail={size!r} is not right", "16 or more"):
             contact_sheet(DATASET, thumbnail=size)
     for size in (-1, float("nan"), "50", None):
-        with fails("OptionError", f"full_size={size!r} is not right", "0 or more"):
-            preview(DATASET, tmp_path / "page.html", full_size=size)
+        with fails("OptionError", f"max_size={size!r} is not right", "1 or more"):
+            preview(DATASET, tmp_path / "page.html", max_size=size)
 
 
 def test_processes_of_an_engine(fails):

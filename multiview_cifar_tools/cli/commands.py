@@ -34,9 +34,9 @@ from multiview_cifar_tools.cli.wording import name_option, reword
 from multiview_cifar_tools.defaults import (
     CONFIG_NAMES,
     FORMATS,
-    FULL_SIZE,
     MAX_PIXELS,
     MAX_SHARD_SIZE,
+    PAGE_SIZE,
     THUMBNAIL,
     Engine,
     Format,
@@ -415,15 +415,15 @@ def preview(
             metavar="PIXELS", parser=parse_integer, help="To which larger images are shrunk."
         ),
     ] = THUMBNAIL,
-    full_size: Annotated[
+    max_size: Annotated[
         float,
         typer.Option(
             metavar="MB",
             parser=parse_number,
-            help="Of larger images that the page also holds at full size, the first samples of "
-            "each class.",
+            help="Of the page at most. It shows the first samples of each class as thumbnails, and "
+            "with the rest of the size their images at full size.",
         ),
-    ] = FULL_SIZE,
+    ] = PAGE_SIZE,
     view_columns: ViewColumns = None,
     cache_dir: DownloadDir = None,
 ) -> None:

@@ -14,9 +14,8 @@ from multiview_cifar_tools.cli.commands import Arguments
 from multiview_cifar_tools.console import print_lines
 from multiview_cifar_tools.grouping import stack_rows
 from multiview_cifar_tools.loading import SplitRows, detect_source, load, open_source
-from multiview_cifar_tools.previews.page import check_full_size, preview
+from multiview_cifar_tools.previews.page import check_max_size, preview
 from multiview_cifar_tools.previews.sheet import check_sizes
-from multiview_cifar_tools.spelling import quantity
 
 LENIENT_OPTIONS = {  # a preview shows what is wrong instead of ending there
     "verify": "none",
@@ -42,17 +41,17 @@ def run(args: Arguments) -> None:
             title=title,
             samples_per_class=args.samples_per_class,
             thumbnail=args.thumbnail,
-            full_size=args.full_size,
+            max_size=args.max_size,
         )
         result.sheet.save(partial, "png")
-    wrote = f"wrote {args.output} ({quantity(len(result.samples), 'sample')})"
+    wrote = f"wrote {args.output} ({', '.join(result.contents())})"
     print_lines(wrote, f"wrote {sheet}", *([] if args.quiet else result.notes))
 
 
 def check_arguments(args: Arguments, sheet: Path) -> None:
     """OptionError where a number is wrong, or a file would stand where it does harm."""
     check_sizes(args.samples_per_class, args.thumbnail)
-    check_full_size(args.full_size)
+    check_max_size(args.max_size)
     if args.output == sheet:
         raise OptionError(
             f"{sheet} cannot be page and picture. Expected two names, such as "

@@ -2,9 +2,9 @@
 
     preview(load_dataset(data_dir="photos"), "photos.html").table  # a data frame, a row a sample
 
-The page is one file that needs no server and no network. All samples are in it as thumbnails, in
-chunks that are read when they come into view; small images as they are, larger ones at full size as
-far as `full_size` allows.
+The page is one file that needs no server and no network. The samples are in it as thumbnails, in
+chunks that are read when they come into view; small images as they are, larger ones also at full
+size, all as far as `max_size` allows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import math
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,13 +26,13 @@ import PIL.Image
 from multiview_cifar import OptionError
 from multiview_cifar_tools.arguments import expect_path
 from multiview_cifar_tools.atomic_write import atomic_write
-from multiview_cifar_tools.defaults import FULL_SIZE, THUMBNAIL
+from multiview_cifar_tools.defaults import PAGE_SIZE, THUMBNAIL
 from multiview_cifar_tools.errors import PreviewError
 from multiview_cifar_tools.loading import to_split_rows
 from multiview_cifar_tools.previews.html import data_url, html_page, json_element, page_json
 from multiview_cifar_tools.previews.samples import (
     UNREADABLE,
-    FullSizeBudget,
+    PageBudget,
     PageSample,
     read_samples,
     read_span,
@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 512 << 10  # of JSON: read within a few milliseconds
 MAX_SIZES = 12  # that the page tells apart; all other images are of OTHER_SIZES
 OTHER_SIZES = "other sizes"
+BASE64 = 4 / 3  # characters a byte
+SPARE_BYTES = 16 << 10  # for what is known at the end: notes, counts, elements of chunks
 BODY = """\
 <header><h1 id="title"></h1><p id="totals" class="quiet"></p><div id="notes"></div></header>
 <noscript>This page needs JavaScript.</noscript>
@@ -71,21 +73,33 @@ class Preview(Report):
     """What a page shows.
 
     Attributes:
-        samples: All of them, by class and split.
+        samples: All of the dataset, by class and split.
+        shown: Those of them that are in the page.
         class_names: By label.
         sheet: The contact sheet, of mode "RGB".
         notes: Sentences that say what is not in the page.
     """
 
     samples: list[PageSample]
+    shown: list[PageSample]
     class_names: list[str]
     sheet: PIL.Image.Image
     notes: list[str]
 
+    def contents(self) -> list[str]:
+        """How many samples and images the page shows, of how many."""
+        images = [sum(sample.views for sample in some) for some in (self.shown, self.samples)]
+        return [
+            f"{shown:,} of " * (shown < total) + quantity(total, noun)
+            for noun, shown, total in (
+                ("sample", len(self.shown), len(self.samples)),
+                ("image", *images),
+            )
+        ]
+
     def summary(self) -> list[str]:
         """How much the page shows, and what it does not."""
-        images = quantity(sum(sample.views for sample in self.samples), "image")
-        return [f"{quantity(len(self.samples), 'sample')}, {images}", *self.notes]
+        return [", ".join(self.contents()), *self.notes]
 
     def picture(self) -> str:
         """The contact sheet."""
@@ -115,9 +129,9 @@ def preview(
     title: str = "",
     samples_per_class: int = 3,
     thumbnail: int = THUMBNAIL,
-    full_size: float = FULL_SIZE,
+    max_size: float = PAGE_SIZE,
 ) -> Preview:
-    """Write a page that shows all samples.
+    """Write a page that shows the samples.
 
     Args:
         splits: Rows of `multiview_cifar`, or of others that have a column of image lists, built or
@@ -127,8 +141,9 @@ def preview(
         samples_per_class: Of the contact sheet.
         thumbnail: Images of more pixels in width or height are shrunk to so many, 16 or more.
             (Those of fewer are in the page as they are.)
-        full_size: How many MB (1e6 bytes) of the larger images the page may hold at full size
-            besides: the first samples of each class.
+        max_size: Of the page, in MB (1e6 bytes), 1 or more. If not all samples fit, it shows the
+            first ones of each class. If they do, the larger images of the first ones are also in it
+            at full size.
 
     Raises:
         OptionError: A number is none, or too small.
@@ -136,30 +151,34 @@ def preview(
         OSError: The disk is full, say.
     """
     check_sizes(samples_per_class, thumbnail)
-    check_full_size(full_size)
+    check_max_size(max_size)
     splits = expect_rows(splits, "preview({}, file)")
     file = expect_path(file, 'preview(rows, "photos.html")', PreviewError)
     sources = {split: to_split_rows(rows) for split, rows in splits.items()}
     features = next(iter(sources.values())).features
-    by_class, budget = SamplesByClass(features, samples_per_class), FullSizeBudget(full_size * 1e6)
+    names, by_class = shown_classes(features), SamplesByClass(features, samples_per_class)
+    name = redact_url(title) or os.path.splitext(os.path.basename(file))[0]
+    frame = make_frame(name)
+    reserved = len(b"".join(frame)) + len(page_json([name, names])) + SPARE_BYTES
+    budget = PageBudget(max_size * 1e6 - reserved)
     folder = os.path.dirname(os.path.abspath(file))  # which has room for the page
     with atomic_write(file) as partial_file, tempfile.TemporaryFile(dir=folder) as spool:
         samples = list(read_samples(sources, by_class, budget, thumbnail, spool))
         samples.sort(key=partial(page_order, splits=[*sources]))
-        names, sheet = shown_classes(features), draw_sheet(by_class, thumbnail)
-        content = Preview(samples, names, sheet, list_omissions(samples, budget))
-        name = redact_url(title) or os.path.splitext(os.path.basename(file))[0]
+        shown = [sample for sample in samples if budget.thumbnails.fits(sample.rank, sample.label)]
+        notes = [*list_omissions(samples, shown, budget, reserved)]
+        content = Preview(samples, shown, names, draw_sheet(by_class, thumbnail), notes)
         with open(partial_file, "wb") as page:
-            write_page(page, spool, content, budget, name, thumbnail)
+            write_page(page, spool, content, budget, frame, make_index(content, name, thumbnail))
     return content
 
 
-def check_full_size(full_size: Any) -> None:
+def check_max_size(max_size: Any) -> None:
     """OptionError where this is no number of MB."""
-    is_size = isinstance(full_size, (int, float)) and full_size >= 0  # NaN is none
+    is_size = isinstance(max_size, (int, float)) and max_size >= 1  # NaN is not
     if not is_size:
         raise OptionError(
-            f"full_size={full_size!r} is not right. Expected MB, 0 or more.", "full_size"
+            f"max_size={max_size!r} is not right. Expected MB, 1 or more.", "max_size"
         )
 
 
@@ -168,45 +187,56 @@ def page_order(sample: PageSample, splits: Sequence[str]) -> tuple[int, int]:
     return sample.label % (1 << 32), splits.index(sample.split)
 
 
-def list_omissions(samples: list[PageSample], budget: FullSizeBudget) -> list[str]:
+def list_omissions(
+    samples: list[PageSample], shown: list[PageSample], budget: PageBudget, reserved: int
+) -> Iterator[str]:
     """Sentences on what the page does not show."""
-    notes = []
     if unreadable := [sample.sample_id for sample in samples if UNREADABLE in sample.sizes]:
         images = sum(sample.sizes.count(UNREADABLE) for sample in samples)
         more = f" and {len(unreadable) - 5:,} more samples" if unreadable[5:] else ""
-        notes.append(f"Unreadable images: {images:,}, of {', '.join(unreadable[:5])}{more}.")
-    larger = [sample for sample in samples if sample.num_bytes]
-    shown = sum(budget.fits(sample.rank, sample.label) for sample in larger)
-    if shown < len(larger):
-        megabytes = math.ceil(sum(sample.num_bytes for sample in larger) / 1e6)
-        notes.append(
-            f"At full size are {shown:,} of {len(larger):,} samples, the first of each "
-            "class; the others are thumbnails. All would be with --full-size "
-            f"{megabytes:,} (MB)."
+        yield f"Unreadable images: {images:,}, of {', '.join(unreadable[:5])}{more}."
+    if len(shown) < len(samples):
+        yield (
+            "The page has room for the first samples of each class alone. A larger --max-size (MB) "
+            "shows more."
         )
-    return notes
+        return
+    larger = [sample for sample in samples if sample.num_bytes]
+    at_full_size = sum(budget.full.fits(sample.rank, sample.label) for sample in larger)
+    if at_full_size < len(larger):
+        full_bytes = BASE64 * sum(sample.num_bytes for sample in larger)
+        megabytes = math.ceil((reserved + budget.thumbnails.num_bytes + full_bytes) / 1e6)
+        yield (
+            f"Samples at full size: {at_full_size:,} of {len(larger):,}, the first of each class. "
+            f"The others are thumbnails. About --max-size {megabytes} (MB) shows all at full size."
+        )
+
+
+def make_frame(title: str) -> tuple[bytes, bytes, bytes]:
+    """What stands in the page before the index, behind it, and at the end."""
+    page = html_page(title, BODY + DATA_MARK, read_asset("preview.css").decode())
+    before, _, after = page.encode().partition(DATA_MARK.encode())
+    return before, b"<script>" + read_asset("preview.js") + b"</script>\n", after
 
 
 def write_page(
     page: IO[bytes],
     spool: IO[bytes],
     content: Preview,
-    budget: FullSizeBudget,
-    title: str,
-    thumbnail: int,
+    budget: PageBudget,
+    frame: tuple[bytes, bytes, bytes],
+    index: dict[str, Any],
 ) -> None:
-    """Write the page: its frame, the index of all samples, and their images from the spool."""
-    chunks = chunk_samples(content.samples)
-    index = page_json(make_index(content, title, thumbnail, chunks))
-    script = b"<script>" + read_asset("preview.js") + b"</script>\n"
-    frame = html_page(title, BODY + DATA_MARK, read_asset("preview.css").decode())
-    before, _, after = frame.encode().partition(DATA_MARK.encode())
-    page.write(before + json_element("index", index) + script)
+    """Write the page: its frame, the index of its samples, and their images from the spool."""
+    before, script, after = frame
+    chunks = chunk_samples(content.shown)
+    index["starts"] = [chunk.start for chunk in chunks]
+    page.write(before + json_element("index", page_json(index)) + script)
     for i, chunk in enumerate(chunks):
-        thumbnails = [read_span(spool, sample.thumbnails) for sample in content.samples[chunk]]
+        thumbnails = [read_span(spool, sample.thumbnails) for sample in content.shown[chunk]]
         page.write(json_element(f"chunk-{i}", b"[" + b",".join(thumbnails) + b"]"))
-    for i, sample in enumerate(content.samples):
-        if budget.fits(sample.rank, sample.label) and sample.num_bytes:
+    for i, sample in enumerate(content.shown):
+        if budget.full.fits(sample.rank, sample.label) and sample.num_bytes:
             page.write(json_element(f"full-{i}", read_span(spool, sample.full)))
     page.write(after)
 
@@ -222,31 +252,42 @@ def chunk_samples(samples: list[PageSample]) -> list[slice]:
     return [slice(*ends) for ends in itertools.pairwise([*starts, len(samples)])]
 
 
-def make_index(content: Preview, title: str, thumbnail: int, chunks: list[slice]) -> dict[str, Any]:
+def make_index(content: Preview, title: str, thumbnail: int) -> dict[str, Any]:
     """What the page knows from the start.
 
-    The last five entries have a value a sample; a split, label or size is its number in "splits",
-    "classes" or "sizes".
+    "choices" has of each filter the values with their numbers of samples, or of images, in the
+    whole dataset. The last five entries have a value for each sample of the page: a split, label or
+    size is its number among these values.
     """
-    samples, splits = content.samples, list(dict.fromkeys(s.split for s in content.samples))
-    labels = {label: i for i, label in enumerate(dict.fromkeys(s.label for s in samples))}
-    counts = Counter(size for sample in samples for size in sample.sizes)
-    sizes = counts.most_common(MAX_SIZES)
-    num_other = sum(counts.values()) - sum(count for _, count in sizes)
-    numbers = {size: number for number, (size, _) in enumerate(sizes)}
+    splits = Counter(sample.split for sample in content.samples)
+    labels = Counter(sample.label for sample in content.samples)
+    views = Counter(sample.views for sample in content.samples)
+    sizes = Counter(size for sample in content.samples for size in sample.sizes)
+    common = sizes.most_common(MAX_SIZES)
+    num_other = sizes.total() - sum(count for _, count in common)
+    numbers = {size: number for number, (size, _) in enumerate(common)}
+    order = {label: i for i, label in enumerate(labels)}
+    shown = content.shown
     return {
         "title": title,
+        "totals": [
+            *content.contents(),
+            quantity(len(labels), "class"),
+            *(f"{split} {count:,}" for split, count in splits.items()),
+        ],
         "notes": content.notes,
         "thumbnail": thumbnail,
-        "starts": [chunk.start for chunk in chunks],
-        "splits": splits,
-        "classes": [content.class_name(label) for label in labels],
-        "sizes": [*sizes, (OTHER_SIZES, num_other)],
-        "split": [splits.index(sample.split) for sample in samples],
-        "label": [labels[sample.label] for sample in samples],
-        "views": [sample.views for sample in samples],
-        "size": [sorted({numbers.get(size, len(sizes)) for size in s.sizes}) for s in samples],
-        "id": [sample.sample_id for sample in samples],
+        "choices": {
+            "split": [*splits.items()],
+            "label": [(content.class_name(label), count) for label, count in labels.items()],
+            "views": sorted(views.items()),
+            "size": [*common, (OTHER_SIZES, num_other)],
+        },
+        "split": [[*splits].index(sample.split) for sample in shown],
+        "label": [order[sample.label] for sample in shown],
+        "views": [sample.views for sample in shown],
+        "size": [sorted({numbers.get(size, len(common)) for size in s.sizes}) for s in shown],
+        "id": [sample.sample_id for sample in shown],
     }
 
 

@@ -1,5 +1,5 @@
 "use strict";
-// The samples stand in `index` as columns: number i is the same sample in each of them. All else
+// The samples of the page stand in `index` as columns: number i is the same sample in each. All else
 // about them is in chunks, which are parsed when one of their samples comes into view. Names reach
 // the page as text only.
 
@@ -23,6 +23,7 @@ function make(tag, className, text, parent) {
 }
 
 const number = n => n.toLocaleString("en");
+const partOf = (n, all, what) => (n < all ? `${number(n)} of ` : "") + counted(all, what);
 const counted = (n, what) => `${number(n)} ${what}${n === 1 ? "" : what.endsWith("s") ? "es" : "s"}`;
 
 // The number of the last of these ascending values that is at most `value`.
@@ -75,19 +76,13 @@ function makeView(view, name, source) {
 
 // --- filters -------------------------------------------------------------------------------------
 
-const viewCounts = [...new Set(index.views)].sort((a, b) => a - b);
-const choices = { // of each filter: [value, name, number of samples or images]
-  split: count(index.split, index.splits.map((name, i) => [i, name])),
-  label: count(index.label, index.classes.map((name, i) => [i, name])),
-  views: count(index.views, viewCounts.map(n => [n, counted(n, "view")])),
-  size: index.sizes.map(([name, n], i) => [i, name, n]).filter(choice => choice[2]),
+const choices = { // of each filter: [value, name, number of samples or images of the dataset]
+  split: index.choices.split.map(([name, n], i) => [i, name, n]),
+  label: index.choices.label.map(([name, n], i) => [i, name, n]),
+  views: index.choices.views.map(([views, n]) => [views, counted(views, "view"), n]),
+  size: index.choices.size.map(([name, n], i) => [i, name, n]).filter(choice => choice[2]),
 };
-
-function count(values, named) {
-  const counts = new Map();
-  for (const value of values) counts.set(value, (counts.get(value) || 0) + 1);
-  return named.map(([value, name]) => [value, name, counts.get(value)]);
-}
+const sum = choices => choices.reduce((total, choice) => total + choice[2], 0);
 
 function passes(i) {
   return (filters.split === "" || index.split[i] === filters.split)
@@ -104,31 +99,31 @@ function setFilter(name, value) {
     bar.setAttribute("aria-pressed", filters[bar.dataset.filter] === Number(bar.dataset.value)
       && filters[bar.dataset.filter] !== "");
   }
+  $("clear").disabled = Object.values(filters).every(value => value === "");
   show();
 }
 
 function makeFilters() {
   const form = $("filters");
-  const text = make("input", "", undefined, form);
+  const labelled = name => make("label", "", name, form);
+  const text = make("input", "", undefined, labelled("Sample"));
   text.type = "search";
-  text.placeholder = "Find a sample";
-  text.setAttribute("aria-label", "Find a sample");
+  text.placeholder = "part of its name";
   text.addEventListener("input", () => setFilter("text", text.value.toLowerCase()));
-  const all = {split: "All splits", label: "All classes", views: "Any number of views",
-               size: "Any size"};
+  const names = {split: "Split", label: "Class", views: "Views", size: "Image size"};
   for (const name of columnNames) {
     if (choices[name].length < 2) continue;
-    const select = make("select", "", undefined, form);
+    const select = make("select", "", undefined, labelled(names[name]));
     select.id = name;
-    select.setAttribute("aria-label", all[name]);
-    make("option", "", all[name], select).value = "";
+    make("option", "", "any", select).value = "";
     for (const [value, label] of choices[name]) make("option", "", label, select).value = value;
     select.addEventListener("change", () =>
       setFilter(name, select.value === "" ? "" : Number(select.value)));
   }
-  const clear = make("button", "", "Clear", form);
+  const clear = make("button", "", "Clear filters", form);
   clear.id = "clear";
   clear.type = "button";
+  clear.disabled = true;
   clear.addEventListener("click", () => {
     text.value = "";
     for (const name in filters) filters[name] = "";
@@ -171,15 +166,15 @@ function show() {
   const sample = shown[current];
   shown = index.id.map((_, i) => i).filter(passes);
   current = Math.max(0, shown.indexOf(sample));
-  const all = shown.length === index.id.length;
-  $("count").textContent = all ? counted(shown.length, "sample")
-    : `${number(shown.length)} of ${counted(index.id.length, "sample")}`;
+  const isPart = index.id.length < sum(choices.label);
+  $("count").textContent =
+    partOf(shown.length, index.id.length, "sample") + (isPart ? " in this page" : "");
   layOut();
 }
 
 function layOut() {
   const width = main.clientWidth;
-  across = Math.min(MOST_VIEWS, Math.max(1, ...viewCounts));
+  across = Math.min(MOST_VIEWS, index.views.reduce((most, n) => Math.max(most, n), 1));
   const frame = 2 * PADDING + 2 - GAP + CARD_GAP; // what a card has besides its views
   // One more column, where thumbnails need to shrink by a fifth at most for it.
   const card = Math.max(across * (index.thumbnail * .8 + GAP) + frame, 150 + CARD_GAP);
@@ -234,8 +229,9 @@ function drawLine(line) {
   element.setAttribute("role", "presentation");
   element.style.top = `${line.top}px`;
   if ("label" in line) {
-    const heading = make("h2", "", index.classes[line.label], element);
-    make("span", "quiet", counted(line.count, "sample"), heading);
+    const [, name, total] = choices.label[line.label];
+    const heading = make("h2", "", name, element);
+    make("span", "quiet", partOf(line.count, total, "sample"), heading);
     return element;
   }
   for (let at = line.first; at < line.end; at++) {
@@ -254,7 +250,7 @@ function drawCard(at, details) {
   card.setAttribute("aria-posinset", at + 1);
   const caption = make("div", "caption", undefined, card);
   make("span", "id", index.id[i], caption).title = index.id[i];
-  if (index.splits.length > 1) make("span", "quiet", index.splits[index.split[i]], caption);
+  if (choices.split.length > 1) make("span", "quiet", choices.split[index.split[i]][1], caption);
   for (const views of Object.values(details.columns)) {
     const row = make("div", "views", undefined, card);
     views.slice(0, across).forEach((view, n) => row.append(makeView(view, details.names[n])));
@@ -344,7 +340,7 @@ function drawBar(i) {
 
 function drawFacts(i, details) {
   const facts = make("dl", "facts", undefined, dialog);
-  const all = {"class": index.classes[index.label[i]], split: index.splits[index.split[i]],
+  const all = {"class": choices.label[index.label[i]][1], split: choices.split[index.split[i]][1],
                views: number(index.views[i])};
   for (const [name, value] of [...Object.entries(all), ...Object.entries(details.facts)]) {
     const fact = make("div", "", undefined, facts);
@@ -393,15 +389,10 @@ dialog.addEventListener("click", event => { if (event.target === dialog) dialog.
 // --- start ---------------------------------------------------------------------------------------
 
 $("title").textContent = index.title;
-$("totals").textContent = [
-  counted(index.id.length, "sample"),
-  counted(index.views.reduce((sum, n) => sum + n, 0), "view"),
-  counted(index.classes.length, "class"),
-  ...choices.split.map(([, name, n]) => `${name} ${number(n)}`),
-].join(" \u00b7 ");
+$("totals").textContent = index.totals.join(" \u00b7 ");
 for (const note of index.notes) make("p", "note", note, $("notes"));
 makeHistogram("Classes", "label", "sample");
-makeHistogram("Views of a sample", "views", "sample");
+makeHistogram("Views per sample", "views", "sample");
 makeHistogram("Image sizes (height x width)", "size", "image");
 makeFilters();
 show();

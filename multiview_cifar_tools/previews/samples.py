@@ -27,6 +27,7 @@ from multiview_cifar_tools.shards.rows import Row
 BATCH_BYTES, BATCH_ROWS = 2 << 20, 64  # of what a thread takes at once
 UNREADABLE, MISSING = "unreadable", "missing"  # in place of an image's size
 MAX_TEXT = 500  # characters of a value of another column
+INDEX_BYTES, ELEMENT_BYTES = 32, 80  # of the numbers of a sample in the index; of an HTML element
 
 Span = tuple[int, int]  # from which byte to which
 
@@ -41,7 +42,7 @@ class PageSample(NamedTuple):
         num_bytes: Of its files that are larger than a thumbnail.
         rank: Its number in its class, in the order of the rows.
         thumbnails, full: Where the JSON of its images is in the spool: as thumbnails, and at full
-            size.
+            size. Empty where the page has no room for it.
     """
 
     split: str
@@ -55,9 +56,9 @@ class PageSample(NamedTuple):
     full: Span
 
 
-class FullSizeBudget:
-    """Which samples are shown at full size: all first ones of the classes, then all second ones,
-    and so on, while their files fit into a budget of bytes. Rows may come in any order.
+class SampleBudget:
+    """Which samples are taken: all first ones of the classes, then all second ones, and so on, as
+    long as they fit into a budget of bytes. They may come in any order.
     """
 
     def __init__(self, max_bytes: float) -> None:
@@ -74,16 +75,32 @@ class FullSizeBudget:
         if num_bytes and self.fits(rank, label):
             self.num_bytes += num_bytes
             heapq.heappush(self._samples, (-rank, -label, num_bytes))
-        while self.num_bytes > self.max_bytes:
+        while self._samples and self.num_bytes > self.max_bytes:
             rank, label, num_bytes = heapq.heappop(self._samples)
             self.limit = (-rank, -label)
             self.num_bytes -= num_bytes
 
 
+class PageBudget:
+    """Which samples the page shows as thumbnails, and which of them at full size, in what these
+    leave of its bytes.
+    """
+
+    def __init__(self, max_bytes: float) -> None:
+        self.max_bytes = max_bytes
+        self.thumbnails, self.full = SampleBudget(max_bytes), SampleBudget(max_bytes)
+
+    def add(self, rank: int, label: int, thumbnails: int, full: int) -> None:
+        """Count in the bytes that a sample takes in the page, as thumbnails and at full size."""
+        self.thumbnails.add(rank, label, thumbnails)
+        self.full.max_bytes = self.max_bytes - self.thumbnails.num_bytes
+        self.full.add(rank, label, full)
+
+
 def read_samples(
     splits: Mapping[str, SplitRows],
     by_class: SamplesByClass,
-    budget: FullSizeBudget,
+    budget: PageBudget,
     thumbnail: int,
     spool: IO[bytes],
 ) -> Iterator[PageSample]:
@@ -92,7 +109,7 @@ def read_samples(
     Args:
         splits: The rows.
         by_class: The samples of the contact sheet, which are added.
-        budget: Which samples are wanted at full size.
+        budget: Which samples the page shows, and how.
         thumbnail: Pixels to which larger images are shrunk.
         spool: Where the JSON of the samples goes.
     """
@@ -105,7 +122,7 @@ def read_samples(
         for batch in map_in_threads(convert, batches):
             for task, content in batch:
                 label = row_label(task.row)
-                budget.add(task.rank, label, content.num_bytes)
+                budget.add(task.rank, label, *page_bytes(task.row["sample_id"], content))
                 yield PageSample(
                     task.split,
                     label,
@@ -118,6 +135,15 @@ def read_samples(
                     append_to(spool, content.full),
                 )
                 bar.update()
+
+
+def page_bytes(sample_id: str, content: SampleContent) -> tuple[int, int]:
+    """The most bytes that a sample takes in the page: as thumbnails, with its place in the index,
+    and at full size; 0 where that is not wanted.
+    """
+    in_index = len(page_json(sample_id)) + INDEX_BYTES + 3 * len({*content.sizes})
+    in_chunk = len(content.thumbnails) and len(content.thumbnails) + in_index
+    return in_chunk, len(content.full) and len(content.full) + ELEMENT_BYTES
 
 
 def append_to(spool: IO[bytes], data: bytes) -> Span:
@@ -141,17 +167,18 @@ class SampleTask(NamedTuple):
     Attributes:
         split, row: The row, and whose it is.
         rank: Its number in its class.
-        want_full: Whether it is wanted at full size, as far as is known.
+        want_thumbnails, want_full: Whether the page has room for it, as far as is known.
     """
 
     split: str
     row: Row
     rank: int
+    want_thumbnails: bool
     want_full: bool
 
 
 def iter_tasks(
-    splits: Mapping[str, SplitRows], by_class: SamplesByClass, budget: FullSizeBudget
+    splits: Mapping[str, SplitRows], by_class: SamplesByClass, budget: PageBudget
 ) -> Iterator[SampleTask]:
     """A task for each row; the contact sheet gets the row if it has room for it."""
     ranks: Counter[int] = Counter()
@@ -159,7 +186,9 @@ def iter_tasks(
         for row in rows.iterate():
             label = row_label(row)
             by_class.add(label, lambda row=row: row)  # type: ignore[misc]
-            yield SampleTask(split, row, ranks[label], budget.fits(ranks[label], label))
+            place = ranks[label], label
+            has_room = budget.thumbnails.fits(*place)
+            yield SampleTask(split, row, place[0], has_room, has_room and budget.full.fits(*place))
             ranks[label] += 1
 
 
@@ -198,7 +227,8 @@ class SampleContent(NamedTuple):
 
     Attributes:
         views, sizes, num_bytes: As of PageSample.
-        thumbnails: JSON of the images as thumbnails, their names, and the other columns.
+        thumbnails: JSON of the images as thumbnails, their names, and the other columns; b"" where
+            it is not wanted.
         full: JSON of the images at full size; b"" where it is not wanted.
     """
 
@@ -213,17 +243,15 @@ def convert_batch(
     tasks: Iterable[SampleTask], features: Mapping[str, Any], thumbnail: int
 ) -> list[tuple[SampleTask, SampleContent]]:
     """Tasks, and what the page shows of their rows."""
-    return [(task, convert_row(task.row, features, thumbnail, task.want_full)) for task in tasks]
+    return [(task, convert_row(task, features, thumbnail)) for task in tasks]
 
 
-def convert_row(
-    row: Row, features: Mapping[str, Any], thumbnail: int, want_full: bool
-) -> SampleContent:
+def convert_row(task: SampleTask, features: Mapping[str, Any], thumbnail: int) -> SampleContent:
     """What the page shows of a row."""
-    lists = image_columns(features)
+    row, lists = task.row, image_columns(features)
     columns = {
         column: [
-            convert_view(view and view["bytes"], thumbnail, want_full)
+            convert_view(view and view["bytes"], thumbnail, task.want_thumbnails, task.want_full)
             for view in (row[column] if column in lists else [row[column]])
         ]
         for column in all_image_columns(features)
@@ -239,7 +267,7 @@ def convert_row(
         sum(view.facts is not None for view in columns["images"]),
         tuple(view.size for view in views),
         sum(view.num_bytes for view in views),
-        page_json(thumbnails),
+        page_json(thumbnails) if task.want_thumbnails else b"",
         page_json(full) if any(view.full for view in views) else b"",
     )
 
@@ -280,14 +308,18 @@ class PageView(NamedTuple):
     num_bytes: int = 0
 
 
-def convert_view(data: bytes | None, thumbnail: int, want_full: bool) -> PageView:
+def convert_view(
+    data: bytes | None, thumbnail: int, want_thumbnail: bool, want_full: bool
+) -> PageView:
     """An image for the page: the file itself where it is small and browsers show it."""
     if data is None:
         return PageView(None, MISSING)
     try:
         width, height, kind = identify_image(data)
         is_small = max(width, height) <= thumbnail
-        if is_small and kind in MIME:
+        if not want_thumbnail:
+            src = ""
+        elif is_small and kind in MIME:
             src = data_url(data, MIME[kind])
         else:
             src = image_url(shrink(data, thumbnail), lossless=is_small)

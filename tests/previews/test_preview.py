@@ -14,7 +14,7 @@ import multiview_cifar
 from browser import needs_browser
 from multiview_cifar_tools.cli.main import main
 from multiview_cifar_tools.previews.page import preview
-from multiview_cifar_tools.previews.samples import FullSizeBudget
+from multiview_cifar_tools.previews.samples import SampleBudget
 from multiview_cifar_tools.previews.sheet import contact_sheet
 from pictures import encoded, picture
 from sampling import sampled
@@ -54,7 +54,7 @@ def visit(browser):
 
         page.route(re.compile("^(?!data:)"), check)
         page.goto(file.as_uri())
-        page.wait_for_selector(".card, main:empty")
+        page.wait_for_function("!shown.length || document.querySelector('.card')")
         return page
 
     yield open_page
@@ -65,7 +65,7 @@ def visit(browser):
 
 @pytest.fixture
 def look_at(tmp_path, visit):
-    """look_at(tree, full_size=1): the page of a folder, and what `preview` returned."""
+    """look_at(tree, num_views=2): the page of a folder, and what `preview` returned."""
 
     def make(tree, name="page", preview_options=(), **options):
         splits = multiview_cifar.load_dataset(
@@ -116,7 +116,7 @@ def test_samples_by_class(look_at, make_tree):
     assert page.locator("main h2").all_inner_texts() == ["cat2 samples", "dog1 sample"]
     assert ids(page) == ["cat/1", "cat/2", "dog/1"]
     assert page.locator("#totals").inner_text() == (
-        "3 samples · 4 views · 2 classes · train 2 · test 1"
+        "3 samples · 4 images · 2 classes · train 2 · test 1"
     )
     assert page.title() == page.locator("h1").inner_text() == "page"
     assert seen.table.to_dict("list") == {
@@ -167,9 +167,9 @@ def test_filters_and_counts(look_at, make_tree, tmp_path):
     assert (ids(page), count.inner_text()) == ([], "0 of 4 samples")
     page.click("#clear")
     assert (ids(page), count.inner_text()) == (["cat/1", "cat/10", "dog/2", "dog/3"], "4 samples")
-    page.get_by_placeholder("Find a sample").fill("T/1")
+    page.get_by_label("Sample", exact=True).fill("T/1")
     assert ids(page) == ["cat/1", "cat/10"]
-    page.get_by_placeholder("Find a sample").fill("")
+    page.get_by_label("Sample", exact=True).fill("")
     page.select_option("#size", label="7 x 5")
     assert ids(page) == ["dog/3"]
 
@@ -225,7 +225,7 @@ def test_the_keyboard_alone(look_at, make_tree):
     _, page = look_at(tree)
     current = page.locator("[aria-selected=true] .id")
     name = page.locator("#name")
-    for _ in range(4):  # search, class, clear, samples
+    for _ in range(3):  # name, class, samples
         page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "samples"
     assert (
@@ -275,21 +275,83 @@ def test_full_size_is_the_file_itself(look_at, make_tree):
 
 
 @needs_browser
-def test_beyond_full_size(look_at, make_tree):
-    tree = make_tree("cat/1/", "cat/2/")
-    for i in (1, 2):
-        noise(tree / f"cat/{i}/a.png", (200, 200))
-    size = (tree / "cat/1/a.png").stat().st_size
-    seen, page = look_at(tree, preview_options={"full_size": size / 1e6})
+def test_what_thumbnails_leave_is_for_full_size(look_at, make_tree):
+    tree = make_tree("cat/1/", "cat/2/", "cat/3/")
+    for i in (1, 2, 3):
+        noise(tree / f"cat/{i}/a.png", (400, 400), seed=i)  # 480 kB, 640 kB in the page
+    seen, page = look_at(tree, preview_options={"max_size": 1})
     assert seen.notes == [
-        "At full size are 1 of 2 samples, the first of each class; the others "
-        "are thumbnails. All would be with --full-size 1 (MB)."
+        "Samples at full size: 1 of 3, the first of each class. The others are thumbnails. "
+        "About --max-size 2 (MB) shows all at full size."
     ]
+    assert seen.contents() == ["3 samples", "3 images"]
     page.click(".card")
     assert "thumbnail" not in page.locator("figcaption").inner_text()
     page.keyboard.press("ArrowRight")
     assert "shown from its thumbnail" in page.locator("figcaption").inner_text()
-    assert page.locator("figure img").bounding_box()["width"] == 200
+    assert page.locator("figure img").bounding_box()["width"] == 400
+    seen, _ = look_at(tree, "larger", preview_options={"max_size": 2})
+    assert seen.notes == []
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_page_of_a_part(visit, tmp_path, width):
+    """Of 400 samples of about 6 kB in the page, each with two views."""
+    views = [
+        {"bytes": encoded(picture("RGB", (30, i)), "bmp"), "path": None} for i in range(20, 40)
+    ]
+    names = ["cat", "dog", "bird"]
+    features = datasets.Features(
+        {
+            "images": datasets.Sequence(datasets.Image()),
+            "label": datasets.ClassLabel(names=names),
+            "sample_id": datasets.Value("string"),
+        }
+    )
+    labels = [0] * 340 + [1] * 50 + [2] * 10
+    ds = datasets.Dataset.from_list(
+        [
+            {"images": [views[i % 20]] * 2, "label": label, "sample_id": f"{names[label]}/{i:03}"}
+            for i, label in enumerate(labels)
+        ],
+        features=features,
+    )
+    seen = preview({"train": ds}, tmp_path / "page.html", max_size=1)
+    assert 0.9e6 < (tmp_path / "page.html").stat().st_size < 1e6
+    shown = len(seen.shown)
+    assert seen.summary() == [
+        f"{shown} of 400 samples, {2 * shown} of 800 images",
+        "The page has room for the first samples of each class alone. A larger --max-size (MB) "
+        "shows more.",
+    ]
+    counts = seen.table.groupby("label").size().to_dict()
+    assert counts == {"cat": 340, "dog": 50, "bird": 10}  # of the dataset
+    page = visit(tmp_path / "page.html", width=width)
+    assert page.locator("#totals").inner_text() == (
+        f"{shown} of 400 samples · {2 * shown} of 800 images · 3 classes · train 400"
+    )
+    assert page.locator("#count").inner_text() == f"{shown} samples in this page"
+    cats = shown - 60
+    assert page.locator("main h2").first.inner_text() == f"cat{cats} of 340 samples"
+    page.select_option("#label", label="bird")
+    assert page.locator("#count").inner_text() == f"10 of {shown} samples in this page"
+    assert ids(page) == [f"bird/{i}" for i in range(390, 400)]
+    assert page.locator(".bar").first.inner_text().split("\n") == ["cat", "340"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@needs_browser
+def test_a_page_without_room_for_a_sample(look_at, make_tree):
+    tree = make_tree("cat/1/", "cat/2/")
+    for i in (1, 2):
+        noise(tree / f"cat/{i}/a.png", (700, 700))
+    seen, page = look_at(tree, preview_options={"max_size": 1, "thumbnail": 700})
+    assert seen.shown == []
+    assert (
+        page.locator("#totals").inner_text().startswith("0 of 2 samples · 0 of 2 images · 1 class")
+    )
+    assert [sample.sizes for sample in seen.samples] == [("700 x 700",)] * 2
 
 
 FORMATS = {
@@ -501,11 +563,11 @@ def test_rows_of_another_kind(tmp_path, fails):
     assert not [*tmp_path.iterdir()]
 
 
-def test_which_samples_are_at_full_size():
+def test_which_samples_are_taken():
     """The first ones of all classes before the second ones, whatever order rows come in."""
     rows = [(rank, label) for label in range(4) for rank in range(25)]
     for order in (rows, rows[::-1], sorted(rows)):
-        share = FullSizeBudget(10)
+        share = SampleBudget(10)
         for row in order:
             share.add(*row, 1)
         kept = [row for row in rows if share.fits(*row)]
@@ -557,7 +619,7 @@ def test_the_command(make_tree, here, capsys):
     tree = make_tree("cat/1/a.png", "dog/1/a.png")
     assert main(["preview", str(tree)]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "wrote preview.html (2 samples)",
+        "wrote preview.html (2 samples, 2 images)",
         "wrote preview.png",
     ]
     assert sorted(path.name for path in here.iterdir()) == ["preview.html", "preview.png"]
@@ -582,7 +644,7 @@ def test_the_example(here, capsys):
         )
         == 0
     )
-    assert "looks/shapes.html (300 samples)" in capsys.readouterr().out
+    assert "looks/shapes.html (300 samples, 600 images)" in capsys.readouterr().out
     assert set(read_page(here / "looks/shapes.html")["index"]["views"]) == {2}
     assert (here / "picture.png").exists()
 
@@ -592,7 +654,12 @@ def test_a_folder_with_all_that_can_be_wrong(make_tree, here, capsys, caplog):
     (tree / "cat/1/a.png").write_bytes(b"no image")
     assert main(["preview", str(tree), "--view-names", '["a", "b"]']) == 0
     index = read_page(here / "preview.html")["index"]
-    assert dict(index["sizes"]) == {"4 x 4": 2, "unreadable": 1, "missing": 1, "other sizes": 0}
+    assert dict(index["choices"]["size"]) == {
+        "4 x 4": 2,
+        "unreadable": 1,
+        "missing": 1,
+        "other sizes": 0,
+    }
     assert "Unreadable images: 1, of cat/1." in capsys.readouterr().out
     assert "notes.txt" in caplog.text
 
@@ -605,7 +672,8 @@ def test_what_save_to_disk_wrote(make_tree, here, capsys, tmp_path, whole):
     assert main(["preview", str(tmp_path / "saved")]) == 0
     index = read_page(here / "preview.html")["index"]
     assert index["id"] == (["cat/1", "dog/1"] if whole else ["dog/1"])
-    assert index["splits"] == (["train", "test"] if whole else ["test"])
+    splits = [name for name, _ in index["choices"]["split"]]
+    assert splits == (["train", "test"] if whole else ["test"])
     assert main(["preview", str(tmp_path / "saved"), "--num-views", "1"]) == 2
     assert "takes no options" in capsys.readouterr().err
 
@@ -631,7 +699,7 @@ WRONG = {
     "no folder": (["nowhere"], 2, "does not exist"),
     "no number of samples": (["photos", "--samples-per-class", "0"], 2, "1 or more"),
     "no thumbnail": (["photos", "--thumbnail", "0"], 2, "16 or more"),
-    "no size": (["photos", "--full-size", "nan"], 2, "0 or more"),
+    "no size": (["photos", "--max-size", "nan"], 2, "1 or more"),
     "one name for two": (["photos", "-o", "a.png"], 2, "page and picture"),
     "into the dataset": (["photos", "-o", "photos/a.html"], 2, "in the dataset itself"),
     "option": (["photos", "--image-size", "0"], 2, "height and width"),
@@ -665,5 +733,5 @@ def test_nothing_half_written(make_tree, here, capsys):
 def test_help(capsys):
     assert main(["preview", "--help"]) == 0
     text = capsys.readouterr().out
-    for part in ("multiview-cifar preview shapes", "--view-names", "--full-size", "USER/NAME"):
+    for part in ("multiview-cifar preview shapes", "--view-names", "--max-size", "USER/NAME"):
         assert part in text

@@ -307,7 +307,7 @@ def _view_state(views: ViewChanges | None, name: str, gone: bool) -> str:
 
 
 def _figure(data: bytes | None, caption: str, state: str) -> str:
-    facts: Mapping[str, Any] | None = convert_view(data, THUMBNAIL, want_full=False).facts
+    facts: Mapping[str, Any] | None = convert_view(data, THUMBNAIL).facts
     shown = '<span class="quiet">missing</span>'
     if facts is not None:
         image = f'<img src="{facts.get("src", "")}" alt="">'

@@ -88,14 +88,9 @@ class Preview(Report):
 
     def contents(self) -> list[str]:
         """How many samples and images the page shows, of how many."""
+        samples = len(self.shown), len(self.samples)
         images = [sum(sample.views for sample in some) for some in (self.shown, self.samples)]
-        return [
-            f"{shown:,} of " * (shown < total) + quantity(total, noun)
-            for noun, shown, total in (
-                ("sample", len(self.shown), len(self.samples)),
-                ("image", *images),
-            )
-        ]
+        return [_part_of(*samples, "sample"), _part_of(*images, "image")]
 
     def summary(self) -> list[str]:
         """How much the page shows, and what it does not."""
@@ -120,6 +115,10 @@ class Preview(Report):
     def class_name(self, label: int) -> str:
         """The name of a label."""
         return self.class_names[label] if label >= 0 else UNLABELLED
+
+
+def _part_of(shown: int, total: int, noun: str) -> str:
+    return (f"{shown:,} of " if shown < total else "") + quantity(total, noun)
 
 
 def preview(

@@ -309,7 +309,7 @@ class PageView(NamedTuple):
 
 
 def convert_view(
-    data: bytes | None, thumbnail: int, want_thumbnail: bool, want_full: bool
+    data: bytes | None, thumbnail: int, want_thumbnail: bool = True, want_full: bool = False
 ) -> PageView:
     """An image for the page: the file itself where it is small and browsers show it."""
     if data is None:

@@ -88,9 +88,10 @@ class Preview(Report):
 
     def contents(self) -> list[str]:
         """How many samples and images the page shows, of how many."""
-        samples = len(self.shown), len(self.samples)
-        images = [sum(sample.views for sample in some) for some in (self.shown, self.samples)]
-        return [_part_of(*samples, "sample"), _part_of(*images, "image")]
+        return [
+            _part_of(len(self.shown), len(self.samples), "sample"),
+            _part_of(_count_images(self.shown), _count_images(self.samples), "image"),
+        ]
 
     def summary(self) -> list[str]:
         """How much the page shows, and what it does not."""
@@ -115,6 +116,10 @@ class Preview(Report):
     def class_name(self, label: int) -> str:
         """The name of a label."""
         return self.class_names[label] if label >= 0 else UNLABELLED
+
+
+def _count_images(samples: list[PageSample]) -> int:
+    return sum(sample.views for sample in samples)
 
 
 def _part_of(shown: int, total: int, noun: str) -> str:

@@ -17,6 +17,7 @@ def load_batches(folder, train, test, num_views, size, num_workers):
         mode="RGB",
         image_size=(size, size),
         encoding="flat_png",
+        num_proc=num_workers or None,
     )
     loaders = []
     for samples in (train, test):

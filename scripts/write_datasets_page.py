@@ -15,23 +15,22 @@ from multiview_cifar_tools.planning.known_sets import KNOWN_SETS, NOT_BY_A_LINE,
 
 MAX_FILES = 4  # of a set that are shown
 INTRODUCTION = """\
-# Public sets, each with the line that loads it
+# Public datasets
 
-{count} sets whose samples are several images. Download one from its home and unpack it: the line
-takes the folder as it is distributed. The names are those that public code and papers use; they,
-the numbers and the licences were not compared with a download, so trust a set's own pages first. No
-set comes along with this project, and its licence is its own: "not stated" means that none was
-found.
+Here are {count} datasets whose samples are several images, each with the line that loads it. Download a
+dataset from its home page and unpack it: the line takes the folder as it is distributed.
 
-`multiview-cifar plan FOLDER` knows them by the names of their files, and prints the line. Each line
-is tested on a few files of the names shown here, where `{{a,b}}` stands for a and b. What a layout
-means is in [Layouts](layouts.md). A set without classes in its names gives rows without the column
-`label`.
+- `multiview-cifar plan FOLDER` recognises them by the names of their files, and prints the line.
+- Names, numbers and licences come from public code and papers, and were not compared with a download. The
+  pages of a dataset are the better source.
+- None of them is part of this project, and each has its own licence. "Not stated" means that none was found.
+- Each line is tested on a few files with the names shown here, where `{{a,b}}` stands for a and b.
+- If the names contain no classes, the rows have no column `label`. [Layouts](layouts.md) explains the templates.
 """
 STEP_FIRST = """\
-## Sets that need a step first
+## Datasets that need a step first
 
-| set | why, and the step |
+| dataset | why, and what to do |
 |---|---|
 """
 
@@ -41,7 +40,7 @@ def page() -> str:
     parts = [INTRODUCTION.format(count=len(KNOWN_SETS))]
     for kind, members in itertools.groupby(KNOWN_SETS, attrgetter("kind")):
         rows = "".join(map(table_row, members))
-        header = "| set | rows, and views of each | files, as distributed | the line |\n"
+        header = "| dataset | rows, and views of each | files, as distributed | the line |\n"
         parts.append(f"## {kind}\n\n{header}|---|---|---|---|\n{rows}")
     others = [f"| [{name}]({home}) | {why} |\n" for name, home, why in NOT_BY_A_LINE]
     parts.append(STEP_FIRST + "".join(others))

@@ -74,7 +74,7 @@ KNOWN_SETS = [
         ],
         rows="80",
         views="41",
-        note="the class is the beginning of the sample's name, apple1: give it as the column `label` of a `metadata.csv`",
+        note="the class is the start of the sample's name (apple1): give it as the column `label` of a `metadata.csv`",
     ),
     KnownSet(
         name="ModelNet40, 12 shaded views (MVCNN)",
@@ -165,7 +165,7 @@ KNOWN_SETS = [
         ],
         rows="300",
         views="about 140 each, 41,877 in all",
-        note="the cropped images for evaluation; a view is the height of the camera and the number of the frame",
+        note="the cropped images for evaluation; a view name is the height of the camera and the number of the frame",
     ),
     KnownSet(
         name="CO3D v2 (Common Objects in 3D)",
@@ -201,7 +201,7 @@ KNOWN_SETS = [
         ],
         rows="one a video, 51 classes",
         views="about 200",
-        note="what has no mask or depth map is None there; splits are in `set_lists`",
+        note="missing masks and depth maps are None; splits are in `set_lists`",
     ),
     KnownSet(
         name="MVImgNet",
@@ -263,7 +263,7 @@ KNOWN_SETS = [
         images=[r"obj\d{1,3}__\d{1,3}\.png"],
         rows="100",
         views="72 angles",
-        note="COIL-20 (coil-20-proc, 20 rows) by the same line; an object is a sample, there are no classes",
+        note="the same line loads COIL-20 (coil-20-proc, 20 rows); an object is a sample, there are no classes",
     ),
     KnownSet(
         name="ALOI, viewing angles",
@@ -298,7 +298,7 @@ KNOWN_SETS = [
         ],
         rows="one an object",
         views="600, of 5 cameras at 120 angles",
-        note="depth maps are HDF5 files, which are left out",
+        note="depth maps are HDF5 files, which are skipped",
     ),
     KnownSet(
         name="Stanford Online Products",
@@ -315,7 +315,7 @@ KNOWN_SETS = [
         images=[r"[a-z_]+_final/\d{12}_\d{1,2}\.JPG"],
         rows="22,634",
         views="2 to 12, 120,053 in all",
-        note="its split is in `Ebay_train.txt` and `Ebay_test.txt`",
+        note="the splits are in `Ebay_train.txt` and `Ebay_test.txt`",
     ),
     KnownSet(
         name="Omniglot",
@@ -491,7 +491,7 @@ KNOWN_SETS = [
         images=[r"\d{3}/(bg|cl|nm)-\d\d/\d{3}/\d{3}-(bg|cl|nm)-\d\d-\d{3}-\d{3}\.png"],
         rows="1,240, of 124 persons in 10 walks",
         views="the frames of 11 angles; `view_label` is the angle",
-        note="the archive of each person is unpacked",
+        note="unpack the archive of each person",
     ),
     KnownSet(
         name="SOCOFing, fingerprints",
@@ -567,7 +567,7 @@ KNOWN_SETS = [
         images=[r"scan\d{1,3}(_train)?/rect_\d{3}_[0-6]_r5000\.png"],
         rows="one a scan",
         views="49 positions; `view_label` is one of 7 lights",
-        note="no classes; depth maps (.pfm) and cameras stand in folders beside it",
+        note="no classes; depth maps (.pfm) and cameras are in other folders",
     ),
     KnownSet(
         name="BlendedMVS",
@@ -597,7 +597,7 @@ KNOWN_SETS = [
         ],
         rows="113",
         views="17,000 and more in all",
-        note="no classes; depth maps (.pfm) are left out",
+        note="no classes; depth maps (.pfm) are skipped",
     ),
     KnownSet(
         name="HPatches, sequences",
@@ -611,7 +611,7 @@ KNOWN_SETS = [
         images=[r"[iv]_[a-z]+/[1-6]\.ppm"],
         rows="116",
         views="6",
-        note="the class is what changes: i the illumination, v the viewpoint",
+        note="the class is what changes: i for the illumination, v for the viewpoint",
     ),
     KnownSet(
         name="7-Scenes",
@@ -640,7 +640,7 @@ KNOWN_SETS = [
         ],
         rows="46",
         views="500 or 1,000 frames",
-        note="unpack the archive of each sequence; a picture beside the sequences, such as chess/chess.png, has to be taken away; its split is in TrainSplit.txt",
+        note="unpack the archive of each sequence; remove pictures beside the sequences, such as chess/chess.png; the split is in TrainSplit.txt",
     ),
     KnownSet(
         name="Cityscapes, stereo pairs",
@@ -690,7 +690,7 @@ KNOWN_SETS = [
         ],
         rows="200 training, 200 testing",
         views="4, of 2 cameras at 2 moments",
-        note="no classes; the maps of disparity and flow are left out",
+        note="no classes; the maps of disparity and flow are skipped",
     ),
     KnownSet(
         name="MPI Sintel",
@@ -719,7 +719,7 @@ KNOWN_SETS = [
         ],
         rows="23 training, 12 test",
         views="20 to 50 frames, 1,064 training",
-        note="no classes; albedo, occlusions and flow are left out",
+        note="no classes; albedo, occlusions and flow are skipped",
     ),
     KnownSet(
         name="DAVIS 2017",
@@ -741,7 +741,7 @@ KNOWN_SETS = [
         images=[r"(JPEGImages|Annotations)/480p/[a-z0-9-]+/\d{5}\.(jpg|png)"],
         rows="90",
         views="25 to 104 frames",
-        note="no classes; its split is in ImageSets",
+        note="no classes; the split is in ImageSets",
     ),
     KnownSet(
         name="GoPro deblurring (GOPRO_Large)",
@@ -786,7 +786,7 @@ KNOWN_SETS = [
         ],
         rows="985 train, 30 test",
         views="25 lights",
-        note="an archive a split, no classes; the probes are left out",
+        note="one archive per split, no classes; the probes are skipped",
     ),
     KnownSet(
         name="4D Light Field Benchmark (HCI)",
@@ -807,7 +807,7 @@ KNOWN_SETS = [
         ],
         rows="28",
         views="81",
-        note="the class is the group of scenes; disparities (.pfm) are left out",
+        note="the class is the group of scenes; disparities (.pfm) are skipped",
     ),
     KnownSet(
         name="DiLiGenT",
@@ -877,7 +877,7 @@ KNOWN_SETS = [
         ],
         rows="8 train, 8 val, 8 test",
         views="100, 100, 200",
-        note="no classes; test alone has depth and normals, None elsewhere",
+        note="no classes; only test has depth and normals, which are None elsewhere",
     ),
     # --- from above ---
     KnownSet(
@@ -901,7 +901,7 @@ KNOWN_SETS = [
         ],
         rows="590,326",
         views="12 bands",
-        note="several labels a patch, in its `_labels_metadata.json`",
+        note="several labels per patch, in its `_labels_metadata.json`",
     ),
     KnownSet(
         name="BigEarthNet-S2 v2 (reBEN)",
@@ -923,7 +923,7 @@ KNOWN_SETS = [
         ],
         rows="549,488",
         views="12 bands",
-        note="several labels a patch, in a `metadata.parquet` of its own form: leave it outside this folder",
+        note="several labels per patch, in a `metadata.parquet` of another form: keep it out of this folder",
     ),
     KnownSet(
         name="LEVIR-CD",
@@ -965,7 +965,7 @@ KNOWN_SETS = [
         images=[r"[a-z_]+/(pair/img[12]\.png|imgs_[12](_rect)?/\w+\.tif)"],
         rows="24",
         views="2 moments",
-        note='no classes; the 13 bands of each moment by `layout="{sample}/imgs_{view_label}_rect/{view}"`',
+        note='no classes; for the 13 bands of each moment use `layout="{sample}/imgs_{view_label}_rect/{view}"`',
     ),
     KnownSet(
         name="xBD (xView2)",
@@ -1041,7 +1041,7 @@ KNOWN_SETS = [
         ],
         rows="82",
         views="7,909 in all; `view_label` is the magnification",
-        note="the 8 subtypes as classes; benign and malignant by `class_names`",
+        note="the classes are the 8 subtypes; `class_names` can make them benign and malignant",
     ),
     KnownSet(
         name="DeepLesion",
@@ -1077,7 +1077,7 @@ KNOWN_SETS = [
         images=[r"(?P<sample>TCGA_[A-Z]{2}_\w{4}_\d{8})/(?P=sample)_\d{1,2}(_mask)?\.tif"],
         rows="110",
         views="20 to 88 slices, 3,929 in all",
-        note="no classes; a row a patient",
+        note="no classes; one row per patient",
     ),
     KnownSet(
         name="OCT2017 (Kermany)",
@@ -1163,7 +1163,7 @@ KNOWN_SETS = [
         ],
         rows="31,072 train, 11,702 test",
         views="4 stains",
-        note="several labels a sample, in `train.csv`",
+        note="several labels per sample, in `train.csv`",
     ),
     # --- videos as frames, domains, corruptions ---
     KnownSet(
@@ -1182,7 +1182,7 @@ KNOWN_SETS = [
         images=[r"v_[A-Za-z]+_g\d\d_c\d\d/frame\d{6}\.jpg"],
         rows="13,320",
         views="all frames of a video",
-        note="the splits are lists of their own",
+        note="the splits are separate lists",
     ),
     KnownSet(
         name="20BN-Jester",
@@ -1219,7 +1219,7 @@ KNOWN_SETS = [
         images=[r"\d{5}/\d{4}/im[1-7]\.png"],
         rows="91,701",
         views="7 frames",
-        note="the class is the video; the splits are lists of their own; triplets by the same line",
+        note="the class is the video; the splits are separate lists; the same line loads triplets",
     ),
     KnownSet(
         name="ImageNet-C",
@@ -1236,7 +1236,7 @@ KNOWN_SETS = [
         images=[r"[a-z_]+/[1-5]/n\d{8}/(ILSVRC2012_val_\d{8}|val_\d+)\.JPEG"],
         rows="50,000",
         views="75, of 15 corruptions in 5 severities",
-        note="unpack all its archives into one folder; Tiny-ImageNet-C by the same line",
+        note="unpack all archives into one folder; the same line loads Tiny-ImageNet-C",
     ),
     KnownSet(
         name="Office-Home",
@@ -1306,31 +1306,31 @@ NOT_BY_A_LINE = [
     (
         "COVID-CT-MD",
         "https://github.com/ShahinSHH/COVID-CT-MD",
-        "DICOM files, which Pillow does not open: write each slice as PNG or TIFF first, then `{label}/{sample}/{view}`",
+        "Pillow does not open DICOM files: first write each slice as PNG or TIFF, then use `{label}/{sample}/{view}`",
     ),
     (
         "MedMNIST, 3D",
         "https://medmnist.com",
-        "arrays in an .npz file, no images: write the slices as images first",
+        "arrays in an .npz file, no images: first write the slices as images",
     ),
     (
         "EuroSAT, all bands",
         "https://github.com/phelber/EuroSAT",
-        "one TIFF of 13 bands an image, which Pillow does not open: write a file a band first; the RGB version has one view a sample",
+        "an image is one TIFF of 13 bands, which Pillow does not open: first write one file per band; the RGB version has one view per sample",
     ),
     (
         "CUHK03",
         "https://github.com/zhunzhong07/person-re-ranking",
-        "images inside a .mat file: take the version that is unpacked, in the form of Market-1501",
+        "the images are inside a .mat file: use the unpacked version, in the form of Market-1501",
     ),
     (
         "nuScenes",
         "https://www.nuscenes.org",
-        "which images of the six cameras belong together stands in JSON tables alone: the names differ in their times",
+        "only JSON tables say which images of the six cameras belong together, since the times in their names differ",
     ),
     (
         "RxRx1",
         "https://www.rxrx.ai/rxrx1",
-        "a sample is an experiment, a plate and a well, and a layout takes its name from one folder: rename the folders of the plates first",
+        "a sample is an experiment, a plate and a well, but a layout takes its name from one folder: first rename the folders of the plates",
     ),
 ]

@@ -17,15 +17,17 @@ MAX_FILES = 4  # of a set that are shown
 INTRODUCTION = """\
 # Public datasets
 
-Here are {count} datasets whose samples are several images, each with the line that loads it. Download a
-dataset from its home page and unpack it: the line takes the folder as it is distributed.
+Here are {count} datasets whose samples are several images, each with the line that loads it. Download
+a dataset from its home page and unpack it: the line takes the folder as it is distributed.
 
 - `multiview-cifar plan FOLDER` recognises them by the names of their files, and prints the line.
-- Names, numbers and licences come from public code and papers, and were not compared with a download. The
-  pages of a dataset are the better source.
-- None of them is part of this project, and each has its own licence. "Not stated" means that none was found.
+- Names, numbers and licences come from public code and papers, and were not compared with a
+  download. The pages of a dataset are the better source.
+- None of them is part of this project, and each has its own licence. "Not stated" means that none
+  was found.
 - Each line is tested on a few files with the names shown here, where `{{a,b}}` stands for a and b.
-- If the names contain no classes, the rows have no column `label`. [Layouts](layouts.md) explains the templates.
+- If the names contain no classes, the rows have no column `label`. [Layouts](layouts.md) explains
+  the templates.
 """
 STEP_FIRST = """\
 ## Datasets that need a step first

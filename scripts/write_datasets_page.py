@@ -17,8 +17,8 @@ MAX_FILES = 4  # of a set that are shown
 INTRODUCTION = """\
 # Public datasets
 
-Here are {count} datasets whose samples are several images, each with the line that loads it. Download
-a dataset from its home page and unpack it: the line takes the folder as it is distributed.
+Here are {count} datasets whose samples are several images, each with the line that loads it.
+Download a dataset from its home page and unpack it: the line takes the folder as it is distributed.
 
 - `multiview-cifar plan FOLDER` recognises them by the names of their files, and prints the line.
 - Names, numbers and licences come from public code and papers, and were not compared with a

@@ -110,58 +110,60 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
     """How a folder becomes rows. Every option is a keyword of `load_dataset`.
 
     Args:
-        layout: Where things stand in the tree: a template of `{split} {label} {sample} {view}
+        layout: What the names in the tree mean: a template of `{split} {label} {sample} {view}
             {view_label}`, such as "{split}/{label}/{sample}/{view}", "{label}/{sample}_{view}"
-            (flat) or "{label}/{sample}" (every file is a sample of one view). A field that stands
-            twice is the same twice, `{*}` takes what is part of no name, an extension at the end
-            such files alone. A dict {"images": "...", "masks": "..."} makes one image column a
-            template, joined on split, label, sample and view; a further one without view fields
-            is one image a row. None: detect [split/]label/sample/view.
-        class_names: A list (names and order) or a dict from folder to name, whose order is the
+            (flat) or "{label}/{sample}" (each file is a sample of one view). A field that is used
+            twice has the same text twice; `{*}` is text that belongs to no name; an extension at
+            the end selects only such files. A dict {"images": "...", "masks": "..."} has a template
+            for each image column; they are joined on split, label, sample and view. A further
+            column without view fields has one image per row. None: detect
+            [split/]label/sample/view.
+        class_names: A list (names and order), or a dict from folder to name, whose order is the
             label order. None: the folders, natural-sorted.
-        other_classes: What becomes of a class that `class_names` leaves out: "raise", or "skip".
-        label_column: Under a layout without {label}, the column of the metadata that gives the
-            class. None: the column "label"; where there is none, rows have no label.
-        view_names: Which views, in which order; under a layout with `{view_label}` each name is
+        other_classes: What to do with a class that is not in `class_names`: "raise" or "skip".
+        label_column: If the layout has no {label}: the column of the metadata with the class.
+            None: the column "label"; if there is no such column, rows have no label.
+        view_names: Which views, in which order. If the layout has `{view_label}`, each name is
             "view_label/view". None: all, natural-sorted.
-        on_missing_view: What becomes of a sample that lacks a view: "raise", "skip_sample", or
-            "null" (None stands in its place).
-        num_views: Keep this many views of a sample. None: all. A sample of "cifar10" or "cifar100"
-            is made of this many images; None: 4.
-        view_sampling: Which views `num_views` keeps: "first", "even" (evenly spread, from the
-            first one on), or "random" (fixed by seed, sample and view).
-        seed: Seed of `view_sampling="random"`, of `split_ratios`, and of which images of a class
-            are a sample of "cifar10" or "cifar100".
-        split_names: A dict from split folder to split. A folder that it leaves out is called as
-            it is, or as the usual word in it: in a layout of your own only if it is that word.
-        split_ratios: {"train": 0.8, "test": 0.2} for a tree with no split level. Each sample goes
-            by its own hash, so that new samples move none of the old ones.
-        split_by: What stays in one split under `split_ratios`: a column of the metadata, such as
-            "patient", or "label" (a class) or "sample" (its name, in whichever class). The hash is
-            that of the group then.
-        drop_metadata: True ignores metadata.csv, metadata.jsonl and metadata.parquet, which
-            otherwise add their columns to the rows.
-        on_missing_metadata: What becomes of a sample or view without metadata, and of metadata
-            without a sample or view: "raise", or "null" (None stands in their place; they are
-            ignored, and logged).
+        on_missing_view: What to do with a sample that lacks a view: "raise", "skip_sample", or
+            "null" (the view is None).
+        num_views: Keep this many views per sample. None: all. For "cifar10" and "cifar100", how
+            many images make a sample (4, if not given).
+        view_sampling: Which views `num_views` keeps: "first", "even" (evenly spaced, beginning
+            with the first), or "random" (depends only on seed, sample and view).
+        seed: Seed of `view_sampling="random"` and of `split_ratios`. For "cifar10" and "cifar100"
+            it also decides which images make a sample.
+        split_names: A dict from split folder to split. Other folders keep their name, or get the
+            split word that is in it; in your own layout only if the word is the whole name.
+        split_ratios: {"train": 0.8, "test": 0.2}, for a tree without splits. A hash of each sample
+            decides its split, so new samples move none of the old ones.
+        split_by: What `split_ratios` keeps in one split: samples with the same value in a column
+            of the metadata, such as "patient", of one class ("label"), or of one name in several
+            classes ("sample"). The hash is then that of the group.
+        drop_metadata: True ignores metadata.csv, metadata.jsonl and metadata.parquet. Otherwise
+            their columns are added to the rows.
+        on_missing_metadata: What to do with a sample or view without metadata, and with metadata
+            without a sample or view: "raise", or "null" (the values are None; unused metadata is
+            ignored and logged).
         verify: How an image is checked: "signature" (first and last bytes; in doubt Pillow
             decides), "decode" (every pixel) or "none".
-        on_error: What becomes of an unreadable image: "raise", "skip_view" (a missing view) or
+        on_error: What to do with an unreadable image: "raise", "skip_view" (as a missing view) or
             "skip_sample", which also skips sample folders without images. Each is logged.
-        pages: What becomes of a TIFF of several pages: "raise", "first", or "views" (each is a
-            view, "{view}/0" and so on: then the plan opens every .tif and .tiff to count them).
+        pages: What to do with a TIFF of several pages: "raise", "first", or "views" (each page is
+            a view, "{view}/0" and so on; the plan then opens every .tif and .tiff to count them).
         mode: Convert `images` to "RGB", "L" or "RGBA".
-        value_range: (low, high): what becomes 0 and 255 of 16- and 32-bit grey, as the window of a
-            CT, linear and clipped. `mode` alone divides 16 bits by 256, and refuses 32.
+        value_range: (low, high): the values of 16- and 32-bit grey that become 0 and 255, such as
+            the window of a CT; linear and clipped. `mode` alone divides 16 bits by 256, and
+            refuses 32 bits.
         image_size: Resize every image to (height, width), in pixels.
         resize: How to reach `image_size`: "stretch" (None means this too), "crop" (fill, then cut
             the centre) or "pad" (fit, then black borders).
         encoding: Encode `images` as "png", "jpeg" or "webp" (quality 95), or as "flat_png",
-            uncompressed PNG that is read in batches without a decoder. None: the files' own
-            bytes, or PNG (of 32 bits TIFF) where other options change them. Further image columns
-            are taken for masks: same geometry, nearest neighbour, own mode, always without loss.
-        storage_options: Of the file system, where `data_dir` or a file is a URL, as fsspec takes
-            them, such as {"key": "...", "secret": "..."} for s3://.
+            uncompressed PNG that is read in batches without a decoder. None: the bytes of the
+            files, or PNG (TIFF for 32 bits) if other options change them. Further image columns
+            are taken for masks: same geometry, nearest neighbour, own mode, always lossless.
+        storage_options: Options of the file system, if `data_dir` or a file is a URL, as fsspec
+            takes them, such as {"key": "...", "secret": "..."} for s3://.
     """
 
     layout: str | dict[str, str] | None = None

@@ -102,8 +102,8 @@ def of_all_verbs(
 # --- arguments of several verbs -------------------------------------------------------------------
 
 FOLDER_HELP = (
-    "The folder that holds [split/]class/sample/view.png, an archive of it, or the URL of either; "
-    f"or a config that needs none: {', '.join(CONFIG_NAMES)} (for a folder of that name: "
+    "The folder with [split/]class/sample/view.png, an archive of it, or the URL of either; "
+    f"or one of {', '.join(CONFIG_NAMES)}, which need no folder (a folder of that name is "
     f"./{CONFIG_NAMES[0]})"
 )
 Source = Annotated[str, typer.Argument(metavar="DATA_DIR|CONFIG", help=f"{FOLDER_HELP}.")]
@@ -111,12 +111,12 @@ AnySource = Annotated[
     str,
     typer.Argument(
         metavar="DATA_DIR|CONFIG|USER/NAME",
-        help=f"{FOLDER_HELP}; or a dataset of the Hub (of a branch, tag or commit: "
-        "USER/NAME@REVISION), what save_to_disk wrote, or files of a format.",
+        help=f"{FOLDER_HELP}; or a dataset of the Hub (for a branch, tag or commit: "
+        "USER/NAME@REVISION), a folder of save_to_disk, or files of a format.",
     ),
 ]
 CacheDir = Annotated[
-    str | None, typer.Option(metavar="DIR", help="Where to build (default: the cache of HF).")
+    str | None, typer.Option(metavar="DIR", help="Where to build (default: the cache of datasets).")
 ]
 DownloadDir = Annotated[str | None, typer.Option(metavar="DIR", help="Where downloads go.")]
 NumProc = Annotated[
@@ -126,12 +126,12 @@ Croissant = Annotated[
     str | None,
     typer.Option(
         metavar="FILE.json",
-        help="The fields of croissant.json, of Parquet files, that its author writes: creator, "
-        "rai:dataBiases and others.",
+        help="Your fields of croissant.json, for Parquet files: creator, rai:dataBiases and "
+        "others.",
     ),
 ]
 MaxShardSize = Annotated[
-    str, typer.Option(metavar="SIZE", help="The most bytes of images in a file of shards.")
+    str, typer.Option(metavar="SIZE", help="The most bytes of images in a shard.")
 ]
 EngineName = Annotated[
     Engine,
@@ -141,28 +141,28 @@ Address = Annotated[
     str | None,
     typer.Option(
         metavar="HOST:PORT",
-        help="Of the Ray cluster (default: RAY_ADDRESS, else a Ray that is started here).",
+        help="Address of the Ray cluster (default: RAY_ADDRESS; without it, Ray starts here).",
     ),
 ]
 SourceFormat = Annotated[
     Format | None,
-    typer.Option(metavar="FORMAT", help="Of the source, where its name does not tell it."),
+    typer.Option(metavar="FORMAT", help="Format of the source, if its name does not tell."),
 ]
 ViewColumns = Annotated[
     Any,
     typer.Option(
         metavar="LEFT,RIGHT",
         parser=parse_names,
-        help="Of a dataset with several columns of one image each: those that become views.",
+        help="For a dataset with several columns of one image each: those that become views.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print all of it, for programs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print everything as JSON, for programs.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show errors with traceback.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Print more: whole tables and lists of files.")
 ]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print the result alone, no progress, no warnings.")
+    bool, typer.Option("--quiet", "-q", help="Print only the result: no progress, no warnings.")
 ]
 
 
@@ -261,8 +261,8 @@ def build(
         str | None,
         typer.Option(
             metavar="DIR|URL",
-            help="Write Parquet shards there instead of building in the cache; empty, or left "
-            "there by the same command, which then goes on.",
+            help="Write Parquet shards there instead of building in the cache. The folder must "
+            "be empty, or hold shards of the same command, which then resumes.",
         ),
     ] = None,
     output_options: Annotated[
@@ -270,7 +270,7 @@ def build(
         typer.Option(
             metavar="JSON",
             parser=parse_object,
-            help="Of the file system of the output, where it is a URL.",
+            help="Options of the file system, if the output is a URL.",
         ),
     ] = None,
     max_shard_size: MaxShardSize = MAX_SHARD_SIZE,
@@ -281,8 +281,8 @@ def build(
 ) -> None:
     """Make the dataset of a folder.
 
-    Build the dataset of a folder, or open it if it was built and the folder is as it was then.
-    Print its splits, its features, where its files lie and how to load it.
+    Build the dataset of a folder, or open it if it was built and the folder has not changed. Print
+    its splits, its features, where its files are, and how to load it.
     """
 
 
@@ -295,11 +295,11 @@ def plan(
     source: Source,
     json: Json = False,
 ) -> None:
-    """Say what would become of a folder, from its names.
+    """Show which dataset a folder would become, from its names.
 
-    And from the sizes of its files: nothing is built and no image is opened. A public set that is
-    known (docs/datasets.md) is named, with the line that loads it. The exit code is 1 where no
-    dataset can be built, or the layout leaves images out.
+    It reads only the names and sizes of files: nothing is built and no image is opened. If the
+    folder is a known public dataset (docs/datasets.md), it says so, with the line that loads it.
+    The exit code is 1 if no dataset can be built, or if the layout leaves images out.
     """
 
 
@@ -324,7 +324,7 @@ def check(
         typer.Option(
             metavar="N",
             parser=parse_positive,
-            help="Processes that decode (default: one a processor).",
+            help="Processes that decode (default: one per processor).",
         ),
     ] = None,
     max_pixels: Annotated[
@@ -335,11 +335,12 @@ def check(
         str | None,
         typer.Option(
             metavar="COLUMN",
-            help="Of the metadata, such as patient: find groups that stand in several splits.",
+            help="A column of the metadata, such as patient: find groups that are in several "
+            "splits.",
         ),
     ] = None,
     report: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write a page: all of it, with pictures.")
+        str | None, typer.Option(metavar="FILE", help="Write a page with everything and pictures.")
     ] = None,
     json: Json = False,
     quarantine: Annotated[
@@ -349,16 +350,16 @@ def check(
 ) -> None:
     """Open every image, and list what is wrong.
 
-    List what would break a build or deceive a training: files that cannot be decoded, images that
-    differ from the others, duplicates within and across samples and splits. Nothing is moved
-    without --quarantine. Which files are samples is for the options of the dataset to say;
-    `multiview-cifar plan DATA_DIR` shows it.
+    List what would break a build or mislead a training: files that cannot be decoded, images that
+    differ from the others, duplicates within and across samples and splits. Without --quarantine
+    no file is moved. The options of the dataset say which files are samples; `multiview-cifar plan
+    DATA_DIR` shows them.
 
-    Of Parquet files, which publish --dry-run, export and build --output leave, it says which fields
-    of their croissant.json are empty, and opens no image.
+    For Parquet files of publish --dry-run, export or build --output, it only says which fields of
+    their croissant.json are empty, and opens no image.
 
-    The exit code is 1 where errors or warnings were found. Notes (look-alikes, unusual numbers of
-    views, unequal classes, animations, no usual size, empty fields) leave it 0.
+    The exit code is 1 after errors or warnings. After notes (look-alikes, unusual numbers of views,
+    unequal classes, animations, no usual size, empty fields) it is 0.
     """
 
 
@@ -373,8 +374,8 @@ def stats(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Which (default: train, as a model is normalised by what it is trained on; or "
-            "the only one).",
+            help="The split (default: train, whose statistics normalise a model; or the only "
+            "split).",
         ),
     ] = None,
     json: Json = False,
@@ -384,9 +385,9 @@ def stats(
 ) -> None:
     """Count: mean and deviation of each channel, sizes, views, classes.
 
-    Decode every image of a split, and print mean and standard deviation of each channel, as
-    TorchBatches takes them, and how many images have each size, samples each number of views, and
-    classes how many samples. A folder is built first, as by `multiview-cifar build`.
+    Decode every image of a split. Print the mean and standard deviation of each channel, in the
+    form that TorchBatches takes, and count image sizes, views per sample, and samples per class. A
+    folder is built first, as `multiview-cifar build` does.
     """
 
 
@@ -404,15 +405,17 @@ def preview(
     ] = Path("preview.html"),
     sheet: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The picture, a PNG (default: as the page, but .png)."),
+        typer.Option(
+            metavar="FILE", help="The picture (default: the name of the page, with .png)."
+        ),
     ] = None,
     samples_per_class: Annotated[
-        int, typer.Option(metavar="N", parser=parse_integer, help="Of the picture.")
+        int, typer.Option(metavar="N", parser=parse_integer, help="Samples in the picture.")
     ] = 3,
     thumbnail: Annotated[
         int,
         typer.Option(
-            metavar="PIXELS", parser=parse_integer, help="To which larger images are shrunk."
+            metavar="PIXELS", parser=parse_integer, help="Larger images are shrunk to this size."
         ),
     ] = THUMBNAIL,
     max_size: Annotated[
@@ -420,8 +423,8 @@ def preview(
         typer.Option(
             metavar="MB",
             parser=parse_number,
-            help="Of the page at most. It shows the first samples of each class as thumbnails, and "
-            "with the rest of the size their images at full size.",
+            help="The largest size of the page. It shows the first samples of each class as "
+            "thumbnails. If there is space left, their images are also in it at full size.",
         ),
     ] = PAGE_SIZE,
     view_columns: ViewColumns = None,
@@ -429,7 +432,7 @@ def preview(
 ) -> None:
     """Look at a folder or dataset, as a page and a picture.
 
-    Write a page to look at all samples with, and a picture of a few.
+    Write a page that shows all samples, and a picture that shows a few.
     """
 
 
@@ -451,21 +454,21 @@ def publish(
     create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request.")] = False,
     max_shard_size: MaxShardSize = MAX_SHARD_SIZE,
     append: Annotated[
-        bool, typer.Option("--append", help="Send new and changed samples alone.")
+        bool, typer.Option("--append", help="Send only new and changed samples.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a dataset of other features.")
+        bool, typer.Option("--overwrite", help="Replace a dataset with other features.")
     ] = False,
     license: Annotated[
         str | None, typer.Option(metavar="NAME", help='Such as "cc-by-4.0".')
     ] = None,
     citation: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Its text for the card, such as BibTeX.")
+        str | None, typer.Option(metavar="FILE", help="A text file for the card, such as BibTeX.")
     ] = None,
     croissant: Croissant = None,
     dry_run: Annotated[
         str | None,
-        typer.Option(metavar="FOLDER", help="Leave the files in this folder instead."),
+        typer.Option(metavar="FOLDER", help="Write the files to this folder instead."),
     ] = None,
     view_columns: ViewColumns = None,
     engine: EngineName = "local",
@@ -475,8 +478,8 @@ def publish(
 ) -> None:
     """Build a folder's dataset and publish it on the Hub.
 
-    Build the dataset of a folder, or load rows that are built, and publish them on the Hub in one
-    commit. Cut off, it is finished by the same command.
+    Build the dataset of a folder, or load rows that are already built, and publish them on the Hub
+    in one commit. If it is interrupted, run the same command again: it resumes.
     """
 
 
@@ -494,31 +497,32 @@ def export(
         str,
         typer.Argument(
             metavar="DEST",
-            help="Where to; empty, not there yet, or left there by the same command.",
+            help="The folder to write: new, empty, or written by the same command.",
         ),
     ],
     format: Annotated[
         Format,
-        typer.Option(metavar="FORMAT", help=f"Of what is written: {', '.join(FORMATS)}."),
+        typer.Option(metavar="FORMAT", help=f"What to write: {', '.join(FORMATS)}."),
     ] = "folder",
     pixels: Annotated[
-        bool, typer.Option("--pixels", help="Write arrays of pixels in place of files' bytes.")
+        bool, typer.Option("--pixels", help="Write arrays of pixels, not the bytes of the files.")
     ] = False,
     max_shard_size: MaxShardSize = MAX_SHARD_SIZE,
     croissant: Croissant = None,
     streaming: Annotated[
-        bool, typer.Option("--streaming", help="Read the source as it goes, and build nothing.")
+        bool,
+        typer.Option("--streaming", help="Read the source while it is written; build nothing."),
     ] = False,
     source_format: SourceFormat = None,
     group_by: Annotated[
         str | None,
         typer.Option(
-            metavar="COLUMN", help="Of a dataset with a row an image: what says the sample."
+            metavar="COLUMN", help="For a dataset with one image per row: the sample of a row."
         ),
     ] = None,
     view_column: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="With --group-by: what says the view's name."),
+        typer.Option(metavar="COLUMN", help="With --group-by: the name of the view."),
     ] = None,
     view_columns: ViewColumns = None,
     cache_dir: CacheDir = None,
@@ -526,9 +530,9 @@ def export(
 ) -> None:
     """Write a dataset to files: a folder, or shards of a format.
 
-    Write every view of a dataset to a file, the very bytes that it was built of; or all rows into
-    shards of a format. Broken off anywhere, it is finished by the same command: finished shards
-    stay.
+    Write every view of a dataset to a file, with the bytes that it was built from; or write all
+    rows to shards of a format. If it is interrupted, run the same command again: it resumes from
+    the finished shards.
     """
 
 
@@ -543,7 +547,7 @@ def diff(
     page: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="Write a page: all of it, with pictures before and after."
+            metavar="FILE", help="Write a page with everything, and pictures before and after."
         ),
     ] = None,
     json: Json = False,
@@ -551,11 +555,11 @@ def diff(
 ) -> None:
     """Compare two datasets, sample by sample.
 
-    Which samples were added, removed and changed from A to B, by split and class, and what of
-    them: views, label, columns of metadata, split. A and B are folders, archives, URLs, what
-    save_to_disk wrote, files of a format, or datasets of the Hub, USER/NAME or USER/NAME@REVISION.
-    Of what `publish`, `build --output` and `export --format parquet` wrote no image is read.
+    Print which samples were added, removed and changed from A to B, by split and class, and what
+    changed in them: views, label, columns of metadata, split. A and B are folders, archives, URLs,
+    folders of save_to_disk, files of a format, or datasets of the Hub, USER/NAME or
+    USER/NAME@REVISION. If `publish`, `build --output` or `export --format parquet` wrote them, no
+    image is read.
 
-    The exit code is 0 where they are equal, 1 where they differ, and 2 where they cannot be
-    compared.
+    The exit code is 0 if they are equal, 1 if they differ, and 2 if they cannot be compared.
     """

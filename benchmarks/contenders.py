@@ -256,6 +256,7 @@ def ours(source: Source, flat: bool = False, **options: Any) -> Epoch:
 
 NAIVE, MEMMAP, MEMMAP_CHW = "folder + Pillow + stack", "memmap, view", "memmap, contiguous"
 FLAT, FLAT_CHW = "TorchBatches: flat PNG, view", "TorchBatches: flat PNG, contiguous"
+FLAT_2 = "TorchBatches: flat PNG, 2 threads"
 ENCODED, ENCODED_2 = "TorchBatches: encoded, 1 thread", "TorchBatches: encoded, 2 threads"
 FFCV, FFCV_JPEG_2 = "FFCV raw, 1 thread", "FFCV JPEG, 2 threads"
 
@@ -270,13 +271,14 @@ BOTH: dict[str, Make] = {
     FFCV: elsewhere("ffcv_raw"),
     "FFCV raw, 2 threads": elsewhere("ffcv_raw", 2),
     ENCODED: here(ours, num_threads=1),
-    FLAT: here(ours, flat=True),
-    FLAT_CHW: here(ours, flat=True, contiguous=True),
+    FLAT: here(ours, flat=True, num_threads=1),
+    FLAT_CHW: here(ours, flat=True, contiguous=True, num_threads=1),
     MEMMAP: here(memmap),
     MEMMAP_CHW: here(memmap, contiguous=True),
 }
 M_ONLY: dict[str, Make] = {
     "FFCV JPEG, 1 thread": elsewhere("ffcv_jpeg"),
     FFCV_JPEG_2: elsewhere("ffcv_jpeg", 2),
+    FLAT_2: here(ours, flat=True, num_threads=2),
     ENCODED_2: here(ours, num_threads=2),
 }

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
         RandomRotate90,
     )
     from multiview_cifar_tools.batches.jax import JaxBatches
-    from multiview_cifar_tools.batches.pytorch import SeededTransform, TorchBatches, TorchStream
+    from multiview_cifar_tools.batches.pytorch import (
+        SeededTransform,
+        TorchBatches,
+        TorchLoader,
+        TorchStream,
+    )
     from multiview_cifar_tools.batches.reader import BatchReader
     from multiview_cifar_tools.batches.samplers import (
         BalancedSampler,
@@ -103,6 +108,7 @@ __all__ = [
     "SizeSampler",
     "TorchBatches",
     "TorchElastic",
+    "TorchLoader",
     "TorchStream",
     "__version__",
     "build_shards",
@@ -163,6 +169,7 @@ _MODULES = {  # where each name is defined
     "SizeSampler": "multiview_cifar_tools.batches.samplers",
     "TorchBatches": "multiview_cifar_tools.batches.pytorch",
     "TorchElastic": "multiview_cifar_tools.elastic.pytorch",
+    "TorchLoader": "multiview_cifar_tools.batches.pytorch",
     "TorchStream": "multiview_cifar_tools.batches.pytorch",
     "build_shards": "multiview_cifar_tools.shards.build",
     "channel_stats": "multiview_cifar_tools.statistics",

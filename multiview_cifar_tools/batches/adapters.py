@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 import datasets
@@ -16,6 +16,10 @@ from multiview_cifar_tools.batches.reader import (
     BatchReader,
     Draws,
     Ragged,
+    check_batch_size,
+    check_batching,
+    count_batches,
+    iter_batches,
     iter_sampler,
     sampler_epoch,
 )
@@ -92,6 +96,52 @@ def iter_epoch(sampler: Any, reader: BatchReader) -> Iterator[tuple[int, Index]]
         yield epoch, samples
     counter = sampler if hasattr(sampler, "set_epoch") else reader
     counter.set_epoch(epoch + 1)
+
+
+class Epochs:
+    """A loop over the batches of a dataset, an epoch in each pass: `JaxBatches`, `TorchLoader`.
+
+    Args:
+        reader: What reads a batch.
+        batch_size, shuffle, drop_last, sampler: See there.
+    """
+
+    def __init__(
+        self,
+        reader: BatchReader,
+        batch_size: int | None,
+        shuffle: bool,
+        drop_last: bool,
+        sampler: Iterable[Index] | None,
+    ) -> None:
+        check_batching(batch_size, sampler, shuffle=shuffle, drop_last=drop_last)
+        self.reader, self.sampler = reader, sampler
+        self.batch_size = 0 if batch_size is None else check_batch_size(batch_size)
+        self.shuffle, self.drop_last = shuffle, drop_last
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch the next pass is; each pass counts it up."""
+        self.reader.set_epoch(epoch)
+        set_sampler_epoch: Any = getattr(self.sampler, "set_epoch", None)
+        if set_sampler_epoch is not None:
+            set_sampler_epoch(epoch)
+
+    def __len__(self) -> int:
+        """Number of batches; TypeError where a sampler does not know it."""
+        if self.sampler is not None:
+            return len(self.sampler)  # type: ignore[arg-type]
+        return count_batches(len(self.reader), self.batch_size, self.drop_last)
+
+    def _iter_samples(self) -> Iterator[tuple[int, Index]]:
+        """The epoch, and the samples of each batch in it; a pass counts the epoch up."""
+        if self.sampler is not None:
+            yield from iter_epoch(self.sampler, self.reader)
+            return
+        epoch = self.reader.epoch
+        self.reader.set_epoch(epoch + 1)
+        order = self.reader.order(self.shuffle, epoch)
+        for samples in iter_batches(order, self.batch_size, self.drop_last):
+            yield epoch, samples
 
 
 def table_dataset(table: pa.Table, features: datasets.Features) -> datasets.Dataset:

@@ -21,6 +21,7 @@ import PIL
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from multiview_cifar_tools.batches.buffers import BufferPool
 from multiview_cifar_tools.batches.decode import (
     Bytes,
     FlatLayout,
@@ -45,8 +46,11 @@ logger = logging.getLogger(__name__)
 
 OnError = Literal["raise", "skip_view"]
 Mask = npt.NDArray[np.bool_]
+Windows = npt.NDArray[np.void]
 CACHED_BYTES = 1 << 18  # which a processor has at hand to go over them twice
-LARGE_SAMPLE = 1 << 15  # bytes of 16 bits, from which to go over each sample once is the faster
+# Bytes of a row from which to copy row by row is as fast as NumPy's copy of all, and of a part of a
+# batch from which a thread of its own pays.
+LARGE_ROW, LARGE_PART = 1 << 15, 1 << 23
 
 
 class RowIndex(NamedTuple):
@@ -148,6 +152,7 @@ class ImageColumn:
         self._known_keys = np.zeros(len(self.index.views), np.bool_)
         self._has_all_keys = False
         self._uniform_layout = self._find_uniform_layout()
+        self._buffers = BufferPool()
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -195,30 +200,59 @@ class ImageColumn:
             windows, starts = file_windows, self._offsets[self.index.files_of(views)]
             if not len(starts):
                 return None
-        if layout.dtype.itemsize == 1:
-            files = windows[starts]
-            if self._has_unchecked_files and not self._check_flat(files, layout, views):
-                return None
-            pixels = view_pixels(files, layout)
-        else:
-            if self._has_unchecked_files and not self._check_flat(windows[starts], layout, views):
-                return None
-            pixels = self._copy_deep(windows, starts, layout)
-        return pixels.reshape(-1, *pixels.shape[2:])
+        pixels = self._copy_pixels(windows, starts, layout, views)
+        return None if pixels is None else pixels.reshape(-1, *pixels.shape[2:])
 
-    def _copy_deep(self, windows: Bytes, starts: Integers, layout: FlatLayout) -> Pixels:
-        """The pixels of 16-bit flat files, in the order of this machine's bytes."""
-        _, views, length = windows.shape
-        files = np.empty((len(starts), views, length // 2), np.uint16)
-        size = views * length
-        if size >= LARGE_SAMPLE:
-            for own, start in zip(files.reshape(len(files), -1), starts.tolist(), strict=True):
-                own[:] = self._memory[start : start + size].view(layout.dtype)
-        else:  # many at once, as many as are still at hand when their bytes are swapped
-            step = CACHED_BYTES // size
-            for at in range(0, len(starts), step):
-                files[at : at + step] = windows[starts[at : at + step]].view(layout.dtype)
-        return view_pixels(files, layout)
+    def _copy_pixels(
+        self, windows: Windows, starts: Integers, layout: FlatLayout, files: Views | Integers
+    ) -> Pixels | None:
+        """The pixels (R, V, H, W, C) of the files in the windows that begin at these places; None
+        if not all are flat.
+        """
+        length = len(layout.reference)
+        data = self._copy_windows(windows, starts, layout.dtype)
+        if self._has_unchecked_files:
+            encoded = data if data.dtype == np.uint8 else windows[starts].view(np.uint8)
+            if not self._check_flat(encoded.reshape(-1, length), layout, files):
+                return None
+        return view_pixels(data.reshape(len(starts), -1, length // data.itemsize), layout)
+
+    def _copy_windows(
+        self, windows: Windows, starts: Integers, dtype: np.dtype[Any]
+    ) -> npt.NDArray[Any]:
+        """The windows of N bytes that begin at these places, (R, N) uint8; of 16 bits (R, N / 2)
+        uint16 in the order of this machine's bytes.
+        """
+        size, native = windows.itemsize, dtype.newbyteorder("=")
+        shape = len(starts), size // dtype.itemsize
+        if size >= LARGE_ROW:
+            data = self._buffers.empty(shape, native)
+            self._copy_rows(data, starts, dtype)
+            return data
+        if dtype.itemsize == 1:
+            return windows[starts].view(dtype).reshape(shape)
+        # Many at once, as many as are still at hand when their bytes are swapped.
+        data = np.empty(shape, native)
+        step = CACHED_BYTES // size
+        for at in range(0, len(starts), step):
+            data[at : at + step] = windows[starts[at : at + step], None].view(dtype)
+        return data
+
+    def _copy_rows(self, out: npt.NDArray[Any], starts: Integers, dtype: np.dtype[Any]) -> None:
+        """Copy large rows that begin at these places of memory to `out`, (R, N)."""
+        size = out.shape[1] * dtype.itemsize
+
+        def copy(rows: npt.NDArray[Any], starts: Integers) -> None:
+            for row, start in zip(rows, starts.tolist(), strict=True):
+                row[:] = self._memory[start : start + size].view(dtype)
+
+        # NumPy lets other threads run while it copies a row.
+        parts = min(self.num_threads, out.nbytes // LARGE_PART)
+        if parts < 2:
+            copy(out, starts)
+        else:
+            split = (np.array_split(values, parts) for values in (out, starts))
+            list(self._pool.map(copy, *split))
 
     def _read_files(self, views: Views) -> tuple[Pixels, Mask | None]:
         """As `read`, of any views, in files of any kind."""
@@ -307,7 +341,7 @@ class ImageColumn:
 
     def _find_uniform_layout(
         self,
-    ) -> tuple[FlatLayout, Bytes, tuple[Bytes, Integers] | None] | None:
+    ) -> tuple[FlatLayout, Windows, tuple[Windows, Integers] | None] | None:
         """The layout of all files; all windows of memory as long as a file; those as long as a row,
         and where each row begins (R,), unless rows differ in their number of views, or have gaps.
         None where files differ in length, or are not flat.
@@ -323,8 +357,8 @@ class ImageColumn:
         if (views == views[0]).all() and (
             first == first[0] + np.arange(len(views)) * views[0]
         ).all():
-            rows = self._windows(int(views[0]), size), self._offsets[first]
-        return layout, self._windows(1, size), rows
+            rows = self._windows(int(views[0]) * size), self._offsets[first]
+        return layout, self._windows(size), rows
 
     def _find_flat_layout(self, file: int) -> FlatLayout | None:
         """The layout of that file, shared by all flat files of its length; None: not flat, or to
@@ -338,23 +372,20 @@ class ImageColumn:
             self._flat_layouts[length] = layout
         return self._flat_layouts[length]
 
-    def _windows(self, files: int, length: int) -> Bytes:
-        """Memory as windows of so many files, one starting at each byte: a view, they overlap."""
-        count = len(self._memory) - files * length + 1
-        return np.ndarray((count, files, length), np.uint8, self._memory, strides=(1, length, 1))
+    def _windows(self, size: int) -> Windows:
+        """Memory as windows of so many bytes, one starting at each byte: a view, they overlap."""
+        count = len(self._memory) - size + 1
+        # NumPy copies many values of one large type faster than rows of an array.
+        return np.ndarray((count,), f"V{size}", self._memory, strides=(1,))
 
     def _copy_flat(self, files: Integers) -> Pixels | None:
         """The pixels of these files (N, H, W, C), in one copy; None if not all are flat."""
         length, layout = self.index.length[files], self._find_flat_layout(files[0])
         if layout is None or (length != length[0]).any():
             return None
-        windows, starts = self._windows(1, int(length[0])), self._offsets[files]
-        copied = windows[starts, 0]
-        if self._has_unchecked_files and not self._check_flat(copied, layout, files):
-            return None
-        if layout.dtype.itemsize > 1:
-            return self._copy_deep(windows, starts, layout)[:, 0]
-        return view_pixels(copied, layout)
+        windows, starts = self._windows(int(length[0])), self._offsets[files]
+        pixels = self._copy_pixels(windows, starts, layout, files)
+        return None if pixels is None else pixels[:, 0]
 
     def _check_flat(self, data: Bytes, layout: FlatLayout, files: Views | Integers) -> bool:
         """Whether these files are flat, by their data (..., length); each is checked once."""
@@ -393,7 +424,8 @@ class ImageColumn:
         at, first = next(((at, p) for at, p in attempts if p is not None), (0, None))
         if first is None:
             return np.zeros((0, 1, 1, 1), np.uint8), decoded
-        out = np.empty((len(files), *first.shape), first.dtype)  # the first one tells the kind
+        # The first one tells the kind.
+        out = self._buffers.empty((len(files), *first.shape), first.dtype)
         out[at], decoded[at] = first, True
 
         def fill(places: Integers) -> None:

@@ -21,18 +21,12 @@ import numpy.typing as npt
 
 from multiview_cifar_tools.arguments import expect_dataset, short_repr
 from multiview_cifar_tools.batches.adapters import (
+    Epochs,
     ReaderOptions,
-    iter_epoch,
     make_reader,
     map_arrays,
 )
 from multiview_cifar_tools.batches.indices import Index
-from multiview_cifar_tools.batches.reader import (
-    check_batch_size,
-    check_batching,
-    count_batches,
-    iter_batches,
-)
 from multiview_cifar_tools.errors import BatchError
 
 try:
@@ -41,7 +35,7 @@ except ImportError as error:
     raise ImportError('JAX is missing: pip install "multiview-cifar[jax]"') from error
 
 
-class JaxBatches:
+class JaxBatches(Epochs):
     """The rows of a dataset as batches of device arrays.
 
     The next batch is read and sent while the last one is computed on.
@@ -76,30 +70,15 @@ class JaxBatches:
         **options: Unpack[ReaderOptions],
     ) -> None:
         expect_dataset(dataset, "JaxBatches({}, batch_size)", BatchError)
-        self.reader = make_reader(dataset, options)
-        check_batching(batch_size, sampler, shuffle=shuffle, drop_last=drop_last)
-        self.batch_size = 0 if batch_size is None else check_batch_size(batch_size)
-        self.sampler = sampler
+        reader = make_reader(dataset, options)
+        super().__init__(reader, batch_size, shuffle, drop_last, sampler)
         if not isinstance(device, (jax.Device, jax.sharding.Sharding, type(None))):
             raise BatchError(
                 f"device={short_repr(device)} is not right. Expected one of jax.devices(), or a "
                 "jax.sharding.Sharding.",
                 "device",
             )
-        self.shuffle, self.drop_last, self.device = shuffle, drop_last, device
-
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch the next pass is; each pass counts it up."""
-        self.reader.set_epoch(epoch)
-        set_sampler_epoch: Any = getattr(self.sampler, "set_epoch", None)
-        if set_sampler_epoch is not None:
-            set_sampler_epoch(epoch)
-
-    def __len__(self) -> int:
-        """Number of batches; TypeError where a sampler does not know it."""
-        if self.sampler is not None:
-            return len(self.sampler)  # type: ignore[arg-type]
-        return count_batches(len(self.reader), self.batch_size, self.drop_last)
+        self.device = device
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """One epoch of batches: arrays on the device, lists for columns that are no numbers."""
@@ -114,17 +93,6 @@ class JaxBatches:
             previous = batch
         if previous is not None:
             yield previous
-
-    def _iter_samples(self) -> Iterator[tuple[int, Index]]:
-        """The epoch, and the samples of each batch in it; a pass counts the epoch up."""
-        if self.sampler is not None:
-            yield from iter_epoch(self.sampler, self.reader)
-            return
-        epoch = self.reader.epoch
-        self.reader.set_epoch(epoch + 1)
-        order = self.reader.order(self.shuffle, epoch)
-        for samples in iter_batches(order, self.batch_size, self.drop_last):
-            yield epoch, samples
 
     def _put(self, array: npt.NDArray[Any]) -> Any:
         return jax.device_put(np.ascontiguousarray(array), self.device)

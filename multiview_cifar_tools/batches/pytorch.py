@@ -9,12 +9,20 @@
 Samplers, `DistributedSampler` and worker processes need nothing more: the dataset answers a whole
 batch of indices at once (`__getitems__`), and a worker is sent the names of the files, no data.
 
+`TorchLoader` is the loop without worker processes: a thread reads while the model computes, as
+reading flat PNG, decoding and PyTorch's operations let other threads run.
+
+    loader = TorchLoader(ds, batch_size=64, shuffle=True)
+
     loader = DataLoader(TorchStream(stream, batch_size=64), batch_size=None, num_workers=2)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import warnings
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypedDict, Unpack
 
@@ -31,6 +39,7 @@ from multiview_cifar_tools.arguments import (
     short_repr,
 )
 from multiview_cifar_tools.batches.adapters import (
+    Epochs,
     ReaderOptions,
     make_part_reader,
     make_reader,
@@ -297,6 +306,84 @@ class TorchBatches(torch.utils.data.Dataset[Any]):
     def _batch(self, samples: Index) -> Batch:
         batch = self.reader.read(samples, int(self._epoch))
         return to_tensors(batch, self.tensor_options, self.reader.image_columns)
+
+
+class TorchLoader(Epochs):
+    """The rows of a dataset as batches of tensors; each pass is an epoch.
+
+    Args:
+        dataset: A `datasets.Dataset` with a column of image sequences.
+        batch_size: Samples a batch.
+        shuffle: Another order in each epoch, by `seed`.
+        drop_last: Leave out the last batch where it is shorter than the others.
+        sampler: In place of these, what gives the samples of each batch, such as a `PKSampler`. If
+            it has an epoch of its own, that is the one that is read, and a complete pass counts it
+            up; of its state, note that batches are read ahead: `state_dict(batches=n)`.
+        prefetch: How many batches a thread reads ahead, 1 or more.
+        pin_memory: Copy the tensors to page-locked memory, in that thread, so that
+            `tensor.to(device, non_blocking=True)` need not wait. Without CUDA: a warning.
+        options: See `TensorOptions` and `ReaderOptions`.
+
+    Raises:
+        BatchError: As `TorchBatches` does; `batch_size` is no integer, or below 1; it is given
+            beside a sampler; `prefetch` is below 1, or `pin_memory` is no bool.
+    """
+
+    def __init__(
+        self,
+        dataset: datasets.Dataset,
+        batch_size: int | None = None,
+        *,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        sampler: Iterable[Index] | None = None,
+        prefetch: int = 1,
+        pin_memory: bool = False,
+        **options: Unpack[TorchOptions],
+    ) -> None:
+        expect_dataset(
+            dataset, "TorchLoader({}, batch_size)", BatchError, "TorchStream(stream, batch_size)"
+        )
+        self.tensor_options, reader_options = split_options(options)
+        reader = make_reader(dataset, reader_options)
+        super().__init__(reader, batch_size, shuffle, drop_last, sampler)
+        self.prefetch = check_count("prefetch", prefetch, 1, BatchError)
+        self.pin_memory = check_flag("pin_memory", pin_memory, BatchError)
+        if self.pin_memory and not torch.cuda.is_available():
+            warnings.warn(
+                "pin_memory=True, and there is no CUDA: memory is not pinned.", stacklevel=2
+            )
+            self.pin_memory = False
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """One epoch of batches."""
+        reading: deque[Future[dict[str, Any]]] = deque()
+        pool = ThreadPoolExecutor(1)
+        try:
+            for epoch, samples in self._iter_samples():
+                reading.append(pool.submit(self._read, samples, epoch))
+                if len(reading) > self.prefetch:
+                    yield reading.popleft().result()
+            while reading:
+                yield reading.popleft().result()
+        finally:  # of a loop that is left early, too
+            pool.shutdown(cancel_futures=True)
+
+    def _read(self, samples: Index, epoch: int) -> dict[str, Any]:
+        batch = self.reader.read(samples, epoch)
+        tensors = to_tensors(batch, self.tensor_options, self.reader.image_columns)
+        return (
+            {name: pin(values) for name, values in tensors.items()}
+            if self.pin_memory
+            else {**tensors}
+        )
+
+
+def pin(values: Any) -> Any:
+    """A tensor, or a list of tensors, in page-locked memory; anything else as it is."""
+    if isinstance(values, list):
+        return [pin(value) for value in values]
+    return values.pin_memory() if isinstance(values, torch.Tensor) else values
 
 
 class TorchStream(torch.utils.data.IterableDataset[Any]):

@@ -54,6 +54,15 @@ def test_deep_grey(JaxBatches, mode):
     assert batch["images"].dtype == expected(ds, [0])[0][0].dtype
 
 
+@pytest.mark.parametrize("encode", [flat_png, png])
+def test_held_batches_stay_as_they_are(JaxBatches, encode):
+    """JAX may take an array as it is, and its memory is used again once nobody holds it."""
+    ds = make_rows([1] * 6, encode, size=(130, 131))
+    for epoch in range(2):
+        for i, batch in enumerate(list(JaxBatches(ds, 1))):
+            assert np.array_equal(batch["images"], expected(ds, [i])), epoch
+
+
 def test_ragged_samples(jax, JaxBatches):
     ds = make_rows([2, [True, None, True], 1])
     for ragged in ("pad", "flat", "list"):

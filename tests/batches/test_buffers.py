@@ -1,0 +1,83 @@
+"""Batches in memory that is used again: never what somebody still holds."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multiview_cifar_tools import BatchReader, TorchBatches
+from multiview_cifar_tools.batches import columns
+from multiview_cifar_tools.flat_png import flat_png
+from pictures import expected, make_rows, png
+from sampling import examples
+
+KINDS = {
+    "flat": (flat_png, "RGB", [1] * 5),
+    "16 bits": (flat_png, "I;16", [1] * 5),
+    "encoded": (png, "RGB", [1] * 5),
+    "padded": (flat_png, "RGB", [1, 2, 1, 2, 1]),
+}
+
+
+@pytest.fixture(params=KINDS)
+def rows(request):
+    """Samples so large that their memory is used again."""
+    encode, mode, views = KINDS[request.param]
+    return make_rows(views, encode, mode, size=(130, 131))
+
+
+@pytest.fixture(params=["one thread", "two threads"])
+def threads(request, monkeypatch):
+    monkeypatch.setattr(columns, "LARGE_PART", 1)
+    return 1 if request.param == "one thread" else 2
+
+
+def address(batch):
+    return batch["images"].__array_interface__["data"][0]
+
+
+def is_right(ds, samples, images):
+    views = expected(ds, samples)
+    return all(np.array_equal(images[i, : len(row)], row) for i, row in enumerate(views))
+
+
+def test_batches_that_are_held_keep_their_pixels(rows, threads):
+    reader = BatchReader(rows, num_threads=threads)
+
+    @given(st.lists(st.tuples(st.lists(st.integers(0, 4), min_size=1), st.booleans())))
+    @examples(10)
+    def hold_some(batches):
+        held = [(samples, reader[samples]["images"]) for samples, is_held in batches if is_held]
+        for samples, is_held in batches:
+            images = reader[samples]["images"]
+            if is_held:
+                held.append((samples, images[1:2]))  # a part holds all of it
+        whole = len(held) // 2
+        assert all(is_right(rows, samples, images) for samples, images in held[:whole])
+        assert all(is_right(rows, samples[1:2], images) for samples, images in held[whole:])
+
+    hold_some()
+
+
+def test_a_loop_takes_turns_with_two_batches_of_memory(rows):
+    reader = BatchReader(rows)
+    addresses = [address(batch) for batch in reader.batches(1)]
+    addresses += [address(batch) for batch in reader.batches(1)]
+    assert len({*addresses}) <= 4 < len(addresses)
+
+
+def test_tensors_hold_their_memory(rows):
+    data = TorchBatches(rows)
+    held = [data[[i]]["images"].flatten(0, 1)[0] for i in range(5)]
+    list(data.reader.batches(2))
+    for i, image in enumerate(held):
+        assert np.array_equal(image.movedim(0, -1), expected(rows, [i])[0][0])
+
+
+def test_memory_does_not_grow_with_the_batches_that_were_held(rows):
+    reader = BatchReader(rows)
+    held = [reader[[0]] for _ in range(10)]
+    del held
+    again = [reader[[0]] for _ in range(10)]
+    assert len({address(batch) for batch in again}) == 10
+    assert len(reader._images._buffers._free) <= 2

@@ -23,11 +23,13 @@ MAX_SINGLE_SYNCS = 100  # one by one, small files by the ten thousand would take
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A path beside `path`, for a file or folder that is renamed to it at the end of the context.
+    The folder of both is made where it is missing.
 
     After an error or Ctrl-C the new file or folder is removed, and what stood at `path` stays. What
     a process of this machine left that was killed is removed by the next one.
     """
     target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial_path(target, os.getpid())
     for left in target.parent.glob(glob.escape(f".{target.name}.{_HOST}-") + "*.partial"):
         pid = left.name.removesuffix(".partial").rpartition("-")[2]

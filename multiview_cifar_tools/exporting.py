@@ -97,9 +97,7 @@ def run_export(
     croissant: Mapping[str, Any] | str | os.PathLike[str] | None,
 ) -> tuple[dict[str, Any], bool]:
     """As `export`, and whether all was there before."""
-    module, max_bytes = format_module(format), parse_size(max_shard_size)
-    author = author_fields(format, croissant)
-    pixels = holds_pixels(module, format, check_flag("pixels", pixels, OptionError))
+    module, pixels, max_bytes, author = check_arguments(format, pixels, max_shard_size, croissant)
     sources = checked_rows(expect_splits(splits, "export({}, dest)", ExportError, SPLIT_KINDS))
     features = next(iter(sources.values())).features
     dest = expect_path(dest, "export(rows, {})", ExportError)
@@ -122,6 +120,21 @@ def run_export(
         state.finalize()
     place = "data_dir" if format == "folder" else "source"
     return {place: root, **(state.arguments or {})}, was_there
+
+
+def check_arguments(
+    format: str,
+    pixels: bool,
+    max_shard_size: str | int,
+    croissant: Mapping[str, Any] | str | os.PathLike[str] | None,
+) -> tuple[Any, bool, int, dict[str, Any]]:
+    """The module of the format, whether to write pixels, the most bytes of a shard, and the
+    author's fields of croissant.json. OptionError where one of the arguments is wrong.
+    """
+    module, max_bytes = format_module(format), parse_size(max_shard_size)
+    author = author_fields(format, croissant)
+    pixels = holds_pixels(module, format, check_flag("pixels", pixels, OptionError))
+    return module, pixels, max_bytes, author
 
 
 def holds_pixels(module: Any, format: str, pixels: bool) -> bool:

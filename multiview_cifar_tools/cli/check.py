@@ -63,12 +63,6 @@ def check_destinations(args: Arguments) -> None:
         )
     if args.quarantine:
         check_quarantine_dir(args.quarantine, args.source)
-    if args.report and not os.path.isdir(os.path.dirname(os.path.abspath(args.report))):
-        raise OptionError(
-            f"There is no folder for the report {args.report}. Expected an existing "
-            "one: make it first.",
-            "report",
-        )
 
 
 def print_files(args: Arguments, moved: list[str]) -> None:

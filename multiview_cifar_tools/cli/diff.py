@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from multiview_cifar import OptionError
 from multiview_cifar_tools.atomic_write import atomic_write
 from multiview_cifar_tools.cli.arguments import dataset_options
 from multiview_cifar_tools.cli.commands import Arguments
@@ -25,12 +24,6 @@ MAX_LINES = 5  # of a state that are printed
 
 def run(args: Arguments) -> int:
     """Compare and print."""
-    if args.page and not os.path.isdir(os.path.dirname(os.path.abspath(args.page))):
-        raise OptionError(
-            f"There is no folder for the page {args.page}. Expected an existing one: make it "
-            "first.",
-            "page",
-        )
     report = diff(args.a, args.b, cache_dir=args.cache_dir, **dataset_options(args))
     if args.page:
         with atomic_write(args.page) as partial:

@@ -1,4 +1,6 @@
-"""What is said of a disk that is full, and of a place that takes no files: see `disk_error`."""
+"""What is said of a place that takes no files, before the work begins (`check_places`) and during
+it, and of a disk that is full (`disk_error`).
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,70 @@ import datasets
 
 from multiview_cifar import MultiviewError, is_url
 from multiview_cifar_tools.cli.commands import Arguments
+from multiview_cifar_tools.cli.wording import name_option
 from multiview_cifar_tools.digests import list_files
 from multiview_cifar_tools.errors import DiskError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+BLOCKED = (errno.ENOTDIR, errno.EEXIST)  # a file stands where a folder should
 # By these an error is known that lost its number in a library, or on its way out of a worker.
 TEXTS = {os.strerror(code): code for code in (*FULL, errno.EROFS)}
 DESTINATIONS = ("dest", "output", "sheet", "dry_run", "report", "page", "quarantine", "cache_dir")
+FILES = (("preview", "output"), ("preview", "sheet"), ("check", "report"), ("diff", "page"))
+
+
+def check_places(args: Arguments) -> None:
+    """DiskError where an output or the given cache cannot be written, before anything is read."""
+    for name, place in _destinations(args).items():
+        why = _why_unwritable(place, is_file=(args.verb, name) in FILES)
+        if why:
+            raise DiskError(_describe_refusal(place, why, _option_for(place, args)), place)
+
+
+def _why_unwritable(place: str, is_file: bool) -> str:
+    """Why no file or folder can be made there; "" where it can. What is missing above it is made
+    later.
+    """
+    if os.path.lexists(place) and os.path.isdir(place) == is_file:
+        return "it is a folder, not a file" if is_file else "it is a file, not a folder"
+    above = os.path.dirname(place) if is_file else place
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if not os.path.isdir(above):
+        return f"{above} is a file, not a folder"
+    try:
+        with tempfile.TemporaryFile(dir=above):
+            return ""
+    except OSError as error:
+        return "" if error.errno in FULL else str(error.strerror)  # there may be room by then
+
+
+def _describe_refusal(place: str, why: str, option: str) -> str:
+    return (
+        f"{place} cannot be written ({why}). Expected a place where files may be written: choose "
+        f"another one{option and ' with '}{option}."
+    )
+
+
+def _option_for(place: str, args: Arguments) -> str:
+    """The option that names another place than this one; "" where none is known."""
+    for name, own in _destinations(args).items():
+        if _is_part_of(place, own):
+            return "DEST" if name == "dest" else name_option(name)
+    caches = datasets.config.HF_DATASETS_CACHE, datasets.config.HF_CACHE_HOME
+    if any(_is_part_of(place, os.path.abspath(cache)) for cache in caches):
+        return "--cache-dir or HF_HOME" if hasattr(args, "cache_dir") else "HF_HOME"
+    return ""
+
+
+def _is_part_of(place: str, own: str) -> bool:
+    """Whether it is a destination, something in it, a folder above it that could not be made, or
+    what is renamed to it in the end.
+    """
+    folder, name = os.path.split(place)
+    is_partial = folder == os.path.dirname(own) and os.path.basename(own) in name
+    return is_partial or os.path.commonpath([place, own]) in (place, own)
 
 
 def disk_error(error: BaseException, args: Arguments) -> DiskError | None:
@@ -27,18 +85,22 @@ def disk_error(error: BaseException, args: Arguments) -> DiskError | None:
     it; whatever library it went through.
     """
     found = next(filter(None, map(_find_failure, visible_chain(error))), None)
-    if found is None:
+    if found is None or isinstance(error, DiskError):  # which says all of it
         return None
     code, file = found
-    places = [file] if file else [*_destinations(args), str(datasets.config.HF_DATASETS_CACHE)]
+    cache = os.path.abspath(datasets.config.HF_DATASETS_CACHE)
+    places = [file] if file else [*_destinations(args).values(), cache]
+    room, place = "", places[0]
     if code in FULL:
         place = min([*places, *[tempfile.gettempdir()] * (not file)], key=free_bytes)
-        expected = "room there: make some, and run the same again"
         room = f" {_describe_room(place, args)}"
+        expected = "room there: make some, and run the same again"
+        text = f"{place} cannot be written ({os.strerror(code)}). Expected {expected}."
     else:
-        place, room = places[0], ""
-        expected = "the right to write there: grant it, or name another place"
-    text = f"{place} cannot be written ({os.strerror(code)}). Expected {expected}."
+        option = _option_for(place, args)
+        if code in BLOCKED and not option:  # an error of something else
+            return None
+        text = _describe_refusal(place, os.strerror(code), option)
     if isinstance(error, MultiviewError):
         text = str(error) + (f" The place is {place}." if place not in str(error) else "")
     return DiskError(text + room, place)
@@ -56,7 +118,7 @@ def visible_chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _find_failure(error: BaseException) -> tuple[int, str] | None:
     """The number of an error of a disk, and the file, "" where it is not known."""
-    if isinstance(error, OSError) and error.errno in (*FULL, *REFUSED):
+    if isinstance(error, OSError) and error.errno in (*FULL, *REFUSED, *BLOCKED):
         file = error.filename2 or error.filename  # the second one is where something moves to
         return error.errno, os.path.abspath(os.fsdecode(file)) if _is_path(file) else ""
     return next(((code, "") for text, code in TEXTS.items() if text in str(error)), None)
@@ -66,10 +128,10 @@ def _is_path(file: object) -> bool:
     return isinstance(file, (str, bytes))
 
 
-def _destinations(args: Arguments) -> list[str]:
-    """Where a verb writes to, as far as it is on this machine."""
-    found = (getattr(args, name, None) for name in DESTINATIONS)
-    return [os.path.abspath(place) for place in found if place and not is_url(str(place))]
+def _destinations(args: Arguments) -> dict[str, str]:
+    """Where a verb writes to, by argument, as far as it is on this machine."""
+    found = {name: str(getattr(args, name, None) or "") for name in DESTINATIONS}
+    return {n: os.path.abspath(place) for n, place in found.items() if place and not is_url(place)}
 
 
 def _describe_room(place: str, args: Arguments) -> str:

@@ -8,7 +8,7 @@ from multiview_cifar import OptionError
 from multiview_cifar_tools.cli.arguments import dataset_options
 from multiview_cifar_tools.cli.commands import Arguments
 from multiview_cifar_tools.console import print_lines
-from multiview_cifar_tools.exporting import run_export
+from multiview_cifar_tools.exporting import check_arguments, run_export
 from multiview_cifar_tools.grouping import group_rows, stack_rows
 from multiview_cifar_tools.loading import SplitRows, load, open_source
 from multiview_cifar_tools.options import load_line
@@ -19,10 +19,10 @@ CONVERSIONS = ("mode", "image_size", "encoding")  # options that change the pixe
 def run(args: Arguments) -> None:
     """Open, then write."""
     options = dataset_options(args)
+    how = args.format, args.pixels, args.max_shard_size, args.croissant
+    check_arguments(*how)  # before a build, which may take hours
     splits = open_rows(args, options)
-    arguments, was_there = run_export(
-        splits, args.dest, args.format, args.pixels, args.max_shard_size, args.croissant
-    )
+    arguments, was_there = run_export(splits, args.dest, *how)
     place = arguments.get("data_dir") or arguments["source"]
     line = export_load_line(arguments)
     if args.quiet:

@@ -56,6 +56,7 @@ def run(args: Arguments) -> int:
         verb = importlib.import_module(f"multiview_cifar_tools.cli.{args.verb}")
         quiet = no_progress_and_warnings() if args.quiet else nullcontext()
         with clean_logs(secrets), quiet:
+            _check_places(args)
             code: int | None = verb.run(args)
         if stdout_error := drop_failed_streams():
             raise stdout_error
@@ -68,6 +69,12 @@ def run(args: Arguments) -> int:
         report_error(shown, args, secrets)
         return FAILED
     return code or DONE
+
+
+def _check_places(args: Arguments) -> None:
+    from multiview_cifar_tools.cli.disk import check_places  # whose imports take seconds
+
+    check_places(args)
 
 
 def report_wrong_use(error: typer.TyperException, words: Sequence[str]) -> int:

@@ -32,8 +32,6 @@ def run(args: Arguments) -> None:
     splits = load_source(args.source, args.cache_dir, dataset_options(args), args.view_columns)
     is_folder = os.path.isdir(args.source)
     title = os.path.basename(os.path.abspath(args.source)) if is_folder else args.source
-    for file in (args.output, sheet):
-        file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(sheet) as partial:
         result = preview(
             splits,

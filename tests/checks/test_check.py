@@ -619,7 +619,7 @@ def test_wrong_options(make_tree, run):
         (["nowhere"], 2, "does not exist"),
         (["http://127.0.0.1:9/photos.zip"], 2, "cannot be read"),
         (["photos", "--num-proc", "0"], 2, "--num-proc"),
-        (["photos", "--report", "no/where.html"], 2, "no/where.html"),
+        (["photos", "--report", "photos"], 2, "a folder, not a file"),
         (["photos", "--quarantine", "photos/bad"], 2, "lies in"),
         (["photos", "--layout", "{label}/{sample}"], 2, "no image"),
     ):

@@ -127,6 +127,67 @@ def test_a_read_only_place(verb, photos, read_only_disk, run):
     check_one_line(run(*VERBS[verb]), errno.EROFS, read_only_disk)
 
 
+# What each verb writes to, and the option that chooses it.
+OUTPUTS = [
+    *("check photos --report", "check photos --quarantine", "diff photos other --page"),
+    *("preview photos --output", "preview photos --sheet", "preview photos --cache-dir"),
+    *("build photos --output", "build photos --cache-dir", "stats photos --cache-dir"),
+    *("export photos", "export photos out --cache-dir"),
+    *("publish photos me/photos --dry-run", "publish photos me/photos --dry-run out --cache-dir"),
+]
+
+
+@pytest.mark.parametrize("command", sampled(OUTPUTS, 5))
+@pytest.mark.parametrize("place", ["disk/x.html", "file/x.html", "file/deep/x.html"])
+def test_an_output_is_tried_before_anything_is_read(
+    command, place, photos, read_only_disk, run, tmp_path
+):
+    (tmp_path / "file").touch()
+    (tmp_path / "photos/dog/1/a.png").write_bytes(b"no image")  # never read
+    done = run(*command.split(), place)
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    why = "Read-only" if place.startswith("disk") else f"{tmp_path}/file is a file, not a folder"
+    assert f"{tmp_path / place} cannot be written ({why}" in line
+    option = command.split()[-1]
+    with_option = option if option.startswith("--") else "DEST"
+    assert line.endswith(
+        f"Expected a place where files may be written: choose another one with {with_option}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("check", "photos", "--report", "other"), "it is a folder, not a file"),
+        (("build", "photos", "--output", "photos/cat/1/a.png"), "it is a file, not a folder"),
+    ],
+)
+def test_a_folder_in_the_place_of_a_file_and_the_reverse(arguments, why, photos, run, tmp_path):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert f"{tmp_path / arguments[-1]} cannot be written ({why})" in done.stderr
+
+
+def test_folders_of_an_output_are_made(photos, run, tmp_path):
+    assert run("check", "photos", "--report", "new/folder/page.html").returncode == 0
+    assert (tmp_path / "new/folder/page.html").exists()
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize(
+    ("verb", "option"),
+    [(("plan", "shapes"), "HF_HOME"), (("build", "photos"), "--cache-dir or HF_HOME")],
+)
+def test_a_cache_that_cannot_be_written(verb, option, photos, tmp_path, run_process):
+    (tmp_path / "file").touch()
+    done = run_process(*verb, HF_HOME=str(tmp_path / "file/home"))
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{tmp_path}/file" in line
+    assert line.endswith(f"choose another one with {option}.")
+
+
 @pytest.mark.parametrize("verb", sampled(sorted(VERBS.keys() - NO_LARGE_FILES), 6))
 def test_files_that_may_not_be_so_large(verb, photos, tmp_path, run):
     (tmp_path / "disk").mkdir()

@@ -392,7 +392,6 @@ WRONG = {
     "the same": (["old", "old"], "Both sides are old"),
     "a wrong option": (["old", "new", "--num-views", "0"], "--num-views 0 is not right"),
     "an option of none": (["x.parquet", "y.parquet", "--num-views", "1"], "--num-views is given"),
-    "no folder of the page": (["old", "new", "--page", "none/page.html"], "no folder for the page"),
     "damaged": (["old", "bad.zip"], "bad.zip"),
     "one side": (["old"], "Missing argument 'B'"),
 }

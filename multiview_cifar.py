@@ -71,7 +71,7 @@ ARCHIVES = ".zip .tar .tar.gz .tgz .tar.zst"
 
 
 class MultiviewError(ValueError):
-    """Base of this file's errors. `.path` is the file, folder or option concerned."""
+    """Base class of the errors of this file. `.path` is the file, folder or option."""
 
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(message)
@@ -89,11 +89,11 @@ class LayoutError(MultiviewError):
 
 
 class ImageError(MultiviewError):
-    """A file is no readable image; `.path` is relative to `data_dir`."""
+    """A file is not a readable image; `.path` is relative to `data_dir`."""
 
 
 class ArchiveError(MultiviewError):
-    """An archive, a remote folder or a CIFAR's file cannot be had, or is not right; `.path` is the
+    """An archive, a remote folder or a file of CIFAR cannot be read, or is wrong; `.path` is the
     URL, archive or file.
     """
 
@@ -107,7 +107,7 @@ class SourceChangedError(ArchiveError):
 
 @dataclass
 class MultiviewCifarConfig(datasets.BuilderConfig):
-    """How a folder becomes rows. Every option is a keyword of `load_dataset`.
+    """How to make rows of a folder. Every option is a keyword of `load_dataset`.
 
     Args:
         layout: What the names in the tree mean: a template of `{split} {label} {sample} {view}
@@ -262,7 +262,7 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
 
     @property
     def plan(self) -> Plan:
-        """All rows of `data_dir`, made when first asked for: an open cache needs none of it."""
+        """All rows of `data_dir`, planned at the first access: an open cache needs no plan."""
         if self._plan is None:
             if self._listing is None:
                 raise OptionError("The rows of this config are planned when it is built.", "name")
@@ -399,26 +399,26 @@ def load_dataset(
     storage_options: dict[str, Any] | None = None,
     **options: Any,
 ) -> Any:
-    """`datasets.load_dataset` for this builder, under every version of `datasets` from 3.6 on.
+    """Load a folder of multi-view images as a dataset, on every version of `datasets` from 3.6 on.
 
     Args:
-        name: None for a folder of your own; "shapes", the embedded example; "cifar10" or
-            "cifar100", the official images grouped to samples, see `plan_cifar`.
-        data_dir: The folder that holds [split/]class/sample/view.png, an archive of it (.zip, .tar,
-            .tar.gz, .tar.zst), or the URL of either. Of a CIFAR the archive (the binary version) or
-            the folder in it, where it should not be downloaded.
-        data_files: Or one archive a split: {"train": "train.zip", "test": "test.zip"}.
+        name: None for your own folder; "shapes" for the included example; "cifar10" or "cifar100"
+            for the official images, grouped into samples, see `plan_cifar`.
+        data_dir: The folder with [split/]class/sample/view.png, an archive of it (.zip, .tar,
+            .tar.gz, .tar.zst), or the URL of either. For CIFAR: the archive of the binary version,
+            or its folder, instead of a download.
+        data_files: Instead of `data_dir`, one archive per split: {"train": "train.zip", ...}.
         split: Such as "train", "train[:10%]" or "train+test". None: a dict of all splits.
         cache_dir, download_mode, verification_mode, keep_in_memory, streaming, num_proc: As for
-            `datasets.load_dataset`; streaming takes whole splits and no num_proc, as there.
-        storage_options: Of the file system, where a URL is given, as fsspec takes them.
-        **options: The fields of MultiviewCifarConfig, or what `datasets.DatasetBuilder` takes.
+            `datasets.load_dataset`. As there, a stream is a whole split, without num_proc.
+        storage_options: Options of the file system of a URL, as fsspec takes them.
+        **options: The fields of MultiviewCifarConfig, or options of `datasets.DatasetBuilder`.
 
     Returns:
-        A Dataset or IterableDataset, or a dict of them where `split` is None.
+        A Dataset or IterableDataset, or a dict of them if `split` is None.
 
     Raises:
-        OptionError, LayoutError, ImageError, ArchiveError: By what is wrong.
+        OptionError, LayoutError, ImageError, ArchiveError: Depending on what is wrong.
 
     Examples:
         >>> ds = load_dataset(data_dir="photos", split="train", image_size=(32, 32), mode="RGB")

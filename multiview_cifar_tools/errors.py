@@ -18,15 +18,15 @@ class CheckError(ToolError):
 
 
 class PreviewError(ToolError):
-    """Rows cannot be shown; `.path` is the split or dataset concerned."""
+    """Rows cannot be shown; `.path` is the split or dataset."""
 
 
 class BatchError(ToolError):
-    """Rows cannot become one batch; `.path` is the sample concerned."""
+    """Rows cannot become one batch; `.path` is the sample."""
 
 
 class OutputError(ToolError):
-    """Nothing can be written there; `.path` is the place."""
+    """A place cannot be written; `.path` is the place."""
 
 
 class DiskError(OutputError):
@@ -34,30 +34,28 @@ class DiskError(OutputError):
 
 
 class QuarantineError(ToolError):
-    """Files cannot be moved aside or put back; `.path` is the folder or file concerned."""
+    """Files cannot be moved to a quarantine or put back; `.path` is the folder or file."""
 
 
 class EngineError(ToolError):
-    """There is no cluster, a node is not fit, or a process ended; `.path` is what failed."""
+    """No cluster, a node cannot do the work, or a process ended; `.path` is what failed."""
 
 
 class FormatError(ToolError):
-    """A file is not what its format asks for; `.path` is the file, its text names member and
-    offset.
-    """
+    """A file does not follow its format; `.path` is the file. The text names member and offset."""
 
 
 class ExportError(ToolError):
-    """Rows cannot become files of a format; `.path` is the sample, file or folder concerned."""
+    """Rows cannot be written in a format; `.path` is the sample, file or folder."""
 
 
 class DiffError(ToolError):
-    """Two datasets cannot be compared; `.path` is the side, sample or column concerned."""
+    """Two datasets cannot be compared; `.path` is the side, sample or column."""
 
 
 class ElasticError(ToolError):
-    """An epoch cannot be read or resumed; `.path` is the shard, place or option concerned."""
+    """An epoch cannot be read or resumed; `.path` is the shard, place or option."""
 
 
 class PublishError(ToolError):
-    """The dataset cannot be published; `.path` is the repository or the file concerned."""
+    """The dataset cannot be published; `.path` is the repository or the file."""

@@ -55,35 +55,34 @@ def export(
 ) -> dict[str, Any]:
     """Write rows to files.
 
-    While they are written, they stand in the folder `dest` plus ".partial", which becomes `dest` in
-    one step. Broken off, the shards that are finished stay there, and the same call goes on from
-    them; broken off before any is, nothing stays. Once all is there, it does nothing.
+    The files are written to the folder `dest` plus ".partial", which becomes `dest` in one step. If
+    the export is interrupted, the finished shards stay there, and the same call resumes from them;
+    without a finished shard nothing stays. If everything is finished, the call does nothing.
 
     Args:
         splits: Rows of `multiview_cifar` or of others (see `loading.complete_splits`), built here,
             loaded from the Hub, or streamed: a `Dataset`, `IterableDataset` or `SplitRows`, or a
-            dict of them by split. Where streams are no `SplitRows`, that they are the same ones is
-            told by the last sample_id alone.
-        dest: Where to: a folder that is not there yet, or empty, or made by the same call.
+            dict of them by split. A resumed export recognises streams that are not `SplitRows` only
+            by their last sample_id.
+        dest: The folder to write: new, empty, or made by the same call.
         format: One of `defaults.FORMATS`.
-        pixels: Write arrays of pixels in place of the files' bytes; "cifar" always does.
-        max_shard_size: The most bytes of images (or pixels) in a shard, such as "500MB"; one sample
-            more where it is larger. Of a folder, what is not written again after a break.
-        croissant: Of "parquet", a JSON file, or a dict, of the fields of its croissant.json that an
-            author writes, such as "rai:dataBiases". None: those that stand there.
+        pixels: Write arrays of pixels instead of the bytes of the files; "cifar" always does.
+        max_shard_size: The most bytes of images (or pixels) in a shard, such as "500MB"; more only
+            for a single larger sample. For a folder: what is not written again after a break.
+        croissant: For "parquet": a JSON file, or a dict, with your fields of croissant.json, such
+            as "rai:dataBiases". None: keep those of the existing file.
 
     Returns:
-        The arguments that make the same rows of it. Of a folder those of
-        `multiview_cifar.load_dataset`: `data_dir`, `layout`, and where they are needed
-        `class_names`, `view_names`, `num_views` and `on_missing_view`. Else those of
-        `loading.load`: `source`.
+        The arguments that load the same rows. For a folder those of `multiview_cifar.load_dataset`:
+        `data_dir`, `layout`, and if needed `class_names`, `view_names`, `num_views` and
+        `on_missing_view`. Otherwise those of `loading.load`: `source`.
 
     Raises:
-        OptionError: A wrong format, size, or pixels of a format that holds none; or `croissant` is
-            no JSON object, or given with another format.
-        ExportError: These are no rows, the place is taken, another export was begun or made there,
-            what was made is damaged, the format cannot hold a row, or the disk is full, say.
-        MultiviewError: The source cannot be read, by what is wrong.
+        OptionError: The format or size is wrong, the format has no pixels; or `croissant` is not a
+            JSON object, or given with another format.
+        ExportError: For example, these are not rows, the folder is in use, another export was begun
+            or made there, its files are damaged, the format cannot hold a row, or the disk is full.
+        MultiviewError: The source cannot be read.
     """
     return run_export(splits, dest, format, pixels, max_shard_size, croissant)[0]
 

@@ -29,17 +29,18 @@ def to_fiftyone(
     """The samples of a folder as a grouped dataset of FiftyOne.
 
     Args:
-        data_dir: A folder on this machine. Its files are shown where they are, and as they are,
-            whatever `mode` and `image_size` say.
-        name: Of the dataset in FiftyOne. None: one that FiftyOne makes up.
-        **options: Those of `load_dataset`, such as `layout`.
+        data_dir: A folder on this machine. Its files are shown without a copy and without changes,
+            so `mode` and `image_size` have no effect.
+        name: The name of the dataset in FiftyOne. None: FiftyOne chooses one.
+        **options: The options of `load_dataset`, such as `layout`.
 
     Returns:
-        A `fiftyone.Dataset` with a sample of FiftyOne for each view that is there. Its fields:
-        `group`; `tags`, the split; `ground_truth`, a `Classification`; `sample_id`; `view_name`; a
-        `Segmentation` for each further image column; and the columns of metadata. A slice is called
-        as its view, "view_label/view" where views have labels; "0", "1" and so on where samples do
-        not share the names of their views, or a name has a "." or "$", which no slice may have.
+        A `fiftyone.Dataset` with a sample of FiftyOne for each existing view. Its fields: `group`;
+        `tags`, the split; `ground_truth`, a `Classification`; `sample_id`; `view_name`; a
+        `Segmentation` for each further image column; and the columns of metadata. A slice has the
+        name of its view, or "view_label/view" if views have labels. If samples do not share the
+        names of their views, or a name has a "." or "$", which FiftyOne forbids, slices are "0",
+        "1", ...
 
     Raises:
         ImportError: FiftyOne is missing.

@@ -84,32 +84,33 @@ def group(
     view: str | None = None,
     sample_order: str = "first seen",
 ) -> Any:
-    """One row a sample, of a dataset with one image a row; each split is grouped by itself.
+    """Make one row per sample from a dataset with one image per row; each split by itself.
 
-    Of a `Dataset` only these columns are read to find the samples, then their images. In an
-    `IterableDataset` the rows of a sample must be within GATHER_BYTES of images. Images keep their
-    bytes; other columns are left out, and logged.
+    For a `Dataset` only these columns are read to find the samples, and then their images. In an
+    `IterableDataset` there may be up to GATHER_BYTES of images between the rows of a sample. Images
+    keep their bytes. Other columns are left out, and the log says so.
 
     Args:
         ds: A `Dataset` or `IterableDataset`, a dict of splits, or any source of `loading.load`,
             such as "user/name".
-        by: The column of text or integers whose value is the same in all rows of a sample.
+        by: A column of text or integers with the same value in all rows of a sample.
         image: The column of images.
-        label: The column of classes: a `ClassLabel`, which keeps its names, or (not of a stream)
+        label: The column of classes: a `ClassLabel`, which keeps its names, or (not in a stream)
             text or integers, whose names are in natural order. None: rows have no label.
-        view: The column of the views' names, of text or integers: a sample's views are in natural
-            order of it. None: "0", "1" and so on, in the order of the rows.
+        view: A column of text or integers with the names of the views, which are put in natural
+            order. None: "0", "1" and so on, in the order of the rows.
         sample_order: "first seen", or "natural": by class and sample, not for streams.
 
     Returns:
-        As `ds`: a dataset or a dict of them, with the columns images, label, sample_id ("class/"
-        and the value of `by`, which is all without a label) and view_names. A dataset is built
-        once, and opened from then on.
+        Like `ds`: a dataset or a dict of them, with the columns images, label, sample_id ("class/"
+        and the value of `by`; without a label only the value) and view_names. A dataset is built
+        once; later calls open it.
 
     Raises:
-        OptionError: `ds` is none of these, there is no such column, or it has another type.
+        OptionError: `ds` is not such a source, there is no such column, or it has another type.
         FormatError: A row has None in a column, a sample has two classes or two views of one name,
-            a value cannot be in a sample_id, or rows of a sample are too far apart in a stream.
+            a value cannot be part of a sample_id, or rows of a sample are too far apart in a
+            stream.
     """
     make_rows = partial(
         group_rows, by=by, image=image, label=label, view=view, sample_order=sample_order
@@ -497,22 +498,23 @@ def make_row(image_rows: ImageRows, sample: str, sample_views: PendingSample) ->
 
 
 def stack(ds: Any, columns: Sequence[str]) -> Any:
-    """Views of several columns with one image each, such as "left" and "right".
+    """Make views from several columns with one image each, such as "left" and "right".
 
     Args:
         ds: A `Dataset` or `IterableDataset`, a dict of splits, or any source of `loading.load`,
             such as "user/name".
-        columns: The columns of images, whose names become those of the views, in this order.
+        columns: The columns of images, in the order of the views. Their names become those of the
+            views.
 
     Returns:
-        As `ds`: a dataset or a dict of them, with the columns images and view_names, those that
-        `ds` has besides, and a sample_id: the number of the row where `ds` has none. A dataset is
-        built once, and opened from then on.
+        Like `ds`: a dataset or a dict of them, with the columns images and view_names, the other
+        columns of `ds`, and a sample_id: the number of the row if `ds` has none. A dataset is built
+        once; later calls open it.
 
     Raises:
-        OptionError: `ds` is none of these; there is no such column, it holds no images, or it is
-            named twice; or a column is called as one that is made.
-        FormatError: As of `loading.complete_splits`.
+        OptionError: `ds` is not such a source; there is no such column, it has no images, or it is
+            named twice; or a column of `ds` has the name of a new one.
+        FormatError: As for `loading.complete_splits`.
     """
     return _make_datasets(ds, "stack({}, columns)", partial(stack_rows, columns=columns))
 

@@ -98,24 +98,24 @@ def open_source(
     storage_options: dict[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, SplitRows]:
-    """The raw rows of each split.
+    """Open a source, and give the raw rows of each split.
 
     Args:
         source: A folder, an archive of it, or the URL of either; "shapes", "cifar10" or "cifar100";
-            a dataset of the Hub, "user/name", or of a branch, tag or commit of it,
-            "user/name@v1"; what `save_to_disk` wrote; or a file or folder of one of the formats.
+            a dataset of the Hub, "user/name", or a branch, tag or commit of it, "user/name@v1"; a
+            folder of `save_to_disk`; or a file or folder of one of the formats.
         streaming: Read a folder or a dataset of the Hub while it is iterated, instead of building
-            (or downloading) it first. Files of a format are read directly in any case.
-        source_format: One of `defaults.FORMATS`. None: that of a folder's multiview_cifar.json, or
-            what the name of the file says, or the names of the files in the folder.
+            (or downloading) it first. Files of a format are always read directly.
+        source_format: One of `defaults.FORMATS`. None: the format in multiview_cifar.json, or that
+            of the name of the file, or of the names of the files in the folder.
         cache_dir: Where to build and where downloads go. None: the cache of `datasets`.
         num_proc: Processes that build.
-        storage_options: Of a URL's file system, as fsspec takes them.
-        **options: Of a folder or config, the fields of `MultiviewCifarConfig`; of a format, what
-            its `read` takes.
+        storage_options: Options of the file system of a URL, as fsspec takes them.
+        **options: For a folder or config, the fields of `MultiviewCifarConfig`; for a format, the
+            options of its `read`.
 
     Raises:
-        OptionError, LayoutError, ImageError, ArchiveError, FormatError: By what is wrong.
+        OptionError, LayoutError, ImageError, ArchiveError, FormatError: Depending on what is wrong.
     """
     source = expect_path(source, "open_source({})", OptionError, LOADED)
     place, kind = _detect_source(source, source_format, streaming, num_proc)
@@ -141,22 +141,22 @@ def load(
     num_proc: int | None = None,
     **options: Any,
 ) -> Any:
-    """The rows of any source as datasets.
+    """Load the rows of any source as datasets.
 
-    Files of a format are built to Arrow once, and opened from then on while their paths, sizes and
-    times and the options stay as they are. Rows of others that have a column of image lists come as
-    rows of this project, see `complete_splits`; a dataset of one image a row comes as it is.
+    Files of a format are built to Arrow once. Later calls open this cache, if paths, sizes, times
+    and options are the same. Rows of other tools with a column of image lists become rows of this
+    project, see `complete_splits`. A dataset with one image per row is not changed.
 
     Args:
         source, source_format, cache_dir, num_proc, **options: See `open_source`.
-        streaming: Build nothing, read while the rows are iterated.
+        streaming: Build nothing, and read while the rows are iterated.
 
     Returns:
-        A `DatasetDict`, or with `streaming` an `IterableDatasetDict`, whose shards are those of the
-        format: workers and nodes share them.
+        A `DatasetDict`, or with `streaming` an `IterableDatasetDict`. Its shards are those of the
+        format, which workers and nodes share.
 
     Raises:
-        OptionError, LayoutError, ImageError, ArchiveError, FormatError: By what is wrong.
+        OptionError, LayoutError, ImageError, ArchiveError, FormatError: Depending on what is wrong.
 
     Examples:
         >>> ds = load("exported")["train"]

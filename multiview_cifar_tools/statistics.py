@@ -38,18 +38,18 @@ Number = int | Fraction
 
 @dataclass(frozen=True, repr=False)
 class ChannelStats(Report):
-    """What `channel_stats` counts.
+    """The result of `channel_stats`.
 
     Attributes:
-        mean, std: One number a channel, in the range in which `TorchBatches(dtype=torch.float32)`
-            gives the images: 0..1 of 8 and 16 bits, all others as they are.
-        dtype: Of the images: "uint8", "uint16", "int32" or "float32".
-        num_samples: All of them, also those without an image.
-        num_images: All but views that are None.
+        mean, std: One number per channel, in the range of `TorchBatches(dtype=torch.float32)`: 0 to
+            1 for 8 and 16 bits, unchanged for others.
+        dtype: The type of the images: "uint8", "uint16", "int32" or "float32".
+        num_samples: The number of samples, also of those without an image.
+        num_images: The number of images; views that are None do not count.
         sizes: How many images have each (height, width), in pixels, turned as EXIF says.
         views: How many samples have each number of images.
-        classes: How many samples each class has, by its name; those without a label under "". {}
-            where there is no column of labels.
+        classes: How many samples each class has, by name; "" is for those without a label. {} if
+            there is no column of labels.
     """
 
     mean: list[float]
@@ -89,19 +89,19 @@ def channel_stats(
 ) -> ChannelStats:
     """Mean and standard deviation of each channel over all pixels of all images, and counts.
 
-    Integers are added up exactly, and divided in the end: the result is rounded once, and the same
-    whatever the number of processes. 32-bit floats are added up as float64, image by image. The
-    deviation is that of the whole set, divided by the number of pixels.
+    Integers are added exactly, and divided at the end: the result is rounded once, and the same for
+    any number of processes. 32-bit floats are added as float64, image by image. The deviation is
+    that of the whole set: the sum is divided by the number of pixels.
 
     Args:
         dataset: A `datasets.Dataset` with a column of image sequences, such as the split "train".
-        column: The image column; the only one where none is called `images`.
-        num_proc: Processes that decode. None: one a processor, of small sets fewer.
+        column: The image column. Default: `images`, or the only image column.
+        num_proc: Processes that decode. None: one per processor, fewer for small datasets.
 
     Raises:
-        BatchError: As `BatchReader` does; there are no images, they differ in their channels or
-            type, one cannot be decoded, or has values that are not finite; or `num_proc` is no
-            integer, or below 1.
+        BatchError: As for `BatchReader`; there are no images, they differ in channels or type, one
+            cannot be decoded or has values that are not finite; or `num_proc` is not an integer, or
+            below 1.
         EngineError: A process ended.
     """
     expect_dataset(dataset, "channel_stats({})", BatchError)

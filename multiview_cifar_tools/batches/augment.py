@@ -61,17 +61,17 @@ class GeometricAugmentation(ABC):
 
 
 class RandomCropFlip(GeometricAugmentation):
-    """Pad with zeros, crop to the old size at random, mirror left to right at random.
+    """Pad with zeros, crop to the old size at a random place, and mirror left to right at random.
 
     Source: the augmentation of CIFAR in He et al., "Deep Residual Learning for Image Recognition"
     (2015), 4.2, with padding 4.
 
     Args:
-        padding: Pixels of zeros at each side.
+        padding: Pixels of zeros on each side.
         flip: Whether half of the images are mirrored.
 
     Raises:
-        BatchError: `padding` is no integer, or negative; or `flip` is no bool.
+        BatchError: `padding` is not an integer, or negative; or `flip` is not a bool.
     """
 
     def __init__(self, padding: int = 4, flip: bool = True) -> None:
@@ -105,15 +105,15 @@ class RandomResizedCrop(GeometricAugmentation):
     """Crop a part of random area and shape, and resize it: bilinear, with antialiasing.
 
     Source: Szegedy et al., "Going Deeper with Convolutions" (2014), 6, with these areas and shapes.
-    A part that would not fit is narrowed to the image.
+    A part that does not fit is reduced to the image.
 
     Args:
         size: (height, width) of the result. None: that of the images.
-        scale: The smallest and the greatest area, as shares of the image.
-        ratio: The smallest and the greatest width / height; its logarithm is drawn evenly.
+        scale: The smallest and the largest area, as a fraction of the image.
+        ratio: The smallest and the largest width / height; its logarithm is drawn uniformly.
 
     Raises:
-        BatchError: An option is not of this form, or out of range.
+        BatchError: An option does not have this form, or is out of range.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class RandomResizedCrop(GeometricAugmentation):
 
 
 class RandomRotate90(GeometricAugmentation):
-    """Turn by 0, 1, 2 or 3 quarters, each as likely; images have to be square.
+    """Turn by 0, 90, 180 or 270 degrees, equally likely; images must be square.
 
     Raises:
         BatchError: When called: the images are not square.
@@ -169,17 +169,17 @@ class RandomRotate90(GeometricAugmentation):
 
 
 class Cutout(GeometricAugmentation):
-    """Set squares to zero, whose centres are anywhere in the image: parts may lie outside.
+    """Set random squares to zero. Their centres are in the image; parts may be outside.
 
     Source: DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with
-    Cutout" (2017), which takes 16 for CIFAR-10 and 8 for CIFAR-100.
+    Cutout" (2017), which uses 16 for CIFAR-10 and 8 for CIFAR-100.
 
     Args:
-        size: Pixels of a side.
-        count: Squares an image.
+        size: Pixels per side.
+        count: Squares per image.
 
     Raises:
-        BatchError: An option is no integer, or below 1.
+        BatchError: An option is not an integer, or below 1.
     """
 
     def __init__(self, size: int = 8, count: int = 1) -> None:
@@ -204,17 +204,17 @@ class Cutout(GeometricAugmentation):
 
 
 class ColorJitter:
-    """Change brightness, contrast and saturation, in this order: of the images alone.
+    """Change brightness, contrast and saturation, in this order; only of `images`.
 
-    Each is multiplied by a factor between 1 - x and 1 + x, drawn evenly: brightness is the distance
-    of all values to black, contrast that to the mean grey of the image, saturation that to the grey
-    of the pixel. Of 8 and 16 bits the result is rounded and clipped; alpha stays.
+    Each is multiplied by a random factor between 1 - x and 1 + x. Brightness is the distance of a
+    value to black, contrast to the mean grey of the image, saturation to the grey of the pixel. For
+    8 and 16 bits the result is rounded and clipped; alpha is not changed.
 
     Args:
         brightness, contrast, saturation: The x of each, 0 to 1.
 
     Raises:
-        BatchError: One is no number from 0 to 1.
+        BatchError: One of them is not a number from 0 to 1.
     """
 
     def __init__(

@@ -38,24 +38,24 @@ except ImportError as error:
 class JaxBatches(Epochs):
     """The rows of a dataset as batches of device arrays.
 
-    The next batch is read and sent while the last one is computed on.
+    While one batch is computed, the next one is read and sent.
 
     Args:
         dataset: A `datasets.Dataset` with a column of image sequences.
-        batch_size: Samples a batch.
+        batch_size: Samples per batch.
         shuffle: Another order in each epoch, by `seed`.
-        drop_last: Leave out the last batch where it is shorter than the others, so that a jitted
-            function is compiled once.
-        sampler: In place of these, what gives the samples of each batch, such as a `PKSampler`. If
-            it has an epoch of its own, that is the one that is read, and a complete pass counts it
-            up; of its state, note that a batch is read ahead: `state_dict(batches=n)`.
-        device: Where the arrays go: a `jax.Device` or a `jax.sharding.Sharding`. None: JAX's
-            default device.
+        drop_last: Leave out the last batch if it is shorter than the others, so that a jitted
+            function is compiled only once.
+        sampler: Instead of these, an object that gives the samples of each batch, such as a
+            `PKSampler`. If it has an epoch, that epoch is read, and a complete pass increases it.
+            One batch is read ahead, so call its `state_dict(batches=n)`.
+        device: Where the arrays go: a `jax.Device` or a `jax.sharding.Sharding`. None: the default
+            device of JAX.
         options: See `ReaderOptions`.
 
     Raises:
-        BatchError: As `BatchReader` does; `batch_size` is no integer, or below 1; it is given
-            beside a sampler; or `device` is none.
+        BatchError: As for `BatchReader`; `batch_size` is not an integer, or below 1; it is given
+            with a sampler; or `device` is not a device.
     """
 
     def __init__(

@@ -237,8 +237,8 @@ class TorchBatches(torch.utils.data.Dataset[Any]):
         options: See `TensorOptions` and `ReaderOptions`.
 
     Raises:
-        BatchError: As `BatchReader` does; a tensor option has a wrong value, or `mean` or `std`
-            come without a floating `dtype`; from `DataLoader` too.
+        BatchError: As for `BatchReader`; a tensor option has a wrong value, or `mean` or `std` is
+            given without a floating `dtype`. Also in a `DataLoader`.
     """
 
     def __init__(
@@ -258,8 +258,8 @@ class TorchBatches(torch.utils.data.Dataset[Any]):
         self._epoch = shared_number()
 
     def set_epoch(self, epoch: int) -> None:
-        """Say, before each epoch, which it is, 0 or more: another one gives other views and other
-        draws of `augment`.
+        """Set the number of the epoch, 0 or more, before each epoch. Another epoch has other views
+        and other draws of `augment`.
         """
         self._epoch.fill_(check_count("epoch", epoch, 0, BatchError))
 
@@ -389,18 +389,18 @@ def pin(values: Any) -> Any:
 class TorchStream(torch.utils.data.IterableDataset[Any]):
     """The rows of a stream as batches of tensors, for `DataLoader(..., batch_size=None)`.
 
-    Workers share the stream's shards; each makes batches of its own share, so that up to one batch
-    a worker is shorter than the others.
+    Workers share the shards of the stream. Each makes batches of its own part, so up to one batch
+    per worker is shorter than the others.
 
     Args:
-        stream: A `datasets.IterableDataset` (`streaming=True`) with a column of image sequences;
-            shuffle it before.
-        batch_size: Samples a batch.
+        stream: A `datasets.IterableDataset` (`streaming=True`) with a column of image sequences.
+            Shuffle it before.
+        batch_size: Samples per batch.
         options: See `TensorOptions` and `ReaderOptions`.
 
     Raises:
-        BatchError: As `BatchReader` does; `stream` is no stream, or does not know its features; or
-            a tensor option has a wrong value.
+        BatchError: As for `BatchReader`; `stream` is not a stream, or does not know its features;
+            or a tensor option has a wrong value.
     """
 
     def __init__(
@@ -417,8 +417,8 @@ class TorchStream(torch.utils.data.IterableDataset[Any]):
         self._epoch = shared_number()
 
     def set_epoch(self, epoch: int) -> None:
-        """Say, before each epoch, which it is, 0 or more: for the views, the draws of `augment` and
-        the stream's own.
+        """Set the number of the epoch, 0 or more, before each epoch: for the views, the draws of
+        `augment` and the shuffle of the stream.
         """
         self._epoch.fill_(check_count("epoch", epoch, 0, BatchError))
         self.stream.set_epoch(epoch)
@@ -456,15 +456,15 @@ def undecoded(feature: Any) -> Any:
 class SeededTransform:
     """A transform of single images, such as those of torchvision or kornia, as `augment`.
 
-    Before each image PyTorch's random numbers are seeded with that image's seed, and after the
-    batch they are as they were before: what draws from them is the same on every run.
+    Before each image, the random numbers of PyTorch are seeded with the seed of the image. So a
+    transform that uses them repeats exactly. After the batch their old state is restored.
 
     Args:
         transform: A callable from (C, H, W), such as uint8, to (C, H', W') of any dtype, all of one
             size.
 
     Raises:
-        BatchError: `transform` is no callable; when called: it does not give such images.
+        BatchError: `transform` is not a callable; when called: it does not return such images.
     """
 
     def __init__(self, transform: Callable[[torch.Tensor], torch.Tensor]) -> None:

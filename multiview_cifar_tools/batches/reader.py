@@ -88,57 +88,59 @@ class BatchReader:
     """Rows of a dataset as batches of NumPy arrays; see the top of this module.
 
     Args:
-        dataset: A `datasets.Dataset` with a column of image sequences; selections, shuffles and
-            concatenations are honoured.
-        column: The image column; the only one where none is called `images`. In a batch it is
-            `images`.
-        columns: The other columns of a batch, image columns too. None: all but image columns.
-        ragged: What to do where samples differ in their number of views. "pad": add zeros at the
-            end, up to the longest sample of the batch; "flat": all views in one (N, H, W, C) array,
-            and `offsets` (B + 1,) int64, sample i being [offsets[i], offsets[i + 1]); "list": a
-            list of (V, H, W, C) arrays; "error": raise BatchError.
-        num_views: With "pad", the V of every batch; with `view_sampling`, the views a sample.
-        view_sampling: Which `num_views` of a sample's views are read. "random": different ones,
-            another choice in each epoch, which follows from `seed`, epoch and sample_id alone;
-            "first"; "even": spread evenly. They stand in the sample's order. None: all, and it is
-            a BatchError where a sample has more than `num_views`.
-        on_few_views: A sample with fewer than `num_views`, under `view_sampling`. "pad": it has
-            fewer, see `ragged`; "repeat": its views again from the first one on, True in
+        dataset: A `datasets.Dataset` with a column of image sequences; it may be selected, shuffled
+            or concatenated.
+        column: The image column. Default: `images`, or the only image column. In a batch it is
+            called `images`.
+        columns: The other columns of a batch, image columns too. None: all except image columns.
+        ragged: What to do if samples have different numbers of views. "pad": add zeros at the end,
+            up to the longest sample of the batch; "flat": all views in one (N, H, W, C) array, with
+            `offsets` (B + 1,) int64, where sample i is [offsets[i], offsets[i + 1]); "list": a list
+            of (V, H, W, C) arrays; "error": raise BatchError.
+        num_views: With "pad", the V of every batch; with `view_sampling`, the views per sample.
+        view_sampling: Which `num_views` views of a sample are read. "random": different ones, with
+            another choice in each epoch, which depends only on `seed`, epoch and sample_id;
+            "first"; "even": evenly spaced. They keep the order of the sample. None: all; a sample
+            with more than `num_views` is a BatchError.
+        on_few_views: With `view_sampling`, if a sample has fewer than `num_views`. "pad": it has
+            fewer, see `ragged`; "repeat": its views are repeated from the first one on, True in
             `view_mask`.
-        copies: How often each sample comes in a batch, each time changed by its own draw of
-            `augment`: `images` is (B, copies, V, H, W, C), and so are `view_mask` and all columns
-            with a value a view. It needs `ragged` "pad" or "error". None: once, without that axis.
-        copy_views: Under `view_sampling="random"`, "same": the copies of a sample have the same
-            views; "different": each draws its own.
-        augment: Changes the images: a callable or a list of them, or a dict from image columns to
+        copies: How many times each sample is in a batch, each time with its own draw of `augment`:
+            `images` is (B, copies, V, H, W, C), and `view_mask` and all columns with a value for
+            each view have this axis too. It needs `ragged` "pad" or "error". None: once, without
+            the axis.
+        copy_views: With `view_sampling="random"`, "same": the copies of a sample have the same
+            views; "different": each copy draws its own.
+        augment: Changes the images: a callable, a list of them, or a dict from image columns to
             these; see `multiview_cifar_tools.batches.augment`.
         draws: "per_sample": `augment` gets one seed for all views of a sample; "per_view": a seed
             for each view.
-        seed: Of `view_sampling="random"`, `augment` and `batches(shuffle=True)`, together with the
-            epoch (`set_epoch`).
-        on_error: An image that cannot be decoded: "raise" BatchError, or "skip_view": log it and
-            give zeros, False in `view_mask`, in its place.
-        num_threads: Threads that decode images which are not flat. None: one a core, and in a
-            worker process one.
-        verify_checksums: Compare the checksums of flat PNGs, CRC-32 and Adler-32, the first time
-            that each is read; one that does not fit is an image that cannot be decoded. Decoders
-            compare what other files have (a PNG its Adler-32, a JPEG nothing) in any case.
+        seed: Seed of `view_sampling="random"`, `augment` and `batches(shuffle=True)`, together with
+            the epoch (`set_epoch`).
+        on_error: If an image cannot be decoded: "raise" BatchError, or "skip_view": log it, and
+            give zeros, False in `view_mask`.
+        num_threads: Threads that decode images which are not flat. None: one per core, and one in a
+            worker process.
+        verify_checksums: Compare the checksums of flat PNGs, CRC-32 and Adler-32, when each is
+            first read; if one is wrong, the image cannot be decoded. For other files the decoders
+            always compare what there is (the Adler-32 of a PNG, nothing in a JPEG).
         image_size: Resize every image to (height, width), in pixels, as a build does: turned as
-            EXIF says, by a bicubic filter, further image columns (masks) by the nearest neighbour.
+            EXIF says, with a bicubic filter; further image columns (masks) by the nearest
+            neighbour.
         resize: How to reach `image_size`: "stretch" (None means this too), "crop" (fill, then cut
-            what stands over) or "pad" (fit, then fill up with black).
+            off the rest) or "pad" (fit, then add black borders).
         mode: Convert every image to "RGB", "L" or "RGBA", before it is resized; 16-bit grey is
             divided by 256.
-        exact: Decode a JPEG at its full size, for the pixels that a build makes. False: at the
-            smallest of 1, 1/2, 1/4 and 1/8 of it that is not below `image_size`, which takes a
+        exact: Decode a JPEG at its full size, for the same pixels as a build. False: decode it at
+            the smallest scale of 1, 1/2, 1/4 and 1/8 that is not below `image_size`. This takes a
             third of the time; pixels differ by 1 to 2 grey levels on average, by up to 50 at edges.
 
     Raises:
-        BatchError: `dataset` is no dataset (but a dict of splits, a stream or a path, say), there
-            is no such column, it holds no sequence of images, an option is not one of its choices
-            or does not fit the others, no sample has `num_views` views to sample, a sample has
-            other numbers of images in two columns, or `augment` changes the size of one of these
-            alone (it is tried on the first sample).
+        BatchError: `dataset` is not a dataset (but a dict of splits, a stream or a path); there is
+            no such column, or it has no sequences of images; an option is not one of its choices,
+            or contradicts another one; no sample has `num_views` views to choose from; a sample has
+            different numbers of images in two columns; or `augment` changes the size of only one
+            column (it is tried on the first sample).
     """
 
     def __init__(
@@ -236,8 +238,8 @@ class BatchReader:
         }
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch that is read next, 0 or more: another one gives other views, seeds and
-        another shuffle.
+        """Set the epoch that is read next, 0 or more. Another epoch has other views, seeds and
+        another order.
         """
         self.epoch = check_count("epoch", epoch, 0, BatchError)
 
@@ -252,15 +254,15 @@ class BatchReader:
         """One epoch of batches.
 
         Args:
-            batch_size: Samples a batch.
+            batch_size: Samples per batch.
             shuffle: Another order in each epoch, by (seed, epoch).
-            drop_last: Leave out the last batch where it is shorter than the others.
-            sampler: In place of these, what gives the samples of each batch, such as a `PKSampler`.
-                If it has an epoch of its own, that is the one that is read.
+            drop_last: Leave out the last batch if it is shorter than the others.
+            sampler: Instead of these, an object that gives the samples of each batch, such as a
+                `PKSampler`. If it has an epoch, that epoch is read.
 
         Raises:
-            BatchError: `batch_size` is no integer, or below 1; it is given beside a sampler;
-                or `set_epoch` of reader and sampler said different epochs.
+            BatchError: `batch_size` is not an integer, or below 1; it is given with a sampler; or
+                reader and sampler were set to different epochs.
         """
         check_batching(batch_size, sampler, shuffle=shuffle, drop_last=drop_last)
         if sampler is None:
@@ -330,31 +332,31 @@ class BatchReader:
         """The batch of these samples, in this order.
 
         Args:
-            samples: What NumPy takes for an array of one dimension: sample numbers in a list,
-                range, array or tensor, negative ones from the end; a slice; a mask, a bool for each
-                sample. One number gives one sample: arrays without B, values in place of lists.
-                Lists in lists give as many axes, or lists, in place of B.
-            epoch: Of the draws of `augment`.
+            samples: An index as for a NumPy array of one dimension: sample numbers in a list,
+                range, array or tensor, negative ones from the end; a slice; or a mask, a bool for
+                each sample. One number gives one sample: arrays without B, values instead of lists.
+                Nested lists give as many axes, or lists, instead of B.
+            epoch: The epoch of the draws of `augment`.
 
         Returns:
-            `images`, of the files' own type, and `view_mask` bool in the form that `ragged` asks
-            for (see the class), `label` (B,) int64 (-1 is no label), the other columns as lists.
-            `images` may be a view that skips bytes between rows of pixels. A palette is given as
-            its colours, but as its indices in further image columns (masks).
+            `images` in the type of the files, and `view_mask` bool, both in the form of `ragged`
+            (see the class); `label` (B,) int64 (-1: no label); the other columns as lists. `images`
+            may be a view that skips bytes between rows of pixels. A palette becomes its colours,
+            but in further image columns (masks) its indices.
 
-            Further image columns come as `images` does, each of its own type and size, and a column
-            of one image a row as (B, H, W, C); `view_mask` is then True where no column lacks the
-            image, and what is missing is zeros.
+            Further image columns have the form of `images`, each with its own type and size. A
+            column with one image per row is (B, H, W, C). `view_mask` is then True if every column
+            has the image; missing images are zeros.
 
-            A column is one of values a view where each row has a list as long as its number of
-            views, or None (and the feature fixes no length). Of numbers it comes in the form of
-            `view_mask`: integers, such as `view_labels`, as int64 with -1 where there is none,
-            floats of their own type with NaN, and lists of as many numbers, such as a position or a
-            matrix, with their axes at the end. All else are lists.
+            A column has a value for each view if each row has a list as long as its number of
+            views, or None (and the feature has no fixed length). Numbers then have the form of
+            `view_mask`: integers, such as `view_labels`, are int64 with -1 for none, floats keep
+            their type, with NaN for none. Lists of equally many numbers, such as a position or a
+            matrix, have their axes at the end. All other values are lists.
 
         Raises:
-            BatchError: The images differ in size or type, an image cannot be decoded, the samples'
-                numbers of views do not fit `ragged` and `num_views`, or `samples` is no such index.
+            BatchError: The images differ in size or type, an image cannot be decoded, the numbers
+                of views do not fit `ragged` and `num_views`, or `samples` is not such an index.
             IndexError: There is no such sample.
         """
         rows = select_rows(self._rows, samples)
@@ -391,11 +393,11 @@ class BatchReader:
 
         Args:
             memmap: A file to write the images to, as .npy; `images` is then its read-only
-                memory map. None: all in memory.
+                memory map. None: everything in memory.
 
         Raises:
-            BatchError: As `read` does; there are no samples; `ragged` is "flat" or "list"; or
-                `memmap` is no path.
+            BatchError: As for `read`; there are no samples; `ragged` is "flat" or "list"; or
+                `memmap` is not a path.
         """
         if self.ragged not in ("pad", "error") or not len(self):
             raise BatchError(

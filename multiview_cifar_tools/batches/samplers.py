@@ -227,14 +227,14 @@ def check_labels(labels: Any) -> npt.NDArray[Any]:
 
 
 class PKSampler(EpochSampler):
-    """Batches of `classes` classes with `samples` samples of each, class by class: for triplet and
+    """Batches of `classes` classes with `samples` samples each, class by class: for triplet and
     contrastive losses.
 
-    An epoch takes each sample at most once, so that ranks share none. Each class is cut at random
-    into groups of `samples`; a batch takes a group of each of its classes, and a class comes the
-    likelier the more groups it has left. It ends when too few classes are left for another batch:
-    the samples of a class that is far larger than the others, and up to `samples - 1` of each, wait
-    for another epoch.
+    An epoch takes each sample at most once, so ranks share no samples. Each class is divided at
+    random into groups of `samples`. A batch takes one group from each of its classes; a class with
+    more groups left is chosen more often. The epoch ends when too few classes are left for another
+    batch. So it may leave out samples of a class that is much larger than the others, and up to
+    `samples - 1` of each class.
 
     Source: Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification" (2017), 2.
 
@@ -242,14 +242,14 @@ class PKSampler(EpochSampler):
         labels: As for `ClassSamples`: the label of each sample.
         classes: P, the number of classes in a batch.
         samples: K, the number of samples of each.
-        seed: Of the draws, together with the epoch.
-        num_replicas, rank: The number of ranks, and which of them this is.
-        on_few_samples: A class with fewer than `samples` samples: "raise" BatchError, "skip_class":
-            leave it out, or "repeat": give its samples several times.
+        seed: Seed of the random choices, together with the epoch.
+        num_replicas, rank: The number of ranks, and the number of this one.
+        on_few_samples: If a class has fewer than `samples` samples: "raise" BatchError,
+            "skip_class": leave it out, or "repeat": repeat its samples.
 
     Raises:
-        BatchError: There are fewer such classes, or samples, than a batch asks for; labels are
-            missing; or an option is no integer or out of range.
+        BatchError: There are fewer such classes, or samples, than a batch needs; labels are
+            missing; or an option is not an integer or out of range.
     """
 
     def __init__(
@@ -412,22 +412,23 @@ def spread_runs(values: npt.NDArray[Any], numbers: npt.NDArray[np.floating[Any]]
 
 
 class EpisodicSampler(PKSampler):
-    """Episodes of few-shot learning: `ways` classes, of each `shots` support samples and `queries`
-    query samples.
+    """Episodes for few-shot learning: `ways` classes, with `shots` support samples and `queries`
+    query samples each.
 
     A batch is an episode: first the support samples, class by class, then the query samples, class
-    by class. `support_mask` (B,) bool says which are support, and `episode_labels` (B,) int64 which
-    of the episode's classes, 0 to `ways` - 1, each sample is of; both are the same for every batch.
-    `split(batch)` gives the two parts. An epoch takes each sample at most once, see `PKSampler`.
+    by class. `support_mask` (B,) bool says which samples are support samples. `episode_labels` (B,)
+    int64 is the class of each sample within the episode, 0 to `ways` - 1. Both are the same for
+    every batch. `split(batch)` returns the two parts. An epoch takes each sample at most once, see
+    `PKSampler`.
 
     Source: Vinyals et al., "Matching Networks for One Shot Learning" (2016).
 
     Args:
         labels: As for `ClassSamples`: the label of each sample.
         ways: N, the number of classes.
-        shots, queries: K and Q, of each class.
+        shots, queries: K and Q, the samples of each class.
         seed, num_replicas, rank: As for `PKSampler`.
-        on_few_samples: A class with fewer than `shots + queries` samples: "raise" BatchError, or
+        on_few_samples: If a class has fewer than `shots + queries` samples: "raise" BatchError, or
             "skip_class": leave it out.
 
     Raises:
@@ -475,10 +476,11 @@ class EpisodicSampler(PKSampler):
         return np.concatenate([part.reshape(len(rows), -1) for part in parts], axis=1)
 
     def split(self, batch: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The support and the query samples of a batch: its arrays, tensors and lists, cut in two.
+        """The support and the query samples of a batch: its arrays, tensors and lists, divided in
+        two.
 
-        BatchError where it is no batch, or a column of it has not a value for each sample, as with
-        `ragged="flat"`.
+        BatchError if it is not a batch, or if a column does not have one value for each sample, as
+        with `ragged="flat"`.
         """
         if not isinstance(batch, Mapping):
             raise BatchError(
@@ -500,21 +502,21 @@ class EpisodicSampler(PKSampler):
 
 
 class BalancedSampler(EpochSampler):
-    """Batches in which each class stands equally often, however unequal the classes are.
+    """Batches with each class equally often, also if the classes have different sizes.
 
-    An epoch has about as many samples as the set: as many batches of `batch_size` as all samples
-    fill, and for equal ranks up to `num_replicas - 1` more. In it the classes' counts differ by at
-    most one, in a batch by at most two. Of a large class an epoch takes another random part each
-    time; the samples of a small one come several times, all of them equally often or once more, and
-    so may on several ranks.
+    An epoch has about as many samples as the dataset: the number of samples, rounded up to whole
+    batches of `batch_size`, and up to `num_replicas - 1` more batches, for equal ranks. The counts
+    of the classes differ by at most one in an epoch, and by at most two in a batch. Each epoch
+    takes another random part of a large class. The samples of a small class are repeated, each
+    equally often or once more, and may come on several ranks.
 
     Args:
         labels: As for `ClassSamples`: the label of each sample.
-        batch_size: Samples of a batch of one rank.
+        batch_size: Samples in a batch of one rank.
         seed, num_replicas, rank: As for `PKSampler`.
 
     Raises:
-        BatchError: Labels are missing, or an option is no integer or out of range.
+        BatchError: Labels are missing, or an option is not an integer or out of range.
     """
 
     def __init__(
@@ -572,26 +574,27 @@ class BalancedSampler(EpochSampler):
 
 
 class SizeSampler(EpochSampler):
-    """Batches of images of one size and type, so that sets of mixed sizes train without a resize.
+    """Batches of images of one size and type, to train on mixed sizes without resizing.
 
     An epoch takes each sample once. A batch has `batch_size` samples; the last one of each size may
-    have fewer. So that all ranks have equally many batches, up to `num_replicas - 1` of the longest
-    are cut in two.
+    have fewer. For the same number of batches on all ranks, up to `num_replicas - 1` of the longest
+    are divided in two.
 
-    The sizes are read from the headers of all images when the object is made, no pixel is decoded.
+    The sizes are read from the headers of all images when the object is created; no pixels are
+    decoded.
 
     Args:
         dataset: A `datasets.Dataset` with a column of image sequences.
-        batch_size: Samples of a batch of one rank.
-        column: The image column; the only one where none is called `images`.
+        batch_size: Samples in a batch of one rank.
+        column: The image column. Default: `images`, or the only image column.
         seed, num_replicas, rank: As for `PKSampler`.
 
     Attributes:
         sizes: How many samples have each (H, W, C) and NumPy dtype; None: samples without an image.
 
     Raises:
-        BatchError: As `BatchReader` does; a sample has images of several sizes, an image has no
-            header that Pillow knows, there are fewer samples than ranks need, or an option is no
+        BatchError: As for `BatchReader`; a sample has images of several sizes, Pillow does not know
+            the header of an image, there are fewer samples than ranks need, or an option is not an
             integer or out of range.
     """
 

@@ -57,26 +57,26 @@ def to_tf_dataset(
 
     Args:
         dataset: A `datasets.Dataset` with a column of image sequences.
-        batch_size: Samples a batch.
-        shuffle: Another order each time the dataset is iterated, by `seed`. Each such pass counts
-            as an epoch.
-        drop_remainder: Leave out the last batch where it is shorter than the others.
-        sampler: In place of these, what gives the samples of each batch, such as a `PKSampler`. If
-            it has an epoch of its own, that is the one that is read, and a complete pass counts it
-            up; of its state, note that batches are read ahead: `state_dict(batches=n)`.
+        batch_size: Samples per batch.
+        shuffle: Another order each time the dataset is iterated, by `seed`. Each such pass is an
+            epoch.
+        drop_remainder: Leave out the last batch if it is shorter than the others.
+        sampler: Instead of these, an object that gives the samples of each batch, such as a
+            `PKSampler`. If it has an epoch, that epoch is read, and each complete pass increases
+            it. Batches are read ahead, so call its `state_dict(batches=n)`.
         options: See `ReaderOptions`. `ragged` "flat" and "list" are the same here: a
             `tf.RaggedTensor` (B, V, H, W, C), whose `flat_values` and `row_splits` are the views of
             all samples and the offsets.
 
     Returns:
         A `tf.data.Dataset` of dicts. Its `element_spec` has all sizes that are the same in each
-        batch: H, W and C are those of the first sample, V is None where samples differ.
-        With a `SizeSampler` H, W and C are None.
+        batch: H, W and C are those of the first sample, V is None if samples differ. With a
+        `SizeSampler` H, W and C are None.
 
     Raises:
-        BatchError: As `BatchReader` does, `batch_size` is no integer or below 1, it is given beside
-            a sampler, or a column has no form in TensorFlow. While iterating,
-            TensorFlow wraps it in an error of its own, which ends with its text.
+        BatchError: As for `BatchReader`; `batch_size` is not an integer or below 1; it is given
+            with a sampler; or TensorFlow cannot hold a column. While iterating, TensorFlow wraps
+            the error in one of its own, which ends with its text.
     """
     expect_dataset(dataset, "to_tf_dataset({}, batch_size)", BatchError)
     check_batching(batch_size, sampler, shuffle=shuffle, drop_remainder=drop_remainder)

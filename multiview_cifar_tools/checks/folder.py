@@ -88,26 +88,26 @@ def check(
 ) -> CheckReport:
     """Open every image that the plan of a folder names, and compare them.
 
-    Of Parquet files, as `publish`, `export` and `build --output` leave them, the report says which
-    fields of their croissant.json are empty, and no image is opened.
+    For Parquet files of `publish`, `export` or `build --output`, the report only says which fields
+    of their croissant.json are empty, and no image is opened.
 
     Args:
-        data_dir: The folder, an archive of it, or the URL of either; or "shapes". What is no folder
-            is copied to one for as long as the report is kept.
-        num_proc: Worker processes that decode. None: one a processor.
-        max_pixels: An image of more is a finding, and is not decoded.
-        group: A column of the metadata, such as "patient", or "sample" (its name, in whichever
-            class): a value of it that stands in several splits is a finding.
-        **options: Those of `MultiviewCifarConfig`; missing views and empty sample folders are
+        data_dir: The folder, an archive of it, or the URL of either; or "shapes". Other sources
+            than a folder are copied to one, which exists as long as the report.
+        num_proc: Worker processes that decode. None: one per processor.
+        max_pixels: An image with more pixels is a finding, and is not decoded.
+        group: A column of the metadata, such as "patient", or "sample" (the name of a sample, in
+            any class). A value that is in several splits is a finding.
+        **options: The fields of `MultiviewCifarConfig`. Missing views and empty sample folders are
             findings, unless `on_missing_view` or `on_error` say otherwise.
 
     Raises:
         OptionError: An option has a wrong name or value, or `group` is no column of the metadata.
         LayoutError: The names in the folder do not fit the layout.
         ArchiveError: An archive is damaged or refused, or a URL cannot be read.
-        FormatError: Parquet files are damaged, or hold no rows of this project.
-        CheckError: `data_dir` is no path, or holds another dataset; or a worker process was killed,
-            or crashed in a decoder.
+        FormatError: Parquet files are damaged, or have no rows of this project.
+        CheckError: `data_dir` is not a path, or has another dataset; or a worker process was
+            killed, or crashed in a decoder.
     """
     max_pixels = check_count("max_pixels", max_pixels, 1, OptionError)
     if num_proc is not None:

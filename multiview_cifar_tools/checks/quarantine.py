@@ -64,19 +64,20 @@ def _is_unused(root: str) -> bool:
 def quarantine(
     files: Mapping[str, str], data_dir: str | os.PathLike[str], folder: str | os.PathLike[str]
 ) -> list[str]:
-    """Move files aside.
+    """Move files to a quarantine, a separate folder.
 
     Args:
-        files: Their paths relative to data_dir, and why each one moves.
-        data_dir: The folder that they are in.
-        folder: Where to: empty, not there yet, or an earlier quarantine of data_dir.
+        files: Their paths relative to data_dir, and the reason for each.
+        data_dir: The folder of the files.
+        folder: The quarantine: a new or empty folder, or an earlier quarantine of data_dir.
 
     Returns:
-        The paths that were moved; a file that is gone cannot be.
+        The paths that were moved, without files that no longer exist.
 
     Raises:
-        QuarantineError: `folder` can be no quarantine, or holds another file of such a path.
-        OSError: A file may not be moved, the disk is full, say. What was moved can be put back.
+        QuarantineError: `folder` cannot be a quarantine, or already has a file with such a path.
+        OSError: For example, a file may not be moved, or the disk is full. Moved files can be put
+        back.
     """
     root, home = check_quarantine_dir(folder, data_dir), os.path.realpath(data_dir)
     if not isinstance(files, Mapping):
@@ -113,15 +114,15 @@ def quarantine(
 
 
 def restore(folder: str | os.PathLike[str]) -> list[str]:
-    """Put all files of a quarantine back; it is gone when all of them are.
+    """Put all files of a quarantine back, and remove the quarantine.
 
     Returns:
-        The paths that were put back, absolute.
+        The absolute paths of the files that were put back.
 
     Raises:
-        QuarantineError: There is no manifest, or it is none; the folder is gone; or another file
-            has taken the place of one, which stays in quarantine while all others are put back.
-        OSError: A file may not be moved. Try again once it may.
+        QuarantineError: There is no manifest, or it is damaged; the folder is gone; or a path has
+            another file now: its file stays in quarantine, and all others are put back.
+        OSError: A file may not be moved. Allow it, and try again.
     """
     root = os.path.realpath(expect_path(folder, "restore({})", QuarantineError))
     if os.path.isdir(root) and _is_unused(root):

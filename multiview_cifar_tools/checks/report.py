@@ -58,11 +58,11 @@ class CheckReport(Report):
     Attributes:
         data_dir: The folder, the archive or the URL; or the config.
         num_images, num_samples: How many were checked.
-        class_counts: Of each split the number of samples of each class.
+        class_counts: The number of samples of each class, for each split.
         ignored: The paths that the plan left out, by reason.
         num_plain: How many images have too little contrast to be compared for look-alikes.
-        findings: All that was found, the worst first.
-        folder: Where the images are; of an archive or a URL a copy, which goes with the report.
+        findings: All findings, the worst first.
+        folder: Where the images are. For an archive or a URL it is a copy, removed with the report.
     """
 
     data_dir: str
@@ -76,7 +76,7 @@ class CheckReport(Report):
 
     @property
     def good(self) -> bool:
-        """Whether nothing was found but notes."""
+        """Whether only notes were found, or nothing."""
         return all(finding.severity == "note" for finding in self.findings)
 
     @cached_property
@@ -148,7 +148,7 @@ class CheckReport(Report):
         return json.dumps(self.to_dict(), indent=2)
 
     def to_html(self) -> str:
-        """A page of its own, with pictures of what is the same or alike."""
+        """A complete page, with pictures of images that are the same or alike."""
         return html_page(f"Check of {self.data_dir}", "\n".join(_page_body(self)), STYLE)
 
     def summary(self, most_paths: int = 3) -> list[str]:

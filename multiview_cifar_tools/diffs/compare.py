@@ -56,24 +56,25 @@ class RowDigests(NamedTuple):
 def diff(a: Any, b: Any, *, cache_dir: str | None = None, **options: Any) -> DiffReport:
     """Compare two datasets.
 
-    Of Parquet shards that `publish`, `build --output` or `export` wrote only the footers are read,
-    of all else each image. Bytes are compared, not pixels; labels by their names.
+    For Parquet shards of `publish`, `build --output` or `export` only the footers are read. For
+    other sources every image is read. Images are compared by their bytes, not pixels; labels by
+    their names.
 
     Args:
-        a: The dataset before: a folder, an archive, a URL, what `save_to_disk` wrote, files of a
-            format, or a dataset of the Hub, "me/photos" or "me/photos@v1"; or rows that are loaded.
+        a: The dataset before: a folder, an archive, a URL, a folder of `save_to_disk`, files of a
+            format, or a dataset of the Hub, "me/photos" or "me/photos@v1"; or loaded rows.
         b: The dataset after.
         cache_dir: Where downloads go.
-        **options: Of a side that is a folder, an archive or a URL, the fields of
-            `MultiviewCifarConfig`.
+        **options: The fields of `MultiviewCifarConfig`, for a side that is a folder, an archive or
+            a URL.
 
     Returns:
         What was added, removed and changed from `a` to `b`.
 
     Raises:
-        OptionError: Both sides are one place, or an option is wrong.
-        DiffError: A side cannot be read, its samples have no names or one twice, or the sides have
-            other columns.
+        OptionError: Both sides are the same place, or an option is wrong.
+        DiffError: A side cannot be read, its samples have no names or duplicate names, or the sides
+            have different columns.
         LayoutError, ImageError, ArchiveError, FormatError: What is wrong with a side.
 
     Examples:

@@ -95,9 +95,9 @@ class DiffReport(Report):
     """What differs between two datasets.
 
     Attributes:
-        before, after: The sides.
-        added, removed: The samples that one side alone has, in the order of its rows.
-        changed: The samples that both have, and not the same.
+        before, after: The two sides.
+        added, removed: The samples that only one side has, in the order of its rows.
+        changed: The samples that both sides have, but with differences.
         num_same: How many samples are the same.
     """
 
@@ -168,9 +168,9 @@ class DiffReport(Report):
         return json.dumps(self.to_dict(), indent=2)
 
     def to_html(self) -> str:
-        """A page of its own, with pictures of the first samples that changed, before and after.
+        """A complete page, with pictures of the first changed samples, before and after.
 
-        Their rows are read for it: FormatError or DiffError where that fails.
+        It reads their rows: FormatError or DiffError if that fails.
         """
         title = f"{self.before.name} and {self.after.name}"
         return html_page(title, "\n".join(_page_body(self)), STYLE)

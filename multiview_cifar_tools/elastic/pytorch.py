@@ -44,10 +44,10 @@ class TorchElastic(ElasticBatches, torch.utils.data.IterableDataset[Any]):
     Args:
         source, batch_size: As for `ElasticTables`.
         options: See `TensorOptions` and `ElasticOptions`. `num_replicas` and `rank` are by default
-            those of `torch.distributed`, where that is initialised.
+            those of `torch.distributed`, if it is initialised.
 
     Raises:
-        ElasticError, OptionError, BatchError: As `ElasticBatches` and `TorchBatches` do.
+        ElasticError, OptionError, BatchError: As for `ElasticBatches` and `TorchBatches`.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class TorchElastic(ElasticBatches, torch.utils.data.IterableDataset[Any]):
         self._position = place.share_memory_()  # type: ignore[no-untyped-call]
 
     def state_dict(self, batches: int | None = None) -> dict[str, Any]:
-        """As of `ElasticSampler`; ElasticError where worker processes iterate copies of this and
+        """As for `ElasticSampler`; ElasticError if worker processes iterate copies of this and
         `batches` is not given.
         """
         if batches is None and self._position[2] and torch.utils.data.get_worker_info() is None:

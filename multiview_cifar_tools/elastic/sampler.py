@@ -57,16 +57,16 @@ class ElasticSampler:
     """The row numbers of each batch of this rank, in lists of `batch_size`.
 
     Args:
-        num_rows: The number of rows, or the numbers of rows of all shards.
-        batch_size: Samples of a batch of one rank.
-        num_replicas, rank: The number of ranks, and which of them this is.
+        num_rows: The number of rows, or a list with the number of rows of each shard.
+        batch_size: Samples in a batch of one rank.
+        num_replicas, rank: The number of ranks, and the number of this one.
         shuffle, seed, lanes, window: As for `Order`; with a single number of rows and `lanes=1`,
             all orders are equally likely.
-        drop_last: Leave out the last step where it is incomplete, so that all ranks have the same
+        drop_last: Leave out the last step if it is incomplete, so that all ranks have the same
             number of batches, all of one size.
 
     Raises:
-        ElasticError: `num_rows` are no numbers of rows, or an option is no integer or out of range.
+        ElasticError: `num_rows` is wrong, or an option is not an integer or out of range.
 
     Examples:
         >>> sampler = ElasticSampler(len(ds), 64, num_replicas=2, rank=0)
@@ -110,7 +110,7 @@ class ElasticSampler:
 
     def set_epoch(self, epoch: int) -> None:
         """Set the number of the epoch, before each epoch. The epoch of a loaded state continues
-        where the state ends, any other one begins at its first sample. Without this call, worker
+        where the state ends; any other epoch begins at its first sample. Without this call, worker
         processes of a plain `DataLoader` begin at the same position again.
         """
         epoch = check_count("epoch", epoch, 0, ElasticError)
@@ -150,13 +150,12 @@ class ElasticSampler:
     # --- state ------------------------------------------------------------------------------------
 
     def state_dict(self, batches: int | None = None) -> dict[str, Any]:
-        """What is needed to continue after the last batch, as values of JSON. All ranks have the
-        same state after the same number of batches; after the last step, rank 0 has given a batch
-        of it in any case.
+        """The state to continue from after the last batch, as values of JSON. All ranks have the
+        same state after the same number of batches. In the last step rank 0 always has a batch.
 
         Args:
-            batches: The number of batches given in this pass. None: those that this object gave.
-                Required where worker processes of a plain `DataLoader` iterate copies of it.
+            batches: The number of batches received in this pass. None: those that this object gave.
+                Required if worker processes of a plain `DataLoader` iterate copies of it.
         """
         num_batches = self._num_batches
         if batches is not None:
@@ -189,11 +188,11 @@ class ElasticSampler:
         """Make the next pass continue after the last batch of a state.
 
         Args:
-            state: The result of `state_dict`, of any number of ranks and workers and any batch
-                size, or of the `state_dict` of a `StatefulDataLoader` over such an object.
+            state: The result of `state_dict`, for any number of ranks and workers and any batch
+                size; or of the `state_dict` of a `StatefulDataLoader` with such an object.
 
         Raises:
-            ElasticError: It is no such state, or one of other rows or another order.
+            ElasticError: It is not such a state, or belongs to other rows or another order.
         """
         states = [*_find_states(state)]
         if not states:
@@ -292,8 +291,8 @@ class ElasticTables(ElasticSampler):
         options: See `SamplerOptions`.
 
     Raises:
-        ElasticError: The shards are not there, or not what they should be; while iterating too.
-        OptionError: `cache_limit` is no size.
+        ElasticError: The shards are missing or damaged; also while iterating.
+        OptionError: `cache_limit` is not a size.
     """
 
     def __init__(
@@ -359,8 +358,8 @@ class ElasticBatches(ElasticTables):
         options: See `ElasticOptions`.
 
     Raises:
-        ElasticError, OptionError: As `ElasticTables` does.
-        BatchError: As `BatchReader` does; while iterating too.
+        ElasticError, OptionError: As for `ElasticTables`.
+        BatchError: As for `BatchReader`; also while iterating.
     """
 
     def __init__(

@@ -17,11 +17,11 @@ class Engine(Protocol):
     """Calls functions, here or elsewhere."""
 
     def check(self, paths: Sequence[str], free_bytes: int, folder: str = "") -> None:
-        """EngineError where a machine cannot do the work.
+        """EngineError if a machine cannot do the work.
 
         Args:
-            paths: Files and folders that every machine has to see.
-            free_bytes: What it needs for a file that is being written.
+            paths: Files and folders that every machine must be able to read.
+            free_bytes: The disk space that it needs for the file that it writes.
             folder: Where it writes that file; "" for its own folder of temporary files.
         """
 
@@ -32,8 +32,8 @@ class Engine(Protocol):
         are pickled.
 
         Raises:
-            EngineError: A process ended, and so did those that took over its work.
-            Exception: What the function raises ends the work.
+            EngineError: A process ended, and so did the processes that took over its work.
+            Exception: If the function raises an error, the work ends with it.
         """
 
 

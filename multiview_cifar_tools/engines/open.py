@@ -17,14 +17,14 @@ from multiview_cifar_tools.engines.ray import ray_engine
 def open_engine(
     name: str = "local", *, num_proc: int | None = None, address: str | None = None
 ) -> Iterator[Engine]:
-    """An engine, for as long as the context.
+    """Open an engine, which the end of the context closes.
 
     Args:
         name: "local" or "ray".
-        num_proc: Of "local", and of a Ray that is started here, the processes. None: one, and for
-            Ray one a processor.
-        address: Of a Ray cluster, "host:port" or "auto". None: RAY_ADDRESS, else a Ray on this
-            machine that ends with the context.
+        num_proc: Processes of "local", or of a Ray that starts here. None: one, and for Ray one per
+            processor.
+        address: The Ray cluster, "host:port" or "auto". None: RAY_ADDRESS; without it, Ray starts
+            on this machine and ends with the context.
 
     Raises:
         OptionError: A wrong name or number, an address without Ray, or a `num_proc` for a running

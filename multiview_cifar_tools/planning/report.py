@@ -76,14 +76,12 @@ class PlanReport(Report):
     Attributes:
         data_dir: The folder, the archive or the URL, without its user and query; or the config.
         options: The options of the dataset that were given.
-        problem: Why no dataset can be built, and the way out, or "".
-        plan: The rows to be; where there is a problem those that would be left without it, and
-            None where none would.
+        problem: Why no dataset can be built, and what to do; or "".
+        plan: The planned rows. If there is a problem, those that would remain without it, or None.
         ignored: The paths that would be left out, by reason.
-        candidates: Where most images would be left out, the layouts that come nearest, best first.
-        wider_layout: Of images that are left out: a layout with columns for them that takes all, or
-            empty.
-        greeting: The public set that the folder is, where no layout was given; see recognition.
+        candidates: If most images would be left out, the nearest layouts, best first.
+        wider_layout: If images are left out, a layout with more columns that takes all, or empty.
+        greeting: The public dataset that the folder is, if no layout was given; see recognition.
     """
 
     data_dir: str
@@ -117,7 +115,7 @@ class PlanReport(Report):
 
     @property
     def left_out(self) -> str:
-        """How many images the layout leaves out, and the one that takes them, where it is known."""
+        """How many images the layout leaves out, and the layout that takes them, if it is known."""
         remedy = f" To take all, pass layout={self.wider_layout}." if self.wider_layout else ""
         return f"Images that the layout leaves out: {self.num_left_out:,}.{remedy}"
 
@@ -133,7 +131,7 @@ class PlanReport(Report):
 
     @property
     def layout_reason(self) -> str:
-        """What the layout was taken from."""
+        """Where the layout comes from."""
         if self.options.get("layout") or not self.plan:
             return "as given" if self.plan else "no layout fits"
         if "{split}" in str(self.layout):
@@ -148,7 +146,7 @@ class PlanReport(Report):
 
     @property
     def samples(self) -> list[Sample]:
-        """The rows to be, in order."""
+        """The planned rows, in order."""
         return [sample for _, sample in self.split_samples]
 
     @cached_property
@@ -253,8 +251,8 @@ class PlanReport(Report):
 
     @property
     def known_set(self) -> dict[str, str]:
-        """Of the public set that the folder is: name, home, licence, note, and `load`, the Python
-        that loads it. Empty where it is none.
+        """The public dataset that the folder is: name, home, licence, note, and `load`, the Python
+        that loads it. Empty if it is none.
         """
         if self.greeting is None:
             return {}
@@ -268,7 +266,7 @@ class PlanReport(Report):
         }
 
     def summary(self) -> list[str]:
-        """The folder, the rows to be, and the problem or the line that loads them."""
+        """The folder, the planned rows, and the problem or the line that loads them."""
         samples, images = quantity(len(self.samples), "sample"), quantity(self.num_images, "image")
         classes = quantity(len(self.classes), "class")
         lines = [f"{self.data_dir}: {samples} of {classes}, {images}"]
@@ -316,7 +314,7 @@ def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
 
     Raises:
         OptionError: An option has a wrong name or value, or contradicts the folder, or `data_dir`
-            is no path.
+            is not a path.
         LayoutError: There is no such folder, or it may not be listed.
         ArchiveError: An archive is damaged or refused, or a URL cannot be read.
     """

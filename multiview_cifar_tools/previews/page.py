@@ -73,9 +73,9 @@ class Preview(Report):
     """What a page shows.
 
     Attributes:
-        samples: All of the dataset, by class and split.
-        shown: Those of them that are in the page.
-        class_names: By label.
+        samples: All samples of the dataset, by class and split.
+        shown: The samples that are in the page.
+        class_names: The names of the classes, by label.
         sheet: The contact sheet, of mode "RGB".
         notes: Sentences that say what is not in the page.
     """
@@ -105,7 +105,7 @@ class Preview(Report):
 
     @property
     def table(self) -> pandas.DataFrame:
-        """One row a sample: split, label (its name), sample_id, views, sizes."""
+        """One row per sample: split, label (its name), sample_id, views, sizes."""
         import pandas
 
         rows = [
@@ -140,19 +140,19 @@ def preview(
     Args:
         splits: Rows of `multiview_cifar`, or of others that have a column of image lists, built or
             streamed: one dataset, or a dict of splits.
-        file: The page, which is whole or not there.
-        title: Its heading; "": the file's name.
-        samples_per_class: Of the contact sheet.
-        thumbnail: Images of more pixels in width or height are shrunk to so many, 16 or more.
-            (Those of fewer are in the page as they are.)
-        max_size: Of the page, in MB (1e6 bytes), 1 or more. If not all samples fit, it shows the
-            first ones of each class. If they do, the larger images of the first ones are also in it
-            at full size.
+        file: The page. It is written completely or not at all.
+        title: Its heading; "": the name of the file.
+        samples_per_class: Samples per class in the contact sheet.
+        thumbnail: Larger images are shrunk to this many pixels in width or height, 16 or more.
+            Smaller images are not changed.
+        max_size: The largest size of the page, in MB (1e6 bytes), 1 or more. If not all samples
+            fit, it shows the first ones of each class. If they do, the larger images of the first
+            ones are also in it at full size.
 
     Raises:
-        OptionError: A number is none, or too small.
-        PreviewError: These rows have no column of image lists, say, or `file` is no path.
-        OSError: The disk is full, say.
+        OptionError: A number is not a number, or too small.
+        PreviewError: For example, the rows have no column of image lists, or `file` is not a path.
+        OSError: For example, the disk is full.
     """
     check_sizes(samples_per_class, thumbnail)
     check_max_size(max_size)

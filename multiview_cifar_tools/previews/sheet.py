@@ -94,25 +94,25 @@ def contact_sheet(
 ) -> PIL.Image.Image:
     """Draw the first samples of each class.
 
-    At most MAX_CLASSES classes, MAX_ROWS samples and MAX_VIEWS views of a sample are drawn; with
-    `counts` the picture says where there are more. A missing view is an empty frame, an unreadable
-    one grey.
+    At most MAX_CLASSES classes, MAX_ROWS samples and MAX_VIEWS views per sample are drawn. With
+    `counts` the picture says if there are more. A missing view is an empty frame, an unreadable
+    view is grey.
 
     Args:
         splits: Rows of `multiview_cifar`, or of others that have a column of image lists, built or
             streamed: one dataset, or a dict of splits.
-        samples_per_class: Rows a class.
-        thumbnail: Each view fits into a square of so many pixels, 16 or more; small ones are
+        samples_per_class: Rows per class.
+        thumbnail: Each view fits into a square of this many pixels, 16 or more; small ones are
             enlarged by whole numbers.
-        counts: Say how many samples there are. Without, the picture stays as it is when samples
-            are added behind those that it shows.
+        counts: Say how many samples there are. Without counts the picture stays the same when
+            samples are added after those that it shows.
 
     Returns:
         A picture of mode "RGB".
 
     Raises:
-        OptionError: A number is no integer, or too small.
-        PreviewError: These rows have no column of image lists, say.
+        OptionError: A number is not an integer, or too small.
+        PreviewError: For example, the rows have no column of image lists.
     """
     check_sizes(samples_per_class, thumbnail)
     check_flag("counts", counts, OptionError)

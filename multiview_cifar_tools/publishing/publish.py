@@ -94,52 +94,51 @@ def publish(
 ) -> str:
     """Publish rows of `multiview_cifar` as a dataset repository.
 
-    Of a source, each shard is made and sent where the engine runs: nothing is built here first.
-    Where its images are converted or some are skipped, `max_shard_size` counts what is known before
-    any is read: the bytes of the files, or with `image_size` of the pixels, skipped ones too.
+    Each shard of a source is made and sent where the engine runs: nothing is built here first. If
+    images are converted or skipped, `max_shard_size` counts what is known before they are read: the
+    bytes of the files, or with `image_size` of the pixels, also of skipped images.
 
     Args:
-        data: The rows, as `load_dataset(data_dir="photos")` gives them, or those of one split, or
-            others that have a column of image lists; or a source: a folder, an archive of it, or
-            the URL of either; "shapes", "cifar10", "cifar100". Of what `save_to_disk` wrote, of a
-            dataset of the Hub, and of files of a format the rows are loaded first.
+        data: The rows of `load_dataset(data_dir="photos")`, or those of one split, or other rows
+            with a column of image lists; or a source: a folder, an archive of it, or the URL of
+            either; "shapes", "cifar10", "cifar100". The rows of a folder of `save_to_disk`, of a
+            dataset of the Hub, and of files of a format are loaded first.
         repo_id: "user/name".
-        engine: Of a source, what makes its shards: see `open_engine`. All machines have to see the
-            source, and the Hub. None: this process.
-        private: Of a repository that is made anew.
-        revision: The branch to publish on, made where it is not there. None: "main".
+        engine: What makes the shards of a source, see `open_engine`. All machines need access to
+            the source and the Hub. None: this process.
+        private: Whether a new repository is private.
+        revision: The branch; it is created if it does not exist. None: "main".
         create_pr: Open a pull request instead of publishing on the branch.
-        max_shard_size: The most bytes of images in a file, such as "500MB"; one sample more where
-            it is larger.
-        append: Compare with what is published, by sample_id and contents: new samples come in new
-            shards, and only shards with a sample that changed or went are written anew. Of a
+        max_shard_size: The most bytes of images in a file, such as "500MB"; more only for a single
+            larger sample.
+        append: Compare with the published dataset, by sample_id and contents. New samples go into
+            new shards, and only shards with a changed or removed sample are written again. For a
             source, the engine reads all images to compare them.
-        overwrite: Replace a dataset of other features.
-        license: Of the card, such as "cc-by-4.0". None: what the card says, if it says any.
-        citation: A file of text in UTF-8 for the card, such as BibTeX. None: what the card says, if
-            it says any.
-        croissant: A JSON file, or a dict, of the fields of croissant.json that its author writes,
-            such as "rai:dataBiases". None: those that stand there.
-        made_with: Of built rows, the options that they were built with, for the card.
-        dry_run: A folder to leave the files in, instead of publishing them.
-        token: Of the Hub. None: the one that `hf auth login` left, or HF_TOKEN.
-        cache_dir: Where the notes of a publication that is broken off are; of a source, where
-            downloads go. None: the cache of `datasets`.
-        **options: Of a source, the fields of `MultiviewCifarConfig`.
+        overwrite: Replace a dataset with other features.
+        license: For the card, such as "cc-by-4.0". None: keep that of the card, if there is one.
+        citation: A text file in UTF-8 for the card, such as BibTeX. None: keep that of the card, if
+            there is one.
+        croissant: A JSON file, or a dict, with your fields of croissant.json, such as
+            "rai:dataBiases". None: keep those of the existing file.
+        made_with: The options of rows that are already built, for the card.
+        dry_run: A folder to write the files to, instead of publishing them.
+        token: The token of the Hub. None: that of `hf auth login`, or HF_TOKEN.
+        cache_dir: Where the notes of an interrupted run are; for a source, where downloads go.
+            None: the cache of `datasets`.
+        **options: The fields of `MultiviewCifarConfig`, for a source.
 
     Returns:
         Where the dataset is: the address of the commit or pull request, or of the folder.
 
     Raises:
-        OptionError: `max_shard_size` is no size, a flag no bool, `croissant` no JSON object, or an
-            argument does not fit such data.
+        OptionError: `max_shard_size` is not a size, a flag is not a bool, `croissant` is not a JSON
+            object, or an argument does not fit such data.
         LayoutError, ImageError, ArchiveError: What is wrong with the source.
         PublishError: What is wrong with the rows, the name, the citation, the rights, the published
-            dataset, or the network; nothing is half published, and the same call finishes the work
-            later.
-        OutputError, OSError: The disk is full, say, or another process of this machine publishes to
-            the branch.
-        EngineError: A machine is not fit, or ended too often.
+            dataset, or the network. Nothing is published then, and the same call resumes later.
+        OutputError, OSError: For example, the disk is full, or another process of this machine
+            publishes to the branch.
+        EngineError: A machine cannot do the work, or ended too often.
     """
     check_repo_id(repo_id)
     flags = {"private": private, "create_pr": create_pr, "append": append, "overwrite": overwrite}

@@ -90,14 +90,14 @@ SPLIT_COLUMNS = ("split", "shards", "samples", "MB")
 
 @dataclass(repr=False)
 class BuildReport(Report):
-    """What was done, for `print_report`.
+    """What a build did.
 
     Attributes:
-        shards: All of them that have rows, by split and number.
-        seconds: From beginning to end.
-        planning: Of these, until the plan was made.
-        resumed: How many shards were finished before.
-        skipped: What `on_error` and `on_missing_view` left out, a line each.
+        shards: All shards with rows, by split and number.
+        seconds: The time of the whole build.
+        planning: The part of it until the plan was made, in seconds.
+        resumed: How many shards an earlier run had finished.
+        skipped: What `on_error` and `on_missing_view` left out, one line each.
     """
 
     shards: list[ShardResult]
@@ -142,26 +142,25 @@ def build_shards(
     cache_dir: str | None = None,
     **options: Any,
 ) -> BuildReport:
-    """Build a source's rows to Parquet shards.
+    """Build the rows of a source as Parquet shards.
 
-    Broken off anywhere, the same call goes on from the finished shards; once all are there, it does
-    nothing.
+    If it is interrupted, the same call resumes from the finished shards. If all are finished, it
+    does nothing.
 
     Args:
         source: A folder, an archive of it, or the URL of either; "shapes", "cifar10", "cifar100".
-        output: A folder, or the URL of one that fsspec writes; empty, or begun by the same call.
-        engine: See `open_engine`. All its machines have to see `source` and `output`.
-        max_shard_size: The most bytes of a shard's images, such as "500MB"; one sample more where
-            it is larger. Counted are their files, or with `image_size` their pixels.
-        output_options: Of the file system of `output`, as fsspec takes them.
-        cache_dir: For downloads.
+        output: A folder, or a URL that fsspec writes; it must be empty, or begun by the same call.
+        engine: See `open_engine`. All its machines need access to `source` and `output`.
+        max_shard_size: The most bytes of images in a shard, such as "500MB"; more only for a single
+            larger sample. Counts the bytes of the files, or with `image_size` of the pixels.
+        output_options: Options of the file system of `output`, as fsspec takes them.
+        cache_dir: Where downloads go.
         **options: The fields of `MultiviewCifarConfig`.
 
     Raises:
-        OptionError, LayoutError, ImageError, ArchiveError: By what is wrong with the source.
-        OutputError: The output holds something else, cannot be written, or another process builds
-            there.
-        EngineError: A machine is not fit, or ended too often.
+        OptionError, LayoutError, ImageError, ArchiveError: What is wrong with the source.
+        OutputError: The output has other files, cannot be written, or another process builds there.
+        EngineError: A machine cannot do the work, or ended too often.
     """
     began, max_bytes = time.perf_counter(), parse_size(max_shard_size)
     of_rows = 'export(rows, output, format="parquet")'

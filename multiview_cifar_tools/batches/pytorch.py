@@ -313,20 +313,20 @@ class TorchLoader(Epochs):
 
     Args:
         dataset: A `datasets.Dataset` with a column of image sequences.
-        batch_size: Samples a batch.
+        batch_size: Samples per batch.
         shuffle: Another order in each epoch, by `seed`.
-        drop_last: Leave out the last batch where it is shorter than the others.
-        sampler: In place of these, what gives the samples of each batch, such as a `PKSampler`. If
-            it has an epoch of its own, that is the one that is read, and a complete pass counts it
-            up; of its state, note that batches are read ahead: `state_dict(batches=n)`.
+        drop_last: Leave out the last batch if it is shorter than the others.
+        sampler: Instead of these, an object that gives the samples of each batch, such as a
+            `PKSampler`. If it has an epoch, that epoch is read, and a complete pass increases it.
+            Batches are read ahead, so call its `state_dict(batches=n)`.
         prefetch: How many batches a thread reads ahead, 1 or more.
         pin_memory: Copy the tensors to page-locked memory, in that thread, so that
-            `tensor.to(device, non_blocking=True)` need not wait. Without CUDA: a warning.
+            `tensor.to(device, non_blocking=True)` does not wait. Without CUDA: a warning.
         options: See `TensorOptions` and `ReaderOptions`.
 
     Raises:
-        BatchError: As `TorchBatches` does; `batch_size` is no integer, or below 1; it is given
-            beside a sampler; `prefetch` is below 1, or `pin_memory` is no bool.
+        BatchError: As for `TorchBatches`; `batch_size` is not an integer, or below 1; it is given
+            with a sampler; `prefetch` is below 1, or `pin_memory` is not a bool.
     """
 
     def __init__(

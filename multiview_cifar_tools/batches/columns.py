@@ -266,10 +266,15 @@ class ImageColumn:
                 return pixels, None if has_all else real
         real[list(paths)] = True
         places = np.flatnonzero(real)
-        # Of views that are there several times each is decoded once.
+        # Of views that are there several times each is decoded once; where there are none, all come
+        # in the order of the batch, which saves a copy.
         _, first, at = np.unique(files[places], return_index=True, return_inverse=True)
+        if len(first) == len(places):
+            first = at = np.arange(len(places))
         pixels, decoded = self._decode(self._encoded_images(views, files, places[first], paths))
         real[places] = decoded[at]
+        if first is at:
+            return pixels, real
         number = np.cumsum(decoded) - 1  # of a file that could be decoded: that of its pixels
         return pixels[number[at[decoded[at]]]], real
 
@@ -475,7 +480,10 @@ class ImageColumn:
 
     def check_alike(self, row: int, pixels: Pixels, other: int, others: Pixels) -> None:
         """Raise BatchError where the images (..., H, W, C) of two rows differ in size or dtype."""
-        check_alike(self.row_name(row), pixels, self.row_name(other), others)
+        if (
+            pixels.shape[-3:] != others.shape[-3:] or pixels.dtype != others.dtype
+        ):  # names take time
+            check_alike(self.row_name(row), pixels, self.row_name(other), others)
 
     def row_name(self, row: int) -> str:
         """What to call a row: its sample_id, or its number where the table has none."""

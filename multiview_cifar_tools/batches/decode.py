@@ -46,6 +46,15 @@ EXIF_KEYS = frozenset(["exif", "Raw profile type exif", "xmp", "XML:com.adobe.xm
 ORIENTATION = 0x0112  # the tag of EXIF: CIPA DC-008 (EXIF 2.32), 4.6.5
 LIES_ON_SIDE = (5, 6, 7, 8)  # of its values: those of an image turned by a quarter
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# Of PNG chunks: those in which an orientation may stand.
+PNG_EXTRAS = frozenset([b"eXIf", b"iTXt", b"tEXt", b"zTXt"])
+# Of JPEG markers (ITU-T T.81, table B.1): those of segments without an orientation, which are
+# frames, tables, comments and all applications but the first.
+JPEG_PLAIN = frozenset(
+    bytes([0xFF, code])
+    for code in (0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD, 0xE0, *range(0xE2, 0xF0), 0xFE)
+)
+JPEG_SCAN = b"\xff\xda"  # the marker before the pixels
 # Samples of a JPEG that Pillow reads as L or RGB, by simplejpeg's names, and what to ask it for.
 JPEG_COLOURS = {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}
 
@@ -98,22 +107,25 @@ def max_pixels() -> float:
 
 def _decode_fast(data: bytes, out: Pixels | None) -> Pixels | None:
     """The pixels of a plain JPEG or PNG; None where Pillow has to look."""
-    decode = None
-    if data[:2] == b"\xff\xd8" and simplejpeg is not None:
-        decode = _decode_jpeg
-    elif data[:8] == PNG_SIGNATURE and pyspng is not None:
-        decode = _decode_png
-    if decode is None or any(mark in data for mark in ORIENTATION_MARKS) and _has_orientation(data):
-        return None
     try:
-        return decode(data, out)
-    except (ValueError, RuntimeError):  # what they raise on bad files: Pillow says what is wrong
-        return None
+        if data[:2] == b"\xff\xd8" and simplejpeg is not None:
+            return _decode_jpeg(data, out)
+        if data[:8] == PNG_SIGNATURE and pyspng is not None:
+            return _decode_png(data)
+    except (
+        IndexError,
+        ValueError,
+        RuntimeError,
+    ):  # what they raise on bad files: Pillow says what is wrong
+        pass
+    return None
 
 
 def _decode_jpeg(data: bytes, out: Pixels | None) -> Pixels | None:
     height, width, colour, _ = simplejpeg.decode_jpeg_header(data)
     if colour not in JPEG_COLOURS or height * width > max_pixels():
+        return None
+    if not _is_plain_jpeg(data) and _has_orientation(data):
         return None
     colours = JPEG_COLOURS[colour]
     shape = (height, width, 1 if colours == "GRAY" else 3)
@@ -122,32 +134,47 @@ def _decode_jpeg(data: bytes, out: Pixels | None) -> Pixels | None:
     return pixels
 
 
-def _decode_png(data: bytes, out: Pixels | None) -> Pixels | None:
+def _is_plain_jpeg(data: bytes) -> bool:
+    """Whether a JPEG has nothing before its pixels that may say how it is turned."""
+    at = 2  # a look at these few segments takes a tenth of a search through all bytes
+    while data[at : at + 2] in JPEG_PLAIN:
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return data[at : at + 2] == JPEG_SCAN
+
+
+def _decode_png(data: bytes) -> Pixels | None:
     # IHDR (PNG 11.2.2): bit depth, colour type. A tRNS chunk would make pyspng add alpha; checksums
     # it does not compare.
     width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
     is_plain = data[24] == 8 and data[25] in (0, 2, 6) and height * width <= max_pixels()
-    if not is_plain or not _has_valid_chunks(data):
+    names = _valid_chunks(data) if is_plain else None
+    if names is None or b"tRNS" in names:
+        return None
+    if not PNG_EXTRAS.isdisjoint(names) and _has_orientation(data):
         return None
     pixels: Pixels = pyspng.load(data)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
-def _has_valid_chunks(data: bytes) -> bool:
-    """Whether a PNG's chunks are complete, with right checksums (PNG 5.3), and none is tRNS."""
-    at, name = len(PNG_SIGNATURE), b""
-    while name != b"IEND":
+def _valid_chunks(data: bytes) -> list[bytes] | None:
+    """The names of a PNG's chunks; None where one is cut off, or its checksum is not the right one
+    (PNG 5.3).
+    """
+    at, names = len(PNG_SIGNATURE), [b""]
+    while names[-1] != b"IEND":
         end = at + 8 + int.from_bytes(data[at : at + 4], "big")
-        name = data[at + 4 : at + 8]
         checksum = int.from_bytes(data[end : end + 4], "big")
-        if end + 4 > len(data) or name == b"tRNS" or zlib.crc32(data[at + 4 : end]) != checksum:
-            return False
+        if end + 4 > len(data) or zlib.crc32(data[at + 4 : end]) != checksum:
+            return None
+        names.append(data[at + 4 : at + 8])
         at = end + 4
-    return True
+    return names
 
 
 def _has_orientation(data: bytes) -> bool:
     """Whether EXIF or XMP has an orientation other than upright; True too where Pillow fails."""
+    if not any(mark in data for mark in ORIENTATION_MARKS):
+        return False
     try:
         with PIL.Image.open(io.BytesIO(data)) as image:
             return bool(image.getexif().get(ORIENTATION, 1) != 1)  # 1: as it is
@@ -159,8 +186,6 @@ def _has_orientation(data: bytes) -> bool:
 
 HEADER_BYTES = 1 << 16  # in which nearly all files say their size
 PNG_CHANNELS = {0: 1, 2: 3, 6: 4}  # by colour type (PNG 11.2.2), without palettes and grey + alpha
-# Of PNG chunks: those without which IHDR says all about what `decode_image` gives.
-PNG_EXTRAS = frozenset([b"eXIf", b"iTXt", b"tEXt", b"zTXt"])
 MODE_DTYPES = {"I;16": "uint16", "I;16B": "uint16", "I;16L": "uint16", "I": "int32", "F": "float32"}
 
 

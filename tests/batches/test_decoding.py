@@ -41,7 +41,11 @@ PLAIN = {
     "PNG not turned": encode(picture("RGB", (9, 4)), "png", exif=exif(1)),
     "PNG with gamma": with_chunk(encode(picture("RGB", (9, 4)), "png"), b"gAMA", b"\0\0\xb1\x8f"),
 }
+TURNED = encode(picture("RGB", (9, 4)), "jpeg", exif=exif(6))
 PARTICULAR = {
+    "JPEG turned behind a comment like a scan": (
+        TURNED[:2] + b"\xff\xfe\0\x06\xff\xda\0\0" + TURNED[2:]
+    ),
     "palette": encode(picture("RGB", (7, 5)).quantize(9), "png"),
     "grey and alpha": encode(picture("RGBA", (7, 5)).convert("LA"), "png"),
     "one bit": encode(picture("L", (7, 5)).convert("1"), "png"),

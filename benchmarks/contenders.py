@@ -258,6 +258,7 @@ NAIVE, MEMMAP, MEMMAP_CHW = "folder + Pillow + stack", "memmap, view", "memmap, 
 FLAT, FLAT_CHW = "TorchBatches: flat PNG, view", "TorchBatches: flat PNG, contiguous"
 FLAT_2 = "TorchBatches: flat PNG, 2 threads"
 ENCODED, ENCODED_2 = "TorchBatches: encoded, 1 thread", "TorchBatches: encoded, 2 threads"
+FAST_DCT_2 = 'TorchBatches: dct="fast", 2 threads'
 FFCV, FFCV_JPEG_2 = "FFCV raw, 1 thread", "FFCV JPEG, 2 threads"
 
 BOTH: dict[str, Make] = {
@@ -281,4 +282,5 @@ M_ONLY: dict[str, Make] = {
     FFCV_JPEG_2: elsewhere("ffcv_jpeg", 2),
     FLAT_2: here(ours, flat=True, num_threads=2),
     ENCODED_2: here(ours, num_threads=2),
+    FAST_DCT_2: here(ours, num_threads=2, dct="fast"),
 }

@@ -54,6 +54,7 @@ from contenders import (  # noqa: E402
     BOTH,
     ENCODED,
     ENCODED_2,
+    FAST_DCT_2,
     FFCV,
     FFCV_JPEG_2,
     FLAT,
@@ -456,7 +457,7 @@ TARGETS = {
         (FLAT, FFCV, 1.6),
         (FLAT_CHW, NAIVE, 45),
         (FLAT_CHW, MEMMAP_CHW, 0.85),
-        (ENCODED, NAIVE, 2.5),
+        (ENCODED, NAIVE, 4),
     ],
     "M": [
         (FLAT, MEMMAP, 1.8),
@@ -464,6 +465,7 @@ TARGETS = {
         (FLAT_2, FLAT, 1.5),
         (ENCODED, NAIVE, 1.5),
         (ENCODED_2, FFCV_JPEG_2, 1),
+        (FAST_DCT_2, FFCV_JPEG_2, 1.2),
     ],
 }
 REASONS = {  # why a target may be missed

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from multiview_cifar_tools.batches.augmenter import Augment
 from multiview_cifar_tools.batches.columns import OnError
+from multiview_cifar_tools.batches.decode import Dct
 from multiview_cifar_tools.batches.indices import Index
 from multiview_cifar_tools.batches.reader import (
     BatchReader,
@@ -53,6 +54,7 @@ class ReaderOptions(TypedDict, total=False):
     resize: Resize | None
     mode: Mode | None
     exact: bool
+    dct: Dct
 
 
 def make_reader(

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 from multiview_cifar_tools.batches.buffers import BufferPool
 from multiview_cifar_tools.batches.decode import (
     Bytes,
+    Dct,
     FlatLayout,
     ImageShape,
     Pixels,
@@ -121,6 +122,7 @@ class ImageColumn:
         keep_indices: Give the indices of palettes instead of their colours.
         verify_checksums: Compare the checksums of flat PNGs, once a file.
         conversion: What becomes of each image; None: it stays as it is.
+        dct: How plain JPEGs are decoded, see `decode_image`.
     """
 
     def __init__(
@@ -132,10 +134,11 @@ class ImageColumn:
         keep_indices: bool = False,
         verify_checksums: bool = False,
         conversion: Conversion | None = None,
+        dct: Dct = "exact",
     ) -> None:
         self.table, self.column, self.on_error = table, column, on_error
         self.keep_indices, self.verify_checksums = keep_indices, verify_checksums
-        self.conversion = conversion
+        self.conversion, self.dct = conversion, dct
         # Workers have the cores already.
         in_worker = multiprocessing.parent_process() is not None
         self.num_threads = num_threads or (1 if in_worker else os.cpu_count() or 1)
@@ -452,8 +455,8 @@ class ImageColumn:
             if self.verify_checksums and isinstance(file.source, bytes):
                 verify_flat_png(file.source)
             if self.conversion is not None:
-                return decode_converted(file.source, self.conversion, out)
-            return decode_image(file.source, out, self.keep_indices)
+                return decode_converted(file.source, self.conversion, out, self.dct)
+            return decode_image(file.source, out, self.keep_indices, self.dct)
         except ConversionError as error:
             raise self._conversion_error(file, error) from None
         except PIL.UnidentifiedImageError:  # whose text is an address in memory

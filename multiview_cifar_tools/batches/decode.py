@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import math
 import zlib
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ except ImportError:
     pyspng = None
 
 Bytes = npt.NDArray[np.uint8]
+Dct = Literal["exact", "fast"]
 Pixels = npt.NDArray[Any]  # of the image's own type: uint8, uint16, int32 or float32
 
 # Where an orientation may stand in a PNG or JPEG: the markers of EXIF and of XMP, and ImageMagick's
@@ -60,7 +61,10 @@ JPEG_COLOURS = {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}
 
 
 def decode_image(
-    source: bytes | str, out: Pixels | None = None, keep_indices: bool = False
+    source: bytes | str,
+    out: Pixels | None = None,
+    keep_indices: bool = False,
+    dct: Dct = "exact",
 ) -> Pixels:
     """Decode a file's bytes, or the file of that path.
 
@@ -68,6 +72,8 @@ def decode_image(
         source: The bytes or the path.
         out: A contiguous (H, W, C) array; a JPEG of that size may be decoded right into it.
         keep_indices: Give the indices of a palette, (H, W, 1), instead of its colours.
+        dct: How a plain JPEG is decoded where simplejpeg is installed: "exact", as Pillow does; or
+            "fast", by a cosine transform of fewer bits, which differs by a few grey levels.
 
     Returns:
         (H, W, C) uint8, C = 1 for grey, 3 or 4 for a palette; of deeper grey uint16, int32 or
@@ -77,7 +83,7 @@ def decode_image(
         Exception: Whatever Pillow raises on bad files: OSError, SyntaxError, struct.error and more.
     """
     if isinstance(source, bytes):
-        pixels = _decode_fast(source, out)  # no palettes
+        pixels = _decode_fast(source, out, dct)  # no palettes
         if pixels is not None:
             return pixels
     with PIL.Image.open(source if isinstance(source, str) else io.BytesIO(source)) as image:
@@ -87,6 +93,11 @@ def decode_image(
         if not keep_indices:
             upright = apply_palette(upright)
         return to_pixels(upright)
+
+
+def has_fast_dct() -> bool:
+    """Whether `decode_image(dct="fast")` makes a difference: Pillow knows no such choice."""
+    return simplejpeg is not None
 
 
 def to_pixels(image: PIL.Image.Image) -> Pixels:
@@ -105,11 +116,11 @@ def max_pixels() -> float:
     return math.inf if limit is None else limit
 
 
-def _decode_fast(data: bytes, out: Pixels | None) -> Pixels | None:
+def _decode_fast(data: bytes, out: Pixels | None, dct: Dct) -> Pixels | None:
     """The pixels of a plain JPEG or PNG; None where Pillow has to look."""
     try:
         if data[:2] == b"\xff\xd8" and simplejpeg is not None:
-            return _decode_jpeg(data, out)
+            return _decode_jpeg(data, out, dct)
         if data[:8] == PNG_SIGNATURE and pyspng is not None:
             return _decode_png(data)
     except (
@@ -121,7 +132,7 @@ def _decode_fast(data: bytes, out: Pixels | None) -> Pixels | None:
     return None
 
 
-def _decode_jpeg(data: bytes, out: Pixels | None) -> Pixels | None:
+def _decode_jpeg(data: bytes, out: Pixels | None, dct: Dct) -> Pixels | None:
     height, width, colour, _ = simplejpeg.decode_jpeg_header(data)
     if colour not in JPEG_COLOURS or height * width > max_pixels():
         return None
@@ -130,7 +141,7 @@ def _decode_jpeg(data: bytes, out: Pixels | None) -> Pixels | None:
     colours = JPEG_COLOURS[colour]
     shape = (height, width, 1 if colours == "GRAY" else 3)
     buffer = out if out is not None and out.shape == shape else None
-    pixels: Pixels = simplejpeg.decode_jpeg(data, colours, buffer=buffer)
+    pixels: Pixels = simplejpeg.decode_jpeg(data, colours, dct == "fast", buffer=buffer)
     return pixels
 
 

@@ -52,7 +52,7 @@ from multiview_cifar_tools.batches.columns import (
     keeps_indices,
     single_image_columns,
 )
-from multiview_cifar_tools.batches.decode import ImageShape, Pixels
+from multiview_cifar_tools.batches.decode import Dct, ImageShape, Pixels, has_fast_dct
 from multiview_cifar_tools.batches.indices import Index, Integers, select_rows
 from multiview_cifar_tools.batches.resizing import Mode, Resize, make_conversion
 from multiview_cifar_tools.batches.seeds import Seeds, derive_seeds, epoch_seeds
@@ -77,6 +77,7 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "on_error": ("raise", "skip_view"),
     "resize": multiview_cifar.CHOICES["resize"],
     "mode": multiview_cifar.CHOICES["mode"],
+    "dct": ("exact", "fast"),
     "view_sampling": (None, "random", "first", "even"),
     "on_few_views": ("pad", "repeat"),
     "copy_views": ("same", "different"),
@@ -134,13 +135,16 @@ class BatchReader:
         exact: Decode a JPEG at its full size, for the same pixels as a build. False: decode it at
             the smallest scale of 1, 1/2, 1/4 and 1/8 that is not below `image_size`. This takes a
             third of the time; pixels differ by 1 to 2 grey levels on average, by up to 50 at edges.
+        dct: "exact": the pixels of a JPEG are those of Pillow. "fast": simplejpeg decodes JPEGs of
+            `images` that are not resized or converted by a cosine transform of fewer bits, as FFCV
+            does; pixels differ by about 1 grey level on average.
 
     Raises:
         BatchError: `dataset` is not a dataset (but a dict of splits, a stream or a path); there is
             no such column, or it has no sequences of images; an option is not one of its choices,
             or contradicts another one; no sample has `num_views` views to choose from; a sample has
             different numbers of images in two columns; or `augment` changes the size of only one
-            column (it is tried on the first sample).
+            column (it is tried on the first sample); or `dct="fast"` without simplejpeg.
     """
 
     def __init__(
@@ -165,6 +169,7 @@ class BatchReader:
         resize: Resize | None = None,
         mode: Mode | None = None,
         exact: bool = False,
+        dct: Dct = "exact",
     ) -> None:
         expect_dataset(dataset, "BatchReader({})", BatchError, STREAM_READER)
         features = dataset.features  # a copy, and not a cheap one
@@ -172,6 +177,7 @@ class BatchReader:
             column = find_image_column(features) or column
         self.columns = select_columns(features, column, columns)
         check_choices(ragged=ragged, draws=draws, on_error=on_error, resize=resize, mode=mode)
+        check_dct(dct)
         check_choices(view_sampling=view_sampling, on_few_views=on_few_views, copy_views=copy_views)
         # Python's integers, as those of NumPy behave otherwise: [0] * np.int64(2) is one number.
         num_views = check_optional_count("num_views", num_views)
@@ -186,7 +192,7 @@ class BatchReader:
         self.draws, self.epoch, self._features = draws, 0, features
         self.seed = check_seed(seed, BatchError)
         self.on_error, self.num_threads = on_error, num_threads
-        self.verify_checksums = verify_checksums
+        self.verify_checksums, self.dct = verify_checksums, dct
         # The image columns of a batch, by their names there: the one of the views first.
         with_images = all_image_columns(features)
         others = [name for name in self.columns if name in with_images]
@@ -473,6 +479,7 @@ class BatchReader:
                 keeps_indices(self._features, column),
                 self.verify_checksums,
                 self._conversions[name],
+                self.dct if name == "images" else "exact",  # masks keep their numbers
             )
             for name, column in self.image_columns.items()
         }
@@ -696,6 +703,17 @@ def check_choices(**options: str | None) -> None:
                 f"{', '.join(map(repr, CHOICES[name]))}.",
                 name,
             )
+
+
+def check_dct(dct: Dct) -> None:
+    """BatchError where it is none of its CHOICES, or what it needs is not installed."""
+    check_choices(dct=dct)
+    if dct == "fast" and not has_fast_dct():
+        raise BatchError(
+            'dct="fast" needs simplejpeg, which is not installed. Expected: pip install '
+            '"multiview-cifar[fast]", or dct="exact".',
+            "dct",
+        )
 
 
 def iter_batches(order: Integers, batch_size: int, drop_last: bool) -> Iterator[Integers]:

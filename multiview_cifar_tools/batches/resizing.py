@@ -18,6 +18,7 @@ from multiview_cifar_tools.arguments import check_image_size
 from multiview_cifar_tools.batches.decode import (
     LIES_ON_SIDE,
     ORIENTATION,
+    Dct,
     FlatLayout,
     Pixels,
     decode_image,
@@ -86,13 +87,15 @@ def make_conversion(
     return Conversion(image_size, resize, mode, exact, is_mask)
 
 
-def decode_converted(source: bytes | str, conversion: Conversion, out: Pixels | None) -> Pixels:
+def decode_converted(
+    source: bytes | str, conversion: Conversion, out: Pixels | None, dct: Dct = "exact"
+) -> Pixels:
     """Decode a file's bytes, or the file of that path, and convert what it shows.
 
     Args:
         source: The bytes or the path.
         conversion: What becomes of it.
-        out: As of `decode_image`.
+        out, dct: As of `decode_image`, for an image that stays as it is.
 
     Returns:
         (H, W, C) as of `decode_image`.
@@ -103,7 +106,7 @@ def decode_converted(source: bytes | str, conversion: Conversion, out: Pixels | 
     """
     with PIL.Image.open(source if isinstance(source, str) else io.BytesIO(source)) as image:
         if conversion.keeps((image.height, image.width), image.mode):
-            pixels = decode_image(source, out, conversion.is_mask)  # which is faster
+            pixels = decode_image(source, out, conversion.is_mask, dct)  # which is faster
             if conversion.image_size in (None, pixels.shape[:2]):  # unless it lies on its side
                 return pixels
         geometry = reduce_jpeg(image, conversion)

@@ -2,12 +2,20 @@
 
 import io
 
+import datasets
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from multiview_cifar_tools import (
+    BatchReader,
+    JaxBatches,
+    TorchBatches,
+    TorchStream,
+    to_tf_dataset,
+)
 from multiview_cifar_tools.batches import decode as decoding
 from multiview_cifar_tools.batches.decode import decode_image
 from pictures import exif, picture, with_chunk
@@ -143,3 +151,62 @@ def test_palettes():
     with Image.open(io.BytesIO(clear)) as again:
         assert np.array_equal(decode_image(clear), np.asarray(again.convert("RGBA")))
     assert set(decode_image(clear)[:, :, 3].ravel()) == {0, 255}
+
+
+# --- dct="fast" -----------------------------------------------------------------------------------
+
+
+PHOTO = encode(picture("RGB", (6, 6)).resize((96, 64), Image.BICUBIC), "jpeg", quality=90)
+
+
+def photos(**columns):
+    features = {name: datasets.Sequence(datasets.Image()) for name in ("images", *columns)}
+    row = {"bytes": PHOTO, "path": None}
+    return datasets.Dataset.from_dict(
+        {name: [[row, row]] * 3 for name in features}, features=datasets.Features(features)
+    )
+
+
+def test_a_fast_transform_differs_by_little():
+    exact = decode_image(PHOTO).astype(int)
+    differences = np.abs(decode_image(PHOTO, dct="fast") - exact)
+    assert 0 < differences.mean() < 2
+    assert differences.max() <= 20
+    for name in PLAIN:
+        if name.endswith("PNG"):
+            assert np.array_equal(decode_image(PLAIN[name], dct="fast"), pillow(PLAIN[name]))
+
+
+def test_readers_and_adapters_take_it():
+    ds, fast = photos(), decode_image(PHOTO, dct="fast")
+    assert np.array_equal(BatchReader(ds)[0]["images"][1], decode_image(PHOTO))
+    for options in ({}, {"image_size": (64, 96)}, {"mode": "RGB"}):
+        batch = BatchReader(ds, dct="fast", **options)[:]
+        assert (batch["images"] == fast).all()
+    (stream,) = TorchStream(ds.to_iterable_dataset(), 3, dct="fast")
+    (arrays,) = JaxBatches(ds, 3, dct="fast")
+    (tensors,) = to_tf_dataset(ds, 3, dct="fast")
+    for batch in (TorchBatches(ds, dct="fast")[:], stream):
+        assert (batch["images"].movedim(2, -1).numpy() == fast).all()
+    for batch in (arrays, tensors):
+        assert (np.asarray(batch["images"]) == fast).all()
+
+
+def test_masks_and_converted_images_stay_exact():
+    ds = photos(masks=True)
+    batch = BatchReader(ds, columns=["masks"], dct="fast")[0]
+    assert np.array_equal(batch["masks"][0], decode_image(PHOTO))
+    assert not np.array_equal(batch["images"][0], decode_image(PHOTO))
+    for options in ({"image_size": (32, 48)}, {"mode": "L"}):
+        exact = BatchReader(ds, **options)[0]["images"]
+        assert np.array_equal(BatchReader(ds, dct="fast", **options)[0]["images"], exact)
+
+
+def test_a_fast_transform_needs_simplejpeg(monkeypatch, fails):
+    with fails("BatchError", "dct='quick' is not right", "'exact', 'fast'", path="dct"):
+        BatchReader(photos(), dct="quick")
+    monkeypatch.setattr(decoding, "simplejpeg", None)
+    for make in (BatchReader, TorchBatches):
+        says = 'needs simplejpeg, which is not installed. Expected: pip install "multiview-cifar[f'
+        with fails("BatchError", says, path="dct"):
+            make(photos(), dct="fast")

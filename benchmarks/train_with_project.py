@@ -2,10 +2,9 @@
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from multiview_cifar import load_dataset
-from multiview_cifar_tools import TorchBatches
+from multiview_cifar_tools import TorchLoader
 
 
 def load_batches(folder, train, test, num_views, size, num_workers):
@@ -22,6 +21,6 @@ def load_batches(folder, train, test, num_views, size, num_workers):
     loaders = []
     for samples in (train, test):
         chosen = rows.select(np.flatnonzero(np.isin(rows["sample_id"], samples)))
-        batches = TorchBatches(chosen, columns=["label"], dtype=torch.float32)
-        loaders.append(DataLoader(batches, batch_size=16, shuffle=samples is train))
+        options = {"shuffle": samples is train, "dtype": torch.float32}
+        loaders.append(TorchLoader(chosen, 16, columns=["label"], **options))
     return loaders

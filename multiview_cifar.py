@@ -403,7 +403,7 @@ def load_dataset(
 
     Args:
         name: None for your own folder; "shapes" for the included example; "cifar10" or "cifar100"
-            for the official images, grouped into samples, see `plan_cifar`.
+            for the official images, grouped into samples.
         data_dir: The folder with [split/]class/sample/view.png, an archive of it (.zip, .tar,
             .tar.gz, .tar.zst), or the URL of either. For CIFAR: the archive of the binary version,
             or its folder, instead of a download.

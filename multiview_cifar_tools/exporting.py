@@ -60,12 +60,12 @@ def export(
     without a finished shard nothing stays. If everything is finished, the call does nothing.
 
     Args:
-        splits: Rows of `multiview_cifar` or of others (see `loading.complete_splits`), built here,
-            loaded from the Hub, or streamed: a `Dataset`, `IterableDataset` or `SplitRows`, or a
-            dict of them by split. A resumed export recognises streams that are not `SplitRows` only
-            by their last sample_id.
+        splits: Rows of `multiview_cifar`, or others with a column of image lists, built here,
+            loaded from the Hub, or streamed: a `Dataset`, `IterableDataset` or the rows of
+            `open_source`, or a dict of them by split. A resumed export recognises an
+            `IterableDataset` only by its last sample_id.
         dest: The folder to write: new, empty, or made by the same call.
-        format: One of `defaults.FORMATS`.
+        format: "folder", "webdataset", "hdf5", "tfrecord", "numpy", "parquet" or "cifar".
         pixels: Write arrays of pixels instead of the bytes of the files; "cifar" always does.
         max_shard_size: The most bytes of images (or pixels) in a shard, such as "500MB"; more only
             for a single larger sample. For a folder: what is not written again after a break.
@@ -75,7 +75,7 @@ def export(
     Returns:
         The arguments that load the same rows. For a folder those of `multiview_cifar.load_dataset`:
         `data_dir`, `layout`, and if needed `class_names`, `view_names`, `num_views` and
-        `on_missing_view`. Otherwise those of `loading.load`: `source`.
+        `on_missing_view`. Otherwise those of `load`: `source`.
 
     Raises:
         OptionError: The format or size is wrong, the format has no pixels; or `croissant` is not a

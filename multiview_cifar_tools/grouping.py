@@ -87,12 +87,12 @@ def group(
     """Make one row per sample from a dataset with one image per row; each split by itself.
 
     For a `Dataset` only these columns are read to find the samples, and then their images. In an
-    `IterableDataset` there may be up to GATHER_BYTES of images between the rows of a sample. Images
-    keep their bytes. Other columns are left out, and the log says so.
+    `IterableDataset` there may be up to 256 MB of images between the rows of a sample. Images keep
+    their bytes. Other columns are left out, and the log says so.
 
     Args:
-        ds: A `Dataset` or `IterableDataset`, a dict of splits, or any source of `loading.load`,
-            such as "user/name".
+        ds: A `Dataset` or `IterableDataset`, a dict of splits, or any source of `load`, such as
+            "user/name".
         by: A column of text or integers with the same value in all rows of a sample.
         image: The column of images.
         label: The column of classes: a `ClassLabel`, which keeps its names, or (not in a stream)
@@ -501,8 +501,8 @@ def stack(ds: Any, columns: Sequence[str]) -> Any:
     """Make views from several columns with one image each, such as "left" and "right".
 
     Args:
-        ds: A `Dataset` or `IterableDataset`, a dict of splits, or any source of `loading.load`,
-            such as "user/name".
+        ds: A `Dataset` or `IterableDataset`, a dict of splits, or any source of `load`, such as
+            "user/name".
         columns: The columns of images, in the order of the views. Their names become those of the
             views.
 
@@ -514,7 +514,7 @@ def stack(ds: Any, columns: Sequence[str]) -> Any:
     Raises:
         OptionError: `ds` is not such a source; there is no such column, it has no images, or it is
             named twice; or a column of `ds` has the name of a new one.
-        FormatError: As for `loading.complete_splits`.
+        FormatError: As for `load`.
     """
     return _make_datasets(ds, "stack({}, columns)", partial(stack_rows, columns=columns))
 

@@ -106,8 +106,8 @@ def open_source(
             folder of `save_to_disk`; or a file or folder of one of the formats.
         streaming: Read a folder or a dataset of the Hub while it is iterated, instead of building
             (or downloading) it first. Files of a format are always read directly.
-        source_format: One of `defaults.FORMATS`. None: the format in multiview_cifar.json, or that
-            of the name of the file, or of the names of the files in the folder.
+        source_format: A format of `export`. None: the format in multiview_cifar.json, or that of
+            the name of the file, or of the names of the files in the folder.
         cache_dir: Where to build and where downloads go. None: the cache of `datasets`.
         num_proc: Processes that build.
         storage_options: Options of the file system of a URL, as fsspec takes them.

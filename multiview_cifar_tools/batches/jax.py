@@ -51,7 +51,7 @@ class JaxBatches(Epochs):
             One batch is read ahead, so call its `state_dict(batches=n)`.
         device: Where the arrays go: a `jax.Device` or a `jax.sharding.Sharding`. None: the default
             device of JAX.
-        options: See `ReaderOptions`.
+        options: Those of `BatchReader`, with "label" as the default of `columns`.
 
     Raises:
         BatchError: As for `BatchReader`; `batch_size` is not an integer, or below 1; it is given

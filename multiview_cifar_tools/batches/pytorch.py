@@ -230,11 +230,19 @@ class TorchOptions(ReaderOptions, TensorOptions, total=False):
 
 
 class TorchBatches(torch.utils.data.Dataset[Any]):
-    """The rows of a dataset as tensors, map-style; see the top of this module for a batch.
+    """The rows of a dataset as tensors, map-style: for a `DataLoader`.
+
+    A batch has `images` (B, V, C, H, W) in the type of the files, such as uint8, `view_mask` (B, V)
+    bool, and `label` (B,) int64.
 
     Args:
         dataset: A `datasets.Dataset` with a column of image sequences.
-        options: See `TensorOptions` and `ReaderOptions`.
+        options: Those of `BatchReader`, with "label" as the default of `columns`, and:
+            `dtype` of the images, such as `torch.float32`: 8 and 16 bits become 0 to 1, other
+            numbers stay as they are (None: the type of the files, or of an augmentation); `mean`
+            and `std`, one number per channel in the range of `dtype`: (images - mean) / std;
+            `contiguous=True` copies the images to contiguous (B, V, C, H, W) memory. By default
+            they are a view of (B, V, H, W, C) memory, the layout of `torch.channels_last`.
 
     Raises:
         BatchError: As for `BatchReader`; a tensor option has a wrong value, or `mean` or `std` is
@@ -322,7 +330,7 @@ class TorchLoader(Epochs):
         prefetch: How many batches a thread reads ahead, 1 or more.
         pin_memory: Copy the tensors to page-locked memory, in that thread, so that
             `tensor.to(device, non_blocking=True)` does not wait. Without CUDA: a warning.
-        options: See `TensorOptions` and `ReaderOptions`.
+        options: Those of `TorchBatches`.
 
     Raises:
         BatchError: As for `TorchBatches`; `batch_size` is not an integer, or below 1; it is given
@@ -396,7 +404,7 @@ class TorchStream(torch.utils.data.IterableDataset[Any]):
         stream: A `datasets.IterableDataset` (`streaming=True`) with a column of image sequences.
             Shuffle it before.
         batch_size: Samples per batch.
-        options: See `TensorOptions` and `ReaderOptions`.
+        options: Those of `TorchBatches`.
 
     Raises:
         BatchError: As for `BatchReader`; `stream` is not a stream, or does not know its features;

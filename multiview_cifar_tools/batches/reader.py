@@ -86,7 +86,11 @@ STREAM_READER = "for PyTorch, TorchStream(stream, batch_size)"  # in the place o
 
 
 class BatchReader:
-    """Rows of a dataset as batches of NumPy arrays; see the top of this module.
+    """Rows of a dataset as batches of NumPy arrays: `reader[[7, 0, 3]]` is one,
+    `reader.batches(64)` gives those of an epoch.
+
+       A batch has `images` (B, V, H, W, C) in the type of the files, such as uint8, `view_mask` (B,
+       V) bool, `label` (B,) int64, and lists of the other columns.
 
     Args:
         dataset: A `datasets.Dataset` with a column of image sequences; it may be selected, shuffled
@@ -112,8 +116,8 @@ class BatchReader:
             the axis.
         copy_views: With `view_sampling="random"`, "same": the copies of a sample have the same
             views; "different": each copy draws its own.
-        augment: Changes the images: a callable, a list of them, or a dict from image columns to
-            these; see `multiview_cifar_tools.batches.augment`.
+        augment: Changes the images: a callable from images (N, H, W, C) and seeds (N,) uint64 to
+            images, a list of callables, or a dict from image columns to these.
         draws: "per_sample": `augment` gets one seed for all views of a sample; "per_view": a seed
             for each view.
         seed: Seed of `view_sampling="random"`, `augment` and `batches(shuffle=True)`, together with

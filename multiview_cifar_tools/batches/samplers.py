@@ -239,12 +239,11 @@ class PKSampler(EpochSampler):
     Source: Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification" (2017), 2.
 
     Args:
-        labels: As for `ClassSamples`: the label of each sample.
-        classes: P, the number of classes in a batch.
-        samples: K, the number of samples of each.
-        seed: Seed of the random choices, together with the epoch.
-        num_replicas, rank: The number of ranks, and the number of this one.
-        on_few_samples: If a class has fewer than `samples` samples: "raise" BatchError,
+        labels: The label of each sample, (N,): integers or text, in a list, array, tensor or
+        column. classes: P, the number of classes in a batch. samples: K, the number of samples of
+        each. seed: Seed of the random choices, together with the epoch. num_replicas, rank: The
+        number of ranks, and the number of this one. on_few_samples: If a class has fewer than
+        `samples` samples: "raise" BatchError,
             "skip_class": leave it out, or "repeat": repeat its samples.
 
     Raises:
@@ -424,11 +423,10 @@ class EpisodicSampler(PKSampler):
     Source: Vinyals et al., "Matching Networks for One Shot Learning" (2016).
 
     Args:
-        labels: As for `ClassSamples`: the label of each sample.
-        ways: N, the number of classes.
-        shots, queries: K and Q, the samples of each class.
-        seed, num_replicas, rank: As for `PKSampler`.
-        on_few_samples: If a class has fewer than `shots + queries` samples: "raise" BatchError, or
+        labels: The label of each sample, (N,): integers or text, in a list, array, tensor or
+        column. ways: N, the number of classes. shots, queries: K and Q, the samples of each class.
+        seed, num_replicas, rank: As for `PKSampler`. on_few_samples: If a class has fewer than
+        `shots + queries` samples: "raise" BatchError, or
             "skip_class": leave it out.
 
     Raises:
@@ -511,9 +509,9 @@ class BalancedSampler(EpochSampler):
     equally often or once more, and may come on several ranks.
 
     Args:
-        labels: As for `ClassSamples`: the label of each sample.
-        batch_size: Samples in a batch of one rank.
-        seed, num_replicas, rank: As for `PKSampler`.
+        labels: The label of each sample, (N,): integers or text, in a list, array, tensor or
+        column. batch_size: Samples in a batch of one rank. seed, num_replicas, rank: As for
+        `PKSampler`.
 
     Raises:
         BatchError: Labels are missing, or an option is not an integer or out of range.

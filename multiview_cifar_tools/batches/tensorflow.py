@@ -64,9 +64,9 @@ def to_tf_dataset(
         sampler: Instead of these, an object that gives the samples of each batch, such as a
             `PKSampler`. If it has an epoch, that epoch is read, and each complete pass increases
             it. Batches are read ahead, so call its `state_dict(batches=n)`.
-        options: See `ReaderOptions`. `ragged` "flat" and "list" are the same here: a
-            `tf.RaggedTensor` (B, V, H, W, C), whose `flat_values` and `row_splits` are the views of
-            all samples and the offsets.
+        options: Those of `BatchReader`, with "label" as the default of `columns`. `ragged` "flat"
+            and "list" are the same here: a `tf.RaggedTensor` (B, V, H, W, C). Its `flat_values` are
+            the views of all samples, its `row_splits` the offsets.
 
     Returns:
         A `tf.data.Dataset` of dicts. Its `element_spec` has all sizes that are the same in each

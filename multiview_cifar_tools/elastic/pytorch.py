@@ -43,8 +43,8 @@ class TorchElastic(ElasticBatches, torch.utils.data.IterableDataset[Any]):
 
     Args:
         source, batch_size: As for `ElasticTables`.
-        options: See `TensorOptions` and `ElasticOptions`. `num_replicas` and `rank` are by default
-            those of `torch.distributed`, if it is initialised.
+        options: Those of `ElasticBatches` and of `TorchBatches`. `num_replicas` and `rank` are by
+            default those of `torch.distributed`, if it is initialised.
 
     Raises:
         ElasticError, OptionError, BatchError: As for `ElasticBatches` and `TorchBatches`.

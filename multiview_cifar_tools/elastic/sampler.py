@@ -60,8 +60,12 @@ class ElasticSampler:
         num_rows: The number of rows, or a list with the number of rows of each shard.
         batch_size: Samples in a batch of one rank.
         num_replicas, rank: The number of ranks, and the number of this one.
-        shuffle, seed, lanes, window: As for `Order`; with a single number of rows and `lanes=1`,
-            all orders are equally likely.
+        shuffle: False gives the rows in the order of their numbers.
+        seed: Seed of the order, together with the epoch.
+        lanes: How many lanes of shards are read in parallel. With a single number of rows and
+            `lanes=1` all orders are equally likely.
+        window: How many rows of a lane are mixed; a row moves at most this far. None: the rows of
+            an average shard, at least 4,096.
         drop_last: Leave out the last step if it is incomplete, so that all ranks have the same
             number of batches, all of one size.
 
@@ -280,15 +284,19 @@ class SamplerOptions(TypedDict, total=False):
 
 
 class ElasticTables(ElasticSampler):
-    """The samples of Parquet shards as Arrow tables of at most `batch_size` rows, undecoded.
-
-    The shards are read through a local folder, see `cache`.
+    """The samples of Parquet shards as Arrow tables of at most `batch_size` rows, not decoded.
 
     Args:
-        source, split, revision, storage_options: As for `read_index`.
+        source: A folder of shards, its URL, or a dataset of the Hub, "user/name" or "user/name@v1".
+        split: The name of the split.
+        revision: A branch, tag or commit of the Hub. None: the current default branch.
+        storage_options: Options of the file system of a URL, as fsspec takes them.
         batch_size, seed: As for `ElasticSampler`.
-        cache_dir, cache_limit: `folder` and `limit` of `ShardCache`.
-        options: See `SamplerOptions`.
+        cache_dir: The folder of cached shards, which several processes may share. None: a folder in
+            the cache of `datasets`, only for shards that are remote or larger than 64 MB.
+        cache_limit: The most bytes of shards in it, such as "50GB", without those being downloaded.
+        options: `num_replicas`, `rank`, `shuffle`, `drop_last`, `lanes` and `window` of
+            `ElasticSampler`.
 
     Raises:
         ElasticError: The shards are missing or damaged; also while iterating.
@@ -351,11 +359,11 @@ class ElasticOptions(ReaderOptions, SamplerOptions, total=False):
 
 
 class ElasticBatches(ElasticTables):
-    """The samples of Parquet shards as batches of arrays; see the top of this module.
+    """The samples of Parquet shards as batches of arrays, like those of `BatchReader`.
 
     Args:
         source, batch_size: As for `ElasticTables`.
-        options: See `ElasticOptions`.
+        options: Those of `ElasticTables` and of `BatchReader`; `seed` is used for both.
 
     Raises:
         ElasticError, OptionError: As for `ElasticTables`.

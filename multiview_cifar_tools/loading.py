@@ -16,7 +16,6 @@ from __future__ import annotations
 import inspect
 import itertools
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -43,7 +42,7 @@ from multiview_cifar_tools.formats.base import (
     format_of_name,
 )
 from multiview_cifar_tools.formats.builder import make_datasets, read_column
-from multiview_cifar_tools.options import remove_secrets
+from multiview_cifar_tools.options import is_hub_name, remove_secrets
 from multiview_cifar_tools.shards.foreign_rows import (
     RowColumns,
     complete_dataset,
@@ -61,7 +60,7 @@ from multiview_cifar_tools.shards.manifest import (
 from multiview_cifar_tools.shards.rows import Row
 from multiview_cifar_tools.storage.redaction import redact_url
 from multiview_cifar_tools.storage.regular_file import regular_file
-from multiview_cifar_tools.storage.source import FileSource, Options, archive_kind, remote_version
+from multiview_cifar_tools.storage.source import FileSource, Options, remote_version
 
 SAVED_FILES = ("dataset_dict.json", "state.json")  # which `save_to_disk` writes
 LOADED = "the rows themselves, which need no loading"  # in the place of a source
@@ -279,8 +278,7 @@ def detect_source(
         return place, _detect_format(place) or "folder"
     if named := format_of_name(place):
         return place, named
-    is_name = re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", place) and not archive_kind(place)
-    return place, "hub" if is_name and not os.path.exists(place) else "folder"
+    return place, "hub" if is_hub_name(place) else "folder"
 
 
 def split_revision(place: str) -> tuple[str, str | None]:

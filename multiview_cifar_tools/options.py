@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import datasets
 
 from multiview_cifar import (
+    CIFARS,
     FileListing,
+    LayoutError,
     MultiviewCifar,
     MultiviewCifarConfig,
     OptionError,
+    Plan,
     check_options,
     extract_shapes,
     file_manager,
+    is_image,
     is_url,
     list_source,
     list_stored,
+    plan_rows,
     scan_folder,
 )
 from multiview_cifar_tools.defaults import CONFIG_NAMES
 from multiview_cifar_tools.spelling import did_you_mean
 from multiview_cifar_tools.storage.redaction import SECRET_OPTIONS, redact_url, redact_values
+from multiview_cifar_tools.storage.source import archive_kind
 
 URL_REMARK = "  # with the user, password and query in the URL"  # behind a line without them
 MAX_SHOWN_CLASSES = 10
+HUB = "hf://datasets/"
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
 def option_defaults() -> dict[str, Any]:
@@ -49,7 +58,7 @@ def make_config(place: str | os.PathLike[str], options: Mapping[str, Any]) -> Mu
                 f"{', '.join(known)}.",
                 name,
             )
-    text = os.fspath(place)
+    text = hub_url(os.fspath(place))
     named: dict[str, Any] = {"name": text if text in CONFIG_NAMES else "default"}
     if text not in CONFIG_NAMES:
         named["data_dir"] = text
@@ -58,21 +67,42 @@ def make_config(place: str | os.PathLike[str], options: Mapping[str, Any]) -> Mu
     return config
 
 
+def is_hub_name(place: str) -> bool:
+    """Whether it is the name of a dataset of the Hub, or of a revision of one, and no local file:
+    me/photos or me/photos@v1.
+    """
+    is_name = HUB_NAME.fullmatch(place) is not None and not archive_kind(place)
+    return is_name and not os.path.exists(place)
+
+
+def hub_url(place: str) -> str:
+    """The URL of the files of a dataset of the Hub that is given by its name; else the place."""
+    return HUB + place if is_hub_name(place) else place
+
+
+def make_plan(config: MultiviewCifarConfig) -> Plan:
+    """All rows of a config: of its names, or of the official files, which are downloaded as by a
+    build.
+
+    Raises:
+        MultiviewError: As of `list_images`, or the names do not fit the config.
+    """
+    if config.name not in CIFARS:
+        return plan_rows(list_images(config), config)
+    options = {name: getattr(config, name) for name in option_defaults()}
+    builder = MultiviewCifar(config_name=config.name, **options)
+    return builder._plan_own(file_manager(builder))
+
+
 def list_images(config: MultiviewCifarConfig) -> FileListing:
     """What there is in the place of a config, by its names; nothing is unpacked or built.
 
     Raises:
-        OptionError: The config has no files until it is built.
-        LayoutError: There is no such folder or archive, or it may not be listed.
+        LayoutError: There is no such folder or archive, or it may not be listed; or a dataset of
+            the Hub holds rows already.
         ArchiveError: An archive is damaged or refused, or a URL cannot be read.
     """
     if config.name != "default":
-        if config.name != "shapes":
-            raise OptionError(
-                f"{config.name} has no files of images until it is built. Expected a folder, an "
-                "archive, a URL or shapes.",
-                "name",
-            )
         return extract_shapes(file_manager(MultiviewCifar(config_name=config.name)))
     place = str(config.data_dir)
     if not is_url(place) and os.path.isdir(folder := os.path.abspath(os.path.expanduser(place))):
@@ -81,7 +111,21 @@ def list_images(config: MultiviewCifarConfig) -> FileListing:
     assert listing is not None  # which it is of named configs alone
     if not listing.folders:  # an archive
         list_stored(listing, config)
+    if place.startswith(HUB):
+        _check_holds_images(place.removeprefix(HUB), listing.paths)
     return listing
+
+
+def _check_holds_images(repository: str, paths: Sequence[str]) -> None:
+    """LayoutError where a dataset of the Hub holds Parquet files and no images."""
+    if not any(map(is_image, paths)) and any(path.endswith(".parquet") for path in paths):
+        raise LayoutError(
+            f"{repository} holds rows in Parquet files, and no files of images. Expected a "
+            "repository with folders of images. It is a dataset already: "
+            f'datasets.load_dataset("{repository.partition("@")[0]}") loads it, and '
+            f"multiview-cifar preview {repository} shows it.",
+            repository,
+        )
 
 
 def remove_secrets(options: Mapping[str, Any]) -> dict[str, Any]:

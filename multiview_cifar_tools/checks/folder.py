@@ -35,7 +35,6 @@ from multiview_cifar import (
     Plan,
     image_columns,
     open_files,
-    plan_rows,
 )
 from multiview_cifar_tools.arguments import check_count, expect_path, short_repr
 from multiview_cifar_tools.checks.duplicates import find_look_alikes, find_same_pixels
@@ -65,7 +64,7 @@ from multiview_cifar_tools.defaults import CONFIG_NAMES, MAX_PIXELS
 from multiview_cifar_tools.engines.workers import start_workers
 from multiview_cifar_tools.errors import CheckError
 from multiview_cifar_tools.loading import detect_source
-from multiview_cifar_tools.options import list_images, make_config
+from multiview_cifar_tools.options import make_config, make_plan
 from multiview_cifar_tools.pages import split_page
 from multiview_cifar_tools.planning.report import left_out_by_layout, silence_log
 from multiview_cifar_tools.spelling import quantity
@@ -92,8 +91,9 @@ def check(
     of their croissant.json are empty, and no image is opened.
 
     Args:
-        data_dir: The folder, an archive of it, or the URL of either; or "shapes". Other sources
-            than a folder are copied to one, which exists as long as the report.
+        data_dir: The folder, an archive of it, the URL of either, or the name of a dataset of the
+            Hub that holds them; or "shapes", "cifar10" or "cifar100". Other sources than a folder
+            are copied to one, which exists as long as the report.
         num_proc: Worker processes that decode. None: one per processor.
         max_pixels: An image with more pixels is a finding, and is not decoded.
         group: A column of the metadata, such as "patient", or "sample" (the name of a sample, in
@@ -194,7 +194,11 @@ def local_files(plan: Plan, paths: Sequence[str]) -> Iterator[str]:
             for path in datasets.utils.tqdm(files, unit=" images", desc="Reading"):
                 file = Path(folder, path)
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(read(path))
+                data = read(path)
+                if isinstance(data, bytes):
+                    file.write_bytes(data)
+                else:  # of a CIFAR, whose images are no files
+                    data.save(file, "PNG")
         yield folder
 
 
@@ -228,7 +232,7 @@ def plan_folder(config: MultiviewCifarConfig) -> Plan:
     """
     try:
         with silence_log():
-            return plan_rows(list_images(config), config)
+            return make_plan(config)
     except LayoutError:
         if folder := config.data_dir:
             check_is_folder(str(folder))

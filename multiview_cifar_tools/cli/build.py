@@ -11,7 +11,7 @@ from multiview_cifar_tools.cli.arguments import dataset_options, source_argument
 from multiview_cifar_tools.cli.commands import Arguments
 from multiview_cifar_tools.console import print_lines, print_table
 from multiview_cifar_tools.engines.open import open_engine
-from multiview_cifar_tools.options import describe_feature, load_line, parquet_load_line
+from multiview_cifar_tools.options import describe_feature, hub_url, load_line, parquet_load_line
 from multiview_cifar_tools.shards.build import SPLIT_COLUMNS, BuildReport, build_shards
 from multiview_cifar_tools.shards.task import STAGES
 from multiview_cifar_tools.spelling import quantity
@@ -91,7 +91,7 @@ def build_output(args: Arguments) -> None:
     """Build Parquet shards, then print."""
     with open_engine(args.engine, num_proc=args.num_proc, address=args.address) as engine:
         report = build_shards(
-            args.source,
+            hub_url(args.source),
             args.output,
             engine=engine,
             max_shard_size=args.max_shard_size,

@@ -106,7 +106,8 @@ FOLDER_HELP = (
     f"or one of {', '.join(CONFIG_NAMES)}, which need no folder (a folder of that name is "
     f"./{CONFIG_NAMES[0]})"
 )
-Source = Annotated[str, typer.Argument(metavar="DATA_DIR|CONFIG", help=f"{FOLDER_HELP}.")]
+FILES_HELP = f"{FOLDER_HELP}; or USER/NAME[@REVISION], a dataset of the Hub with such files."
+Source = Annotated[str, typer.Argument(metavar="DATA_DIR|CONFIG|USER/NAME", help=FILES_HELP)]
 AnySource = Annotated[
     str,
     typer.Argument(
@@ -314,7 +315,7 @@ def plan(
 )
 def check(
     source: Annotated[
-        str | None, typer.Argument(metavar="DATA_DIR|CONFIG", help=f"{FOLDER_HELP}.")
+        str | None, typer.Argument(metavar="DATA_DIR|CONFIG|USER/NAME", help=FILES_HELP)
     ] = None,
     restore: Annotated[
         str | None, typer.Option(metavar="DIR", help="Put the files of a quarantine back.")

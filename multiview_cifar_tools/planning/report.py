@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import multiview_cifar
 from multiview_cifar import (
+    CIFARS,
     NO_LABEL,
     FileListing,
     LayoutError,
@@ -39,7 +40,13 @@ from multiview_cifar import (
 from multiview_cifar_tools.arguments import expect_path
 from multiview_cifar_tools.defaults import CONFIG_NAMES
 from multiview_cifar_tools.metadata import view_keys
-from multiview_cifar_tools.options import describe_feature, list_images, load_line, make_config
+from multiview_cifar_tools.options import (
+    describe_feature,
+    list_images,
+    load_line,
+    make_config,
+    make_plan,
+)
 from multiview_cifar_tools.pages import files_of, split_page
 from multiview_cifar_tools.planning.hints import UNLABELLED, find_hints
 from multiview_cifar_tools.planning.layout_errors import see_plan
@@ -122,7 +129,7 @@ class PlanReport(Report):
     @property
     def layout(self) -> str | dict[str, str] | None:
         """The template, or templates by image column; None where none fits."""
-        if not self.plan or self.options.get("layout"):
+        if not self.plan or self.options.get("layout") or self.data_dir in CIFARS:
             return self.options.get("layout")
         # Of a detected layout the depth tells which one it is.
         path = next(path for path in self.split_samples[0][1].paths[0] if path)
@@ -132,6 +139,8 @@ class PlanReport(Report):
     @property
     def layout_reason(self) -> str:
         """Where the layout comes from."""
+        if self.data_dir in CIFARS:
+            return "the official files hold no folders"
         if self.options.get("layout") or not self.plan:
             return "as given" if self.plan else "no layout fits"
         if "{split}" in str(self.layout):
@@ -241,7 +250,7 @@ class PlanReport(Report):
     @cached_property
     def notes(self) -> list[str]:
         """What could be meant otherwise, or may surprise, and the option that settles it."""
-        return [*find_hints(self)] if self.plan else []
+        return [*find_hints(self)] if self.plan and self.data_dir not in CIFARS else []
 
     @property
     def load_line(self) -> str:
@@ -309,7 +318,8 @@ def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
     """Plan the dataset of a folder from its names.
 
     Args:
-        data_dir: The folder, an archive of it, or the URL of either; or "shapes".
+        data_dir: The folder, an archive of it, the URL of either, or the name of a dataset of the
+            Hub that holds them; or "shapes", "cifar10" or "cifar100", which are downloaded.
         **options: Those of `MultiviewCifarConfig`.
 
     Raises:
@@ -320,6 +330,9 @@ def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
     """
     data_dir = expect_path(data_dir, "plan({})", OptionError)
     config = make_config(data_dir, options)
+    if config.name in CIFARS:
+        with silence_log():
+            return PlanReport(config.name, options, plan=make_plan(config))
     tree = list_images(config)
     rows, problem, ignored = _plan_leniently(tree, config)
     if tree.hidden:

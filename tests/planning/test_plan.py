@@ -613,8 +613,60 @@ def test_the_example_is_planned(run):
     assert "load_dataset(name='shapes')" in done.stdout
 
 
+def plan_and_check(place):
+    from multiview_cifar_tools import check, plan
+
+    planned, checked = plan(place), check(place)
+    return planned.summary(), planned.good, checked.data_dir, checked.num_samples, checked.good
+
+
+@pytest.mark.parametrize("revision", ["", "@main"])
+def test_a_repository_of_images_on_the_hub(hub, make_tree, revision):
+    tree = make_tree("cat/1/a.png", "dog/2/a.png")
+    hub.create("me/raw")
+    files = {str(file.relative_to(tree)): file.read_bytes() for file in tree.rglob("*.png")}
+    hub.write("me/raw", files, "photos")
+    (first, *_, line), good, place, num_samples, _ = hub.run(plan_and_check, f"me/raw{revision}")
+    assert (first, good) == (
+        f"hf://datasets/me/raw{revision}: 2 samples of 2 classes, 2 images",
+        True,
+    )
+    assert f"data_dir='hf://datasets/me/raw{revision}'" in line
+    assert (place, num_samples) == (f"hf://datasets/me/raw{revision}", 2)
+
+
+def test_a_published_dataset_is_no_folder_of_images(hub):
+    hub.create("me/photos")
+    hub.write("me/photos", {"data/train-00000-of-00001.parquet": b"PAR1"}, "rows")
+    with pytest.raises(RuntimeError) as caught:
+        hub.run(plan_and_check, "me/photos")
+    for part in ("me/photos holds rows in Parquet files", "preview me/photos shows it"):
+        assert part in str(caught.value)
+
+
+@pytest.fixture
+def official_cifars(make_folder, monkeypatch):
+    """In the place of downloads."""
+    from multiview_cifar_tools.storage import cifar
+
+    folders = {name: str(make_folder(name)) for name in ("cifar10", "cifar100")}
+    monkeypatch.setattr(cifar, "download", lambda name, _: folders[name])
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_the_cifars_are_planned_and_checked(name, official_cifars, run):
+    done = run("plan", name, "--num-views", "2")
+    assert done.returncode == 0, done.stderr
+    assert f"load_dataset(name='{name}', num_views=2)" in done.stdout
+    assert "the official files hold no folders" in done.stdout
+    done = run("check", name, "--num-views", "2", "--json")
+    report = json.loads(done.stdout)
+    assert report["samples"] > 5 and report["images"] == 2 * report["samples"]
+    assert "extension" not in report["counts"]
+
+
 def test_what_cannot_be_planned(run):
-    for place, says in (("cifar10", "until it is built"), ("me/photos", "does not exist")):
+    for place, says in (("nowhere", "does not exist"), ("me/none", "cannot be read")):
         done = run("plan", place)
         assert done.returncode == 2
         assert says in done.stderr

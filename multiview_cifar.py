@@ -876,6 +876,8 @@ def scan_folder(data_dir: str, stats: bool = True) -> FileListing:
     listing, pending = FileListing(data_dir, [data_dir]), [""]
     while pending:
         pending += reversed(list_folder(listing, pending.pop(), stats))
+    if not stats:
+        listing.sizes, listing.versions = (array("q", bytes(8 * len(listing.paths))) for _ in "..")
     names = "\0".join([*listing.folders, "", *listing.paths])  # none holds a zero byte
     digest = hashlib.blake2b(names.encode(errors="surrogatepass"), digest_size=16)
     digest.update(listing.sizes)
@@ -884,7 +886,6 @@ def scan_folder(data_dir: str, stats: bool = True) -> FileListing:
     return listing
 
 
-NO_STAT = os.stat_result([0] * os.stat_result.n_fields)
 MAX_MEETINGS = 100  # with one link, while a folder is listed
 
 
@@ -908,8 +909,10 @@ def list_folder(listing: FileListing, folder: str, stats: bool = True) -> list[s
                 is_folder = True
             if not is_folder:
                 paths.append(path)
+                if not stats:
+                    continue
                 try:
-                    stat = entry.stat() if stats else NO_STAT
+                    stat = entry.stat()
                 except FileNotFoundError:  # a link to nothing is a file, one that cannot be read
                     stat = os.lstat(entry)
                 sizes.append(stat.st_size)
@@ -1270,7 +1273,7 @@ def locate(path: str, templates: Sequence[Template]) -> tuple[int, SampleKey, st
     """The number of the template that fits a file best, its sample and view key; None where none
     fits.
     """
-    best, column, fields, dot = -1, 0, dict[str, str](), path.rfind(".")
+    best, column, found, dot = -1, 0, None, path.rfind(".")
     for i, template in enumerate(templates):
         match = template.path.fullmatch(path, 0, dot)  # without the extension
         if not match or (template.extension and template.extension != path[dot:].lower()):
@@ -1282,9 +1285,10 @@ def locate(path: str, templates: Sequence[Template]) -> tuple[int, SampleKey, st
                 path,
             )
         if template.literal > best:
-            best, column, fields = template.literal, i, match.groupdict()
-    if not fields:
+            best, column, found = template.literal, i, match
+    if found is None:
         return None
+    fields = found.groupdict()
     label, sample = intern_value(fields.get("label", "")), intern_value(fields["sample"])
     view = fields.get("view", templates[column].view)
     if "view_label" in fields:
@@ -1671,7 +1675,8 @@ def make_sample(
         lack = f"has no image in images (but {join_first(there)})"
     if len(views) > k:
         views = sample_views(views, k, sample_id, config)
-    blank, aligned = (None,) * (k - len(views)), list[tuple[str | None, ...]]()
+    blank = (None,) * (k - len(views))
+    aligned: list[tuple[str | None, ...]] = []
     for (column, template), paths in zip(templates.items(), files.columns, strict=True):
         own = views if template.view else [""]
         aligned.append((*map(paths.get, own), *(blank if template.view else ())))
@@ -1689,7 +1694,7 @@ def make_sample(
     names = intern_value((*views, *blank))
     label, version = numbers[key[1]], wrap_int64(files.version)
     every = tuple(aligned)
-    return Sample(sample_id, label, names, numbered, every, {}, {}, nbytes, version), lack
+    return Sample(sample_id, label, names, numbered, every, nbytes=nbytes, version=version), lack
 
 
 def add_up_versions(rows: dict[SampleKey, Sample], versions: Mapping[str, int]) -> None:

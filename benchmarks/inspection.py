@@ -61,7 +61,9 @@ def walk(tree: Tree, _: Path) -> None:
 
 
 def run_plan(tree: Tree, _: Path) -> None:
-    assert sum(plan(tree.path).num_views.values()) == tree.rows
+    report = plan(tree.path)
+    assert sum(report.num_views.values()) == tree.rows
+    assert report.notes  # as the command line prints them
 
 
 def part_plan(place: Path, n: int) -> None:

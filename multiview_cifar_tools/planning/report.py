@@ -204,9 +204,11 @@ class PlanReport(Report):
         groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
         are_lists = [*image_columns(self.options.get("layout")).values()]
         for split, sample in self.split_samples:
-            views = zip(view_keys(sample, labels), *compress(sample.paths, are_lists), strict=True)
-            complete = tuple(name for name, *paths in views if None not in paths)
-            groups[complete].append(f"{split}/{sample.sample_id}")
+            names, columns = view_keys(sample, labels), [*compress(sample.paths, are_lists)]
+            if any(None in paths for paths in columns):
+                views = zip(names, *columns, strict=True)
+                names = [name for name, *paths in views if None not in paths]
+            groups[tuple(names)].append(f"{split}/{sample.sample_id}")
         return dict(sorted(groups.items(), key=lambda group: -len(group[1])))
 
     @cached_property

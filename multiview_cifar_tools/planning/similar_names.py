@@ -132,4 +132,4 @@ def compose(name: str) -> str:
 
 def fold_case(name: str) -> str:
     """The name in NFC, without upper case."""
-    return compose(compose(name).casefold())
+    return name.lower() if name.isascii() else compose(compose(name).casefold())

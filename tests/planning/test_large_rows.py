@@ -12,6 +12,7 @@ from PIL import Image
 
 import multiview_cifar
 from multiview_cifar_tools import plan, publish
+from multiview_cifar_tools.planning import large_rows
 from multiview_cifar_tools.planning.large_rows import MAX_ROW_BYTES, LargeRows, bound_jpeg
 from multiview_cifar_tools.shards.row_groups import slice_row_groups
 from multiview_cifar_tools.shards.stats import SplitStats
@@ -74,6 +75,25 @@ def test_plan_names_rows_and_remedies(photos):
         assert not large(plan(str(photos), **{name: value}))
     assert large(plan(str(photos), num_views=3))  # one more does not fit
     assert report.to_dict()["notes"] == report.notes
+
+
+def make_sparse(folder, num_samples, num_bytes):
+    """A class of samples of two files, which have so many bytes each and take no room."""
+    for i in range(num_samples):
+        (folder / f"cat/{i:04}").mkdir(parents=True)
+        for view in "ab":
+            with open(folder / f"cat/{i:04}/{view}.png", "wb") as file:
+                file.truncate(num_bytes)
+
+
+@pytest.mark.parametrize("most", [4, 100])  # of rows whose sizes are taken first
+def test_a_large_row_among_many_is_named_wherever_it_is(tmp_path, most, monkeypatch):
+    monkeypatch.setattr(large_rows, "SAMPLED_ROWS", most)
+    make_sparse(tmp_path, 25, 300_000)
+    with open(tmp_path / "cat/0008/a.png", "r+b") as file:
+        file.truncate(2_500_000)
+    (note,) = large(plan(tmp_path))
+    assert "1 (train/cat/0008), the largest has 2.8 MB" in note
 
 
 def test_publish_names_what_fits(photos, warn, tmp_path):

@@ -1244,9 +1244,16 @@ def match_images(
     `ignored`. LayoutError where an image stands above the layout, or two mean the same view.
     """
     samples: Samples = {}
-    ordered, used = [*templates.values()], set[str]()
+    ordered, used, folder, found = [*templates.values()], set[str](), "", None
+    # Where the view is all that a file's name says, the first file says the rest for its folder.
+    by_folder = len(ordered) == 1 and re.fullmatch(r"(?!.*{view.*{view).*/{view}", ordered[0].text)
     for path, size, version in zip(listing.paths, listing.sizes, listing.versions, strict=True):
-        if (found := locate(path, ordered)) is None:
+        above, _, name = path.rpartition("/")
+        if not by_folder or above != folder:
+            folder, found = above, locate(path, ordered)
+        elif found:
+            found = (0, found[1], name[: name.rfind(".")])
+        if found is None:
             listing.ignored[find_misfit(path, ordered, listing)].append(path)
             continue
         column, key, view = found
@@ -1265,7 +1272,7 @@ def match_images(
             )
         sample.nbytes += size
         sample.version += version
-        used.add(path.rpartition("/")[0])
+        used.add(above)
     return samples, used
 
 

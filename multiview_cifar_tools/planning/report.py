@@ -33,6 +33,7 @@ from multiview_cifar import (
     image_columns,
     keep_images,
     natural_key,
+    no_garbage_collection,
     parse_template,
     plan_rows,
     split_namer,
@@ -316,6 +317,7 @@ class PlanReport(Report):
         }
 
 
+@no_garbage_collection()
 def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
     """Plan the dataset of a folder from its names.
 

@@ -144,7 +144,7 @@ def load(
 
     Files of a format are built to Arrow once. Later calls open this cache, if paths, sizes, times
     and options are the same. Rows of other tools with a column of image lists become rows of this
-    project, see `complete_splits`. A dataset with one image per row is not changed.
+    project: missing columns are added. A dataset with one image per row is not changed.
 
     Args:
         source, source_format, cache_dir, num_proc, **options: See `open_source`.

@@ -94,9 +94,8 @@ def contact_sheet(
 ) -> PIL.Image.Image:
     """Draw the first samples of each class.
 
-    At most MAX_CLASSES classes, MAX_ROWS samples and MAX_VIEWS views per sample are drawn. With
-    `counts` the picture says if there are more. A missing view is an empty frame, an unreadable
-    view is grey.
+    At most 40 classes, 120 samples and 8 views per sample are drawn. With `counts` the picture says
+    if there are more. A missing view is an empty frame, an unreadable view is grey.
 
     Args:
         splits: Rows of `multiview_cifar`, or of others that have a column of image lists, built or

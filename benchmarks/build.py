@@ -27,8 +27,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import datasets
 import numpy as np
@@ -118,10 +119,12 @@ def walk(tree: Tree, cache: Path) -> None:
                     entry.stat()
 
 
-def build(tree: Tree, cache: Path) -> None:
+def build(tree: Tree, cache: Path, num_proc: int | None = None, **options: Any) -> None:
     layout = None if tree.views else "{label}/{sample}"
-    builder = multiview_cifar.MultiviewCifar(str(cache), data_dir=str(tree.path), layout=layout)
-    builder.download_and_prepare()
+    builder = multiview_cifar.MultiviewCifar(
+        str(cache), data_dir=str(tree.path), layout=layout, **options
+    )
+    builder.download_and_prepare(num_proc=num_proc)
     assert builder.info.splits["train"].num_examples == tree.rows
 
 
@@ -201,7 +204,7 @@ def part_build(place: Path, n: int) -> None:
     runs = {LIMIT: read_files, "multiview_cifar": build, "plain generator + open": build_plain}
     times = take_turns({name: (run, tree) for name, run in runs.items()}, n)
     report(f"build: 10 classes x 500 samples x 4 views, {tree.files} PNGs of 32x32", times, LIMIT)
-    judge("multiview_cifar / limit", ratio(times, "multiview_cifar", LIMIT), 2.5)
+    judge("multiview_cifar / limit", ratio(times, "multiview_cifar", LIMIT), 2.2)
 
 
 def part_imagefolder(place: Path, n: int) -> None:
@@ -256,7 +259,23 @@ def part_cifar(place: Path, n: int) -> None:
     times = take_turns({name: (run, tree) for name, run in runs.items()}, n)
     report(f'cifar: {tree.files} rows of one view, layout="{{label}}/{{sample}}"', times, LIMIT)
     print(f"  us a row: {statistics.median(times['multiview_cifar']) / tree.rows * 1e6:.1f}")
-    judge("multiview_cifar / limit", ratio(times, "multiview_cifar", LIMIT), 2.5)
+    judge("multiview_cifar / limit", ratio(times, "multiview_cifar", LIMIT), 3)
+
+
+def part_processes(place: Path, n: int) -> None:
+    small = make_tree(Tree(place / "p", 10, 6000))
+    large = make_tree(Tree(place / "q", 10, 50, 4), side=224, bits=7)
+    names = "one process, small files", "num_proc=2, small files"
+    runs = {names[0]: (build, small), names[1]: (partial(build, num_proc=2), small)}
+    times = take_turns(runs, n)
+    report(f"processes: {small.files} files of 2 kB", times, names[0])
+    judge("num_proc=2 / one process", ratio(times, names[1], names[0]), 1)
+    convert = partial(build, image_size=(64, 64), encoding="flat_png")
+    names = "one process, converted", "num_proc=2, converted"
+    runs = {names[0]: (convert, large), names[1]: (partial(convert, num_proc=2), large)}
+    times = take_turns(runs, n)
+    report(f"processes: {large.files} PNGs of 224x224 to flat PNG of 64x64", times, names[0])
+    judge("one process / num_proc=2", ratio(times, names[0], names[1]), 1.8, at_least=True)
 
 
 def part_memory(place: Path, n: int) -> None:
@@ -289,6 +308,7 @@ def peak_memory() -> float:
 PARTS = {
     "build": part_build,
     "cifar": part_cifar,
+    "processes": part_processes,
     "linear": part_linear,
     "reopen": part_reopen,
     "imagefolder": part_imagefolder,

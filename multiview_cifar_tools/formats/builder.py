@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from multiview_cifar import skip_reencoding, writer_batch_size
+from multiview_cifar import make_tables, write_tables, writer_batch_size
 from multiview_cifar_tools import formats
 from multiview_cifar_tools.batches.columns import image_columns
 from multiview_cifar_tools.digests import hash_text
@@ -102,6 +103,9 @@ class FormatBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[misc]
     def _generate_examples(self, shards: list[Any]) -> Iterator[tuple[int, Row]]:
         return enumerate(itertools.chain.from_iterable(map(self.reader.rows, shards)))
 
+    def _generate_tables(self, **gen_kwargs: Any) -> Iterator[tuple[int, pa.Table]]:
+        yield from make_tables(self, gen_kwargs)
+
     def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
         super()._download_and_prepare(*args, **kwargs)
         # While they have no name yet: killed here, the next call builds and checks them again.
@@ -119,8 +123,7 @@ class FormatBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[misc]
             )
 
     def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        with skip_reencoding(self.info):
-            yield from super()._prepare_split_single(*args, **kwargs)
+        yield from write_tables(self, *args, **kwargs)
 
 
 @lru_cache(maxsize=1)

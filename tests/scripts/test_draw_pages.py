@@ -25,9 +25,12 @@ def test_a_picture_of_each_page(tmp_path: Path) -> None:
             Image.open(path / f"{name}.png") for path in (tmp_path, REPOSITORY / "docs")
         )
         assert drawn.size == shown.size
-        # Fonts are those of the machine, and what the pages say may change: most pixels are equal.
-        differs = np.any(np.asarray(drawn) != np.asarray(shown), axis=2)
-        assert differs.mean() < 0.2, f"run python scripts/draw_pages.py docs ({name}.png)"
+        # Fonts are those of the machine: so only thumbnails are compared, of which a blank one differs by 6
+        small = [
+            np.asarray(picture.convert("RGB").resize((32, 20)), int) for picture in (drawn, shown)
+        ]
+        difference = np.abs(small[0] - small[1]).mean()
+        assert difference < 5, f"{name}.png: run python scripts/draw_pages.py docs"
 
 
 def test_the_pictures_are_small() -> None:

@@ -25,7 +25,7 @@ def test_a_picture_of_each_page(tmp_path: Path) -> None:
             Image.open(path / f"{name}.png") for path in (tmp_path, REPOSITORY / "docs")
         )
         assert drawn.size == shown.size
-        # Fonts are those of the machine: so only thumbnails are compared, of which a blank one differs by 6
+        # Fonts are those of the machine: thumbnails are compared. A blank one differs by 6.
         small = [
             np.asarray(picture.convert("RGB").resize((32, 20)), int) for picture in (drawn, shown)
         ]

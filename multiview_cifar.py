@@ -156,7 +156,7 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
         value_range: (low, high): the values of 16- and 32-bit grey that become 0 and 255, such as
             the window of a CT; linear and clipped. `mode` alone divides 16 bits by 256, and
             refuses 32 bits.
-        image_size: Resize every image to (height, width), in pixels.
+        image_size: Resize every image to (height, width), in pixels; one number is a square.
         resize: How to reach `image_size`: "stretch" (None means this too), "crop" (fill, then cut
             the centre) or "pad" (fit, then black borders).
         encoding: Encode `images` as "png", "jpeg" or "webp" (quality 95), or as "flat_png",
@@ -518,7 +518,11 @@ def check_option_names(arguments: Iterable[str]) -> None:
 
 
 def check_options(config: MultiviewCifarConfig) -> None:
-    """Raise OptionError, with the right values, at the first option whose value is wrong."""
+    """Raise OptionError, with the right values, at the first option whose value is wrong; an
+    `image_size` of one number becomes a pair.
+    """
+    if _is_count(config.image_size, 1):
+        config.image_size = (config.image_size, config.image_size)  # type: ignore[assignment]
     unsupported = UNSUPPORTED_OPTIONS.get(config.name, ())
     for option in fields(config):
         name, value = option.name, getattr(config, option.name)
@@ -611,7 +615,7 @@ OPTION_TESTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "drop_metadata": (lambda it: isinstance(it, bool), "True or False"),
     "value_range": (_is_range, "(low, high), numbers, the lower one first, such as (-160, 240)"),
-    "image_size": (_is_size, "(height, width) in pixels, such as (32, 32)"),
+    "image_size": (_is_size, "(height, width) in pixels, such as (32, 48), or 32 for a square"),
 }
 
 
@@ -1466,8 +1470,7 @@ def find_samples(
             f"left out.{nearest_layouts(listing, [*templates.values()])}",
             listing.data_dir,
         )
-    if config.on_missing_view == "raise":
-        check_columns(samples, templates, listing)
+    check_columns(samples, templates, listing, config.on_missing_view == "raise")
     if config.pages == "views":
         split_stacks(samples, listing.sources)
     check_folders(listing, templates.values(), used, config.on_error == "skip_sample")
@@ -1476,15 +1479,17 @@ def find_samples(
 
 
 def check_columns(
-    samples: Samples, templates: Mapping[str, Template], listing: FileListing
+    samples: Samples, templates: Mapping[str, Template], listing: FileListing, strict: bool
 ) -> None:
-    """LayoutError where no file fits the template of a column."""
+    """LayoutError where no file fits the template of a column; if not `strict`, it is noted."""
     has_files = [any(s.columns[i] for s in samples.values()) for i in range(len(templates))]
     good = [
         template.text for template, has in zip(templates.values(), has_files, strict=True) if has
     ]
     for (column, template), has in zip(templates.items(), has_files, strict=True):
-        if not has:
+        if not has and not strict:
+            listing.ignored["columns that no file fits"].append(f"{column} ({template.text})")
+        elif not has:
             near = explain("nearest_column", good, listing.paths, listing.ignored)
             raise LayoutError(
                 f'No file in {listing.data_dir} fits the template of "{column}", {template.text} '

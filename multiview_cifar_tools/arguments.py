@@ -65,15 +65,17 @@ def check_flag(name: str, value: Any, error: Error) -> bool:
 
 
 def check_image_size(name: str, value: Any, error: Error) -> tuple[int, int]:
-    """The (height, width) in pixels that an option is; `error` where it is no pair of integers
-    above 0.
+    """The (height, width) in pixels that an option is, an integer above 0 for a square, or a pair;
+    `error` for anything else.
     """
+    is_number = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     try:
-        height, width = (check_count(name, number, 1, error) for number in value)
+        pair = (value, value) if is_number else value
+        height, width = (check_count(name, number, 1, error) for number in pair)
     except (TypeError, ValueError):  # no list, of another length, or what `check_count` raised
         raise error(
             f"{name}={short_repr(value)} is not right. Expected (height, width) in pixels, such as "
-            "(32, 32).",
+            "(32, 48), or 32 for a square.",
             name,
         ) from None
     return height, width

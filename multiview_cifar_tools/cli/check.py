@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 
-from multiview_cifar import OptionError, join_first
+from multiview_cifar import MultiviewError, OptionError, join_first
 from multiview_cifar_tools.atomic_write import atomic_write
 from multiview_cifar_tools.checks.findings import KINDS, QUARANTINE_HINT, Finding
 from multiview_cifar_tools.checks.folder import check
@@ -14,9 +14,11 @@ from multiview_cifar_tools.checks.quarantine import check_quarantine_dir, quaran
 from multiview_cifar_tools.checks.report import CheckReport
 from multiview_cifar_tools.cli.arguments import dataset_options
 from multiview_cifar_tools.cli.commands import Arguments
+from multiview_cifar_tools.cli.secret_words import secrets_of
 from multiview_cifar_tools.cli.wording import reword
 from multiview_cifar_tools.console import print_lines, print_table
 from multiview_cifar_tools.spelling import quantity
+from multiview_cifar_tools.storage.redaction import redact, redact_url
 
 MAX_LINES = 5  # of a kind that are printed
 MAX_PATHS = 4  # of a finding that are printed
@@ -31,7 +33,12 @@ def run(args: Arguments) -> int:
         return restore_files(args.restore)
     check_destinations(args)
     options = dataset_options(args)
-    report = check(args.source, args.num_proc, args.max_pixels, args.group, **options)
+    try:
+        report = check(args.source, args.num_proc, args.max_pixels, args.group, **options)
+    except MultiviewError as error:
+        if args.json:
+            print_failure(args, error)
+        raise
     if args.report:
         with atomic_write(args.report) as partial:
             partial.write_text(report.to_html(), encoding="utf-8")
@@ -39,11 +46,18 @@ def run(args: Arguments) -> int:
     if args.quarantine:
         moved = quarantine(report.bad_files, report.data_dir, args.quarantine)
     if args.json:
-        print(json.dumps(report.to_dict() | {"moved": moved}, indent=2))
+        print(json.dumps(report.to_dict() | {"error": "", "moved": moved}, indent=2))
     else:
         print_report(args, report)
         print_files(args, moved)
     return 0 if report.good else 1
+
+
+def print_failure(args: Arguments, error: MultiviewError) -> None:
+    """Print as JSON why nothing could be checked."""
+    text = redact(reword(str(error), vars(args)), secrets_of(args))
+    failure = {"data_dir": redact_url(args.source), "good": False, "error": text}
+    print(json.dumps(failure, indent=2))
 
 
 def restore_files(folder: str) -> int:

@@ -68,8 +68,14 @@ def parse(words: Sequence[str]) -> Arguments | int:
 
 @cache
 def make_command() -> Any:
-    """What Typer makes of all verbs."""
-    return typer.main.get_command(app)
+    """What Typer makes of all verbs, with no type in the help of a switch, which takes no value."""
+    group: Any = typer.main.get_command(app)
+    for command in (group, *group.commands.values()):
+        context = typer.Context(command, help_option_names=["-h", "--help"])
+        for option in (*command.params, command.get_help_option(context)):
+            if getattr(option, "is_flag", False):
+                option.metavar = ""
+    return group
 
 
 class Arguments(types.SimpleNamespace):
@@ -243,8 +249,6 @@ def escape_help(parameter: inspect.Parameter) -> inspect.Parameter:
     hint, shared = get_args(parameter.annotation)
     info = copy.copy(shared)
     info.help = rich.markup.escape(info.help)
-    if hint is bool:
-        info.metavar = ""  # a switch takes no value
     return parameter.replace(annotation=Annotated[hint, info], kind=inspect.Parameter.KEYWORD_ONLY)
 
 

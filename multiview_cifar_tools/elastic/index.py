@@ -35,7 +35,7 @@ from multiview_cifar_tools.shards.manifest import (
 from multiview_cifar_tools.shards.rows import features_from
 from multiview_cifar_tools.spelling import did_you_mean
 from multiview_cifar_tools.storage.redaction import redact_error, secret_values
-from multiview_cifar_tools.storage.source import FileSource, Options, file_system
+from multiview_cifar_tools.storage.source import FileSource, Options, file_system, needed_package
 
 T = TypeVar("T")
 ATTEMPTS = 4  # at anything remote
@@ -233,7 +233,7 @@ def read_error(
         "store takes its key as storage_options={...}, the Hub in HF_TOKEN"
     )
     if isinstance(error, ImportError):
-        hint = "the package that reads it: pip install it"
+        hint = needed_package(error)
     return ElasticError(
         f"{where} cannot be read ({type(error).__name__}: {found}). Expected {hint}.", where
     )

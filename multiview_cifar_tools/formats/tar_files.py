@@ -21,6 +21,7 @@ from multiview_cifar_tools.storage.source import (
     archive_kind,
     file_system,
     is_url,
+    needed_package,
 )
 from multiview_cifar_tools.storage.tar import BLOCK, ZEROS, DamagedTar, TarReader, open_tar
 
@@ -94,7 +95,7 @@ def unreadable_error(
     """Of any library's error."""
     expected = "a whole tar: copy or make it again"
     if isinstance(error, ImportError):
-        expected = "the package that reads it: pip install it"
+        expected = needed_package(error)
     elif is_url(path):
         expected = (
             "a whole tar, and the right to read it: check the address, or pass the key in "

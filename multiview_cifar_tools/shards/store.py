@@ -32,6 +32,7 @@ from multiview_cifar_tools.atomic_write import (
 from multiview_cifar_tools.errors import OutputError
 from multiview_cifar_tools.retry import retry
 from multiview_cifar_tools.storage.redaction import redact_error, secret_values
+from multiview_cifar_tools.storage.source import needed_package
 
 # Stores in which a file appears when its upload is complete, and not before.
 ATOMIC_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2"}
@@ -251,8 +252,10 @@ class FsspecStore:
             expected = (
                 "a folder in which files may be written"
                 if self.is_local
-                else "the right to write there, and the package of its protocol"
+                else "the right to write there"
             )
+            if isinstance(error, ImportError):
+                expected = needed_package(error)
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 expected = "room on the disk"
             raise OutputError(

@@ -206,7 +206,9 @@ def wrap_source_errors(source: FileSource) -> Iterator[None]:
     except Exception as error:  # those of fsspec, its stores, tarfile and zlib have no common base
         expected = f"a whole {source.kind} archive" if source.is_archive else "a remote folder"
         if isinstance(error, ImportError):
-            expected += ", and the package that reads it: pip install it"
+            expected += f", and {needed_package(error)}"
+        elif "Protocol not known" in str(error):
+            expected += " behind a protocol that fsspec knows, such as s3://, gs:// or https://"
         elif is_url(source.path):
             expected += (
                 ", and the right to read it: check the address, pass the key in "
@@ -219,6 +221,19 @@ def wrap_source_errors(source: FileSource) -> Iterator[None]:
         if _is_damage(error):
             problem = f"is damaged or cut off, or no {source.kind} archive ({found})"
         raise StorageError(f"{source.shown} {problem}. Expected {expected}.", source.path) from None
+
+
+def needed_package(error: ImportError) -> str:
+    """What to install where the library of a store or an archive cannot be imported: by its name
+    where it is missing; a version that fits where it is there.
+    """
+    cause: BaseException = error
+    while cause.__cause__ is not None:  # fsspec tells of its own what is missing
+        cause = cause.__cause__
+    name = (getattr(cause, "name", None) or "").partition(".")[0]
+    if isinstance(cause, ModuleNotFoundError):
+        return f"the package {name}: pip install {name}"
+    return f"a version of {name or 'its package'} that can be imported ({cause})"
 
 
 def _is_damage(error: Exception) -> bool:

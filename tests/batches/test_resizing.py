@@ -250,7 +250,8 @@ def test_flat_images_of_another_mode(kind, mode):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"image_size": 32}, "image_size=32 is not right. Expected (height, width)"),
+        ({"image_size": "32"}, "image_size='32' is not right. Expected (height, width)"),
+        ({"image_size": True}, "such as (32, 48), or 32 for a square"),
         ({"image_size": (32,)}, "image_size=(32,) is not right"),
         ({"image_size": (0, 32)}, "image_size=(0, 32) is not right"),
         ({"image_size": (32.0, 32)}, "image_size=(32.0, 32) is not right"),

@@ -628,10 +628,19 @@ def test_wrong_options(make_tree, run):
         assert done.returncode == code and says.lower() in line.lower(), line
 
 
+@pytest.mark.parametrize("place", ["empty", "nowhere"])
+def test_json_of_a_folder_that_cannot_be_checked(tmp_path, run, place):
+    (tmp_path / "empty").mkdir()
+    done = run(place, "--json", code=2)
+    report = json.loads(done.stdout)
+    assert (report["data_dir"], report["good"]) == (place, False)
+    assert report["error"] and done.stderr == f"multiview-cifar: error: {report['error']}\n"
+
+
 def test_help(run):
     done = run("--help", code=0)
     assert "multiview-cifar check photos --quarantine bad-photos" in done.stdout
-    assert "Notes" in done.stdout
+    assert "look-alikes" in " ".join(done.stdout.split())
 
 
 @pytest.fixture

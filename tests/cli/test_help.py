@@ -152,3 +152,9 @@ def test_the_scripts_of_completion(shell, run, monkeypatch):
     done = run()
     assert done.returncode == 0
     assert f"complete_{shell}" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [(), *((verb,) for verb in EXAMPLES)])
+def test_a_switch_has_no_type(arguments, capsys):
+    assert parse([*arguments, "--help"]) == 0
+    assert "<bool>" not in capsys.readouterr().out

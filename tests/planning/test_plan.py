@@ -298,7 +298,7 @@ def test_wrong_options(make_tree):
     with pytest.raises(multiview_cifar.OptionError, match="layot"):
         plan(tree, layot="{label}/{sample}")
     with pytest.raises(multiview_cifar.OptionError, match="image_size"):
-        plan(tree, image_size=32)
+        plan(tree, image_size="32")
     with pytest.raises(multiview_cifar.LayoutError, match="does not exist"):
         plan(tree / "nowhere")
     with pytest.raises(multiview_cifar.ArchiveError, match="cannot be read"):

@@ -609,3 +609,14 @@ def test_masks_and_images_keep_one_geometry(quick, masked):
     cut = np.asarray(only_view(ds))
     np.testing.assert_array_equal(cut, np.asarray(picture)[2:6])
     np.testing.assert_array_equal(np.asarray(only_view(ds, "masks")), np.asarray(grey)[2:6])
+
+
+def test_one_number_is_a_square(make_tree, tmp_path):
+    tree = make_tree("cat/1/a.png")
+    options = {"data_dir": str(tree), "split": "train", "cache_dir": str(tmp_path / "cache")}
+    number = multiview_cifar.load_dataset(image_size=8, **options)
+    pair = multiview_cifar.load_dataset(image_size=(8, 8), **options)
+    assert number[0]["images"][0].size == (8, 8)
+    assert number.cache_files == pair.cache_files
+    with pytest.raises(multiview_cifar.OptionError, match="or 32 for a square"):
+        multiview_cifar.load_dataset(image_size=0, **options)

@@ -5,6 +5,8 @@ import re
 import datasets
 import pytest
 
+import multiview_cifar
+
 
 @pytest.mark.every_route
 def test_two_levels_are_classes_and_samples(load, make_tree, shown):
@@ -592,3 +594,16 @@ def test_the_layout_given_is_left_as_it_was(stream, make_tree):
     given = dict(MASKS)
     list(stream(make_tree(*PAIRS), layout=given))
     assert given == MASKS
+
+
+@pytest.mark.parametrize("how", ["null", "skip_sample"])
+def test_a_template_that_no_file_fits_is_told(make_tree, caplog, how):
+    tree = make_tree("cat/1/a.png", "cat/1/maps/a-map.png")
+    layout = {"images": "{label}/{sample}/{view}", "masks": "{label}/{sample}/maps/{view}-mask"}
+    options = {"data_dir": str(tree), "layout": layout, "on_missing_view": how}
+    if how == "null":
+        multiview_cifar.load_dataset(streaming=True, **options)
+    else:  # no sample is left
+        with pytest.raises(multiview_cifar.LayoutError, match="see the log"):
+            multiview_cifar.load_dataset(streaming=True, **options)
+    assert f"columns that no file fits (1): masks ({layout['masks']})" in caplog.text

@@ -363,7 +363,7 @@ def test_split_ratios_that_leave_a_split_empty(load, make_tree, fails, tmp_path)
         ("num_views", 2.0, [">= 1"]),
         ("num_views", True, [">= 1"]),
         ("seed", "one", [">= 0"]),
-        ("image_size", 32, ["(height, width)"]),
+        ("image_size", True, ["(height, width)", "32 for a square"]),
         ("image_size", (32,), ["(height, width)"]),
         ("image_size", (0, 32), ["(height, width)"]),
         ("image_size", "32", ["(height, width)"]),

@@ -231,12 +231,25 @@ def test_a_store_without_its_package(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     last = done.stderr.splitlines()[-1]
     assert "ArchiveError: s3://bucket/photos" in last
-    assert "s3fs" in last
-    assert "pip install" in last
+    assert last.endswith("and the package s3fs: pip install s3fs.")
+
+
+def test_a_store_whose_package_does_not_work(tmp_path):
+    """It is there, so that installing it is no remedy."""
+    (tmp_path / "s3fs.py").write_text("from json import no_such_name")
+    done = subprocess.run(
+        [sys.executable, "-c", "import multiview_cifar as m; m.load_dataset(data_dir='s3://a/b')"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    last = done.stderr.splitlines()[-1]
+    assert "a version of json that can be imported" in last
+    assert "pip install" not in last
 
 
 def test_an_unknown_protocol(load, fails):
-    with fails("ArchiveError", "nfs9://host/photos", "cannot be read"):
+    with fails("ArchiveError", "nfs9://host/photos", "cannot be read", "such as s3://, gs://"):
         load("nfs9://host/photos")
 
 

@@ -1,28 +1,28 @@
-"""Multi-view CIFAR: a folder in which each sample is several images, as one row a sample.
+"""Multi-view CIFAR: a folder whose samples are several images, as a dataset of one row per sample.
 
-All that is needed to load such a folder is in this single file, beside `datasets` and Pillow.
+To load such a folder you need only this file, `datasets` and Pillow.
 
-    photos/                 one row a sample
+    photos/                 one row per sample
       train/                  images       Sequence(Image()): the files' own bytes, in order
         cat/                  label        ClassLabel
           0001/               sample_id    "cat/0001", unique in its split
             view_0.png        view_names   ["view_0", "view_1"], aligned with images
-            view_1.png        view_labels  Sequence(ClassLabel), where the layout has them
+            view_1.png        view_labels  Sequence(ClassLabel), if the layout has them
       test/ ...               a Sequence(Image()) for each further image column
-    metadata.csv              and the columns of this file (or .jsonl, .parquet), where there is one
+    metadata.csv              and the columns of this file (or .jsonl, .parquet), if there is one
 
     datasets.load_dataset("./multiview_cifar.py", data_dir="photos", trust_remote_code=True)   # 3.x
     multiview_cifar.load_dataset(data_dir="photos")                                     # 3.6 to 5.x
 
-The folder may also be an archive of it (.zip, .tar, .tar.gz, .tar.zst), or either at a URL that
-fsspec reads; and there are "cifar10" and "cifar100", whose official files are downloaded and turned
-multi-view. For these, for metadata and groups, to convert images, and for what makes an error more
-helpful, this file asks the package multiview_cifar_tools, installed or beside it. By itself it
-reads local folders, and an embedded example, "shapes", where data/shapes.zip lies beside it.
+The folder may also be an archive (.zip, .tar, .tar.gz, .tar.zst), or a folder or archive at a URL
+that fsspec reads. "cifar10" and "cifar100" download the official files and make them multi-view.
+For these, for metadata and groups, for conversions and for longer error messages, this file uses
+the package multiview_cifar_tools, installed or in the same folder. By itself it reads local
+folders, and the example "shapes" if data/shapes.zip is in the same folder.
 
-From top to bottom: the options, the builder, `load_dataset`; then plain functions in the order in
-which they are called: check the options, list the files, match their names to the layout, plan the
-rows, join their metadata, read images.
+From top to bottom: the options, the builder, `load_dataset`; then plain functions in the order of
+their calls: check the options, list the files, match their names to the layout, plan the rows,
+join their metadata, read images.
 """
 
 from __future__ import annotations

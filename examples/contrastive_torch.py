@@ -3,9 +3,9 @@
     pip install ".[torch]"
     python examples/contrastive_torch.py    # the solids of "shapes"
 
-`copies=2` gives each sample twice, each copy of views of its own (here two of the four) and changed
-by its own draw; the model learns which copies are of one sample. Then a linear classifier of its
-features is trained, and here alone labels are used. Source: Chen et al., "A Simple Framework for
+`copies=2` gives each sample twice. Each copy has its own views (here two of the four) and its own
+augmentation, and the model learns which copies belong to one sample. Then a linear classifier is
+trained on its features; only this step uses labels. Source: Chen et al., "A Simple Framework for
 Contrastive Learning of Visual Representations" (2020).
 """
 

@@ -1,21 +1,21 @@
 """Does the loader keep a device busy? Trains a small network over views, with and without loading.
 
-    python examples/keep_gpu_busy.py                     # the GPU, where there is one
+    python examples/keep_gpu_busy.py                     # the GPU, if there is one
     python examples/keep_gpu_busy.py --workers 4 --batch-size 256
 
-It times the same training steps twice: on one batch that is on the device already, which is all
-that the device can do; and on batches that workers read, pin and send while the last one is
-computed on. The device is busy for the first time divided by the second.
+It times the same training steps twice: on one batch that is already on the device, which is the
+fastest that the device can be; and on batches that workers read, pin and send while it computes.
+The device is busy for the first time divided by the second.
 
-Expected on a GPU (not measured: no GPU was at hand), with as many workers as there are cores:
+Expected on a GPU (not measured, as no GPU was available), with one worker per core:
 
     on cuda: 64 samples of 4 views in a batch, 100 steps
     batches on the device    ... steps/s
     batches from the loader  ... steps/s
     the device is busy for 90 % of the time or more
 
-Where it is less, add workers or make batches smaller in bytes: uint8 images, as here, are a quarter
-of float32. On a CPU the figure says little, as loading and training share its cores.
+If it is less, add workers or send fewer bytes: uint8 images, as here, are a quarter of float32. On
+a CPU the figure says little, as loading and training share its cores.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Metric learning in PyTorch: objects of a class come to lie close together.
+"""Metric learning in PyTorch: objects of one class get similar features.
 
     pip install ".[torch]"
     python examples/metric_learning_torch.py    # the solids of "shapes"
 
-`PKSampler` makes batches of 8 classes with 4 samples each, so that each sample finds others of its
-own class in its batch, and of other classes. A test sample gets the class of the nearest training
-sample. Source of the loss: Hermans et al., "In Defense of the Triplet Loss for Person
-Re-Identification" (2017), batch hard.
+`PKSampler` makes batches of 8 classes with 4 samples each, so that each batch has samples of the
+same class and of other classes. A test sample gets the class of the nearest training sample. Source
+of the loss: Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification" (2017),
+batch hard.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Segmentation in PyTorch: masks come along with the images, view by view, and move with them.
+"""Segmentation in PyTorch: masks beside the images, view by view, augmented together with them.
 
     pip install ".[torch]"
     python examples/segmentation_torch.py    # the solids of "shapes"
 
-Its masks are made here, of the colours: what is of another hue than the ground is solid. They have
-holes where solid and ground are of one hue, and nothing better is asked of the model. Of a folder
-with masks, layout={"images": "{label}/{sample}/{view}", "masks": "..."} makes the same column. The
-model is a small U-Net: Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image
-Segmentation" (2015).
+The masks are made here from the colours: pixels with another hue than the ground belong to the
+solid. So they have holes where solid and ground have the same hue, and the model learns these too.
+For a folder with masks, layout={"images": "{label}/{sample}/{view}", "masks": "..."} makes the
+same column. The model is a small U-Net: Ronneberger et al., "U-Net: Convolutional Networks for
+Biomedical Image Segmentation" (2015).
 """
 
 from __future__ import annotations

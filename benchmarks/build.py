@@ -25,7 +25,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -90,6 +90,27 @@ def noise_png(seed: int, side: int, bits: int) -> bytes:
     return buffer.getvalue()
 
 
+def photo(seed: int, width: int = 224, height: int = 224) -> bytes:
+    """A smooth JPEG, as photographs are: noise would be decoded far slower."""
+    small = np.random.default_rng(seed).integers(
+        0, 256, (height // 16, width // 16, 3), dtype=np.uint8
+    )
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(small).resize((width, height)).save(buffer, "jpeg", quality=90)
+    return buffer.getvalue()
+
+
+def make_photos(tree: Tree, files: Sequence[bytes] = ()) -> Tree:
+    """Write the tree's files as JPEG, over and over these or 64 of 224x224."""
+    files = files or [photo(seed) for seed in range(64)]
+    for i in range(tree.files):
+        sample, view = divmod(i, tree.views)
+        folder = tree.path / f"class_{sample // tree.samples}" / f"{sample % tree.samples:05d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"view_{view}.jpg").write_bytes(files[i % len(files)])
+    return tree
+
+
 # --- contenders: each takes a tree and an empty cache folder --------------------------------------
 
 
@@ -124,6 +145,12 @@ def build(tree: Tree, cache: Path, num_proc: int | None = None, **options: Any) 
     builder = multiview_cifar.MultiviewCifar(
         str(cache), data_dir=str(tree.path), layout=layout, **options
     )
+    builder.download_and_prepare(num_proc=num_proc)
+    assert builder.info.splits["train"].num_examples == tree.rows
+
+
+def convert(tree: Tree, cache: Path, num_proc: int = 1, **options: Any) -> None:
+    builder = multiview_cifar.MultiviewCifar(str(cache), data_dir=str(tree.path), **options)
     builder.download_and_prepare(num_proc=num_proc)
     assert builder.info.splits["train"].num_examples == tree.rows
 
@@ -305,6 +332,33 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS counts bytes
 
 
+def part_convert(place: Path, n: int) -> None:
+    """One process and two, which decode, resize and encode."""
+    tree = make_photos(Tree(place / "p", 10, 100, 4))
+    flat = {"image_size": (64, 64), "mode": "RGB", "encoding": "flat_png"}
+    runs: dict[str, Run] = {
+        f"num_proc={number}": partial(convert, num_proc=number, **flat) for number in (1, 2)
+    }
+    times = take_turns({name: (run, tree) for name, run in runs.items()}, n)
+    report(f"convert: {tree.files} JPEGs of 224x224 to flat PNGs of 64x64", times, "num_proc=1")
+    judge("one process / two", ratio(times, "num_proc=1", "num_proc=2"), 1.8, at_least=True)
+
+
+def part_scaled(place: Path, n: int) -> None:
+    tree = Tree(place / "m", 2, 10, 2)
+    files = [photo(seed, 4032, 3024) for seed in range(4)]
+    make_photos(tree, files)
+    size = {"image_size": (224, 224), "resize": "crop"}
+    runs: dict[str, Run] = {
+        f"scaled_decode={flag}": partial(convert, scaled_decode=flag, **size)
+        for flag in (False, True)
+    }
+    times = take_turns({name: (run, tree) for name, run in runs.items()}, n)
+    names = [*runs]
+    report(f"scaled: {tree.files} JPEGs of 4032x3024 built to 224x224", times, names[0])
+    judge("whole / scaled", ratio(times, *names), 3, at_least=True)
+
+
 PARTS = {
     "build": part_build,
     "cifar": part_cifar,
@@ -313,6 +367,8 @@ PARTS = {
     "reopen": part_reopen,
     "imagefolder": part_imagefolder,
     "memory": part_memory,
+    "convert": part_convert,
+    "scaled": part_scaled,
 }
 
 

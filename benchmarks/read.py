@@ -49,7 +49,7 @@ from multiview_cifar_tools.flat_png import flat_png
 
 sys.path[:0] = [str(Path(__file__).parents[1])]  # measure this checkout, not an installed package
 import multiview_cifar  # noqa: E402 - after the path
-from build import Tree, judge, machine, make_tree, noise_png  # noqa: E402
+from build import Tree, judge, machine, make_photos, make_tree, noise_png, photo  # noqa: E402
 from contenders import (  # noqa: E402
     BOTH,
     ENCODED,
@@ -81,26 +81,6 @@ Speeds = dict[str, list[float]]
 
 
 # --- trees ----------------------------------------------------------------------------------------
-
-
-def jpeg(seed: int, side: int = 224) -> bytes:
-    """A smooth square picture, as photographs are: noise would be decoded far slower."""
-    small = np.random.default_rng(seed).integers(
-        0, 256, (side // 16, side // 16, 3), dtype=np.uint8
-    )
-    buffer = BytesIO()
-    PIL.Image.fromarray(small).resize((side, side)).save(buffer, "jpeg", quality=90)
-    return buffer.getvalue()
-
-
-def make_photos(tree: Tree) -> Tree:
-    files = [jpeg(seed) for seed in range(64)]
-    for i in range(tree.files):
-        sample, view = divmod(i, tree.views)
-        folder = tree.path / f"class_{sample // tree.samples}" / f"{sample % tree.samples:05d}"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"view_{view}.jpg").write_bytes(files[i % len(files)])
-    return tree
 
 
 def rows(tree: Tree, **options: Any) -> datasets.Dataset:
@@ -279,7 +259,7 @@ def part_checksums(results: Results, place: Path) -> None:
 def part_resize(results: Results, place: Path) -> None:
     """JPEGs of 1024x1024 read at 224x224, decoded at a smaller scale and whole, in rounds."""
     print("\nimage_size=(224, 224) of 1024x1024 JPEG, in images a second")
-    files = [jpeg(seed, 1024) for seed in range(16)]
+    files = [photo(seed, 1024, 1024) for seed in range(16)]
     images = [[{"bytes": data, "path": None} for data in files]] * 4
     features = datasets.Features({"images": datasets.Sequence(datasets.Image())})
     ds = datasets.Dataset.from_dict({"images": images}, features=features)

@@ -13,12 +13,18 @@ from typing import NamedTuple
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
+import PIL.JpegImagePlugin
 
 from multiview_cifar_tools.flat_png import FLAT_MODES, flat_png
 
 QUALITY = 95  # of JPEG and WebP
 WIDE_MODES = {"I": "32-bit integers", "F": "32-bit floats"}  # whose values have no fixed range
 DEEP_MODES = (*WIDE_MODES, "I;16", "I;16B", "I;16L")  # grey of more than 8 bits
+ORIENTATION = 0x0112  # the tag of EXIF: CIPA DC-008 (EXIF 2.32), 4.6.5
+LIES_ON_SIDE = (5, 6, 7, 8)  # of its values: those of an image turned by a quarter
+# In which of them the left column and the top row of an image are the last ones in the file.
+LEFT_IS_LAST, TOP_IS_LAST = (2, 3, 6, 7), (3, 4, 7, 8)
+SCALES = (8, 4, 2, 1)  # by which `PIL.Image.Image.draft` divides the size of a JPEG
 
 
 class ConversionError(ValueError):
@@ -36,13 +42,15 @@ def convert_image(
     image_size: Sequence[int] | None = None,
     resize: str | None = None,
     encoding: str | None = None,
+    geometry: Geometry | None = None,
 ) -> bytes:
-    """The bytes of the converted image; the options are those of MultiviewCifarConfig.
+    """The bytes of the converted image; the options are those of MultiviewCifarConfig, and
+    `geometry` is that of an image which `reduce_jpeg` had decoded at a smaller scale.
 
     ConversionError, or any exception of Pillow, where the image cannot become what they ask for.
     """
     image = convert_values(PIL.ImageOps.exif_transpose(image), mode, value_range)
-    return encode(resize_image(image, image_size, resize, is_mask=False), encoding)
+    return encode(resize_image(image, image_size, resize, False, geometry), encoding)
 
 
 def convert_mask(
@@ -154,13 +162,56 @@ def find_geometry(size: tuple[int, int], image_size: Sequence[int], resize: str 
     return Geometry((left, top, left + taken[0], top + taken[1]), (new_width, new_height))
 
 
+def reduce_jpeg(
+    image: PIL.Image.Image, image_size: Sequence[int], resize: str | None
+) -> Geometry | None:
+    """Have a JPEG, not decoded yet, decoded at a smaller scale.
+
+    It is the smallest of 1, 1/2, 1/4 and 1/8 that is not below `image_size`, (height, width):
+    libjpeg leaves out the finest frequencies, which the resizing would average away. Of a crop all
+    is decoded, as Pillow cannot leave out what is cut off.
+
+    Returns:
+        How the decoded image reaches `image_size`, once it is upright; None where the image is no
+        JPEG.
+    """
+    if not isinstance(image, PIL.JpegImagePlugin.JpegImageFile):
+        return None
+    orientation = image.getexif().get(ORIENTATION, 1)
+    width, height = image.size[::-1] if orientation in LIES_ON_SIDE else image.size
+    geometry = find_geometry((width, height), image_size, resize)
+    left, top, right, bottom = geometry.box
+    new_width, new_height = map(max, geometry.size, (1, 1))  # padded, it may have no height left
+    times = min((right - left) / new_width, (bottom - top) / new_height)
+    scale = next(scale for scale in SCALES if scale <= times + 1e-9 or scale == 1)
+    image.draft(None, (image.width // scale, image.height // scale))
+    # The last column and row may stand for less than `scale` pixels of the file.
+    size = image.size[::-1] if orientation in LIES_ON_SIDE else image.size
+    x = size[0] - width / scale if orientation in LEFT_IS_LAST else 0
+    y = size[1] - height / scale if orientation in TOP_IS_LAST else 0
+    box = (
+        x + left / scale,
+        y + top / scale,
+        min(x + right / scale, size[0]),
+        min(y + bottom / scale, size[1]),
+    )
+    return geometry._replace(box=box)
+
+
 def resize_image(
-    image: PIL.Image.Image, image_size: Sequence[int] | None, resize: str | None, is_mask: bool
+    image: PIL.Image.Image,
+    image_size: Sequence[int] | None,
+    resize: str | None,
+    is_mask: bool,
+    geometry: Geometry | None = None,
 ) -> PIL.Image.Image:
-    """The image of (height, width) pixels, reached as `resize` says."""
+    """The image of (height, width) pixels, reached as `resize` says; `geometry` is what
+    `reduce_jpeg` gave.
+    """
     if not image_size:
         return image
-    return resample(image, find_geometry(image.size, image_size, resize), image_size, is_mask)
+    geometry = geometry or find_geometry(image.size, image_size, resize)
+    return resample(image, geometry, image_size, is_mask)
 
 
 def resample(

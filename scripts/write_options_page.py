@@ -18,7 +18,7 @@ GROUPS = {
     "Splits": "split_ratios split_by",
     "Metadata": "drop_metadata on_missing_metadata",
     "Unreadable files": "verify on_error pages",
-    "Conversion": "mode value_range image_size resize encoding",
+    "Conversion": "mode value_range image_size resize scaled_decode encoding",
     "Where files are": "storage_options",
 }
 INTRODUCTION = """\

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import PIL.Image
 import PIL.ImageOps
 
-from multiview_cifar_tools.conversion import apply_palette
+from multiview_cifar_tools.conversion import LIES_ON_SIDE, ORIENTATION, apply_palette
 from multiview_cifar_tools.flat_png import FLAT_MODES, flat_png
 
 try:
@@ -44,8 +44,6 @@ ORIENTATION_MARKS = (
     b"Raw profile type exif",
 )
 EXIF_KEYS = frozenset(["exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"])
-ORIENTATION = 0x0112  # the tag of EXIF: CIPA DC-008 (EXIF 2.32), 4.6.5
-LIES_ON_SIDE = (5, 6, 7, 8)  # of its values: those of an image turned by a quarter
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Of PNG chunks: those in which an orientation may stand.
 PNG_EXTRAS = frozenset([b"eXIf", b"iTXt", b"tEXt", b"zTXt"])

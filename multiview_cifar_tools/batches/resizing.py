@@ -1,8 +1,7 @@
 """Images of another size or mode while they are read, as a build with the same options makes them.
 
-A JPEG is decoded at the smallest of 1, 1/2, 1/4 and 1/8 of its size that is not below what is asked
-for, and resized from there: libjpeg leaves out the finest frequencies, which the resizing would
-average away. Of a crop all is decoded: none of the decoders can leave out what is cut off.
+A JPEG is decoded at a smaller scale unless exact pixels are asked for, see `reduce_jpeg` of
+`multiview_cifar_tools.conversion`.
 """
 
 from __future__ import annotations
@@ -12,12 +11,9 @@ from typing import Any, Literal, NamedTuple
 
 import PIL.Image
 import PIL.ImageOps
-import PIL.JpegImagePlugin
 
 from multiview_cifar_tools.arguments import check_image_size
 from multiview_cifar_tools.batches.decode import (
-    LIES_ON_SIDE,
-    ORIENTATION,
     Dct,
     FlatLayout,
     Pixels,
@@ -27,9 +23,9 @@ from multiview_cifar_tools.batches.decode import (
 from multiview_cifar_tools.conversion import (
     Geometry,
     convert_values,
-    find_geometry,
     order_bytes,
-    resample,
+    reduce_jpeg,
+    resize_image,
 )
 from multiview_cifar_tools.errors import BatchError
 
@@ -37,9 +33,6 @@ Resize = Literal["stretch", "crop", "pad"]
 Mode = Literal["RGB", "L", "RGBA"]
 
 CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
-SCALES = (8, 4, 2, 1)  # by which `PIL.Image.Image.draft` divides the size of a JPEG
-# In which orientations the left column and the top row of an image are the last ones in the file.
-LEFT_IS_LAST, TOP_IS_LAST = (2, 3, 6, 7), (3, 4, 7, 8)  # see `decode.ORIENTATION`
 
 
 class Conversion(NamedTuple):
@@ -109,41 +102,10 @@ def decode_converted(
             pixels = decode_image(source, out, conversion.is_mask, dct)  # which is faster
             if conversion.image_size in (None, pixels.shape[:2]):  # unless it lies on its side
                 return pixels
-        geometry = reduce_jpeg(image, conversion)
+        size, resize, is_mask = conversion.image_size, conversion.resize, conversion.is_mask
+        geometry: Geometry | None = None
+        if size and not (conversion.exact or is_mask):
+            geometry = reduce_jpeg(image, size, resize)
         upright = PIL.ImageOps.exif_transpose(image)
-        values = (
-            order_bytes(upright) if conversion.is_mask else convert_values(upright, conversion.mode)
-        )
-        size = conversion.image_size
-        if size is not None:
-            geometry = geometry or find_geometry(values.size, size, conversion.resize)
-            values = resample(values, geometry, size, conversion.is_mask)
-        return to_pixels(values)
-
-
-def reduce_jpeg(image: PIL.Image.Image, conversion: Conversion) -> Geometry | None:
-    """Have a JPEG, not decoded yet, decoded at a smaller scale; the geometry in its pixels, once
-    it is upright. None where it stays as it is.
-    """
-    is_jpeg = isinstance(image, PIL.JpegImagePlugin.JpegImageFile)
-    if conversion.image_size is None or conversion.exact or conversion.is_mask or not is_jpeg:
-        return None
-    orientation = image.getexif().get(ORIENTATION, 1)
-    width, height = image.size[::-1] if orientation in LIES_ON_SIDE else image.size
-    geometry = find_geometry((width, height), conversion.image_size, conversion.resize)
-    left, top, right, bottom = geometry.box
-    new_width, new_height = map(max, geometry.size, (1, 1))  # padded, it may have no height left
-    times = min((right - left) / new_width, (bottom - top) / new_height)
-    scale = next(scale for scale in SCALES if scale <= times + 1e-9 or scale == 1)
-    image.draft(None, (image.width // scale, image.height // scale))
-    # The last column and row may stand for less than `scale` pixels of the file.
-    size = image.size[::-1] if orientation in LIES_ON_SIDE else image.size
-    x = size[0] - width / scale if orientation in LEFT_IS_LAST else 0
-    y = size[1] - height / scale if orientation in TOP_IS_LAST else 0
-    box = (
-        x + left / scale,
-        y + top / scale,
-        min(x + right / scale, size[0]),
-        min(y + bottom / scale, size[1]),
-    )
-    return geometry._replace(box=box)
+        values = order_bytes(upright) if is_mask else convert_values(upright, conversion.mode)
+        return to_pixels(resize_image(values, size, resize, is_mask, geometry))

@@ -8,8 +8,8 @@ import PIL.Image
 import PIL.ImageOps
 
 from multiview_cifar import has_image_signature
-from multiview_cifar_tools.batches.decode import ORIENTATION, PNG_SIGNATURE
-from multiview_cifar_tools.conversion import WIDE_MODES, stretch_values, to_mode
+from multiview_cifar_tools.batches.decode import PNG_SIGNATURE
+from multiview_cifar_tools.conversion import ORIENTATION, WIDE_MODES, stretch_values, to_mode
 from multiview_cifar_tools.previews.html import data_url
 
 # The formats that browsers show, by Pillow's names; MPO is a JPEG with more behind it.

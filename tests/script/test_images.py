@@ -4,13 +4,15 @@ import io
 import itertools
 import shutil
 
+import datasets
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 import multiview_cifar
 from archives import files_of, write_archive
-from pictures import encoded
+from multiview_cifar_tools import BatchReader
+from pictures import encoded, exif
 
 RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
 
@@ -268,6 +270,45 @@ def test_pad(quick, tree_of):
 
 def test_image_size_is_height_and_width(quick, tree_of):
     assert only_view(quick(tree_of(bands()), image_size=(3, 5))).size == (5, 3)
+
+
+def test_a_jpeg_is_decoded_at_a_smaller_scale(build, tree_of):
+    data = encoded(noise(256, 256, 3), "JPEG")
+    with Image.open(io.BytesIO(data)) as image:  # noise shows at which scale it was decoded
+        whole = image.resize((48, 40), Image.BICUBIC)
+        image = Image.open(io.BytesIO(data))
+        image.draft(None, (64, 64))
+        scaled = image.resize((48, 40), Image.BICUBIC)
+    tree = tree_of(data, extension="jpg")
+    for options, right in (({}, whole), ({"scaled_decode": True}, scaled)):
+        view = only_view(build(tree, image_size=(40, 48), **options))
+        assert np.array_equal(np.asarray(view), np.asarray(right))
+
+
+@pytest.mark.each_value
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad"])
+def test_a_scaled_decode_gives_what_readers_give(quick, tree_of, orientation, resize):
+    picture = bands(251, 131).filter(ImageFilter.GaussianBlur(8))
+    data = encoded(picture, "JPEG", exif=exif(orientation), quality=95)
+    tree, size = tree_of(data, extension="jpg"), {"image_size": (30, 30), "resize": resize}
+    built = np.asarray(only_view(quick(tree, scaled_decode=True, **size)))
+    images = datasets.Features({"images": datasets.Sequence(datasets.Image())})
+    rows = {"images": [[{"bytes": data, "path": None}]]}
+    read = BatchReader(datasets.Dataset.from_dict(rows, features=images), **size)[0]["images"]
+    assert np.array_equal(built, read[0])
+    whole = np.asarray(only_view(quick(tree, **size)))
+    assert 0 < np.abs(built.astype(int) - whole).mean() < 2
+
+
+def test_png_and_masks_are_decoded_whole(quick, masked):
+    tree = masked(noise(64, 64))
+    (tree / "cat/1/masks/a.png").write_bytes(encoded(noise(64, 64), "JPEG"))
+    size = {"layout": LAYOUT, "image_size": (4, 4)}
+    exact, scaled = (quick(tree, **size, scaled_decode=flag) for flag in (False, True))
+    for column in ("images", "masks"):
+        views = (np.asarray(only_view(ds, column)) for ds in (exact, scaled))
+        np.testing.assert_array_equal(*views)
 
 
 @pytest.mark.each_value

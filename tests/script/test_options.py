@@ -351,6 +351,7 @@ def test_split_ratios_that_leave_a_split_empty(load, make_tree, fails, tmp_path)
         ("on_missing_metadata", "skip", ["'raise'", "'null'"]),
         ("drop_metadata", "true", ["True or False"]),
         ("drop_metadata", 1, ["True or False"]),
+        ("scaled_decode", 1, ["True or False"]),
         ("verify", "full", ["'signature'", "'decode'", "'none'"]),
         ("verify", True, ["'signature'", "'decode'", "'none'"]),
         ("on_error", "skip", ["'raise'", "'skip_view'", "'skip_sample'"]),
@@ -410,6 +411,11 @@ def test_no_jpeg_is_transparent(quick, make_tree, fails):
 def test_resize_needs_a_size(quick, make_tree, fails):
     with fails("OptionError", "resize", "image_size", path="resize"):
         quick(make_tree("cat/1/a.png"), resize="crop")
+
+
+def test_a_scaled_decode_needs_a_size(quick, make_tree, fails):
+    with fails("OptionError", "scaled_decode=True", "image_size=(height, w", path="scaled_decode"):
+        quick(make_tree("cat/1/a.png"), scaled_decode=True, mode="RGB")
 
 
 @pytest.mark.parametrize("name", ["veiw_names", "transform"])

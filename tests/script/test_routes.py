@@ -42,6 +42,7 @@ OPTIONS = {
     "value_range": None,
     "image_size": None,
     "resize": None,
+    "scaled_decode": False,
     "encoding": None,
     "storage_options": None,
 }
@@ -161,6 +162,7 @@ def test_every_option_is_a_keyword(load, make_tree):
         "value_range": (0, 255),
         "image_size": (6, 8),
         "resize": "pad",
+        "scaled_decode": True,
         "encoding": "png",
         "storage_options": {"anon": True},
     }

@@ -237,8 +237,9 @@ def needed_package(error: ImportError) -> str:
 
 
 def _is_damage(error: Exception) -> bool:
-    """Whether an error says that the bytes of an archive are not right; zstandard may be missing,
-    so that its error is known by name.
+    """Whether an error says that the bytes of an archive are not right; zstandard and zlib-ng may
+    be missing, so that their errors are known by name.
     """
     kinds = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError)
-    return isinstance(error, kinds) or type(error).__name__ == "ZstdError"
+    name = f"{type(error).__module__}.{type(error).__name__}"
+    return isinstance(error, kinds) or name.endswith((".ZstdError", "zlib_ng.error"))

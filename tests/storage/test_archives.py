@@ -1,5 +1,6 @@
 """Archives in place of folders: the same rows, without unpacking; bad ones are refused at once."""
 
+import gzip
 import io
 import os
 import random
@@ -387,6 +388,40 @@ def test_split_in_the_layout_of_a_split(stream, make_tree, pack, fails):
 # --- cut off or damaged ---------------------------------------------------------------------------
 
 
+@pytest.fixture(params=["zlib-ng", "the standard library"])
+def unpacker(request, monkeypatch):
+    """What unpacks gzip: both say the same of what is damaged."""
+    if request.param == "zlib-ng":
+        pytest.importorskip("zlib_ng")
+    else:
+        monkeypatch.setitem(sys.modules, "zlib_ng", None)
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.6])
+def test_gzip_cut_off(unpacker, quick, make_tree, pack, fails, share):
+    archive = pack(make_tree(*PATHS), "tar.gz")
+    data = archive.read_bytes()
+    archive.write_bytes(data[: int(len(data) * share)])
+    with fails("ArchiveError", str(archive), "damaged or cut off", "make or download it anew"):
+        quick(archive)
+
+
+def test_gzip_with_a_block_of_no_kind(unpacker, quick, make_tree, pack, fails):
+    archive = pack(make_tree(*PATHS), "tar.gz")
+    data = bytearray(gzip.compress(gzip.decompress(archive.read_bytes())))
+    data[10] = 7  # behind the header: the last block, of a kind that deflate does not have
+    archive.write_bytes(data)
+    with fails("ArchiveError", str(archive), "damaged or cut off", "invalid block type"):
+        quick(archive)
+
+
+def test_gzip_with_more_behind_it(unpacker, quick, make_tree, pack, fails):
+    archive = pack(make_tree(*PATHS), "tar.gz")
+    archive.write_bytes(archive.read_bytes() + b"more")
+    with fails("ArchiveError", str(archive), "damaged or cut off"):
+        quick(archive)
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.zst"])
 @pytest.mark.parametrize("share", [0, 0.3, 0.6])
 def test_cut_off(load, make_tree, pack, fails, kind, share):
@@ -426,7 +461,7 @@ def test_two_tars_one_behind_the_other(load, make_tree, pack, fails):
         load(archive)
 
 
-def test_a_wrong_checksum_of_gzip(load, make_tree, pack, fails):
+def test_a_wrong_checksum_of_gzip(unpacker, load, make_tree, pack, fails):
     archive = pack(make_tree(*PATHS), "tar.gz")
     data = bytearray(archive.read_bytes())
     (crc,) = struct.unpack("<I", data[-8:-4])

@@ -478,11 +478,11 @@ UNSUPPORTED_OPTIONS["shapes"] = (
 CONTRADICTIONS: dict[str, tuple[Callable[[MultiviewCifarConfig], Any], str]] = {
     "data_files": (
         lambda config: config.data_dir or config.name in UNSUPPORTED_OPTIONS,
-        "none beside data_dir, or with a config that needs no files",
+        "none together with data_dir, or with a config that needs no files",
     ),
     "split_names": (
         lambda config: config.data_files is not None,
-        "none beside data_files, which names the splits",
+        "none together with data_files, which names the splits",
     ),
     "other_classes": (
         lambda config: config.other_classes == "skip" and not config.class_names,
@@ -765,9 +765,9 @@ IMAGE_EXTENSIONS = frozenset(
     ".pcd .pcx .pfm .pgm .png .pnm .ppm .psd .pxr .qoi .ras .rgb .rgba .sgi .tga .tif .tiff .vda "
     ".vst .webp .xbm .xpm".split()
 )
-SUPPORTED_EXTENSIONS = ".bmp .gif .jpg .png .tif .webp and whatever else Pillow opens"
+SUPPORTED_EXTENSIONS = ".bmp .gif .jpg .png .tif .webp and others that Pillow opens"
 SYSTEM_NAMES = {"Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "$RECYCLE.BIN"}
-NO_IMAGES = "files that are no images"
+NO_IMAGES = "files that are not images"
 
 
 @lru_cache(maxsize=4096)
@@ -1025,7 +1025,7 @@ def is_upward_link(listing: FileListing, link: str) -> bool:
     listing.links[place := f"{way[-1]}/{parts[-1]}"] += 1
     if listing.links[place] >= MAX_MEETINGS:  # two links in each of 20 folders: a million folders
         expected = f"fewer than {MAX_MEETINGS} times, by links to folders of links: remove some"
-        raise LayoutError(f"The link {place} is met again and again. Expected {expected}.", link)
+        raise LayoutError(f"The link {place} is found again and again. Expected {expected}.", link)
     return os.path.islink(target) or any(f"{f}/".startswith(f"{target}/") for f in way)
 
 
@@ -1183,7 +1183,7 @@ def parse_layout(layout: str | Mapping[str, str]) -> dict[str, Template]:
             raise OptionError(
                 f"layout={layout!r}: columns are joined on {{split}}, {{label}}, {{sample}}, "
                 "{view} and {view_label}. Expected the same of these in every template; or neither "
-                "{view} nor {view_label} in a further column, which is one image a row then.",
+                "{view} nor {view_label} in a further column, which then is one image per row.",
                 "layout",
             )
         if lone:
@@ -1199,10 +1199,10 @@ def parse_template(text: str) -> Template:
     wrong = ["has a brace that is not closed"] * (re.search(r"\{[^{}]*(\{|$)", stem) is not None)
     wrong += [f"has the unknown field {{{name}}}" for name in names if name not in FIELDS]
     if text and not {*"{}"} & {*text}:
-        wrong.append("has no field: fields stand in braces")
+        wrong.append("has no field: write fields in braces")
     wrong += ["lacks the field {sample}"] * ("sample" not in names)
     if side := re.search(r"\{\w+\}\{\w+\}", stem):  # apple10 would be apple1 and 0
-        wrong.append(f"has {side[0]}, with nothing to part the two")
+        wrong.append(f"has {side[0]}, with nothing between the two")
     if "{" in literal or "}" in literal:
         wrong.append("has a brace too many, or more than a name in braces")
     if not all(stem.split("/")):
@@ -1211,9 +1211,9 @@ def parse_template(text: str) -> Template:
         unknown = next((name for name in names if name not in FIELDS), "")
         near = explain("did_you_mean", unknown, FIELDS)
         raise OptionError(
-            f"layout {text!r} {wrong[0]}.{near} Expected {{sample}}, where they are there "
-            "{split}, {label}, {view} and {view_label}, and {*} for what is part of no name, such "
-            'as "{split}/{label}/{sample}/{view}".',
+            f"layout {text!r} {wrong[0]}.{near} Expected {{sample}}, with {{split}}, {{label}}, "
+            "{view} and {view_label} where the tree has them, and {*} for text that is part of no "
+            'name, such as "{split}/{label}/{sample}/{view}".',
             "layout",
         )
     end = stem.find("/", stem.index("{sample}"))
@@ -1266,7 +1266,7 @@ def detect_layout(listing: FileListing, has_splits: bool) -> str:
     if all(path.count("/") > layout.count("/") for path in images):
         hint = "" if has_splits else explain("mixed_splits", tops, splits)
         raise LayoutError(
-            f"Every image stands deeper than {layout}, such as {images[0]}.{hint} "
+            f"Every image is deeper than {layout}, such as {images[0]}.{hint} "
             "Expected [split/]class/sample/view: pass a data_dir further down, or "
             f'say with layout="..." what the folders mean.{nearest_layouts(listing)}',
             images[0],
@@ -1321,7 +1321,7 @@ def match_images(
     listing: FileListing, templates: Mapping[str, Template]
 ) -> tuple[Samples, set[str]]:
     """Gather each sample's files, and the folders in which these stand; what fits nowhere goes to
-    `ignored`. LayoutError where an image stands above the layout, or two mean the same view.
+    `ignored`. LayoutError where an image is above the layout, or two mean the same view.
     """
     samples: Samples = {}
     ordered, used, folder, found = [*templates.values()], set[str](), "", None
@@ -1343,7 +1343,7 @@ def match_images(
             check_free_folders(next(iter(paths.values())), path, ordered[column])
         other = sample.columns[column].setdefault(intern_value(view), path)
         if other is not path:
-            what = f"view {view!r} of" if view else "image, the layout having no {view}, of"
+            what = f"view {view!r} of" if view else "image (the layout has no {view}) of"
             way_out = explain("tell_apart", other, path, ordered[column].text)
             raise LayoutError(
                 f"{other} and {path} mean the same {what} one sample. Expected one file: remove or "
@@ -1399,7 +1399,7 @@ def find_misfit(path: str, templates: Sequence[Template], listing: FileListing) 
     if depth >= min(depths):
         return "images below the layout" if depth > max(depths) else "images that fit no template"
     raise LayoutError(
-        f"{path} stands above the layout {templates[0].text}. Expected images only {min(depths)} "
+        f"{path} is above the layout {templates[0].text}. Expected images only {min(depths)} "
         "folders deep. Move it into the folder of its sample or remove it, or say with layout=... "
         f"what the names mean.{nearest_layouts(listing, templates)}",
         path,
@@ -1552,7 +1552,7 @@ def check_columns(
 
 
 def check_name_forms(plan: Plan, config: MultiviewCifarConfig) -> None:
-    """LayoutError where one name stands in two Unicode forms; not in a lone copy."""
+    """LayoutError where one name exists in two Unicode forms; not in a lone copy."""
     with suppress(ModuleNotFoundError):
         from multiview_cifar_tools.planning import similar_names
 
@@ -1902,7 +1902,7 @@ def split_by_folders(
             )
         if own and own[-1].sample_id == sample.sample_id:  # equal ones follow each other
             raise LayoutError(
-                f"{sample.sample_id} stands twice in the split {split!r}, of which split_names "
+                f"{sample.sample_id} is twice in the split {split!r}, of which split_names "
                 "makes several folders. Expected each once: rename one, or map them to two splits.",
                 sample.sample_id,
             )
@@ -1974,7 +1974,7 @@ def add_metadata(
         if "label" not in templates["images"].fields:
             check_no_label_options(config)
         return rows, {}, None
-    with wrap_tool_errors(f"{paths[0]} (but for drop_metadata=True)"):
+    with wrap_tool_errors(f"{paths[0]} (unless drop_metadata=True)"):
         from multiview_cifar_tools import metadata
 
         names = metadata.FolderNames(
@@ -2109,7 +2109,7 @@ def drop_unreadable_views(
     if config.view_names or config.num_views or len(sample.paths) > 1:
         raise ImageError(
             f"{sample.sample_id} lacks a view, as an unreadable image was skipped "
-            "(see the log). Expected every view: mend the image, or pass "
+            "(see the log). Expected every view: fix the image, or pass "
             'on_missing_view="skip_sample" or "null" too.',
             sample.sample_id,
         )
@@ -2184,7 +2184,7 @@ def decode(
     except Exception as error:  # Pillow raises SyntaxError, struct.error and more on bad files
         found = f"{len(data)} bytes that begin with {data[:12]!r}" if data else "0 bytes"
         why = "no known format" if isinstance(error, PIL.UnidentifiedImageError) else error
-        raise image_error(path, f"is no image that Pillow reads ({found}; {why})") from None
+        raise image_error(path, f"is not an image that Pillow can read ({found}; {why})") from None
     if count > 1:
         expected = 'one: pages="first" takes it, "views" all of a .tif in a column with {view}'
         raise image_error(path, f"has {count} pages", expected)

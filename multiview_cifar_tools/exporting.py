@@ -225,7 +225,7 @@ def missing_rows(rows: SplitRows, finished: Sequence[ShardResult], folder: str) 
         raise ExportError(
             f"Row {start - 1} is the sample {found!r}. Expected "
             f"{finished[-1].key!r}, which was written as such: the source has "
-            f"changed; remove {folder} to begin anew.",
+            f"changed; remove {folder} to start again.",
             folder,
         )
     return missing

@@ -290,7 +290,7 @@ class ImageRows(NamedTuple):
         return FormatError(
             f"The sample {sample!r} (column {self.columns.by!r}) of the split "
             f"{self.split!r} is of class {self.class_names[first]!r} and "
-            f"{self.class_names[other]!r}. Expected one class a sample: mend the "
+            f"{self.class_names[other]!r}. Expected one class a sample: fix the "
             "labels, or group by a column that parts them.",
             sample,
         )

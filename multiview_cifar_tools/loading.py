@@ -237,7 +237,7 @@ def _check_no_options(source: str, options: Mapping[str, Any]) -> None:
 def _check_no_split(options: Mapping[str, Any]) -> None:
     if "split" in options:
         raise OptionError(
-            f"split={options['split']!r} is no option of a source: all its splits are given. "
+            f"split={options['split']!r} is not an option of a source: all its splits are given. "
             'Expected one of them taken from the result: load(source)["train"].',
             "split",
         )

@@ -245,7 +245,7 @@ def read_table(
         raise MetadataError(
             [path],
             f"cannot be read ({' '.join(str(error).split())})",
-            f"a whole {kind} file, text in UTF-8, each column of one type: mend it",
+            f"a whole {kind} file, text in UTF-8, each column of one type: fix it",
         ) from None
     if split and "split" not in names:
         return table.append_column("split", pa.array([split] * len(table), pa.string()))
@@ -332,7 +332,7 @@ def concatenate(tables: Sequence[Any], paths: Sequence[str]) -> Any:
         raise MetadataError(
             paths,
             f"do not go together ({' '.join(str(error).split())})",
-            "columns of the same type in each split: mend them",
+            "columns of the same type in each split: fix them",
         ) from None
 
 
@@ -401,7 +401,7 @@ def file_key(
         raise MetadataError(
             paths,
             f"has a row whose {column} is {given!r}",
-            '"file_name", a path, or in .jsonl and .parquet "file_names", a list of them: mend it',
+            '"file_name", a path, or in .jsonl and .parquet "file_names", a list of them: fix it',
         )
     files = [posixpath.normpath(posixpath.join(folder, name)) for name in names]
     keys = [locate(file) or ("", "", file, "") for file in files]
@@ -409,7 +409,7 @@ def file_key(
         raise MetadataError(
             paths,
             f"has a row with files of several samples ({_join_first(samples.values())})",
-            "the files of one sample in each row: mend it",
+            "the files of one sample in each row: fix it",
         )
     return keys[0] if column == "file_name" else (*keys[0][:3], "")
 
@@ -432,7 +432,7 @@ def join_labels(
             raise MetadataError(
                 metadata.paths,
                 f"has several labels for {sample}: {_join_first(sorted(found))}",
-                "one for all its views: mend it",
+                "one for all its views: fix it",
             )
         joined[key] = found.pop() if found else None
     empty = ["/".join(filter(None, key[1:])) for key, label in joined.items() if label is None]
@@ -507,7 +507,7 @@ def find_strays(
         raise MetadataError(
             metadata.paths,
             f"has {' and '.join(found)}",
-            f'a row for each {what}: mend it, pass on_missing_metadata="null" (None for '
+            f'a row for each {what}: fix it, pass on_missing_metadata="null" (None for '
             "what is missing, other rows are ignored)",
         )
     return strays

@@ -421,7 +421,7 @@ def test_an_engine_is_opened_first(fails):
 
 def test_no_repository(fails):
     for name in (None, 5, "me", "a/b/c"):
-        with fails("PublishError", f"{name!r} is no name of a repository", '"user/name"'):
+        with fails("PublishError", f"{name!r} is not a name of a repository", '"user/name"'):
             publish(DATASET, name)
 
 

@@ -268,7 +268,7 @@ def test_grouping(labels, k, seed):
 
 
 def test_the_grouping_is_the_documented_one():
-    """By the hash of seed and view; written anew here, so that no version may change it."""
+    """By the hash of seed and view; written again here, so that no version may change it."""
     labels = [[0] * 4 for _ in range(6)]
     for seed in (0, 7):
         views = [f"data_batch_{f}-{i:05}" for f in range(1, 6) for i in range(4)]
@@ -437,7 +437,7 @@ def test_each_config_and_option_has_a_cache_of_its_own(build, make_folder, tmp_p
 
 BATCH = file_of("cifar10", "data_batch_1")
 WRONG_FILES = {
-    "short": ("cifar10", BATCH[:-1], ["5 records and 3072 bytes", "3073", "anew"]),
+    "short": ("cifar10", BATCH[:-1], ["5 records and 3072 bytes", "3073", "download it again"]),
     "long": ("cifar10", BATCH + b"\0", ["6 records and 1 bytes", "3073"]),
     "empty": ("cifar10", b"", ["0 bytes", "3073"]),
     "label": ("cifar10", BATCH[:3073] + b"\x0a" + BATCH[3074:], ["Record 1", "[10]", "[9]"]),

@@ -531,7 +531,7 @@ def test_a_disk_that_is_full(format, tmp_path):
     )
     assert done.returncode == 2
     line = done.stderr.splitlines()[-1]
-    assert "File too large" in line and "8 samples are finished in" in line and "goes on" in line
+    assert "File too large" in line and "8 samples are finished in" in line and "continues" in line
     assert len(list((tmp_path / "out.partial").glob("train*"))) == 4
     assert not list((tmp_path / "out.partial").glob(".train*"))
     assert main(arguments) == 0

@@ -318,7 +318,7 @@ def test_what_changed_is_said(name, tmp_path, fails):
         "ExportError",
         f"out.partial was begun with {says}",
         "remove",
-        "begin anew",
+        "start again",
         "name another place",
     ):
         go_on(tmp_path / "out", **options)
@@ -330,7 +330,7 @@ def test_a_source_that_changed_in_secret(tmp_path, fails):
     """As a stream may, which has no fingerprint: the last finished row is compared."""
     begin(tmp_path / "out")
     other = with_columns(ROWS, sample_id=[f"cat/{i}" for i in range(8)])
-    with fails("ExportError", "Row 3 is the sample 'cat/3'. Expected 'dog/0003'", "begin anew"):
+    with fails("ExportError", "Row 3 is the sample 'cat/3'. Expected 'dog/0003'", "start again"):
         go_on(tmp_path / "out", rows=other)
     with fails("ExportError", "Row 3 is the sample None. Expected 'dog/0003'"):
         go_on(tmp_path / "out", rows=ROWS[:2])
@@ -375,14 +375,14 @@ def test_a_finished_shard_that_was_cut_off(tmp_path, fails):
     begin(tmp_path / "out")
     shard = tmp_path / "out.partial/train-00001.parquet"
     shard.write_bytes(shard.read_bytes()[:-1])
-    with fails("ExportError", "train-00001.parquet has", "bytes. Expected", "to begin anew"):
+    with fails("ExportError", "train-00001.parquet has", "bytes. Expected", "to start again"):
         go_on(tmp_path / "out")
 
 
 def test_a_finished_shard_with_another_byte(tmp_path, fails):
     begin(tmp_path / "out")
     flip(tmp_path / "out.partial/train-00001.parquet", 100)
-    with fails("ExportError", "train-00001.parquet has the sha256", "to begin anew"):
+    with fails("ExportError", "train-00001.parquet has the sha256", "to start again"):
         go_on(tmp_path / "out")
 
 
@@ -392,7 +392,7 @@ def test_a_note_that_is_damaged(name, text, tmp_path, fails):
     begin(tmp_path / "out")
     (tmp_path / "out.partial" / name).write_text(text)
     is_other = name == SIGNATURE and text[0] == "{"
-    with fails("ExportError", "another" if is_other else f"{name} is damaged", "to begin anew"):
+    with fails("ExportError", "another" if is_other else f"{name} is damaged", "to start again"):
         go_on(tmp_path / "out")
 
 

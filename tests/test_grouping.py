@@ -292,7 +292,7 @@ BAD = {
     "no label": ([(0, 1, "a"), (-1, 2, "b")], ["Row 1", "the label -1", "Expected 0 to 1"]),
     "two classes": (
         [(0, 1, "a"), (1, 1, "b")],
-        ["The sample '1' (column 'object_id')", "is of class 'dog' and 'cat'", "mend the labels"],
+        ["The sample '1' (column 'object_id')", "is of class 'dog' and 'cat'", "fix the labels"],
     ),
     "two views of a name": (
         [(0, 2, "a"), (0, 1, "a"), (0, 1, "a")],

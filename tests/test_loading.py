@@ -587,7 +587,7 @@ THREE = [
 
 
 def place_of(kind, ds, folder):
-    """Where a dataset lies: saved, as Parquet of `datasets`, or of a tool that says no features."""
+    """Where a dataset lies: saved, as Parquet of `datasets`, or of a tool that writes no types."""
     if kind == "saved":
         ds.save_to_disk(folder / "saved")
         return folder / "saved"
@@ -635,7 +635,7 @@ def test_row_numbers_go_on_in_the_next_file(tmp_path, cache, caplog):
     lists([1]).to_parquet(tmp_path / "more.parquet")
     ds = load(tmp_path, cache_dir=cache)["train"]
     assert ds["sample_id"][:] == ["0", "1", "2", "3", "4"]
-    assert "Of the 3 shards of" in caplog.text and "the first of them number 1" in caplog.text
+    assert "1 of 3 shards are missing" in caplog.text and "the first is number 1" in caplog.text
     assert f"they name no split, or two: {tmp_path / 'more.parquet'}" in caplog.text
 
 

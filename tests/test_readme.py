@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 from dataclasses import fields
+from functools import partial
 
 import datasets
 import pytest
@@ -13,10 +14,11 @@ import yaml
 
 import multiview_cifar
 from conftest import HAS_SCRIPTS, HOME, REPOSITORY
-from doc_pages import blocks
+from doc_pages import blocks, indented_lines
 from draw_idea import draw
 from exports import run_command
-from multiview_cifar_tools.cli.commands import EXAMPLES
+from multiview_cifar_tools.cli.commands import EXAMPLES, Arguments, parse
+from multiview_cifar_tools.storage import cifar
 from write_command_line_page import page as command_line_page
 from write_options_page import page as options_page
 
@@ -88,6 +90,28 @@ def test_the_code_of(name, inputs, run, tmp_path, monkeypatch):
                 assert as_shown(printed, tmp_path) == shown.strip(), done.stderr
     if name == "README.md":
         assert names["right"] >= 40, "of 60, by the training loop"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [line for name in ("options.md", "cifar.md") for line in indented_lines(DOCS[name], "load_d")],
+)
+def test_an_indented_line(line, make_tree, make_folder, tmp_path, monkeypatch):
+    """Of the CIFARs small ones, in the place of the downloads, whose sizes are known."""
+    monkeypatch.chdir(tmp_path)
+    make_tree(*(f"train/cat/1/view_{i}.png" for i in range(4)))
+    folders = {name: str(make_folder(name, under=".")) for name in ("cifar10", "cifar100")}
+    monkeypatch.setattr(cifar, "download", lambda name, _: folders[name])
+    load = partial(multiview_cifar.load_dataset, verification_mode="no_checks")
+    assert eval(line, {"load_dataset": load})["train"].num_rows > 0
+
+
+@pytest.mark.parametrize(
+    "line", [*indented_lines(DOCS["cluster.md"], "multiview-cifar ")], ids=["build", "publish"]
+)
+def test_an_indented_command(line):
+    """It can be read; what it does with a cluster or a store is tested with these."""
+    assert isinstance(parse(shlex.split(line)[1:]), Arguments)
 
 
 def test_the_commands_with_the_hub(hub, inputs, tmp_path):

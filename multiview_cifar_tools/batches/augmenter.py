@@ -164,7 +164,7 @@ def check_column(name: Any, columns: Sequence[str]) -> None:
     """BatchError where `augment` names a column that is not brought along."""
     if name not in columns:
         raise BatchError(
-            f"augment names {name!r}, which is no image column of the batch. Expected some of "
+            f"augment names {name!r}, which is not an image column of the batch. Expected some of "
             f'{[*columns]}, or columns=["{name}"] too.',
             "augment",
         )

@@ -460,7 +460,7 @@ class ImageColumn:
         except ConversionError as error:
             raise self._conversion_error(file, error) from None
         except PIL.UnidentifiedImageError:  # whose text is an address in memory
-            problem = "is no image that Pillow knows"
+            problem = "is not an image that Pillow knows"
         except Exception as error:  # Pillow raises SyntaxError, struct.error and more on bad files
             problem = f"cannot be decoded ({error})"
         name = self.row_name(file.row)

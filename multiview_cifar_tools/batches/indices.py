@@ -62,7 +62,7 @@ def _as_array(index: Index, length: int) -> npt.NDArray[Any]:
         try:
             return np.arange(*index.indices(length))
         except (TypeError, ValueError) as error:  # bounds that are no integers, a step of zero
-            raise _index_error(f"is no slice of samples ({error})", index) from None
+            raise _index_error(f"is not a slice of samples ({error})", index) from None
     try:
         return np.asarray(index)
     except (TypeError, ValueError, RuntimeError) as error:  # lists of several lengths, a GPU's

@@ -630,7 +630,7 @@ def select_columns(
 ) -> list[str]:
     """The other columns of a batch: `columns`, or all but image columns where that is None.
 
-    BatchError where `column` is no column of image sequences, or another one does not exist.
+    BatchError where `column` is not a column of image sequences, or another one does not exist.
     """
     with_images = all_image_columns(features)
     other_names = [name for name in features if name not in with_images]

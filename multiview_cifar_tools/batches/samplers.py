@@ -122,11 +122,11 @@ class EpochSampler:
         """Go on after the last batch of a state, on any rank.
 
         Raises:
-            BatchError: It is no state of such a sampler, or one of other labels, sizes or options.
+            BatchError: It is not a state of such a sampler, or has other labels, sizes or options.
         """
         if not isinstance(state, Mapping) or "sampler" not in state:
             raise BatchError(
-                f"{short_repr(state)} is no state. Expected what state_dict() of a "
+                f"{short_repr(state)} is not a state. Expected what state_dict() of a "
                 f"{type(self).__name__} gave.",
                 "state",
             )

@@ -254,7 +254,7 @@ def find_text_field(name: str, values: list[Any], batch_size: int | None) -> Fie
     strings = itertools.chain(*values) if is_list else values
     if not all(isinstance(value, str) for value in strings):
         raise BatchError(
-            f"Column {name!r} is no number, string or list of strings. "
+            f"Column {name!r} is not a number, string or list of strings. "
             "Expected columns= without it.",
             name,
         )

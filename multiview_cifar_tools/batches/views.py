@@ -157,7 +157,7 @@ def check_view_options(
         )
     if copies is not None and ragged not in ("pad", "error"):
         raise BatchError(
-            f"copies={copies} with ragged={ragged!r} are no array. Expected "
+            f"copies={copies} with ragged={ragged!r} are not one array. Expected "
             'ragged="pad" or "error".',
             "copies",
         )

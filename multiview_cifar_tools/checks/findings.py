@@ -96,7 +96,7 @@ KINDS = {
     "split-name": FindingKind(
         "a class or sample in two Unicode forms",
         "error",
-        "Move the files into one folder, or rename what is another: no build takes both.",
+        "Move the files into one folder, or rename those that are different: no build takes both.",
     ),
     "extension": FindingKind("contents that are not what the extension says", "warning", ""),
     "not-taken": FindingKind("images that a build does not take", "warning", ""),
@@ -129,12 +129,12 @@ KINDS = {
         'Remove the folder, or build with on_error="skip_sample".',
     ),
     "absent-class": FindingKind(
-        "classes without a sample in a split", "warning", "Add samples, or divide the samples anew."
+        "classes without a sample in a split", "warning", "Add samples, or split the samples again."
     ),
     "name-forms": FindingKind(
         "names in two Unicode forms",
         "warning",
-        "Write them in one form, or rename what is another.",
+        "Write them in one form, or rename those that are different.",
     ),
     "no-group": FindingKind(
         "samples of which no group is known",
@@ -153,7 +153,7 @@ KINDS = {
     "deep": FindingKind("images of more than 8 bits", "note", ""),
     "animated": FindingKind("animations", "note", ASPECT_REMEDIES["animation"]),
     "name-case": FindingKind(
-        "names that differ in case alone",
+        "names that differ only in case",
         "note",
         "Write them alike, or rename one: on macOS and Windows such names are one.",
     ),

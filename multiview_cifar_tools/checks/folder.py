@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multiview_cifar import (
+    CIFARS,
     NO_IMAGES,
     LayoutError,
     MultiviewCifarConfig,
@@ -102,7 +103,7 @@ def check(
             findings, unless `on_missing_view` or `on_error` say otherwise.
 
     Raises:
-        OptionError: An option has a wrong name or value, or `group` is no column of the metadata.
+        OptionError: An option has a wrong name or value, or the metadata have no column `group`.
         LayoutError: The names in the folder do not fit the layout.
         ArchiveError: An archive is damaged or refused, or a URL cannot be read.
         FormatError: Parquet files are damaged, or have no rows of this project.
@@ -139,6 +140,8 @@ def check_images(
             beside = paths_beside(images.paths, plan.ignored.get(NO_IMAGES, []))
             folder = copies.enter_context(local_files(plan, [*images.paths, *beside]))
             facts, findings = inspect_samples(workers, folder, images, beside)
+        if config.name in CIFARS:  # whose images are copied to files without extensions
+            findings = [finding for finding in findings if finding.kind != "extension"]
         kept = copies.pop_all()
     findings += [
         Finding("empty-sample", "no image in it", paths=(path,))
@@ -315,7 +318,7 @@ def inspect_folder(
         except loky.BrokenProcessPool:
             raise CheckError(
                 f"A worker process ended while it checked {folder}, at or after "
-                f"{paths[start]}. Expected it to live on: for want of memory "
+                f"{paths[start]}. Expected it to keep running: if memory was short, "
                 "lower num_proc or max_pixels, else move that image away.",
                 folder,
             ) from None

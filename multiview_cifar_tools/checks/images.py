@@ -153,8 +153,7 @@ def _open_batches(
         except Exception as error:  # Pillow raises SyntaxError, struct.error and more on bad files
             problems.append(ImageProblem(i, *classify_error(error)))
             continue
-        kind, has_extension = image.format.replace("MPO", "JPEG"), "." in path.rpartition("/")[2]
-        if has_extension and kind != expected_format(path):  # a CIFAR's images have none
+        if (kind := image.format.replace("MPO", "JPEG")) != expected_format(path):
             problems.append(ImageProblem(i, "extension", kind))
         pixels += image.width * image.height
         if pixels >= BATCH_PIXELS:

@@ -38,7 +38,7 @@ def check_quarantine_dir(folder: str | os.PathLike[str], data_dir: str | os.Path
             root,
         )
     if os.path.lexists(root) and not os.path.isdir(root):
-        raise QuarantineError(f"{root} is no folder. Expected one, or a new name.", root)
+        raise QuarantineError(f"{root} is not a folder. Expected one, or a new name.", root)
     if os.path.exists(os.path.join(root, MANIFEST)):
         home, _ = read_manifest(root)
         if home != data:
@@ -175,7 +175,7 @@ def read_manifest(root: str) -> tuple[str, dict[str, str]]:
         home, files = str(head["data_dir"]), {str(e["path"]): str(e["why"]) for e in entries}
     except (ValueError, TypeError, KeyError):
         raise QuarantineError(
-            f"{path} is no manifest of a quarantine. Expected the one that was "
+            f"{path} is not a manifest of a quarantine. Expected the one that was "
             "written there: take it from a backup.",
             path,
         ) from None
@@ -189,7 +189,7 @@ def read_manifest(root: str) -> tuple[str, dict[str, str]]:
         if os.path.isabs(name) or ".." in name.split("/"):
             raise QuarantineError(
                 f"{path} names {name!r}, which leads out of the folder. Expected "
-                "paths below it: mend the manifest.",
+                "paths below it: fix the manifest.",
                 path,
             )
     return home, files

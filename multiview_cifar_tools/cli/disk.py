@@ -136,7 +136,7 @@ def _destinations(args: Arguments) -> dict[str, str]:
 
 def _describe_room(place: str, args: Arguments) -> str:
     """How many bytes are free, and how many the images of a local source take that is copied."""
-    text = f"Free are {free_bytes(place):,} bytes"
+    text = f"{free_bytes(place):,} bytes are free"
     copies = hasattr(args, "max_shard_size")
     if copies and os.path.exists(args.source):
         needed = sum(map(os.path.getsize, filter(os.path.isfile, list_files(args.source))))

@@ -112,7 +112,7 @@ def parse_layout(text: str) -> str | dict[str, str]:
     if isinstance(layout, str) and re.match(r"\{\s*[\"']", text):
         expected = '{"images": "{label}/{sample}/{view}", ...}'
         raise ValueError(
-            f"{text} is no valid JSON. Expected a template, or JSON such as {expected}."
+            f"{text} is not valid JSON. Expected a template, or JSON such as {expected}."
         )
     return layout if isinstance(layout, dict) else text
 
@@ -121,7 +121,7 @@ def parse_object(text: str) -> dict[str, Any]:
     """A JSON object, which may hold secrets: the error does not repeat it."""
     value = parse_literal(text)
     if not isinstance(value, dict):
-        raise ValueError('it is no JSON object. Expected one, in quotes: \'{"key": "..."}\'')
+        raise ValueError('it is not a JSON object. Expected one, in quotes: \'{"key": "..."}\'')
     return value
 
 

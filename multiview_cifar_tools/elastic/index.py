@@ -101,7 +101,7 @@ def read_index(
         return _index_repository(name, split, revision or own_revision)
     if revision is not None:
         raise ElasticError(
-            f"revision={revision!r} is given, but {place} is no dataset of the Hub. "
+            f"revision={revision!r} is given, but {place} is not a dataset of the Hub. "
             "Expected USER/NAME with it.",
             "revision",
         )
@@ -183,7 +183,7 @@ def _footer_features(url: str, footer: Any) -> datasets.Features:
         info = json.loads(footer.metadata[b"huggingface"])["info"]["features"]
     except (KeyError, ValueError, TypeError):
         raise ElasticError(
-            f"{url} says no features. Expected shards that `publish` or `push_to_hub` wrote.", url
+            f"{url} states no features. Expected shards that `publish` or `push_to_hub` wrote.", url
         ) from None
     return features_from(info)
 

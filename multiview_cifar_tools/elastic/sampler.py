@@ -201,7 +201,7 @@ class ElasticSampler:
         states = [*_find_states(state)]
         if not states:
             raise ElasticError(
-                "This is no state of an elastic epoch. Expected what state_dict() "
+                "This is not a state of an elastic epoch. Expected what state_dict() "
                 "gave, of this or of a StatefulDataLoader over it.",
                 "state",
             )
@@ -220,7 +220,7 @@ class ElasticSampler:
             if state.get(name) != value:
                 raise ElasticError(
                     f"The state has {name}={state.get(name)!r}, and here it is "
-                    f"{value!r}. Expected the same to go on: give the same "
+                    f"{value!r}. Expected the same to continue: give the same "
                     "shards and options.",
                     name,
                 )

@@ -56,7 +56,7 @@ class ProcessEngine(InProcessEngine):
                 yield future.result()
         except loky.BrokenProcessPool:
             raise EngineError(
-                "A worker process ended (killed, or for want of memory). Expected it "
+                "A worker process ended (killed, or out of memory). Expected it "
                 "to live on: run the same again, which goes on from what is "
                 "finished, with a smaller num_proc if memory was short.",
                 "num_proc",

@@ -136,7 +136,7 @@ class RayEngine:
         if reasons:
             raise EngineError(
                 f"{'; '.join(reasons[:5])}. Expected each node to have the same "
-                "packages, to see the same paths, and to have room: mend them, or "
+                "packages, to see the same paths, and to have room: fix them, or "
                 "take them out of the cluster.",
                 reasons[0].split()[1],
             )
@@ -164,7 +164,7 @@ class RayEngine:
                 found = type(error).__name__
                 raise EngineError(
                     f"node {name} does not answer ({found}). Expected it to run "
-                    f"Python within {PROBE_SECONDS} s: mend it, or take it out of "
+                    f"Python within {PROBE_SECONDS} s: fix it, or take it out of "
                     "the cluster.",
                     name,
                 ) from None
@@ -203,8 +203,8 @@ class RayEngine:
             found = " ".join(str(error).split())[:300]
             raise EngineError(
                 f"A process of the cluster ended, and so did {RETRIES} that took "
-                f"over its work ({found}). Expected one to live on: look into Ray's "
-                "logs, for want of memory most likely, and run the same again, which "
+                f"over its work ({found}). Expected one that keeps running: look into Ray's "
+                "logs (most likely memory was short), and run the same again, which "
                 "goes on from what is finished.",
                 "ray",
             ) from None

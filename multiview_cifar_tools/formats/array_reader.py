@@ -199,7 +199,7 @@ class ArrayFile:
         except (UnicodeError, TypeError) as error:
             raise self.error(
                 start + len(texts),
-                f"the array {name!r} has what is no text ({error})",
+                f"the array {name!r} has values that are not text ({error})",
                 "text in UTF-8",
             ) from None
         return texts
@@ -264,11 +264,11 @@ def is_pixels(array: Any) -> bool:
 
 
 def list_texts(array: npt.NDArray[Any]) -> list[Any]:
-    """An array of text as lists; UnicodeError where NumPy would make text of what is no Unicode."""
+    """An array of text as lists; UnicodeError where a value is not Unicode."""
     if array.dtype.kind == "U" and array.size:
         codes = np.frombuffer(array.astype(array.dtype.newbyteorder("=")).tobytes(), np.uint32)
         if (wrong := codes[(codes > 0x10FFFF) | (codes >> 11 == 0xD800 >> 11)]).size:
-            raise UnicodeError(f"{wrong[0]:#x} is no code point")
+            raise UnicodeError(f"{wrong[0]:#x} is not a code point")
     texts: list[Any] = array.tolist()
     return texts
 

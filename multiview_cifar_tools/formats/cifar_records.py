@@ -198,7 +198,7 @@ def _open_shard(
     if os.path.isdir(path):
         if record_shape or label_bytes != 1:
             raise OptionError(
-                f"shape or label_bytes are given, but {path} says its own. Expected "
+                f"shape or label_bytes are given, but {path} has its own. Expected "
                 "them only for .bin files: leave them out.",
                 "shape",
             )

@@ -35,7 +35,7 @@ def image_extension(data: bytes, sample_id: str) -> str:
             kind = image.format or ""
     except Exception:  # of an image that is too large, say, Pillow raises errors of its own
         raise ExportError(
-            f"A view of {sample_id} is no image that Pillow knows. Expected one: "
+            f"A view of {sample_id} is not an image that Pillow knows. Expected one: "
             'build with verify="decode".',
             sample_id,
         ) from None

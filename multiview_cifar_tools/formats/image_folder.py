@@ -208,7 +208,7 @@ def _check_view_labels(features: datasets.Features) -> None:
 
 
 def ignores_case(folder: str) -> bool:
-    """Whether the file system of a folder takes names that differ in case alone for one."""
+    """Whether the file system of a folder takes names that differ only in case for one."""
     probe = Path(folder, ".Probe")
     probe.touch()
     try:
@@ -282,7 +282,7 @@ def row_files(row: Row, features: datasets.Features) -> Iterator[tuple[str, byte
     for column in single_image_columns(features):
         if (view := row[column]) is None:
             raise ExportError(
-                f"{sample} has no image in {column!r}, of which a folder does not tell. Expected "
+                f"{sample} has no image in {column!r}, which a folder cannot store. Expected "
                 "one in each row: leave it out, or export in another format.",
                 sample,
             )
@@ -568,7 +568,7 @@ def _warn_of_labels(state: Mapping[str, Any], features: datasets.Features) -> No
         ]
     if names:
         logger.warning(
-            "No row has the label %s, so that the folder does not tell of it: the "
+            "No row has the label %s, so that the folder does not show it: the "
             "numbers of labels behind it become smaller.",
             join_first(map(repr, names), most=3),
         )

@@ -32,7 +32,7 @@ def check_no_class_names(class_names: Sequence[str] | None, path: str) -> None:
     """OptionError where class names are given for files that have their own."""
     if class_names is not None:
         raise OptionError(
-            f"class_names are given, but {path} says its own. Expected them only for "
+            f"class_names are given, but {path} has its own. Expected them only for "
             "files that another tool made: leave them out.",
             "class_names",
         )

@@ -137,8 +137,8 @@ def _read_features(file: str) -> datasets.Features:
         return datasets.Features.from_dict(info)
     except Exception as error:  # `datasets` raises AttributeError, KeyError, ValueError and more
         raise FormatError(
-            f"{file} says features that are none ({type(error).__name__}: {error}). Expected them "
-            "as `datasets` writes them: write it again.",
+            f"{file} states features that cannot be read ({type(error).__name__}: {error}). "
+            "Expected them as `datasets` writes them: write it again.",
             file,
         ) from None
 
@@ -149,7 +149,7 @@ def _infer_features(file: str, schema: Any) -> datasets.Features:
         features = datasets.Features.from_arrow_schema(schema)
     except Exception as error:  # as above
         raise FormatError(
-            f"{file} says no features, and its columns have none ({error}). Expected Parquet of "
+            f"{file} states no features, and its columns have none ({error}). Expected Parquet of "
             "`datasets` or `export`: load it with `datasets`, cast its columns, and export that.",
             file,
         ) from None

@@ -97,7 +97,7 @@ def _spell_floats(value: Any) -> Any:
 def from_json(text: str | bytes, features: datasets.Features) -> Row:
     """The columns of a text that `to_json` made; what the features do not name is left out.
 
-    FormatError where the text is no JSON object, or a value is none of its column's type; label,
+    FormatError where the text is not a JSON object, or a value is none of its column's type; label,
     names of views and the like are left to `check_row`.
     """
     return from_object(parse_object(text), features)
@@ -109,12 +109,12 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FormatError(
-            f"{short_repr(text)} is no JSON ({error}). Expected an object of columns and their "
+            f"{short_repr(text)} is not JSON ({error}). Expected an object of columns and their "
             "values."
         ) from None
     if not isinstance(found, dict):
         raise FormatError(
-            f"{short_repr(text)} is no JSON object. Expected one of columns and their values."
+            f"{short_repr(text)} is not a JSON object. Expected one of columns and their values."
         )
     return found
 

@@ -170,7 +170,7 @@ def find_splits(paths: Sequence[str], source: str) -> dict[str, str]:
     unnamed = [path for path, split in found.items() if split is None]
     if 0 < len(unnamed) < len(found):
         shown = join_first(map(redact_url, unnamed))
-        logger.warning("Taken for train, as they name no split, or two: %s", shown)
+        logger.warning("Taken as train, since they name no split, or two: %s", shown)
     _warn_of_gaps(paths)
     return {path: split or "train" for path, split in found.items()}
 
@@ -185,6 +185,6 @@ def _warn_of_gaps(paths: Iterable[str]) -> None:
         if len(there) < count:
             absent = (number for number in range(count) if number not in there)
             logger.warning(
-                "Of the %d shards of %s, %d are not there, the first of them number %d",
-                *(count, redact_url(name), count - len(there), next(absent)),
+                "%s: %d of %d shards are missing, the first is number %d",
+                *(redact_url(name), count - len(there), count, next(absent)),
             )

@@ -244,7 +244,7 @@ def _read_names(path: str, label: str) -> list[str] | None:
             return check_class_names(lines.read().splitlines())
     except (OptionError, UnicodeDecodeError):
         raise FormatError(
-            f"{file} names no classes. Expected a name a line, none of them twice: mend it, or "
+            f"{file} names no classes. Expected a name a line, none of them twice: fix it, or "
             "pass class_names.",
             file,
         ) from None

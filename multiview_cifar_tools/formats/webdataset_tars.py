@@ -286,7 +286,7 @@ def _expand_braces(pattern: str) -> list[str]:
         return [*braceexpand.braceexpand(pattern)]
     except ValueError as error:
         raise FormatError(
-            f'{pattern} is no pattern ({error}). Expected one such as "train-{{000..010}}.tar".',
+            f'{pattern} is not a pattern ({error}). Expected one such as "train-{{000..010}}.tar".',
             pattern,
         ) from None
 

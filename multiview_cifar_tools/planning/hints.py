@@ -52,8 +52,8 @@ def _hint_split_words(report: PlanReport) -> str:
         return ""
     classes = join_first((name for name in report.classes.index if name not in words), most=3)
     return (
-        f"{join_first(words, most=3)} would be a class, as {classes} is no split. If it is one, "
-        'pass layout="{split}/{label}/{sample}/{view}"; else nothing.'
+        f"{join_first(words, most=3)} would be a class, as {classes} is not a split. If it is one, "
+        'pass layout="{split}/{label}/{sample}/{view}".'
     )
 
 
@@ -67,7 +67,7 @@ def _hint_similar_classes(report: PlanReport) -> str:
         return ""
     class_names = ", ".join(f'"{name}": "{spellings[0]}"' for name in spellings)
     return (
-        f"The classes {' and '.join(map(repr, spellings))} differ in spelling alone. If they "
+        f"The classes {' and '.join(map(repr, spellings))} differ only in spelling. If they "
         f"are one, pass class_names={{{class_names}, ...}} with all class folders."
     )
 
@@ -78,7 +78,7 @@ def _hint_unicode_forms(report: PlanReport) -> str:
         return ""
     return (
         f"{_describe_pairs(pairs)}. Such names look the same, but are not: write them in one "
-        "form, or rename what is another."
+        "form, or rename those that are different."
     )
 
 

@@ -130,7 +130,7 @@ def find_misfit(path: str, templates: Sequence[Any]) -> str:
 
 def mixed_splits(tops: Sequence[str], splits: Sequence[str]) -> str:
     """Which of the top folders would be splits, if all were."""
-    return f" Of {_join_first(tops)} only {_join_first(splits)} would be a split." if splits else ""
+    return f" Only {_join_first(splits)} of {_join_first(tops)} would be a split." if splits else ""
 
 
 def list_below(folder: str, folders: Sequence[str], ignored: Mapping[str, Sequence[str]]) -> str:

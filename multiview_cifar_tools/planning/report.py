@@ -418,7 +418,7 @@ def _name_problem(plan: Plan, config: MultiviewCifarConfig) -> str:
 
 
 def _image_paths(tree: FileListing) -> list[str]:
-    """The paths of all images; none where a name is no text, which is the problem then."""
+    """The paths of all images; none where a name is not text, which is the problem then."""
     try:
         images = replace(tree, ignored=defaultdict(list))
         keep_images(images)

@@ -1,7 +1,7 @@
 """Names that one takes for the same: in two Unicode forms, or in upper and lower case.
 
 "é" is one character (NFC, as most systems write it) or two (NFD, as macOS may): the names look the
-same, and are different to Linux. Names that differ in case alone are the same to macOS and Windows.
+same, and are different to Linux. Names that differ only in case are the same to macOS and Windows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class NameFormError(ValueError):
 
     def __init__(self, name: str, other: str) -> None:
         super().__init__(
-            f"{name!r} stands in two Unicode forms, {other!a} and {name!a}, which would be "
+            f"{name!r} exists in two Unicode forms, {other!a} and {name!a}, which would be "
             "two. Expected one form: rename, or merge, the files or folders of the other."
         )
         self.path = name
@@ -53,7 +53,7 @@ class SimilarNames(NamedTuple):
     Attributes:
         what: "class", "sample", "view label" or "view".
         name, other: The names, in the order of the rows.
-        are_forms: Whether they are one name in two Unicode forms; else they differ in case alone.
+        are_forms: Whether they are one name in two Unicode forms; else they differ only in case.
         is_refused: Whether a build refuses them, as a class, or a sample of a split, would be two.
     """
 
@@ -68,8 +68,8 @@ class SimilarNames(NamedTuple):
         """Both names, so that they can be told apart."""
         if self.are_forms:
             forms = f"{self.name!a} and {self.other!a}"
-            return f"the {self.what} {self.name!r} stands in two Unicode forms, {forms}"
-        return f"the {self.what} names {self.name!r} and {self.other!r} differ in case alone"
+            return f"the {self.what} {self.name!r} exists in two Unicode forms, {forms}"
+        return f"the {self.what} names {self.name!r} and {self.other!r} differ only in case"
 
 
 def find_similar_names(plan: Plan, one_split: bool) -> list[SimilarNames]:

@@ -46,7 +46,7 @@ def find_groups(
         if len(values) > 1:
             raise GroupError(
                 f"split_by={split_by!r}: {sample.sample_id} has {_join_first(sorted(values))}. "
-                "Expected one for all its views: mend the metadata, or name another column.",
+                "Expected one for all its views: fix the metadata, or name another column.",
                 sample.sample_id,
             )
         if not values:
@@ -81,8 +81,8 @@ def list_groups(
         columns = [*sample.metadata, *sample.view_metadata]
         known = [*columns, *["label"] * (class_names is not None), "sample"]
         raise GroupError(
-            f"{option}={name!r} is no column of the metadata.{did_you_mean(name, known)} Expected "
-            f"one of {_join_first(map(repr, known), 20)}.",
+            f"{option}={name!r} is not a column of the metadata.{did_you_mean(name, known)} "
+            f"Expected one of {_join_first(map(repr, known), 20)}.",
             option,
             "OptionError",
         )

@@ -178,7 +178,7 @@ def preview(
 
 
 def check_max_size(max_size: Any) -> None:
-    """OptionError where this is no number of MB."""
+    """OptionError where this is not a number of MB."""
     is_size = isinstance(max_size, (int, float)) and max_size >= 1  # NaN is not
     if not is_size:
         raise OptionError(

@@ -1,6 +1,6 @@
 """The dataset card of a published dataset: README.md, and the picture in it.
 
-The block between MARKS is written anew each time; all else that stands in a README stays as its
+The block between MARKS is written again each time; all else that stands in a README stays as its
 author wrote it, and so do the citation and what its YAML says of licence, name, task and language.
 """
 

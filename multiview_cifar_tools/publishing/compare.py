@@ -79,7 +79,7 @@ def _compare_split(
         if not gone and not changed:
             plan.unchanged[name] = shard
             continue
-        plan.lines.append(f"{name}: {changed} samples changed, {gone} gone: written anew")
+        plan.lines.append(f"{name}: {changed} samples changed, {gone} gone: written again")
         if gone < len(found):
             remaining = np.array([row.row for row in found if row is not None], np.int64)
             plan.shards.append(ShardRows(name, split, remaining))

@@ -375,8 +375,8 @@ def decode_readme(data: bytes) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         raise PublishError(
-            f"{README} is no text in UTF-8 ({error}). Expected a card that can be read: correct it "
-            "first.",
+            f"{README} is not text in UTF-8 ({error}). Expected a card that can be read: correct "
+            "it first.",
             README,
         ) from None
 

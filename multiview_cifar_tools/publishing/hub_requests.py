@@ -96,7 +96,7 @@ def describe_error(error: Exception, repo_id: str, revision: str, endpoint: str)
         return "There is no token of the Hub. Expected one: run `hf auth login`, or set HF_TOKEN."
     if isinstance(error, GatedRepoError):
         return (
-            f"{repo_id} is gated, and the token is not let in ({status}). Expected access: ask "
+            f"{repo_id} is gated, and the token has no access ({status}). Expected access: ask "
             f"for it at {place}. {AGAIN}"
         )
     if isinstance(error, RepositoryNotFoundError):
@@ -127,8 +127,8 @@ def describe_error(error: Exception, repo_id: str, revision: str, endpoint: str)
 def changed_text(repo_id: str, status: str = "") -> str:
     """What is said of a branch that is no longer at the commit which was read."""
     return (
-        f"{repo_id} was changed by somebody else meanwhile{status}. Expected it as it was read, so "
-        f"that no change is lost. {AGAIN}"
+        f"{repo_id} was changed by somebody else in the meantime{status}. Expected it as it was "
+        f"read, so that no change is lost. {AGAIN}"
     )
 
 

@@ -304,7 +304,7 @@ class SourceInput:
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"interrupted; {len(shards)} shards are finished: "
-                "the same command goes on from there"
+                "the same command continues from there"
             ) from None
         return shards
 

@@ -191,7 +191,7 @@ def check_repo_id(repo_id: str) -> None:
         is_valid = False
     if not is_valid:
         raise PublishError(
-            f'{short_repr(repo_id)} is no name of a repository. Expected "user/name", of '
+            f'{short_repr(repo_id)} is not a name of a repository. Expected "user/name", of '
             "letters, digits, -, _ and .",
             str(repo_id),
         )

@@ -72,7 +72,7 @@ class PublishState(BuildState):
             if path in sent or not shard.num_rows:
                 self.finished[path] = replace(shard, receipt=sent.get(path))
         if sent:
-            print_lines(f"{len(sent)} shards are on the Hub already: going on from there")
+            print_lines(f"{len(sent)} shards are on the Hub already: continuing from there")
 
     def forget(self) -> None:
         """Count no shard as finished; the folder stays, as it is locked."""

@@ -208,7 +208,7 @@ def make_missing(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"interrupted; {len(shards)} shards are finished in {state.store.place}: "
-            "the same command goes on from there"
+            "the same command continues from there"
         ) from None
     try:
         check_splits(plan, {shard.split for shard in shards if shard.num_rows})
@@ -420,7 +420,7 @@ class OutputState(BuildState):
         for path, found in self._find_damaged([file for _, file in files]).items():
             raise OutputError(
                 f"{path} in {self.store.place} has {found}, as {MANIFEST} says: it is damaged, so "
-                "empty the place to build it anew.",
+                "empty the place to build it again.",
                 path,
             )
         for split, file in files:
@@ -492,7 +492,7 @@ class OutputState(BuildState):
         }.get(names[0], names[0])
         return OutputError(
             f"{self.store.place} was begun with another {what}. Expected the "
-            "same to go on: name another place, or empty it to begin anew.",
+            "same to continue: name another place, or empty it to start again.",
             self.store.place,
         )
 
@@ -500,6 +500,6 @@ class OutputState(BuildState):
         """As a BuildState."""
         return OutputError(
             f"{name} in {self.store.place} is damaged. Expected it as it was "
-            "written: empty the place to begin anew.",
+            "written: empty the place to start again.",
             name,
         )

@@ -418,7 +418,7 @@ def parse_object(data: bytes | str) -> Json:
     """The JSON object that a file holds; ValueError where it holds none."""
 
     def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON")
+        raise ValueError(f"{constant} is not JSON")
 
     try:
         found = json.loads(data, parse_constant=refuse)

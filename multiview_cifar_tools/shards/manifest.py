@@ -75,7 +75,7 @@ class Manifest:
 
 
 class ManifestError(ValueError):
-    """A text is no manifest; its message says why."""
+    """A text is not a manifest; its message says why."""
 
 
 def parse_manifest(data: str | bytes) -> Manifest:
@@ -102,7 +102,7 @@ def parse_manifest(data: str | bytes) -> Manifest:
     ) as error:
         raise ManifestError(f"{type(error).__name__}: {error}") from None
     if wrong := [split for split in splits if not re.fullmatch(r"\w+(\.\w+)*", split)]:
-        raise ManifestError(f"{wrong[0]!r} is no name of a split")
+        raise ManifestError(f"{wrong[0]!r} is not a name of a split")
     if not features or counts != manifest.num_rows:
         raise ManifestError("it has no features" if not features else "its num_rows do not add up")
     return manifest
@@ -111,7 +111,7 @@ def parse_manifest(data: str | bytes) -> Manifest:
 def _parse_shard(entry: Mapping[str, Any]) -> ShardFile:
     sha256 = bytes.fromhex(entry["sha256"]).hex()  # it becomes a part of paths: digits alone
     if not isinstance(entry["path"], str):
-        raise TypeError("the path of a shard is no text")
+        raise TypeError("the path of a shard is not text")
     return ShardFile(entry["path"], int(entry["num_rows"]), int(entry["num_bytes"]), sha256)
 
 

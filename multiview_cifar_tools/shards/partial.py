@@ -94,7 +94,7 @@ class PartialExport(BuildState):
                     continue
                 what = f"the sha256 {found}. Expected {shard.sha256}"
             raise ExportError(
-                f"{path} has {what}, as when it was finished: remove {self.folder} to begin anew.",
+                f"{path} has {what}, as when it was finished: remove {self.folder} to start again.",
                 path,
             )
 
@@ -189,7 +189,7 @@ class PartialExport(BuildState):
             return "Nothing is left of it"
         rows = sum(shard.num_rows for shard in self.finished.values())
         return (
-            f"{rows:,} samples are finished in {self.folder}: the same command goes on from there"
+            f"{rows:,} samples are finished in {self.folder}: the same command continues from there"
         )
 
     def changed_error(
@@ -203,8 +203,8 @@ class PartialExport(BuildState):
         differs = "dataset" if "source" in names else " and ".join(names)
         return ExportError(
             f"{self.folder} {'is not empty: it was exported' if is_made else 'was begun'} with "
-            f"another {differs}{values}. Expected the same to go on: remove "
-            f"{self.folder} to begin anew, or name another place.",
+            f"another {differs}{values}. Expected the same to continue: remove "
+            f"{self.folder} to start again, or name another place.",
             self.folder,
         )
 
@@ -212,7 +212,7 @@ class PartialExport(BuildState):
         """As a BuildState."""
         return ExportError(
             f"{os.path.join(self.folder, name)} is damaged. Expected it as it was written: "
-            f"remove {self.folder} to begin anew.",
+            f"remove {self.folder} to start again.",
             self.folder,
         )
 

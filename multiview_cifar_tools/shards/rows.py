@@ -32,7 +32,7 @@ def features_from(info: Any) -> datasets.Features:
         features = datasets.Features.from_dict(info)
     except Exception as error:  # `datasets` raises AttributeError, KeyError, ValueError and more
         raise FormatError(
-            f"{short_repr(info)} are no features of a dataset "
+            f"{short_repr(info)} are not features of a dataset "
             f"({type(error).__name__}: {error}). Expected them as `export` writes "
             "them."
         ) from None
@@ -84,7 +84,8 @@ def find_row_error(row: Row, features: datasets.Features) -> str | None:
         return f"sample_id is {sample!r}. Expected a name of one or more letters"
     names = row["view_names"] if isinstance(row["view_names"], list) else []
     if not _is_unicode(sample, *names):
-        return f"sample_id {sample!r} or view_names {names!r} is no Unicode. Expected text in UTF-8"
+        found = f"sample_id {sample!r} or view_names {names!r} is not Unicode"
+        return f"{found}. Expected text in UTF-8"
     label = row.get("label")
     if label is not None and not _is_label(label, features["label"]):
         return f"the label is {row['label']!r}. Expected {label_range(features['label'])}"

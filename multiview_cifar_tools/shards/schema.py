@@ -208,7 +208,7 @@ def read_shard(file: Any) -> PublishedShard:
     """Read the footer of a Parquet file, given by path or open; and the column `sample_id` where
     there is no digest table, which earlier versions did not write.
 
-    A file of another tool has no digests; one that is no Parquet, or says no features, has neither.
+    A file of another tool has no digests; one that is not Parquet, or has no features, has neither.
     """
     try:
         parquet = pq.ParquetFile(file)

@@ -260,7 +260,7 @@ class FsspecStore:
                 expected = "room on the disk"
             raise OutputError(
                 f"{self.place} cannot {what} ({type(error).__name__}: {found}). "
-                f"Expected {expected}: mend it and run the same again, which goes on "
+                f"Expected {expected}: fix it and run the same again, which continues "
                 "from what is finished.",
                 self.place,
             ) from (error if self.is_local else None)  # which may hold a key

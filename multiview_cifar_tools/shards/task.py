@@ -96,8 +96,8 @@ def make_shard(task: ShardTask) -> ShardResult:
     except OSError as error:
         raise OutputError(
             f"{task.path} cannot be written on {socket.gethostname()} ({error}). "
-            "Expected room, and the right to write there: mend it and run the same "
-            "again, which goes on from what is finished.",
+            "Expected room, and the right to write there: fix it and run the same "
+            "again, which continues from what is finished.",
             task.path,
         ) from None
 

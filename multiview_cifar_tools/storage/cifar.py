@@ -184,7 +184,8 @@ def _read_files(source: FileSource) -> dict[str, bytes]:
         if rest or not n:
             raise StorageError(
                 f"{each}.bin in {path} has {len(data)} bytes, {n} records and {rest} bytes. "
-                f"Expected whole records of {cifar.record} bytes: it is cut off, so take it anew.",
+                f"Expected whole records of {cifar.record} bytes: it is cut off, so "
+                "download it again.",
                 f"{each}.bin",
             )
     return files
@@ -226,7 +227,7 @@ def read_classes(name: str, data: bytes, cifar: Cifar) -> list[str]:
         raise StorageError(
             f"Record {wrong[0]} of {name}.bin begins with {[*labels[wrong[0]]]}, which labels no "
             f"class. Expected one of {_join_first([[*label] for label in cifar.classes], 10)}: the "
-            "file is damaged, so take it anew.",
+            "file is damaged, so download it again.",
             f"{name}.bin",
         )
     return [cifar.classes[label] for label in labels]

@@ -144,7 +144,8 @@ def list_files(
             files = {name: (size, 0) for name, size in list_members(source).items()}
             source = source._replace(top=find_top(source, files, is_taken, fits is None))
             if source.top:
-                logger.warning("Passed over %s, around everything in %s", source.top, source.shown)
+                text = "Skipped the folder %s around everything in %s"
+                logger.warning(text, source.top, source.shown)
         listing.sources.append(source)
         add_files(listing, source, files, is_hidden)
     return listing

@@ -68,6 +68,7 @@ def check_link(source: FileSource, name: str, target: str) -> None:
 def archive_error(source: FileSource, found: str, expected: str) -> StorageError:
     """The error of an archive that is not taken."""
     return StorageError(
-        f"{source.shown} {found}. Expected {expected}: pack it anew, or pass a folder as data_dir.",
+        f"{source.shown} {found}. Expected {expected}: pack it again, or pass a folder as "
+        "data_dir.",
         source.path,
     )

@@ -215,7 +215,7 @@ def wrap_source_errors(source: FileSource) -> Iterator[None]:
                 "storage_options={...} where it needs one, or try again later"
             )
         else:
-            expected += ": make or download it anew"
+            expected += ": make or download it again"
         found = f"{type(error).__name__}: {redact_error(error, source.secrets)}"
         problem = f"cannot be read ({found})"
         if _is_damage(error):

@@ -253,7 +253,7 @@ def damaged_error(source: FileSource, error: DamagedTar) -> StorageError:
     """The error of a tar that is damaged."""
     return StorageError(
         f"{source.shown} is {error}. Expected a whole {source.kind} archive: make or download it "
-        "anew.",
+        "again.",
         source.path,
     )
 

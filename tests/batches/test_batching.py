@@ -448,7 +448,7 @@ def test_a_corrupt_image_is_named(fails):
 
 def test_an_empty_file_is_no_missing_view(fails):
     ds = make_rows([2, 1], lambda _: b"")
-    with fails("BatchError", "View 0 of cat/0 is no image"):
+    with fails("BatchError", "View 0 of cat/0 is not an image"):
         BatchReader(ds)[[0, 1]]
     assert not BatchReader(ds, on_error="skip_view")[[0, 1]]["view_mask"].any()
 
@@ -468,7 +468,7 @@ def test_a_corrupt_image_can_be_skipped(num_threads, caplog):
             assert np.array_equal(batch["images"][i, :count], row or batch["images"][i, :0])
         said = [record.getMessage() for record in caplog.records]
         assert sorted(said) == [
-            f"View {v} of cat/0 is no image that Pillow knows. It is skipped." for v in range(3)
+            f"View {v} of cat/0 is not an image that Pillow knows. It is skipped." for v in range(3)
         ]
 
 

@@ -101,8 +101,8 @@ def test_iterating_gives_the_samples():
         "a mask of lists": (np.ones((5, 1), bool), "a mask of 5, 1 bools for 5 samples"),
         "one bool": (READER == 1, "False is one bool, no mask: compare an array"),
         "lists of several lengths": ([[1], [2, 3]], "[[1], [2, 3]] cannot be read"),
-        "a slice of floats": (slice(1.5), "slice(None, 1.5, None) is no slice of samples"),
-        "a slice of no step": (slice(0, 3, 0), "is no slice of samples"),
+        "a slice of floats": (slice(1.5), "slice(None, 1.5, None) is not a slice of samples"),
+        "a slice of no step": (slice(0, 3, 0), "is not a slice of samples"),
     }.values(),
 )
 def test_what_is_no_index(fails, index, says):

@@ -197,7 +197,7 @@ def test_the_extension_mpo_is_right(make_tree):
 
 
 def test_images_that_a_build_does_not_take(make_tree, run):
-    """Beside those of a sample, under a name that says nothing; no files that are no images."""
+    """Beside those of a sample, under a name that says nothing; no files that are not images."""
     tree = make_tree(*GOOD, "cat/1/notes.txt", "cat/2/d.dat", "cat/about.jpgx")
     Image.new("RGB", (4, 4)).save(tree / "cat/1/d", "PNG")
     Image.new("RGB", (4, 4)).save(tree / "cat/1/e.dcm.1", "TIFF")
@@ -556,7 +556,7 @@ def test_nothing_wrong(make_tree, run):
     done = run("photos", code=0)
     lines = done.stdout.splitlines()
     assert lines[0].startswith("Checked 18 images of 6 samples in ")
-    assert lines[1] == "Ignored files that are no images (1): cat/0/notes.txt."
+    assert lines[1] == "Ignored files that are not images (1): cat/0/notes.txt."
     assert lines[2] == "Found nothing wrong."
     assert json.loads(run("photos", "--json", code=0).stdout)["problems"] == []
 
@@ -778,7 +778,7 @@ def test_eth80():
     report = check(ETH80, layout=MASKS)
     assert (report.num_images, report.num_samples) == (288, 24)
     assert report.findings == []
-    assert len(report.ignored["files that are no images"]) == 8
+    assert len(report.ignored["files that are not images"]) == 8
     report = check(ETH80, split_ratios={"train": 0.7, "test": 0.3})
     assert report.suspects.empty
 
@@ -848,7 +848,7 @@ def test_the_verb_and_groups(pictures, run):
     done = run("photos", "--group", "patient", code=1)
     assert "patient P1 stands in train/cat/1 and in test/cat/4" in done.stdout
     done = run("photos", "--group", "person", code=2)
-    assert "--group person is no column" in done.stderr and "patient" in done.stderr
+    assert "--group person is not a column" in done.stderr and "patient" in done.stderr
     (tree / "metadata.csv").unlink()
     assert "Expected one of 'label', 'sample'" in run("photos", "--group", "patient", code=2).stderr
 

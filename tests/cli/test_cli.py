@@ -112,7 +112,7 @@ WRONG = {
     "image": (["broken"], 2, "cat/1/a.png"),
     "cache": (["photos", "--cache-dir", "photos/cat/1/a.png"], 2, "photos/cat/1/a.png"),
     "option-value": (["photos", "--num-views", "0"], 2, "--num-views 0 is not right"),
-    "JSON": (["photos", "--layout", '{"images": "{label}/{sample}"'], 2, "is no valid JSON"),
+    "JSON": (["photos", "--layout", '{"images": "{label}/{sample}"'], 2, "is not valid JSON"),
     "template": (["photos", "--layout", "{label}/{simple}"], 2, "{simple}"),
 }
 

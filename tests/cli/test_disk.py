@@ -105,7 +105,7 @@ def check_one_line(done, code, place):
     assert os.strerror(code) in line
     assert str(place) in line
     if code == errno.ENOSPC:
-        assert "Free are" in line
+        assert "bytes are free" in line
     assert not done.stdout
 
 

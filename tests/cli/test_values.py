@@ -118,7 +118,7 @@ REWORDED = [
     ("drop_metadata=True ignores it", "--drop-metadata ignores it"),
     ("a larger share in split_ratios, or", "a larger share in --split-ratios, or"),
     ('split_ratios={"train": 0.8, "test": 0.2} makes', "--split-ratios train=0.8,test=0.2 makes"),
-    ("group='x y' is no column", "--group 'x y' is no column"),
+    ("group='x y' is not a column", "--group 'x y' is not a column"),
     (
         'pass on_missing_view="skip_sample" or "null".',
         "pass --on-missing-view skip_sample or null.",

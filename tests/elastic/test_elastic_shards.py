@@ -162,7 +162,7 @@ def test_wrong_places(shards, opened, tmp_path, fails):
         "ElasticError", "has no shards of a split 'dev'", "Expected one of 'train'", path="dev"
     ):
         opened(shards, split="dev")
-    with fails("ElasticError", "is no dataset of the Hub", path="revision"):
+    with fails("ElasticError", "is not a dataset of the Hub", path="revision"):
         opened(shards, revision="main")
     (tmp_path / "empty").mkdir()
     for place in ("empty", "none"):

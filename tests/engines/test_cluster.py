@@ -281,7 +281,7 @@ def test_control_c(slow, same, tmp_path):
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=300)[1]
     assert process.returncode == 2
-    assert re.search(r"interrupted; \d shards are finished in .*goes on from there", said)
+    assert re.search(r"interrupted; \d shards are finished in .*continues from there", said)
     assert "Traceback" not in said
     assert "of these shards were finished before" in build_here(*slow[1:])
     same()
@@ -459,7 +459,7 @@ def test_what_is_published_is_the_same(engine, hub, photos, tmp_path):
         "publish", photos, "me/photos", *SMALL, *engine, *mode, env=hub.environment
     )
     shards = [path for path in cluster_made if path.startswith("data/")]
-    assert printed.count("gone: written anew") == len(shards)
+    assert printed.count("gone: written again") == len(shards)
     assert hub.files("me/photos").keys() == cluster_made.keys()
     rows = hub.run(published_rows, str(tmp_path / "cache"))
     assert len(rows) == 45
@@ -476,7 +476,7 @@ def test_a_publication_goes_on(engine, hub, photos):
     assert "Traceback" not in said
     hub.faults.clear()
     printed = run_command("publish", *arguments, env=hub.environment)
-    assert re.search("[1-4] shards are on the Hub already: going on from there", printed)
+    assert re.search("[1-4] shards are on the Hub already: continuing from there", printed)
     printed = run_command("publish", *arguments, "--append", env=hub.environment)
     assert "no sample is new, changed or gone" in printed
     shards = [path for path in hub.files("me/photos") if path.startswith("data/")]
@@ -604,7 +604,7 @@ def test_a_node_that_does_not_see_the_folder(photos, cluster, tmp_path):
         (["--output", "{full}"], "holds note.txt"),
         (["--output", "{full}/note.txt"], "Expected a folder in which files may be written"),
         (["--output", "/proc/photos"], "/proc/photos cannot be written"),
-        (["--output", "{out}", "--output-options", "key"], "it is no JSON object. Expected one"),
+        (["--output", "{out}", "--output-options", "key"], "it is not a JSON object. Expected one"),
         (["--output", "{out}", "--num-proc", "0"], "'0' is not right. Expected 1, 2, 3"),
         (["--output", "nowhere://photos"], "nowhere://photos cannot be reached"),
     ],

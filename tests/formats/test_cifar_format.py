@@ -157,7 +157,7 @@ def test_label_bytes_that_are_not_right(number, save, fails):
 @pytest.mark.parametrize("options", [{"shape": SHAPE}, {"label_bytes": 2}])
 def test_options_for_what_says_its_own(options, tmp_path, fails):
     path = write(CIFAR, tmp_path / "a", rows_with([1]), True)
-    with fails("OptionError", path, "says its own", path="shape"):
+    with fails("OptionError", path, "has its own", path="shape"):
         CIFAR.read(path, None, **options)
 
 

@@ -243,11 +243,11 @@ def test_values_that_no_column_has():
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("{", "'{' is no JSON"),
-        ("", "'' is no JSON"),
-        (b"\xff\xff\xff", "is no JSON"),
-        ("[" * 100_000, "is no JSON"),
-        ("[1]", "'[1]' is no JSON object"),
+        ("{", "'{' is not JSON"),
+        ("", "'' is not JSON"),
+        (b"\xff\xff\xff", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("[1]", "'[1]' is not a JSON object"),
     ],
 )
 def test_texts_that_are_no_json(text, found, fails):
@@ -305,7 +305,7 @@ def test_features_come_back(name):
     ],
 )
 def test_features_that_are_none(info, fails):
-    with fails("FormatError", "are no features of a dataset", "Expected"):
+    with fails("FormatError", "are not features of a dataset", "Expected"):
         features_from(info)
 
 

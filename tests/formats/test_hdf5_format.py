@@ -348,7 +348,7 @@ ROWS_WRONG = {
     "too many views": ({"num_views": [3, 4, 3, 3]}, "row 1: num_views is 4"),
     "no UTF-8": (
         {"sample_id": np.array([b"a", b"\xff", b"c", b"d"])},
-        "row 1: the array 'sample_id' has what is no text",
+        "row 1: the array 'sample_id' has values that are not text",
     ),
     "an empty name": ({"sample_id": np.array([b"a", b"", b"c", b"d"])}, "row 1: sample_id is ''"),
     "a view label out of range": (

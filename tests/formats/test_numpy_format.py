@@ -308,5 +308,5 @@ def test_text_that_is_no_unicode(save, fails, code):
     names = np.array([["a", "b", "c"]] * 4)
     names.view(np.uint32)[1] = code
     path = save("folder", images=PIXELS, view_names=names)
-    with fails("FormatError", f"{code:#x} is no code point", "UTF-8", path=path):
+    with fails("FormatError", f"{code:#x} is not a code point", "UTF-8", path=path):
         read(NUMPY, path)

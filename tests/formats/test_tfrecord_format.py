@@ -490,7 +490,7 @@ OWN = {
     "metadata that are none": (
         {"label": 0, "sample_id": b"x", "metadata": b"{"},
         {"images": [], "view_names": []},
-        "metadata: b'{' is no JSON",
+        "metadata: b'{' is not JSON",
     ),
     "metadata too few": (
         {"label": 0, "sample_id": b"x", "metadata": b"{}"},

@@ -470,7 +470,7 @@ OWN = {
         "'x' at byte 0 has no view_0.png",
         "(it has: json, cls)",
     ),
-    "no JSON": ([("x.json", b"{")], "x.json at byte 0: b'{' is no JSON", "Expected an object"),
+    "no JSON": ([("x.json", b"{")], "x.json at byte 0: b'{' is not JSON", "Expected an object"),
     "no columns": ([("x.json", b'{"label": 0}')], "x.json at byte 0", "images is None"),
     "no .cls": ([("x.cls", None)], "'x' at byte 0 has no cls", "one .cls a sample with a label"),
     "no .json": ([("x.json", None)], "'x' at byte 0 has no json", "one .json a sample"),
@@ -521,7 +521,7 @@ FOREIGN = {
     ),
     "JSON that is none": ([("1.json", b"[]"), ("1.png", png(1))], "1.json at byte 0: b'[]' is no"),
     "no image": ([("1.cls", b"0"), ("1.txt", b"x")], "has no image", ".png"),
-    "a label that is no number": ([("1.cls", b"cat")], "1.cls at byte 0: the label is b'cat'"),
+    "a label that is not a number": ([("1.cls", b"cat")], "1.cls at byte 0: the label is b'cat'"),
     "a label below 0": ([("1.cls", b"-1")], "the label is b'-1'", "from 0 on"),
     "two images of a view": (
         [("1.cls", b"0"), ("1.a.png", png(1)), ("1.A.jpg", png(2))],
@@ -753,7 +753,7 @@ def test_rows_that_are_not_right(tmp_path, fails):
         for change, says in [
             ({"label": 2}, "the label is 2"),
             ({"sample_id": ""}, "sample_id is ''"),
-            ({"images": [{"bytes": b"text", "path": None}]}, "is no image that Pillow knows"),
+            ({"images": [{"bytes": b"text", "path": None}]}, "is not an image that Pillow knows"),
             ({"images": [{"bytes": None, "path": "a.png"}]}, "holds no bytes"),
         ]:
             with fails("ExportError", says, "Expected"):

@@ -17,6 +17,11 @@ def blocks(text):
     return re.findall(pattern, text, re.M | re.S)
 
 
+def indented_lines(text, begins):
+    """The indented lines of a page that begin so, which stand in no fence; without comments."""
+    return re.findall(rf"^    ({re.escape(begins)}.*?)(?: +#.*)?$", text, re.M)
+
+
 def sections(name):
     """{title: text} of a page, in its order; what stands above the first title is left out."""
     page = (DOCS / name).read_text(encoding="utf-8")

@@ -89,7 +89,7 @@ def test_ignored_paths_by_reason(make_tree):
     tree = make_tree(*WHOLE, "cat/1/notes.txt", "cat/1/deep/x.png", "cat/.DS_Store", "dog/nothing/")
     report = plan(tree, on_error="skip_sample")
     assert report.ignored == {
-        "files that are no images": ["cat/1/notes.txt"],
+        "files that are not images": ["cat/1/notes.txt"],
         "images below the layout": ["cat/1/deep/x.png"],
         "sample folders without images": ["dog/nothing"],
         "hidden files, and those of operating systems": ["cat/.DS_Store"],
@@ -332,7 +332,7 @@ def test_a_stray_image_does_not_question_the_layout(make_tree):
     tree = make_tree(*within("train", WHOLE), *within("test", WHOLE), "loose.png")
     for options in ({}, {"layout": "{split}/{label}/{sample}/{view}"}):
         problem = plan(tree, **options).problem
-        assert "loose.png stands above the layout" in problem
+        assert "loose.png is above the layout" in problem
         assert "Move it into the folder of its sample or remove it" in problem
         assert problem.endswith("16 of 17 images fit this layout.")
         with pytest.raises(multiview_cifar.LayoutError) as caught:

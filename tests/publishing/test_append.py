@@ -78,7 +78,7 @@ def test_metadata_of_every_kind_of_value(hub, make_tree, put_built, append):
     text = (tree / "metadata.jsonl").read_text()
     (tree / "metadata.jsonl").write_text(text.replace("0.5", "0.75"))
     _, printed = append(tree)
-    assert "data/train-00000.parquet: 1 samples changed, 0 gone: written anew" in printed
+    assert "data/train-00000.parquet: 1 samples changed, 0 gone: written again" in printed
 
 
 def test_it_leaves_what_built_rows_leave(hub, photos, put_built, append):
@@ -128,7 +128,7 @@ def test_samples_that_are_skipped_are_gone(photos, put_built, append):
     put_built(photos)
     (photos / "train/class_0/004/0.png").write_bytes(b"no image")
     _, printed = append(photos, on_error="skip_sample")
-    assert "0 samples changed, 1 gone: written anew" in printed
+    assert "0 samples changed, 1 gone: written again" in printed
     for file in (photos / "test").rglob("*.png"):
         file.write_bytes(b"no image")
     where, _ = append(photos, on_error="skip_sample")
@@ -144,6 +144,6 @@ def test_broken_off_it_goes_on(hub, photos, put_built, append):
     assert "answers 507" in where
     hub.faults.clear()
     _, printed = append(photos)
-    assert "2 shards are on the Hub already: going on from there" in printed
+    assert "2 shards are on the Hub already: continuing from there" in printed
     put_built(photos, repo_id="me/built", append=True)
     assert contents_of(hub, "me/photos") == contents_of(hub, "me/built")

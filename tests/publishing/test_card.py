@@ -142,7 +142,7 @@ def test_citations_that_cannot_be_shown(data, says, make_tree, leave, tmp_path):
 def test_a_readme_that_is_no_text(make_tree, leave, tmp_path):
     (tmp_path / "files").mkdir()
     (tmp_path / "files/README.md").write_bytes(b"\xff\xfe")
-    with pytest.raises(PublishError, match=r"README\.md is no text in UTF-8"):
+    with pytest.raises(PublishError, match=r"README\.md is not text in UTF-8"):
         leave(str(make_tree("cat/1/a.png")))
 
 

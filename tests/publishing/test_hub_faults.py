@@ -174,9 +174,9 @@ def replace(hub):
 
 
 CHANGES = {
-    commit: "was changed by somebody else meanwhile",
-    move: "was changed by somebody else meanwhile",
-    replace: "was changed by somebody else meanwhile",
+    commit: "was changed by somebody else in the meantime",
+    move: "was changed by somebody else in the meantime",
+    replace: "was changed by somebody else in the meantime",
     remove_branch: "has no branch 'v2' (404)",
     remove: "The Hub shows no repository me/photos to the token (404)",
     rename: "me/photos is called me/pictures now",
@@ -226,7 +226,7 @@ def test_a_repository_with_another_name(hub, put):
 
 @pytest.mark.parametrize(
     ("change", "says"),
-    [("gated", "me/photos is gated, and the token is not let in (403)"), ("private", "(404)")],
+    [("gated", "me/photos is gated, and the token has no access (403)"), ("private", "(404)")],
 )
 def test_a_repository_closes_to_a_reader(hub, put, change, says):
     """Who may read a repository may open a pull request."""
@@ -259,7 +259,7 @@ def test_two_publish_at_once(hub, photos, tmp_path):
     calls = [(str(tree), str(tmp_path / f"{tree.name}_cache"), {}) for tree in (photos, other)]
     found = hub.run(publish_at_once, calls)
     (failed,) = (where for where in found if where.startswith("PublishError: "))
-    assert "me/photos was changed by somebody else meanwhile" in failed
+    assert "me/photos was changed by somebody else in the meantime" in failed
     assert len(hub.commits("me/photos")) == 2
     published = hub.files("me/photos")
     hub.forget()

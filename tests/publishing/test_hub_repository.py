@@ -167,7 +167,7 @@ def test_a_clone_is_the_same_everywhere(checkout, origin, tmp_path, autocrlf):
 
 
 def test_attributes(checkout, origin):
-    """No file is Git LFS's, and whatever is no text is not taken for text."""
+    """No file is Git LFS's, and whatever is not text is not taken for text."""
     found = git(origin, "check-attr", "-z", "text", "filter", "--", *contents(checkout))
     rows = zip(found[::3], found[1::3], found[2::3], strict=True)
     values = {(path, name): value for path, name, value in rows}

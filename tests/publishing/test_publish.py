@@ -604,7 +604,7 @@ def test_killed_in_the_middle(hub, photos, tmp_path, check_loaded):
     assert set(hub.files("me/photos")) == {".gitattributes"}
     again = subprocess.run(command, env=hub.environment, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
-    assert "2 shards are on the Hub already: going on from there" in again.stdout
+    assert "2 shards are on the Hub already: continuing from there" in again.stdout
     assert again.stdout.splitlines()[-1].startswith(hub.endpoint + "/datasets/me/photos/commit/")
     assert TOKEN not in again.stdout + again.stderr
     assert all(TOKEN.encode() not in data for data in hub.files("me/photos").values())
@@ -660,7 +660,8 @@ def test_rights(hub, make_tree, put, token, says):
 @pytest.mark.parametrize("name", ["photos", "me/a/b", "me/ph otos", "me/", "", "-me/x"])
 def test_names(hub, make_tree, put, name):
     where, _ = put(make_tree("cat/1/a.png"), repo_id=name)
-    assert re.match(r"PublishError: '.*' is no name of a repository. Expected \"user/name\"", where)
+    says = r"PublishError: '.*' is not a name of a repository. Expected \"user/name\""
+    assert re.match(says, where)
     assert not hub.requests
 
 

@@ -58,7 +58,7 @@ def test_it_goes_on_from_the_shards_on_the_hub(hub, put, check_whole, tmp_path):
     break_off(hub, put, sent=5)
     where, printed = put()
     assert "/datasets/me/photos/commit/" in where
-    assert "5 shards are on the Hub already: going on from there" in printed
+    assert "5 shards are on the Hub already: continuing from there" in printed
     number = len(shards_of(hub))
     assert number > 5
     assert hub.requests["put"] == number - 5 + 1  # and the picture
@@ -103,7 +103,7 @@ def test_a_repository_that_was_removed(hub, put, check_whole):
 def test_a_sample_that_changed_meanwhile(hub, photos, put, check_whole):
     break_off(hub, put, sent=5)
     Image.effect_noise((16, 16), 1).save(photos / "class_0/000/0.png")
-    assert "going on from there" in put()[1]
+    assert "continuing from there" in put()[1]
     check_whole()
 
 

@@ -71,10 +71,10 @@ def test_a_lone_copy_reads_local_folders_and_says_what_else_needs(script, make_t
 LAYOUT_ERRORS = {
     ("cat/1/a.png", "cat/1/a.jpg"): "cat/1/a.jpg and cat/1/a.png mean the same view 'a' of one "
     "sample. Expected one file: remove or rename one.",
-    ("train/a/b/1/a.png", "test/a/b/1/a.png"): "Every image stands deeper than "
+    ("train/a/b/1/a.png", "test/a/b/1/a.png"): "Every image is deeper than "
     "{split}/{label}/{sample}/{view}, such as test/a/b/1/a.png. Expected [split/]class/sample/view:"
     ' pass a data_dir further down, or say with layout="..." what the folders mean.',
-    ("cat/1/a.png", "cat/a.png"): "cat/a.png stands above the layout {label}/{sample}/{view}. "
+    ("cat/1/a.png", "cat/a.png"): "cat/a.png is above the layout {label}/{sample}/{view}. "
     "Expected images only 2 folders deep. Move it into the folder of its sample or remove it, or "
     "say with layout=... what the names mean.",
     ("cat/1/a.png", "cat/2/"): "cat/2 has no images of its own. Expected files that fit "

@@ -157,8 +157,8 @@ def test_a_name_that_is_not_utf8(stream, make_tree, fails, name):
         ("{label}/{sample}/{view", "a brace that is not closed"),
         ("{label/{sample}/{view}", "a brace that is not closed"),
         ("{label}/{sample/{view}", "a brace that is not closed"),
-        ("label/sample/view", "fields stand in braces"),
-        ("{label}{sample}/{view}", "{label}{sample}, with nothing to part the two"),
+        ("label/sample/view", "write fields in braces"),
+        ("{label}{sample}/{view}", "{label}{sample}, with nothing between the two"),
         ("{label}/{sample}/view}", "brace"),
         ("{label}//{sample}", "empty"),
         ("/{label}/{sample}", "empty"),
@@ -298,7 +298,7 @@ def test_links_that_make_folders_without_end(quick, make_tree, fails):
         for name in "ab":
             (tree / f"d{i}" / name).symlink_to(f"../d{i + 1}")
     (tree / "d20").mkdir()
-    with fails("LayoutError", "/d1", "is met again and again", "remove some"):
+    with fails("LayoutError", "/d1", "is found again and again", "remove some"):
         quick(tree)
 
 

@@ -118,7 +118,7 @@ JPEG = encoded(noise(32, 32, 3), "JPEG")
 HOLED = GOOD[:1000] + bytes(100) + GOOD[1100:]  # first and last bytes are those of a whole PNG
 BAD = {
     "empty": b"",
-    "text": b"this is no image at all",
+    "text": b"this is not an image at all",
     "truncated": GOOD[: len(GOOD) // 2],
     "cut short": GOOD[:-30],
     "truncated JPEG": JPEG[: len(JPEG) // 2],

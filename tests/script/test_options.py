@@ -287,7 +287,7 @@ def test_a_group_a_view(quick, make_tree, fails):
     ("options", "kind", "says"),
     [
         ({"split_by": "patient"}, "OptionError", ["split_by='patient'", "split_ratios="]),
-        ({"split_by": "person"}, "OptionError", ["'person' is no column", "'patient', 'label'"]),
+        ({"split_by": "person"}, "OptionError", ["'person' is not a column", "'patient', 'label'"]),
         ({"split_by": "patient", "drop_metadata": True}, "OptionError", ["'label', 'sample'"]),
         ({"split_by": "patient"}, "LayoutError", ["2 samples have none (cat/1, dog/1)"]),
         ({"split_by": ""}, "OptionError", ["the name of a column"]),

@@ -101,7 +101,7 @@ def build_changing(source, output, change, **options):
 
 CHANGES = {
     "a file is rewritten": lambda tree: shutil.copy(tree / PATHS[0], tree / PATHS[-1]),
-    "it is no image now": lambda tree: (tree / PATHS[-1]).write_bytes(b"no image"),
+    "it is not an image now": lambda tree: (tree / PATHS[-1]).write_bytes(b"no image"),
     "its time is another": lambda tree: os.utime(tree / PATHS[-1]),
 }
 

@@ -314,7 +314,7 @@ def test_an_export_takes_more_from_its_author_later(tmp_path, run):
 WRONG = {
     "a list": (b'["rai:dataBiases"]', "['rai:dataBiases']"),
     "no JSON": (b"{rai:", "Expecting property name"),
-    "no number": (b'{"rai:x": NaN}', "NaN is no JSON"),
+    "no number": (b'{"rai:x": NaN}', "NaN is not JSON"),
     "no text": (b'{"a": "\xff"}', "utf-8"),
     "nested": (b"[" * 100_000, "too deeply"),
     "no object in it": (b'{"@context": "https://schema.org"}', "@context"),

@@ -59,7 +59,7 @@ def test_a_folder_around_everything_of_another_name(load, make_tree, pack, kind,
     tree = make_tree(*PATHS)
     archive = pack(tree, kind, under="pictures 1/")
     assert everything(load(archive, split=None)) == everything(load(tree, split=None))
-    assert f"Passed over pictures 1/, around everything in {archive}" in caplog.text
+    assert f"Skipped the folder pictures 1/ around everything in {archive}" in caplog.text
 
 
 @pytest.mark.parametrize("top", ["train/", "pictures/train/", "cat/", "pictures/cat/"])
@@ -261,7 +261,7 @@ def built_nothing(folder):
 @pytest.mark.parametrize("name", ["../evil.png", "/etc/evil.png", "cat/../../evil.png"])
 def test_names_that_lead_out(load, tmp_path, fails, kind, name):
     archive = write_archive(tmp_path / f"photos.{kind}", {**GOOD, name: PNG})
-    with fails("ArchiveError", str(archive), repr(name), "leads out", "pack it anew"):
+    with fails("ArchiveError", str(archive), repr(name), "leads out", "pack it again"):
         load(archive)
     assert built_nothing(tmp_path)
 
@@ -428,7 +428,7 @@ def test_cut_off(load, make_tree, pack, fails, kind, share):
     archive = pack(make_tree(*PATHS), kind)
     data = archive.read_bytes()
     archive.write_bytes(data[: int(len(data) * share)])
-    with fails("ArchiveError", str(archive), "damaged or cut off", "make or download it anew"):
+    with fails("ArchiveError", str(archive), "damaged or cut off", "make or download it again"):
         load(archive)
 
 

@@ -16,6 +16,7 @@ import multiview_cifar
 import s3_server
 import web_server
 from archives import PATHS, everything, files_of, write_archive
+from doc_pages import DOCS, indented_lines
 from multiview_cifar_tools.exporting import export
 from multiview_cifar_tools.loading import load
 from multiview_cifar_tools.storage.remote import fetch
@@ -434,3 +435,35 @@ def upload(folder):
     api = huggingface_hub.HfApi()
     api.create_repo("me/raw", repo_type="dataset")
     api.upload_folder(repo_id="me/raw", repo_type="dataset", folder_path=folder)
+
+
+def run_line(line):
+    return next(iter(eval(line, {"load_dataset": multiview_cifar.load_dataset})["train"]))[
+        "sample_id"
+    ]
+
+
+LINES = indented_lines((DOCS / "archives.md").read_text("utf-8"), "load_dataset(")
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_of_the_page_about_archives(line, make_tree, s3, hub, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tree = make_tree("cat/0001/a.png", "dog/0001/a.png")
+    for name in ("photos.zip", "train.zip", "test.tar.gz"):
+        write_archive(tmp_path / name, files_of(tree))
+    if "hf://" in line:
+        hub.create("me/raw")
+        files = {f"photos/{path}": data for path, data in files_of(tree).items()}
+        hub.write("me/raw", files, "photos")
+        assert hub.run(run_line, line) == "cat/0001"
+        return
+    s3.put_tree(tree, f"{s3.name}/photos")
+    line = line.replace("s3://bucket/photos", url(s3, "photos"))
+    line = line.replace('{"key": "...", "secret": "..."}', repr(s3.options))
+    with web_server.serve(tmp_path) as address:
+        assert run_line(line.replace("https://example.org", address)) == "cat/0001"
+
+
+def test_the_page_about_archives_has_such_lines():
+    assert len(LINES) >= 5

@@ -954,8 +954,10 @@ def scan_folder(data_dir: str, stats: bool = True) -> FileListing:
         times = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
         return FileListing(data_dir, fingerprint=times)
     listing, pending = FileListing(data_dir, [data_dir]), [""]
-    while pending:
-        pending += reversed(list_folder(listing, pending.pop(), stats))
+    with datasets.utils.tqdm(unit=" files", desc="Listing", delay=1) as bar:
+        while pending:
+            pending += reversed(list_folder(listing, pending.pop(), stats))
+            bar.update(len(listing.paths) - bar.n)
     if not stats:
         listing.sizes, listing.versions = (array("q", bytes(8 * len(listing.paths))) for _ in "..")
     names = "\0".join([*listing.folders, "", *listing.paths])  # none holds a zero byte
@@ -1327,7 +1329,9 @@ def match_images(
     ordered, used, folder, found = [*templates.values()], set[str](), "", None
     # Where the view is all that a file's name says, the first file says the rest for its folder.
     by_folder = len(ordered) == 1 and re.fullmatch(r"(?!.*{view.*{view).*/{view}", ordered[0].text)
-    for path, size, version in zip(listing.paths, listing.sizes, listing.versions, strict=True):
+    files = zip(listing.paths, listing.sizes, listing.versions, strict=True)
+    bar = {"total": len(listing.paths), "unit": " files", "desc": "Planning", "delay": 1}
+    for path, size, version in datasets.utils.tqdm(files, **bar):
         above, _, name = path.rpartition("/")
         if not by_folder or above != folder:
             folder, found = above, locate(path, ordered)

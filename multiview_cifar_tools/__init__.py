@@ -3,13 +3,15 @@
     from multiview_cifar_tools import BatchReader, TorchBatches, check, plan, publish
 
 All that users import is a name of this package; `__all__` lists it. A name is imported when it is
-first asked for (PEP 562): the package itself imports no framework, not even `datasets`. What is not
-in `__all__` may change.
+first asked for (PEP 562): the package itself imports no framework, not even `datasets`. Where a
+framework is not installed, `__all__` leaves out the names that need it. What is not in `__all__`
+may change.
 """
 
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -191,8 +193,18 @@ _MODULES = {  # where each name is defined
     "to_tf_dataset": "multiview_cifar_tools.batches.tensorflow",
 }
 
+_FRAMEWORKS = {  # which these modules import, and which need not be installed
+    "multiview_cifar_tools.batches.jax": "jax",
+    "multiview_cifar_tools.batches.pytorch": "torch",
+    "multiview_cifar_tools.batches.tensorflow": "tensorflow",
+    "multiview_cifar_tools.elastic.pytorch": "torch",
+}
+
 
 if not TYPE_CHECKING:  # else a type checker believes in any name
+    # `import *` takes each name of `__all__`, so none may need what is not installed.
+    _absent = {module for module, name in _FRAMEWORKS.items() if find_spec(name) is None}
+    __all__ = [name for name in __all__ if _MODULES.get(name) not in _absent]
 
     def __getattr__(name: str) -> Any:
         """Import a public name when it is first asked for."""

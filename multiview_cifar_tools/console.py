@@ -125,9 +125,26 @@ def clean_logs(secrets: Collection[str]) -> Iterator[None]:
             handler.setFormatter(formatter)
 
 
+def are_bars_seen() -> bool:
+    """Whether progress bars come to a terminal, or HF_DATASETS_DISABLE_PROGRESS_BARS=0 asks for
+    them: in a log each step would be a line.
+    """
+    return sys.stderr.isatty() or os.environ.get("HF_DATASETS_DISABLE_PROGRESS_BARS") == "0"
+
+
 @contextmanager
-def no_progress_and_warnings() -> Iterator[None]:
-    """While it is open, no progress bar is drawn and no warning is logged."""
+def no_warnings() -> Iterator[None]:
+    """While it is open, no warning is logged."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@contextmanager
+def no_progress() -> Iterator[None]:
+    """While it is open, no progress bar is drawn."""
     import datasets.utils
     import huggingface_hub.utils
 
@@ -138,11 +155,9 @@ def no_progress_and_warnings() -> Iterator[None]:
     ]
     for library in libraries:
         library.disable_progress_bars()
-    logging.disable(logging.WARNING)
     try:
         yield
     finally:
-        logging.disable(logging.NOTSET)
         for library in libraries:
             library.enable_progress_bars()
 

@@ -26,7 +26,7 @@ from multiview_cifar_tools.batches.columns import all_image_columns, views_in
 from multiview_cifar_tools.conversion import WIDE_MODES
 from multiview_cifar_tools.defaults import FORMATS, MAX_SHARD_SIZE
 from multiview_cifar_tools.errors import ExportError, FormatError
-from multiview_cifar_tools.formats.base import format_module
+from multiview_cifar_tools.formats.base import check_library, format_module
 from multiview_cifar_tools.formats.builder import check_ids
 from multiview_cifar_tools.loading import SPLIT_KINDS, SplitRows, complete_splits, to_split_rows
 from multiview_cifar_tools.shards.croissant import (
@@ -128,9 +128,11 @@ def check_arguments(
     croissant: Mapping[str, Any] | str | os.PathLike[str] | None,
 ) -> tuple[Any, bool, int, dict[str, Any]]:
     """The module of the format, whether to write pixels, the most bytes of a shard, and the
-    author's fields of croissant.json. OptionError where one of the arguments is wrong.
+    author's fields of croissant.json. OptionError where one of the arguments is wrong; FormatError
+    where the format's library is not installed.
     """
     module, max_bytes = format_module(format), parse_size(max_shard_size)
+    check_library(format)
     author = author_fields(format, croissant)
     pixels = holds_pixels(module, format, check_flag("pixels", pixels, OptionError))
     return module, pixels, max_bytes, author

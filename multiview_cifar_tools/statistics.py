@@ -113,7 +113,7 @@ def channel_stats(
     num_proc = check_count("num_proc", num_proc, 1, BatchError)
     sums = ChannelSums()
     with (
-        datasets.utils.tqdm(total=len(dataset), unit=" samples", desc="Adding up") as bar,
+        datasets.utils.tqdm(total=len(dataset), unit=" samples", desc="Adding up", delay=1) as bar,
         local_engine(num_proc) as engine,
     ):
         for part in engine.run(add_up, iter_chunks(dataset, column, num_proc)):

@@ -44,6 +44,35 @@ def test_every_public_name_is_there():
             assert getattr(multiview_cifar_tools, name).__doc__
 
 
+NEED = {
+    "jax": "JaxBatches",
+    "torch": "SeededTransform TorchBatches TorchElastic TorchLoader TorchStream",
+    "tensorflow": "to_tf_dataset",
+}
+
+
+@pytest.mark.parametrize("framework", NEED)
+def test_all_can_be_imported_without_a_framework(framework):
+    code = f"""if True:
+        import sys
+        sys.modules[{framework!r}] = None  # as where it is not installed
+        from multiview_cifar_tools import *
+        public = {{name for name in dir() if name[0] != "_"}}
+        import multiview_cifar_tools as tools
+        assert public - {{"sys"}} == {{*tools.__all__}} - {{"__version__"}}, public
+        missing = {{*tools._MODULES}} - public
+        print(*sorted(missing))
+        try:
+            getattr(tools, min(missing))
+        except ImportError as error:
+            print(error)"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=REPOSITORY)
+    names, hint = done.stdout.splitlines()
+    assert names == NEED[framework]
+    assert f"multiview-cifar[{framework}]" in hint
+
+
 def test_no_public_name_is_called_as_a_module():
     """A module that is imported becomes an attribute of its package, in place of the function."""
     modules = {file.stem for file in PACKAGE.iterdir() if file.suffix in ("", ".py")}

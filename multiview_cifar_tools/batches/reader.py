@@ -428,7 +428,9 @@ class BatchReader:
         reader.num_views = self.num_views or int(self._images.index.views[self._rows].max())
         images: dict[str, Any] = {}
         fields: dict[str, list[Any]] = {}
-        with datasets.utils.tqdm(total=len(self), unit=" samples", desc="Reading images") as bar:
+        with datasets.utils.tqdm(
+            total=len(self), unit=" samples", desc="Reading images", delay=1
+        ) as bar:
             for samples in iter_batches(np.arange(len(self)), 64, drop_last=False):
                 batch = reader[samples]
                 for name, column in self._image_data.items():

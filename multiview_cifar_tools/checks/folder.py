@@ -194,7 +194,7 @@ def local_files(plan: Plan, paths: Sequence[str]) -> Iterator[str]:
     files = [*dict.fromkeys(split_page(path)[0] for path in paths)]
     with tempfile.TemporaryDirectory(prefix="multiview-check-") as folder:
         with open_files(source, files) as read:
-            for path in datasets.utils.tqdm(files, unit=" images", desc="Reading"):
+            for path in datasets.utils.tqdm(files, unit=" images", desc="Reading", delay=1):
                 file = Path(folder, path)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 data = read(path)
@@ -308,7 +308,7 @@ def inspect_folder(
     import loky
 
     facts, problems, start = np.zeros(len(paths), FACTS), list[ImageProblem](), 0
-    with datasets.utils.tqdm(total=len(facts), unit=" images", desc="Checking") as bar:
+    with datasets.utils.tqdm(total=len(facts), unit=" images", desc="Checking", delay=1) as bar:
         try:
             for chunk, found in inspect_images(workers, folder, paths, compare):
                 facts[start : start + len(chunk)] = chunk

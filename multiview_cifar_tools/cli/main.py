@@ -21,9 +21,11 @@ from multiview_cifar_tools.cli.commands import EXAMPLES, PROG, Arguments, parse
 from multiview_cifar_tools.cli.secret_words import secret_words, secrets_of
 from multiview_cifar_tools.cli.wording import reword
 from multiview_cifar_tools.console import (
+    are_bars_seen,
     clean_logs,
     drop_failed_streams,
-    no_progress_and_warnings,
+    no_progress,
+    no_warnings,
     prepare_streams,
     print_errors,
 )
@@ -54,8 +56,9 @@ def run(args: Arguments) -> int:
     os.register_at_fork(after_in_child=_ignore_ctrl_c)
     try:
         verb = importlib.import_module(f"multiview_cifar_tools.cli.{args.verb}")
-        quiet = no_progress_and_warnings() if args.quiet else nullcontext()
-        with clean_logs(secrets), quiet:
+        hide_bars = no_progress() if args.quiet or not are_bars_seen() else nullcontext()
+        quiet = no_warnings() if args.quiet else nullcontext()
+        with clean_logs(secrets), hide_bars, quiet:
             _check_places(args)
             code: int | None = verb.run(args)
         if stdout_error := drop_failed_streams():

@@ -264,7 +264,7 @@ def _digest_rows(
 ) -> dict[str, pa.Table]:
     counts = [rows.num_rows for rows in splits.values()]
     total = None if None in counts else sum(filter(None, counts))
-    with datasets.utils.tqdm(total=total, unit=" samples", desc=f"Reading {name}") as bar:
+    with datasets.utils.tqdm(total=total, unit=" samples", desc=f"Reading {name}", delay=1) as bar:
         tables = {split: _digest_split(rows, bar) for split, rows in splits.items()}
     if may_be_numbered and all(map(_are_numbers, tables.values())):
         raise _no_names_error(name, "its samples are numbered")

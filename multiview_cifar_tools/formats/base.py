@@ -88,3 +88,11 @@ def format_module(name: str, option: str = "format") -> Any:
             f"{option}={name!r} is not right. Expected one of {', '.join(FORMATS)}.", option
         )
     return importlib.import_module(f"multiview_cifar_tools.formats.{FORMATS[name]}")
+
+
+def check_library(name: str) -> None:
+    """FormatError where the library that a format is written with is not installed; to be asked
+    before rows are built, which may take hours. OptionError as of `format_module`.
+    """
+    if find_library := getattr(format_module(name), "find_library", None):
+        find_library()

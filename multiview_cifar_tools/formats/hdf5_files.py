@@ -60,7 +60,8 @@ FREE_SECONDS, BYTES_A_SECOND = 5, 10_000_000
 FREE_BYTES = 2 << 30
 
 
-def _h5py() -> Any:
+def find_library() -> Any:
+    """h5py; FormatError where it is not installed."""
     try:
         import h5py
     except ImportError:
@@ -124,7 +125,7 @@ class Writer(ArrayWriter):
         super().__init__(path, features, pixels)
         # HDF5 1.8 (2008) or later reads it; before, an attribute held 64 KB, 4,000 class names.
         self._output = HDF5Output(path)
-        self._file = _h5py().File(self._output, "w", libver=("v108", "v108"))
+        self._file = find_library().File(self._output, "w", libver=("v108", "v108"))
         self._file.attrs.update(label_name_arrays(features))
         self._file.attrs[FEATURES] = json.dumps(features_json(features))
         self._block: dict[str, list[Views]] = {column: [] for column in self.columns}
@@ -164,7 +165,7 @@ class Writer(ArrayWriter):
 
     def _create(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         """Make a dataset that can grow in rows and views."""
-        h5py = _h5py()
+        h5py = find_library()
         if dtype.kind == "O":
             dtype = h5py.vlen_dtype(np.uint8) if name in self.columns else h5py.string_dtype()
         row = [max(1, size) for size in shape[1:]]
@@ -276,7 +277,7 @@ class Hdf5Array(NamedTuple):
 
 @contextmanager
 def _open_file(path: str, open_file: Opener) -> Iterator[Hdf5File]:
-    _h5py()
+    find_library()
     with ExitStack() as opened:
         try:
             file = opened.enter_context(open_file(path))

@@ -81,7 +81,8 @@ MAX_BYTES = (1 << 31) - 1  # of a protocol buffer
 DTYPES = ("uint8", "uint16", "int32", "float32")  # of pixels
 
 
-def _tensorflow() -> Any:
+def find_library() -> Any:
+    """TensorFlow; FormatError where it is not installed."""
     try:
         import tensorflow
     except ImportError:
@@ -102,7 +103,7 @@ class Writer:
         self.features, self.pixels = features, pixels
         self.columns = image_columns(features)
         self.has_metadata = bool(set(features) - {*self.columns, *OWN_COLUMNS})
-        self._tf = _tensorflow()
+        self._tf = find_library()
         with self._os_errors():
             self._file = self._tf.io.TFRecordWriter(path)
 
@@ -361,7 +362,7 @@ class Record(NamedTuple):
 
 def read_records(path: str) -> Iterator[Record]:
     """The records of a file; FormatError where one is cut off, or its checksum is wrong."""
-    tf = _tensorflow()
+    tf = find_library()
     number = offset = 0
     try:
         # Unwrapped, as it would log that it is deprecated: `tf.data.TFRecordDataset` takes 20 times

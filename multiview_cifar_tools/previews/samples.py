@@ -118,7 +118,7 @@ def read_samples(
     total = None if None in counts else sum(filter(None, counts))
     convert = partial(convert_batch, features=features, thumbnail=thumbnail)
     batches = batch_tasks(iter_tasks(splits, by_class, budget))
-    with datasets.utils.tqdm(total=total, unit=" samples", desc="Making the page") as bar:
+    with datasets.utils.tqdm(total=total, unit=" samples", desc="Making the page", delay=1) as bar:
         for batch in map_in_threads(convert, batches):
             for task, content in batch:
                 label = row_label(task.row)

@@ -140,7 +140,9 @@ class DatasetInput:
     ) -> list[ShardResult]:
         """As a PublishInput; OSError where the disk is full."""
         results = []
-        with datasets.utils.tqdm(total=len(self.shards), unit=" shards", desc="Publishing") as bar:
+        with datasets.utils.tqdm(
+            total=len(self.shards), unit=" shards", desc="Publishing", delay=1
+        ) as bar:
             for shard in self.shards:
                 results.append(self._write_shard(shard, open_store(shard.name)))
                 bar.update()

@@ -294,7 +294,7 @@ def run_tasks(
     shards, num_bytes = len(finished), 0
     done = sum(shard.num_rows for shard in finished)
     with datasets.utils.tqdm(
-        total=total, initial=done, unit=" samples", desc="Building shards"
+        total=total, initial=done, unit=" samples", desc="Building shards", delay=1
     ) as bar:
         for shard in engine.run(make_shard, ((task,) for task in tasks)):
             shards, num_bytes = shards + 1, num_bytes + shard.num_bytes
@@ -323,7 +323,7 @@ def digest_plan(engine: Engine, plan: RowPlan, max_bytes: int) -> dict[str, RowD
         for shard in plan_shards(plan, max_bytes)
     )
     parts = []
-    bar = {"total": plan.num_rows, "unit": " samples", "desc": "Comparing samples"}
+    bar = {"total": plan.num_rows, "unit": " samples", "desc": "Comparing samples", "delay": 1}
     with datasets.utils.tqdm(**bar) as progress:
         for part in engine.run(digest_samples, calls):
             parts.append(part)

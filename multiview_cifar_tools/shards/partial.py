@@ -100,7 +100,7 @@ class PartialExport(BuildState):
 
     def _check_contents(self, contents: Mapping[str, str]) -> None:
         """ExportError where what a complete export holds is not what it was."""
-        bar = {"unit": " shards", "desc": "Comparing shards"}
+        bar = {"unit": " shards", "desc": "Comparing shards", "delay": 1}
         digest = split_digest if contents else _shard_digest
         for path, expected in datasets.utils.tqdm(self._expected_digests(contents), **bar):
             found = digest(path) if os.path.exists(path) else "none"

@@ -208,7 +208,7 @@ class FsspecStore:
         """
         with self.wrap_store_errors("be read"), ThreadPoolExecutor(DIGESTS_AT_A_TIME) as pool:
             found = pool.map(partial(self._retry, self._digest), names)
-            bar = {"total": len(names), "unit": " shards", "desc": "Comparing shards"}
+            bar = {"total": len(names), "unit": " shards", "desc": "Comparing shards", "delay": 1}
             return dict(zip(names, datasets.utils.tqdm(found, **bar), strict=True)) if names else {}
 
     def _digest(self, name: str) -> str:

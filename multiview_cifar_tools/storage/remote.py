@@ -35,7 +35,7 @@ from multiview_cifar_tools.storage.source import (
     wrap_source_errors,
 )
 
-PROGRESS = {"desc": "Downloading", "unit": "B", "unit_scale": True}
+PROGRESS = {"desc": "Downloading", "unit": "B", "unit_scale": True, "delay": 1}
 READ_AHEAD, READ_AHEAD_BYTES = 128, 1 << 26
 ATTEMPTS = 4  # at a remote file
 

@@ -100,6 +100,25 @@ def test_progress_goes_to_stderr(run_process, make_tree):
     assert done.stdout.startswith("splits\n")
 
 
+def test_an_export_asks_for_its_library_first(make_tree, tmp_path):
+    """Before hours are spent on a build."""
+    make_tree("cat/1/a.png")
+    script = """if True:
+        import sys
+        sys.modules["h5py"] = None  # as where it is not installed
+        from multiview_cifar_tools.cli.main import main
+        sys.exit(main(sys.argv[1:]))"""
+    words = "export", "photos", "out", "--format", "hdf5", "--cache-dir", "cache"
+    command = [sys.executable, "-c", script, *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "multiview-cifar: error: HDF5 needs the package h5py. Expected it installed: "
+        'pip install "multiview-cifar[hdf5]".'
+    ]
+    assert os.listdir(tmp_path) == ["photos"]
+
+
 def test_ignored_files_are_reported(run_process, make_tree):
     make_tree("cat/1/a.png", "cat/1/notes.txt")
     done = run_process("build", "photos", "--cache-dir", "cache")

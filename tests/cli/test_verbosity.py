@@ -57,6 +57,12 @@ def test_the_result_alone(words, tree, run_process):
     assert done.stderr == ""
 
 
+def test_no_progress_in_a_pipe(tree, run_process):
+    done = run_process("build", "photos", "--cache-dir", "cache", command=WITH_PROGRESS)
+    assert done.stdout.startswith("splits\n")
+    assert done.stderr == ""
+
+
 def test_a_quiet_check_counts(make_tree, run):
     make_tree("train/cat/1/a.png", "test/cat/1/a.png")
     lines = run("check", "photos", "-q").stdout.splitlines()

@@ -1,9 +1,12 @@
 """`plan`: what would become of a folder, from its names alone."""
 
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 
 import datasets
 import pytest
@@ -670,3 +673,18 @@ def test_what_cannot_be_planned(run):
         done = run("plan", place)
         assert done.returncode == 2
         assert says in done.stderr
+
+
+def test_what_takes_seconds_shows_progress(make_tree):
+    script = """if True:
+        import os, sys, time
+        from multiview_cifar_tools import plan
+        listed, delay = os.scandir, float(sys.argv[2])
+        os.scandir = lambda path: time.sleep(delay) or listed(path)
+        print(plan(sys.argv[1]).num_images)"""
+    tree, environment = make_tree(*WHOLE), {**os.environ, "HF_DATASETS_DISABLE_PROGRESS_BARS": "0"}
+    for delay, shown in ((0.3, True), (0, False)):  # of each of seven folders
+        command = [sys.executable, "-c", script, str(tree), str(delay)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert done.stdout == "8\n", done.stderr
+        assert bool(re.search(r"Listing: \d+ files .*files/s", done.stderr)) is shown

@@ -627,8 +627,7 @@ def plan_and_check(place):
 def test_a_repository_of_images_on_the_hub(hub, make_tree, revision):
     tree = make_tree("cat/1/a.png", "dog/2/a.png")
     hub.create("me/raw")
-    files = {str(file.relative_to(tree)): file.read_bytes() for file in tree.rglob("*.png")}
-    hub.write("me/raw", files, "photos")
+    hub.write("me/raw", files_of(tree), "photos")
     (first, *_, line), good, place, num_samples, _ = hub.run(plan_and_check, f"me/raw{revision}")
     assert (first, good) == (
         f"hf://datasets/me/raw{revision}: 2 samples of 2 classes, 2 images",
@@ -636,6 +635,21 @@ def test_a_repository_of_images_on_the_hub(hub, make_tree, revision):
     )
     assert f"data_dir='hf://datasets/me/raw{revision}'" in line
     assert (place, num_samples) == (f"hf://datasets/me/raw{revision}", 2)
+
+
+def build_twice(place, folder):
+    from multiview_cifar_tools.cli.main import main
+
+    cached = main(["build", place, "--cache-dir", f"{folder}/cache"])
+    return cached, main(["build", place, "--output", f"{folder}/built"])
+
+
+def test_a_repository_of_images_is_built(hub, make_tree, tmp_path):
+    tree = make_tree("cat/1/a.png", "dog/2/a.png")
+    hub.create("me/raw")
+    hub.write("me/raw", files_of(tree), "photos")
+    assert hub.run(build_twice, "me/raw", str(tmp_path)) == (0, 0)
+    assert len(datasets.load_dataset(str(tmp_path / "built"), split="train")) == 2
 
 
 def test_a_published_dataset_is_no_folder_of_images(hub):

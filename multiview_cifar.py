@@ -1169,10 +1169,12 @@ def parse_layout(layout: str | Mapping[str, str]) -> dict[str, Template]:
     taken = OWN_COLUMNS | {""}
     good = isinstance(texts, Mapping) and "images" in texts and not taken & set(texts)
     if not good or not all(isinstance(text, str) for text in texts.values()):
+        columns = [*texts] if isinstance(texts, Mapping) and "images" not in texts else []
+        near = next(filter(None, (explain("did_you_mean", c, ["images"]) for c in columns)), "")
         raise OptionError(
             f'layout={layout!r} is not right. Expected a template such as "{{label}}/'
-            '{sample}/{view}", or a dict of them by image column, one of which is '
-            f'"images" and none of which is one of {sorted(taken)}.',
+            '{sample}/{view}", or a dict of them by image column, with the column "images" and '
+            f"without {join_first(map(repr, sorted(taken)), 20)}.{near}",
             "layout",
         )
     templates = {column: parse_template(text) for column, text in texts.items()}
@@ -1267,9 +1269,10 @@ def detect_layout(listing: FileListing, has_splits: bool) -> str:
     layout = "{split}/" * has_splits + "{label}/{sample}/{view}"
     if all(path.count("/") > layout.count("/") for path in images):
         hint = "" if has_splits else explain("mixed_splits", tops, splits)
+        below = explain("folder_below", listing.data_dir, images, find_split)
         raise LayoutError(
             f"Every image is deeper than {layout}, such as {images[0]}.{hint} "
-            "Expected [split/]class/sample/view: pass a data_dir further down, or "
+            f"Expected [split/]class/sample/view: pass {below or 'a data_dir further down'}, or "
             f'say with layout="..." what the folders mean.{nearest_layouts(listing)}',
             images[0],
         )
@@ -1494,7 +1497,7 @@ def plan_rows(listing: FileListing, config: MultiviewCifarConfig) -> Plan:
         class_names, numbers = number_classes(config.class_names, labels, config.other_classes)
         leave_out(samples, [key for key in samples if key[1] not in numbers], listing)
     rows, incomplete = make_rows(samples, views, templates, numbers, view_labels, config)
-    check_incomplete(incomplete, len(views), listing, config)
+    check_incomplete(incomplete, views, listing, config)
     if selects:
         add_up_versions(rows, versions)
     name_split = split_namer(listing.is_by_split, config)
@@ -1668,8 +1671,9 @@ def assign_labels(
     left_out = [name for name in classes if name not in names]
     if left_out and other_classes == "raise":
         raise LayoutError(
-            f"class_names leaves out the class {join_first(map(repr, left_out))}. Expected all of "
-            'them: add it, or pass other_classes="skip".',
+            f"class_names leaves out {len(left_out)} of {len(classes)} classes: "
+            f"{join_first(map(repr, left_out))}. Expected the name of every class: add "
+            f'{"it" if len(left_out) == 1 else "them"}, or pass other_classes="skip".',
             left_out[0],
         )
     in_order = list(dict.fromkeys(names.values()))  # several folders may share one name
@@ -1731,15 +1735,25 @@ def row_order(key: SampleKey) -> tuple[Any, ...]:
 
 def check_incomplete(
     incomplete: Mapping[SampleKey, str],
-    num_samples: int,
+    views: Views,
     listing: FileListing,
     config: MultiviewCifarConfig,
 ) -> None:
     """LayoutError at samples that lack a view, or as `on_missing_view` says they are ignored."""
     lines = [f"{format_key(key)} {lack}" for key, lack in incomplete.items()]
+    wanted, most = (
+        config.num_views or 0,
+        len(config.view_names or max(views.values(), key=len, default=())),
+    )
+    if incomplete and config.on_missing_view != "null" and wanted > most:
+        raise LayoutError(
+            f"No sample has {wanted} views: they have at most {most}. Expected "
+            f'num_views={most} or fewer, or on_missing_view="null" for None in their place.',
+            format_key(next(iter(incomplete))),
+        )
     if incomplete and config.on_missing_view == "raise":
         raise LayoutError(
-            f"A view is missing in {len(incomplete)} of {num_samples} samples: "
+            f"A view is missing in {len(incomplete)} of {len(views)} samples: "
             f"{join_first(lines, 3)}. Expected all to have the same: add the files, or pass "
             'on_missing_view="skip_sample" or "null".',
             format_key(next(iter(incomplete))),

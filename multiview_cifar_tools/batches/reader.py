@@ -643,9 +643,14 @@ def select_columns(
             "column",
         )
     if column not in with_images:
+        expected = (
+            f"one of {', '.join(with_images)}"
+            if with_images
+            else "rows with a column of lists of images, as load_dataset makes them"
+        )
         raise BatchError(
             f"There is no column {column!r} of images.{did_you_mean(column, with_images)} Expected "
-            f"one of {with_images or 'none'} (columns: {list(features)}).",
+            f"{expected}. All columns: {', '.join(features)}.",
             column,
         )
     names = () if columns is None else columns

@@ -103,7 +103,7 @@ KINDS = {
     "left-out": FindingKind(
         "images that the layout leaves out",
         "warning",
-        "See `multiview-cifar plan` for a layout that takes them, or move them away.",
+        "Say with layout=... what their names mean, see `multiview-cifar plan`, or move them away.",
     ),
     **{
         f"{aspect}-in-sample": FindingKind(f"{aspect} differs within a sample", "warning", remedy)

@@ -65,9 +65,15 @@ from multiview_cifar_tools.defaults import CONFIG_NAMES, MAX_PIXELS
 from multiview_cifar_tools.engines.workers import start_workers
 from multiview_cifar_tools.errors import CheckError
 from multiview_cifar_tools.loading import detect_source
-from multiview_cifar_tools.options import make_config, make_plan
+from multiview_cifar_tools.options import list_images, make_config, make_plan
 from multiview_cifar_tools.pages import split_page
-from multiview_cifar_tools.planning.report import left_out_by_layout, silence_log
+from multiview_cifar_tools.planning.report import (
+    PlanReport,
+    find_wider_layout,
+    left_out_by_layout,
+    silence_log,
+    take_all,
+)
 from multiview_cifar_tools.spelling import quantity
 
 # With these a folder can be checked whose build would fail.
@@ -147,14 +153,7 @@ def check_images(
         Finding("empty-sample", "no image in it", paths=(path,))
         for path in plan.ignored.get(EMPTY_FOLDERS, [])
     ]
-    findings += [
-        Finding(
-            "left-out",
-            f"{quantity(len(paths), 'image')}{reason.removeprefix('images')}",
-            paths=(*paths,),
-        )
-        for reason, paths in left_out_by_layout(plan.ignored).items()
-    ]
+    findings += find_left_out(plan, config)
     findings += group_leaks
     findings += find_name_clashes(plan, one_split=bool(config.split_ratios))
     if config.pages != "first":
@@ -174,6 +173,20 @@ def check_images(
     )
     weakref.finalize(report, kept.close)  # its page shows the images
     return report
+
+
+def find_left_out(plan: Plan, config: MultiviewCifarConfig) -> Iterator[Finding]:
+    """Images that the layout leaves out, with the layout that takes them, if it is known."""
+    left_out = left_out_by_layout(plan.ignored)
+    if not left_out:
+        return
+    options = {"layout": config.layout} if config.layout else {}
+    report = PlanReport(str(config.data_dir), options, plan=plan, ignored=plan.ignored)
+    wider = find_wider_layout(report, list_images(config), config)
+    remedy = f"{take_all(wider)}, or move them away." if wider else ""
+    for reason, paths in left_out.items():
+        found = f"{quantity(len(paths), 'image')}{reason.removeprefix('images')}"
+        yield Finding("left-out", found, paths=(*paths,), special_remedy=remedy)
 
 
 def shown_place(config: MultiviewCifarConfig, plan: Plan) -> str:

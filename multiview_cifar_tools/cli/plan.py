@@ -33,7 +33,7 @@ def run(args: Arguments) -> int:
 
 def print_report(report: PlanReport, args: Arguments) -> None:
     """Print the report as text and tables: the set if it is a known one, the layout first, the
-    problem last.
+    problem and the line that loads it last.
     """
     most_paths = args.limit(MAX_PATHS)
     print_known_set(report)
@@ -59,10 +59,10 @@ def print_report(report: PlanReport, args: Arguments) -> None:
 
 
 def find_verdict(report: PlanReport) -> dict[str, str]:
-    """The line that loads the dataset, and what is wrong with it, by their titles."""
-    lines = {} if report.problem else {"load it with": report.load_line}
-    if not report.good:
-        lines["problem"] = reword(report.problem or report.left_out)
+    """What is wrong with the dataset, and the line that loads it, by their titles."""
+    lines = {} if report.good else {"problem": reword(report.problem or report.left_out)}
+    if not report.problem:
+        lines["load all with" if report.wider_layout else "load it with"] = report.whole_load_line
     return lines
 
 

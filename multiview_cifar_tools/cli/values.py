@@ -87,7 +87,9 @@ def parse_renamings(text: str) -> dict[str, str]:
     """Names and what they become: n01=cat,n02=dog."""
     pairs = _parse_pairs(text)
     if not isinstance(pairs, dict) or not _are(str, [*pairs, *pairs.values()]):
-        raise _value_error(text, 'such as n01=cat,n02=dog or \'{"n01": "cat", "n02": "dog"}\'')
+        raise _value_error(
+            text, 'names, such as n01=cat,n02=dog or \'{"n01": "cat", "n02": "dog"}\''
+        )
     return pairs
 
 
@@ -97,7 +99,7 @@ def parse_shares(text: str) -> dict[str, float]:
     if isinstance(pairs, dict):
         with suppress(TypeError, ValueError):
             return {name: float(share) for name, share in pairs.items()}
-    raise _value_error(text, "such as train=0.8,test=0.2")
+    raise _value_error(text, "names and shares, such as train=0.8,test=0.2")
 
 
 def parse_class_names(text: str) -> list[str] | dict[str, str]:

@@ -151,17 +151,21 @@ def _hint_rare_views(report: PlanReport) -> str:
         return ""
     return (
         f"No view is in more than half of the samples ({views}), so that none can be "
-        f"missed. If file names hold more than the view, say so with {_better_layout(report)}."
+        f"missed. {_remedy_of_rare_views(report)}"
     )
 
 
-def _better_layout(report: PlanReport) -> str:
-    """The layout of the same images whose samples have the same views, where there is one."""
+def _remedy_of_rare_views(report: PlanReport) -> str:
+    """With the layout of the same images whose samples have the same views, where there is one."""
     paths = [path for sample in report.samples for path in files_of(sample.paths)]
-    for candidate, view_agreement in suggest_layouts(paths, parse_template, find_split):
+    for candidate, view_agreement, _ in suggest_layouts(paths, parse_template, find_split):
         if candidate.images == len(paths) and view_agreement > MIN_AGREEMENT:
-            return f'layout="{candidate.layout}"'
-    return "layout=..."
+            layout = candidate.layout
+            return f'If file names hold more than the view, say so with layout="{layout}".'
+    return (
+        "If the samples have the same views, give the files of a view the same name in all of "
+        "them, such as front.png."
+    )
 
 
 def _hint_greedy_sample(report: PlanReport) -> str:

@@ -17,9 +17,10 @@ from multiview_cifar_tools.planning.suggest_layout import describe_nearest, sugg
 from multiview_cifar_tools.spelling import did_you_mean
 
 __all__ = ["did_you_mean", "find_misfit", "list_below", "mixed_splits", "nearest_column"]
-__all__ += ["nearest_layouts", "see_plan", "tell_apart"]
+__all__ += ["folder_below", "nearest_layouts", "see_plan", "tell_apart"]
 
 
+USUAL_LAYOUT = "{label}/{sample}/{view}"  # where the user gives none, and there are no splits
 MAX_TRIED = 20  # folders and names by which a folder is compared with its siblings
 
 
@@ -44,10 +45,31 @@ def nearest_layouts(
     if used and not nearest:
         nearest = f" {used:,} of {len(paths):,} images fit this layout."
     if in_use and not used and (above := find_folder_above(data_dir, paths, in_use[0].depth)):
+        if in_use[0].text == USUAL_LAYOUT and _is_split(above, find_split):
+            above = os.path.dirname(above)  # which holds the other splits too
         nearest = f" If you meant the folder above, pass {above}.{nearest}"
     if not used and any("\\" in template.text for template in in_use):
         nearest = f' Write "/" between folders, on Windows too.{nearest}'
     return nearest + see_plan(data_dir)
+
+
+def folder_below(
+    data_dir: str, paths: Sequence[str], find_split: Callable[[str], str | None]
+) -> str:
+    """What to pass as data_dir where all images stand too deep: the first folder from which on down
+    they are [split/]class/sample/view, or one of several such; else "".
+    """
+    folders = paths[0].split("/")[:-1] if os.path.isdir(data_dir) else []
+    for depth in range(1, len(folders)):
+        start = "/".join(folders[:depth]) + "/"
+        inner = [path.removeprefix(start) for path in paths if path.startswith(start)]
+        by_split = all(find_split(path.partition("/")[0]) for path in inner)
+        if all(path.count("/") == 2 + by_split for path in inner):
+            folder = os.path.join(data_dir, *folders[:depth])
+            of_several = len(inner) < len(paths)
+            further = "a data_dir further down, such as {}" if of_several else "{} as data_dir"
+            return further.format(folder)
+    return ""
 
 
 def see_plan(data_dir: str) -> str:
@@ -84,6 +106,12 @@ def find_folder_above(data_dir: str, paths: Sequence[str], depth: int) -> str:
             return ""
         folder = above
     return folder
+
+
+def _is_split(folder: str, find_split: Callable[[str], str | None]) -> bool:
+    """Whether a folder and all beside it have the names of splits."""
+    beside = _list_folders(os.path.dirname(folder))
+    return all(find_split(os.path.basename(other)) for other in [folder, *beside])
 
 
 def _holds(folder: str, depth: int, names: Collection[str]) -> bool:

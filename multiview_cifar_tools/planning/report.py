@@ -124,7 +124,7 @@ class PlanReport(Report):
     @property
     def left_out(self) -> str:
         """How many images the layout leaves out, and the layout that takes them, if it is known."""
-        remedy = f" To take all, pass layout={self.wider_layout}." if self.wider_layout else ""
+        remedy = f" {take_all(self.wider_layout)}." if self.wider_layout else ""
         return f"Images that the layout leaves out: {self.num_left_out:,}.{remedy}"
 
     @property
@@ -256,6 +256,14 @@ class PlanReport(Report):
         return [*find_hints(self)] if self.plan and self.data_dir not in CIFARS else []
 
     @property
+    def whole_load_line(self) -> str:
+        """The Python that loads this with the images that the layout leaves out, if it is known
+        how; else `load_line`.
+        """
+        wider = {"layout": self.wider_layout} if self.wider_layout else {}
+        return replace(self, options={**self.options, **wider}).load_line
+
+    @property
     def load_line(self) -> str:
         """The Python that loads exactly this."""
         is_config = self.data_dir in CONFIG_NAMES
@@ -346,7 +354,7 @@ def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
     if not options.get("layout") and not tree.stored and config.name == "default":
         report.greeting = find_known_set(tree)
     if not problem and report.num_left_out:
-        report.wider_layout = _find_wider_layout(report, tree, config)
+        report.wider_layout = find_wider_layout(report, tree, config)
     if not rows or report.num_left_out > report.num_images:
         paths = _image_paths(tree)
         fits = suggest_layouts(paths, parse_template, find_split)
@@ -356,7 +364,12 @@ def plan(data_dir: str | os.PathLike[str], **options: Any) -> PlanReport:
     return report
 
 
-def _find_wider_layout(
+def take_all(wider_layout: Mapping[str, str]) -> str:
+    """What to do with images that the layout leaves out, where this one takes them."""
+    return f"To take all, pass layout={wider_layout}"
+
+
+def find_wider_layout(
     report: PlanReport, tree: FileListing, config: MultiviewCifarConfig
 ) -> dict[str, str]:
     """The layout of `suggest_columns`, where with it a dataset can be built of all images."""

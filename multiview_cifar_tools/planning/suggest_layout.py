@@ -26,6 +26,7 @@ FOLDER_FORMS = {
         "{label}-{sample}",
         "{sample}_{view}",
         "{sample}-{view}",
+        "{sample}",
     ],
     1: [*(f"{{label}}/{form}" for form in FILE_FORMS), "{sample}/{view}", "{view}/{sample}"],
     2: [
@@ -59,6 +60,7 @@ class LayoutFit(NamedTuple):
 
     candidate: Candidate
     view_agreement: float  # see measure_view_agreement
+    has_numbers_for_classes: bool  # as samples and views may have, but classes rarely
 
 
 def suggest_layouts(
@@ -116,7 +118,8 @@ def describe_nearest(
     """
     fits = suggest_layouts(paths, parse, find_split)
     ranks = [(fit.candidate.images, fit.view_agreement) for fit in fits]
-    best = [fit.candidate for fit, rank in zip(fits, ranks, strict=True) if rank == ranks[0]][:2]
+    equal = [fit for fit, rank in zip(fits, ranks, strict=True) if rank == ranks[0]]
+    best = [fit.candidate for fit in equal if _is_worth_saying(fit, equal[0])][:2]
     if not best or best[0].images <= min_images:
         return ""
     options = " or ".join(f'layout="{candidate.layout}"' for candidate in best)
@@ -128,6 +131,13 @@ def describe_nearest(
     if is_by_split and folders[0]:  # where {split} would be refused
         options = f"to pass it as data_dir, since it holds splits itself, with {options}"
     return f" Nearest is {options}: {best[0].images:,} of {len(paths):,} images fit it."
+
+
+def _is_worth_saying(fit: LayoutFit, first: LayoutFit) -> bool:
+    """Whether a layout that fits as well as the first is to be named beside it: not where its
+    classes are numbers, and those of the first are words.
+    """
+    return fit is first or first.has_numbers_for_classes or not fit.has_numbers_for_classes
 
 
 def suggest_columns(layout: str, taken: Iterable[str], left_out: Sequence[str]) -> dict[str, str]:
@@ -250,7 +260,10 @@ def measure_fit(template: Any, paths: Sequence[str]) -> LayoutFit:
         agreement *= UNLABELLED
     elif "}" in text[: text.index("{label}")].replace("{split}", "") and _has_one_class(samples):
         agreement *= ONE_CLASS
-    return LayoutFit(candidate, agreement)
+    elif "/" not in text and _has_one_class(samples):
+        agreement = 0.0  # the start of all names, such as img in img_001.png, is no class
+    numbers = "label" in template.fields and all(label.isdigit() for _, label, _ in samples)
+    return LayoutFit(candidate, agreement, numbers)
 
 
 def _has_one_class(samples: Iterable[tuple[str, ...]]) -> bool:

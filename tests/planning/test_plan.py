@@ -347,10 +347,45 @@ def test_a_stray_image_does_not_question_the_layout(make_tree):
 def test_a_folder_too_deep_is_told_from_its_siblings(make_tree, inner):
     train = make_tree(*within("train", WHOLE), *within("test", WHOLE)) / "train"
     problem = plan(train / inner).problem
-    assert f"If you meant the folder above, pass {train}." in problem.partition("Nearest")[0]
-    assert plan(train).good
+    said = f"If you meant the folder above, pass {train.parent}."
+    assert said in problem.partition("Nearest")[0]
+    assert plan(train.parent).good
+    of_split = plan(train / inner, layout="{label}/{sample}/{view}.png").problem
+    assert f"pass {train}." in of_split
     given = plan(train, layout="{split}/{label}/{sample}/{view}")
     assert f"pass {train.parent}." in given.problem
+
+
+def test_a_folder_too_shallow_names_the_folder_below(make_tree):
+    """And no layout in which the views come first and the classes are numbers."""
+    samples = "cat/0001", "cat/0002", "dog/0001", "dog/0002", "dog/0003"
+    paths = [f"{sample}/{view}.png" for sample in samples for view in ("left", "up")]
+    tree = make_tree(*(f"a/{s}/{path}" for s in ("train", "test") for path in paths))
+    problem = plan(tree).problem
+    assert f"pass {tree / 'a'} as data_dir, or say" in problem
+    nearest = problem.rpartition("Nearest is")[2]
+    assert nearest == ' layout="a/{split}/{label}/{sample}/{view}": 20 of 20 images fit it.'
+    assert plan(tree / "a").good
+    several = make_tree(*(f"{set_}/x/{path}" for set_ in "ab" for path in paths), under="several")
+    assert "pass a data_dir further down, such as" in plan(several).problem
+    assert f"such as {several / 'a' / 'x'}, or say" in plan(several).problem
+
+
+def test_loose_images_of_no_common_form_are_samples_at_most(make_tree):
+    tree = make_tree(*(f"azimuth_{n}.png" for n in ("000", "090", "180")))
+    problem = plan(tree).problem
+    assert problem.endswith(' Nearest is layout="{sample}": 3 of 3 images fit it.')
+    assert plan(tree, layout="{sample}").good
+
+
+def test_more_views_than_any_sample_has(make_tree):
+    tree = make_tree(*(f"cat/{s}/{v}.png" for s in "12" for v in "abc"))
+    problem = plan(tree, num_views=9).problem
+    said = "No sample has 9 views: they have at most 3. Expected num_views=3 or fewer, or"
+    assert problem.startswith(said)
+    assert plan(tree, num_views=3).good
+    (tree / "cat/1/c.png").unlink()
+    assert plan(tree, num_views=3).problem.startswith("A view is missing in 1 of 2 samples")
 
 
 def test_siblings_of_another_shape_say_nothing_of_a_folder(make_tree):
@@ -374,6 +409,13 @@ def test_a_layout_with_columns_for_images_that_are_left_out(make_tree, run, belo
     done = run("plan", tree, "-q")
     assert done.returncode == 1
     (options,) = re.findall("To take all, pass (--layout .*)[.]", done.stdout)
+    problem, line = done.stdout.splitlines()
+    assert "To take all" in problem
+    names = {}
+    exec(line, names)
+    assert {"images", folder} <= {*names["ds"]["train"].column_names}
+    checked = run("check", tree).stdout
+    assert f"-> To take all, pass {options}, or move them away." in checked
     assert run("plan", tree, *shlex.split(options)).returncode == 0
 
 
@@ -520,7 +562,7 @@ def test_candidates_hold_what_they_say(stems):
     """Of any images, each candidate takes as many as it says, by the layout's own rules."""
     paths = [f"{stem}.png" for stem in stems]
     parse, find_split = multiview_cifar.parse_template, multiview_cifar.find_split
-    for candidate, _ in suggest_layouts(paths, parse, find_split):
+    for candidate, *_ in suggest_layouts(paths, parse, find_split):
         template = multiview_cifar.parse_template(candidate.layout)
         fits = [path for path in paths if template.path.fullmatch(path[:-4])]
         assert candidate.images == len(fits) > 0

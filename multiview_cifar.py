@@ -2201,8 +2201,12 @@ def decode(
         image.load()
     except Exception as error:  # Pillow raises SyntaxError, struct.error and more on bad files
         found = f"{len(data)} bytes that begin with {data[:12]!r}" if data else "0 bytes"
-        why = "no known format" if isinstance(error, PIL.UnidentifiedImageError) else error
-        raise image_error(path, f"is not an image that Pillow can read ({found}; {why})") from None
+        unknown = isinstance(error, PIL.UnidentifiedImageError)
+        if unknown or isinstance(error, (PIL.Image.DecompressionBombError, MemoryError)):
+            found = f"is not an image that Pillow can read ({found}; "
+            raise image_error(path, f"{found}{'no known format' if unknown else error})") from None
+        expected = "a whole image: replace the file (`multiview-cifar check` lists all such files)"
+        raise image_error(path, f"is damaged or cut off ({found}; {error})", expected) from None
     if count > 1:
         expected = 'one: pages="first" takes it, "views" all of a .tif in a column with {view}'
         raise image_error(path, f"has {count} pages", expected)

@@ -107,7 +107,7 @@ def test_wrong_sets(fails):
         channel_stats(make_rows([[None], [None, None]]))
     with fails("BatchError", "There are no images"):
         channel_stats(colours.select([]))
-    with fails("BatchError", "View 0 of cat/0", path="cat/0"):
+    with fails("BatchError", "View '0' (0) of cat/0", path="cat/0"):
         channel_stats(make_rows([1], lambda image: b"no image"))
     with fails("BatchError", "num_proc=0"):
         channel_stats(colours, num_proc=0)

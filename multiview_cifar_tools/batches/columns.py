@@ -463,21 +463,22 @@ class ImageColumn:
             problem = "is not an image that Pillow knows"
         except Exception as error:  # Pillow raises SyntaxError, struct.error and more on bad files
             problem = f"cannot be decoded ({error})"
-        name = self.row_name(file.row)
+        name, view = self.row_name(file.row), self.view_name(file)
         if self.on_error == "skip_view":
-            logger.warning("View %d of %s %s. It is skipped.", file.view, name, problem)
+            logger.warning("%s of %s %s. It is skipped.", view, name, problem)
             return None
         raise BatchError(
-            f"View {file.view} of {name} {problem}. Expected an image. Read with "
-            'on_error="skip_view", or build with verify="decode" and on_error="skip_view".',
+            f'{view} of {name} {problem}. Expected an image. Read with on_error="skip_view", or '
+            'build with verify="decode" and on_error="skip_view". `multiview-cifar check` lists '
+            "all such files of a folder.",
             name,
         )
 
     def _conversion_error(self, file: EncodedImage, error: ConversionError) -> BatchError:
         name, mode = self.row_name(file.row), self.conversion and self.conversion.mode
         return BatchError(
-            f"View {file.view} of {name} cannot become mode={mode!r}: {error}. Expected a build "
-            f"with {error.remedy}.",
+            f"{self.view_name(file)} of {name} cannot become mode={mode!r}: {error}. Expected a "
+            f"build with {error.remedy}.",
             name,
         )
 
@@ -491,6 +492,15 @@ class ImageColumn:
     def row_name(self, row: int) -> str:
         """What to call a row: its sample_id, or its number where the table has none."""
         return self.row_names(np.array([row]))[0]
+
+    def view_name(self, file: EncodedImage) -> str:
+        """What to call a view: "View 'front' (0)", or "View 0" where the rows do not name it."""
+        named = "view_names" in self.table.column_names
+        names = self.table["view_names"][file.row].as_py() if named else None
+        number = file.view
+        return (
+            f"View {names[number]!r} ({number})" if names and names[number:] else f"View {number}"
+        )
 
     def row_keys(self, rows: Integers) -> Seeds:
         """What tells rows from others, wherever they stand, (G,): hashes of their sample_ids; where

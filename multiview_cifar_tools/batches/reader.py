@@ -643,14 +643,11 @@ def select_columns(
             "column",
         )
     if column not in with_images:
-        expected = (
-            f"one of {', '.join(with_images)}"
-            if with_images
-            else "rows with a column of lists of images, as load_dataset makes them"
-        )
+        makes = "rows of load_dataset, which have a column with a list of images"
+        expected = f"one of {with_images}" if with_images else makes
         raise BatchError(
             f"There is no column {column!r} of images.{did_you_mean(column, with_images)} Expected "
-            f"{expected}. All columns: {', '.join(features)}.",
+            f"{expected} (columns: {', '.join(features)}).",
             column,
         )
     names = () if columns is None else columns

@@ -54,10 +54,9 @@ def _why_unwritable(place: str, is_file: bool) -> str:
 
 
 def _describe_refusal(place: str, why: str, option: str) -> str:
-    with_option = f"choose another one{option and ' with '}{option}"
-    choice = "choose another DEST" if option == "DEST" else with_option
     return (
-        f"{place} cannot be written ({why}). Expected a place where files may be written: {choice}."
+        f"{place} cannot be written ({why}). Expected a place where files may be written: choose "
+        f"another one{option and ' with '}{option}."
     )
 
 

@@ -440,15 +440,22 @@ def test_numbers_of_views_that_do_not_fit(fails):
         BatchReader(ds, num_views=2)[[0, 1]]
 
 
+def test_rows_without_images_say_what_is_expected(fails):
+    rows = datasets.Dataset.from_dict({"label": [0]})
+    with fails("BatchError", "Expected rows of load_dataset", "(columns: label)"):
+        BatchReader(rows)
+
+
 def test_a_corrupt_image_is_named(fails):
     ds = datasets.concatenate_datasets([make_rows([2], png), make_rows([2], lambda _: b"no image")])
-    with fails("BatchError", "View 0 of cat/0", "on_error"):
+    says = "View '0' (0) of cat/0", "on_error", "`multiview-cifar check` lists all such files"
+    with fails("BatchError", *says):
         BatchReader(ds)[[0, 1]]
 
 
 def test_an_empty_file_is_no_missing_view(fails):
     ds = make_rows([2, 1], lambda _: b"")
-    with fails("BatchError", "View 0 of cat/0 is not an image"):
+    with fails("BatchError", "View '0' (0) of cat/0 is not an image"):
         BatchReader(ds)[[0, 1]]
     assert not BatchReader(ds, on_error="skip_view")[[0, 1]]["view_mask"].any()
 
@@ -468,7 +475,8 @@ def test_a_corrupt_image_can_be_skipped(num_threads, caplog):
             assert np.array_equal(batch["images"][i, :count], row or batch["images"][i, :0])
         said = [record.getMessage() for record in caplog.records]
         assert sorted(said) == [
-            f"View {v} of cat/0 is not an image that Pillow knows. It is skipped." for v in range(3)
+            f"View '{v}' ({v}) of cat/0 is not an image that Pillow knows. It is skipped."
+            for v in range(3)
         ]
 
 

@@ -103,7 +103,7 @@ def test_a_device_of_ones_choice(jax, JaxBatches, fails):
 
 
 def test_errors_are_told(JaxBatches, fails):
-    with fails("BatchError", "View 0 of cat/0"):
+    with fails("BatchError", "View '0' (0) of cat/0"):
         list(JaxBatches(make_rows([1], lambda _: b"no image"), 1))
     for size in (0, "4", None, 2.0):
         with fails("BatchError", f"batch_size={size!r} is not right"):

@@ -277,7 +277,9 @@ def test_32_bits_have_no_black_and_white(fails, mode):
     ds = make_rows([1], lambda _: encoded(image, "tiff"))
     for on_error in ("raise", "skip_view"):
         reader = BatchReader(ds, mode=mode, on_error=on_error)
-        with fails("BatchError", f"View 0 of cat/0 cannot become mode='{mode}'", "-3 to 70000"):
+        with fails(
+            "BatchError", f"View '0' (0) of cat/0 cannot become mode='{mode}'", "-3 to 70000"
+        ):
             reader[0]
     assert BatchReader(ds, image_size=(1, 1))[0]["images"].dtype == np.int32
 

@@ -190,7 +190,7 @@ def test_ragged(encode):
 
 def test_an_error_in_a_worker_says_what_is_wrong():
     ds = make_rows([1, 1], lambda image: b"no image")
-    with pytest.raises(ValueError, match="View 0 of cat/0 is not an image"):
+    with pytest.raises(ValueError, match=r"View '0' \(0\) of cat/0 is not an image"):
         list(DataLoader(TorchBatches(ds), batch_size=2, num_workers=1))
 
 

@@ -97,7 +97,7 @@ def test_an_error_comes_with_its_batch():
     rows[2]["images"][0]["bytes"] = b"no image"
     batches = iter(TorchLoader(type(ds).from_list(rows, features=ds.features), 1))
     assert [int(next(batches)["label"]) for _ in range(2)] == [0, 1]
-    with pytest.raises(BatchError, match=r"View 0 of cat/2 .* Expected an image"):
+    with pytest.raises(BatchError, match=r"View '0' \(0\) of cat/2 .* Expected an image"):
         next(batches)
 
 

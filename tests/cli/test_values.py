@@ -86,6 +86,7 @@ def test_a_wrong_value(option, text, run):
     [line] = done.stderr.splitlines()
     assert f"Invalid value for '{option}'" in line
     assert "Expected" in line
+    assert "Expected such as" not in line
 
 
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=5)

@@ -196,6 +196,16 @@ def test_an_unreadable_image(load, make_tree, fails, data, found):
     assert "object at 0x" not in str(caught.value)
 
 
+def test_an_image_that_is_cut_off(stream, make_tree, fails):
+    """It is an image, so the error says what happened to it, and what finds all such files."""
+    tree, path = make_tree("cat/1/a.png"), "cat/1/a.png"
+    Image.effect_noise((64, 64), 9).save(tree / path)
+    (tree / path).write_bytes((tree / path).read_bytes()[:999])
+    says = "is damaged or cut off (999 bytes", "`multiview-cifar check` lists all such files"
+    with fails("ImageError", path, *says, 'on_error="skip_view"', path=path):
+        list(stream(tree))
+
+
 @pytest.mark.every_route
 @pytest.mark.parametrize("num_proc", [None, 2])
 def test_the_image_error_reaches_the_user(build, make_tree, fails, num_proc):

@@ -467,7 +467,8 @@ def test_a_view_that_lacks_in_one_column(stream, make_tree, shown, fails, lost):
 @pytest.mark.parametrize(
     ("layout", "says"),
     [
-        ({"masks": "{label}/{sample}/{view}"}, "images"),
+        ({"masks": "{label}/{sample}/{view}"}, 'with the column "images"'),
+        ({"image": "{label}/{sample}/{view}"}, "Did you mean 'images'?"),
         ({"images": "{label}/{sample}/{view}", "label": "{label}/{sample}/maps/{view}"}, "label"),
         ({"images": "{label}/{sample}/{view}", "masks": "{label}/{sample}/{view}"}, "two columns"),
         (

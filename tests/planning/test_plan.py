@@ -198,7 +198,7 @@ def test_layouts_without_labels_are_listed_too(make_tree, layout):
 
 def test_a_layout_that_takes_nothing(make_tree):
     report = plan(make_tree(*WHOLE), layout="{label}/{sample}/maps/{view}")
-    assert "No image" in report.problem or "stands above" in report.problem
+    assert "No image" in report.problem or "is above" in report.problem
     assert report.layout == "{label}/{sample}/maps/{view}"
     assert report.candidates[0].layout == "{label}/{sample}/{view}"
     assert report.candidates[0].images == 8

@@ -250,7 +250,11 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
                 kwargs["data_files"] = listing.resolve_data_files(kwargs["data_files"])
         self._listing: FileListing | None = None
         self._plan: Plan | None = None
-        super().__init__(cache_dir, hash=hash, **kwargs)
+        try:
+            super().__init__(cache_dir, hash=hash, **kwargs)
+        except OSError:
+            check_cache(cache_dir)
+            raise
         # There was no cache to take them from, and no download is needed to know them.
         if self.info.features is None and not self._needs_download:
             self.info.features = self.plan.features
@@ -429,6 +433,7 @@ def load_dataset(
 
     Raises:
         OptionError, LayoutError, ImageError, ArchiveError: Depending on what is wrong.
+        multiview_cifar_tools.OutputError: The cache cannot be written.
 
     Examples:
         >>> ds = load_dataset(data_dir="photos", split="train", image_size=(32, 32), mode="RGB")
@@ -447,10 +452,13 @@ def load_dataset(
     if streaming:
         if num_proc is not None:
             raise NotImplementedError("streaming takes no num_proc: use a DataLoader's workers")
+        check_split(split, builder, streaming)
         return builder.as_streaming_dataset(split=split)
+    check_split(split, builder, streaming)
     builder.download_and_prepare(
         download_mode=download_mode, num_proc=num_proc, verification_mode=verification_mode
     )
+    check_split(split, builder, streaming)  # of an archive that was downloaded meanwhile
     return builder.as_dataset(split=split, in_memory=keep_in_memory)
 
 
@@ -516,12 +524,51 @@ def config_error(name: str) -> OptionError:
     return OptionError(f"There is no config {name!r}.{near} Expected one of {known}{hint}.", "name")
 
 
+def check_cache(cache_dir: str | None) -> None:
+    """OutputError of the package where the cache cannot be written; nothing in a lone copy."""
+    place = os.fspath(cache_dir or datasets.config.HF_DATASETS_CACHE)
+    if is_url(place):
+        return
+    with suppress(ImportError):
+        from multiview_cifar_tools.places import check_place
+
+        check_place(os.path.expanduser(place), "cache_dir or HF_HOME", is_file=False)
+
+
+def check_split(split: Any, builder: MultiviewCifar, streaming: bool) -> None:
+    """OptionError where there is no such split, as far as the names are known by now; nothing in a
+    lone copy, where `datasets` has an error for it.
+    """
+    try:
+        from multiview_cifar_tools.planning import split_errors
+    except ModuleNotFoundError:
+        return
+    for each in split if isinstance(split, (list, tuple)) else [split]:
+        if isinstance(each, str) and (names := known_splits(builder, streaming)):
+            can_divide = bool(builder.config.data_dir) and len(names) == 1
+            with wrap_tool_errors("split"):
+                split_errors.check_split(each, names, streaming, can_divide)
+
+
+def known_splits(builder: MultiviewCifar, streaming: bool) -> list[str]:
+    """The names of the splits; none where they can be had only by the download of an archive."""
+    if builder.config.name != "default":
+        return ["train", "test"]
+    if builder.info.splits:
+        return [*builder.info.splits]
+    return [] if builder._needs_download and not streaming else [*builder.plan.splits]
+
+
 def check_option_names(arguments: Iterable[str]) -> None:
     """OptionError at an argument of the builder that is neither an option nor one of `datasets`."""
-    own = inspect.signature(datasets.DatasetBuilder.__init__).parameters
-    options = [f.name for f in fields(MultiviewCifarConfig) if f.name not in own]
+    known = {*inspect.signature(datasets.DatasetBuilder.__init__).parameters}
+    known.update(f.name for f in fields(MultiviewCifarConfig))
+    internal = {"version", "description", "options"}
+    own = inspect.signature(load_dataset).parameters
+    options = [*own, *(f.name for f in fields(MultiviewCifarConfig) if f.name not in own)]
+    options = [name for name in options if name not in internal]
     for name in arguments:
-        if name not in own and name not in options:
+        if name not in known:
             near, expected = explain("did_you_mean", name, options), ", ".join(options)
             raise OptionError(
                 f"There is no option {name!r}.{near} Expected one of {expected}.", name
@@ -884,8 +931,9 @@ def existing_path(data_dir: str | None, expected: str) -> str:
     if not (os.path.isfile(path) or os.path.isdir(path)):
         if is_url(data_dir):  # which may hold a password
             raise LayoutError(f"data_dir is a URL. Expected {expected}.", "data_dir")
-        found = f"{data_dir!r} does not exist (looked at {path})"
-        raise LayoutError(f"{found}. Expected {expected}.", path)
+        near = explain("near_place", data_dir)
+        found = f"{data_dir!r} does not exist (looked at {path}).{near}"
+        raise LayoutError(f"{found} Expected {expected}.", path)
     return path
 
 

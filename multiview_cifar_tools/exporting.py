@@ -29,6 +29,7 @@ from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.base import check_library, format_module
 from multiview_cifar_tools.formats.builder import check_ids
 from multiview_cifar_tools.loading import SPLIT_KINDS, SplitRows, complete_splits, to_split_rows
+from multiview_cifar_tools.places import check_place
 from multiview_cifar_tools.shards.croissant import (
     CROISSANT,
     folder_place,
@@ -82,6 +83,7 @@ def export(
             JSON object, or given with another format.
         ExportError: For example, these are not rows, the folder is in use, another export was begun
             or made there, its files are damaged, the format cannot hold a row, or the disk is full.
+        OutputError: `dest` cannot be written.
         MultiviewError: The source cannot be read.
     """
     return run_export(splits, dest, format, pixels, max_shard_size, croissant)[0]
@@ -101,6 +103,7 @@ def run_export(
     features = next(iter(sources.values())).features
     dest = expect_path(dest, "export(rows, {})", ExportError)
     root = os.path.abspath(os.path.expanduser(dest))
+    check_place(root, "dest", is_file=False)
     signature = {
         "source": {split: rows.fingerprint for split, rows in sources.items()},
         "columns": features_json(features),

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import glob
 import inspect
 import itertools
 import os
@@ -23,6 +24,8 @@ from typing import Any
 
 import datasets
 import fsspec
+from huggingface_hub import HfApi, constants
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 import multiview_cifar
 from multiview_cifar import (
@@ -58,12 +61,14 @@ from multiview_cifar_tools.shards.manifest import (
     shard_digests,
 )
 from multiview_cifar_tools.shards.rows import Row
+from multiview_cifar_tools.storage.near_places import near_place
 from multiview_cifar_tools.storage.redaction import redact_url
 from multiview_cifar_tools.storage.regular_file import regular_file
 from multiview_cifar_tools.storage.source import FileSource, Options, remote_version
 
 SAVED_FILES = ("dataset_dict.json", "state.json")  # which `save_to_disk` writes
 LOADED = "the rows themselves, which need no loading"  # in the place of a source
+REACH_TIMEOUT = 10  # seconds until the Hub counts as not to be reached
 BATCH_ROWS = 16  # few at a time: images become Python objects
 
 
@@ -382,6 +387,7 @@ def _load_from_hub(
     """The dataset, and text that changes with it, "" where its own fingerprint does."""
     name, revision = split_revision(place)
     how = {"revision": revision, "cache_dir": cache_dir}
+    _check_reachable(place, cache_dir)
     try:
         if not streaming:
             return datasets.load_dataset(name, num_proc=num_proc, **how), ""
@@ -389,6 +395,28 @@ def _load_from_hub(
         return builder.as_streaming_dataset(), f"{builder.config_id} {builder.hash}"
     except Exception as error:  # `datasets` lets through those of all its libraries
         raise _load_error(place, error) from error
+
+
+def _check_reachable(place: str, cache_dir: str | None) -> None:
+    """FormatError where the Hub cannot be reached, and nothing of its user is in the cache: the
+    libraries would first try for half a minute.
+    """
+    name, revision = split_revision(place)
+    cached = os.path.join(cache_dir or datasets.config.HF_DATASETS_CACHE, name.partition("/")[0])
+    if glob.glob(f"{glob.escape(os.path.expanduser(cached))}___*"):
+        return
+    try:
+        HfApi().dataset_info(name, revision=revision, timeout=REACH_TIMEOUT)
+    except (HfHubHTTPError, HFValidationError):
+        return  # it is there, and `datasets` says what it answers
+    except Exception as error:  # those of requests or httpx, by the version of `huggingface_hub`
+        raise FormatError(
+            f"{place} cannot be loaded: there is no such folder (looked at "
+            f"{os.path.abspath(place)}), and the Hub at {constants.ENDPOINT} cannot be reached "
+            f"({type(error).__name__}).{near_place(place)} Expected a folder, or the network for a "
+            "dataset of the Hub.",
+            place,
+        ) from None
 
 
 def _load_from_disk(place: str) -> Any:
@@ -404,9 +432,10 @@ def _load_from_disk(place: str) -> Any:
 
 
 def _load_error(place: str, error: Exception) -> FormatError:
-    found = " ".join(str(error).split())
+    found = " ".join(str(error).split()).rstrip(".")
+    near = "" if os.path.exists(place) else near_place(place)
     return FormatError(
-        f"{place} cannot be loaded: {found}. Expected a dataset of the Hub, "
+        f"{place} cannot be loaded: {found}.{near} Expected a dataset of the Hub, "
         "USER/NAME or USER/NAME@REVISION, or what save_to_disk wrote.",
         place,
     )

@@ -6,13 +6,41 @@ Imports nothing of ours, as the script asks for it.
 from __future__ import annotations
 
 import difflib
+import re
+from collections import Counter
 from collections.abc import Iterable
 
 
 def did_you_mean(name: object, there: Iterable[object]) -> str:
     """A sentence that offers the name that is nearest, or "" where none is near."""
-    near = difflib.get_close_matches(str(name), [str(each) for each in there], n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest(str(name), map(str, there))
+    return "" if near is None else f" Did you mean {near!r}?"
+
+
+def nearest(name: str, there: Iterable[str]) -> str | None:
+    """The name that is nearest; None where none is near.
+
+    Of a series, such as view_0 to view_9, only the one of the same number is near: others are
+    spelt alike, but mean something else.
+    """
+    names = [*there]
+    words = Counter(map(_words, names))
+    in_question = [
+        each
+        for each in names
+        if words[_words(each)] < 2
+        or _words(each) != _words(name)
+        or _numbers(each) == _numbers(name)
+    ]
+    return next(iter(difflib.get_close_matches(name, in_question, n=1)), None)
+
+
+def _words(name: str) -> str:
+    return re.sub(r"[0-9]+", "0", name)
+
+
+def _numbers(name: str) -> list[int]:
+    return [int(digits) for digits in re.findall(r"[0-9]+", name)]
 
 
 def quantity(number: int, noun: str) -> str:

@@ -85,7 +85,7 @@ def test_the_script_imports_the_package_only_where_it_is_asked_for_more():
     imports = re.findall(r"^( *)from multiview_cifar_tools(?:\.(\w+))?\S* import (\w+)", text, re.M)
     assert all(indent for indent, _, _ in imports)
     modules = {package or name for _, package, name in imports}
-    expected = "conversion metadata pages parent_watch planning storage"
+    expected = "conversion metadata pages parent_watch places planning storage"
     assert modules == {*expected.split()}
 
 

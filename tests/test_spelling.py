@@ -3,7 +3,7 @@
 import pytest
 
 import multiview_cifar_tools as tools
-from multiview_cifar import load_dataset
+from multiview_cifar import LayoutError, load_dataset
 from multiview_cifar_tools.options import load_line
 
 
@@ -27,6 +27,17 @@ def test_options_of_a_folder(options, meant, make_tree, fails):
         load_dataset(data_dir=str(tree), **options)
 
 
+@pytest.mark.parametrize(
+    ("view", "near"), [("azimuth_45", None), ("azimuth_90", "azimuth_090"), ("azimut_000", "")]
+)
+def test_views_of_a_series_differ_by_their_numbers(view, near, make_tree):
+    tree = make_tree(*(f"cat/1/azimuth_{angle:03}.png" for angle in (0, 90, 180, 270)))
+    with pytest.raises(LayoutError) as caught:
+        load_dataset(data_dir=str(tree), view_names=[view])
+    says = "Did you mean" if not near else f"Did you mean {near!r}?"
+    assert (says in str(caught.value)) == (near is not None)
+
+
 def test_configs_and_repositories(fails):
     with fails("OptionError", "Did you mean 'shapes'?", path="name"):
         load_dataset("shape")
@@ -43,6 +54,50 @@ def test_options_of_readers(make_tree, tmp_path, fails):
         tools.TorchBatches(rows, num_view=1)
     with fails("BatchError", "DataLoader(TorchBatches(ds), batch_size=64)", path="batch_size"):
         tools.TorchBatches(rows, batch_size=2)
+
+
+def test_what_readers_need_not_be_told(make_tree, fails):
+    rows = load_dataset(data_dir=str(make_tree("cat/1/view_0.png")), split="train")
+    for adapter in (tools.TorchLoader, tools.TorchBatches):
+        with fails("BatchError", "need no workers", "prefetch of TorchLoader", path="num_workers"):
+            adapter(rows, num_workers=2)
+    for name in ("view_mask", "images"):
+        with fails("BatchError", "images and view_mask are in every batch", path=name):
+            tools.BatchReader(rows, columns=["label", name])
+
+
+@pytest.mark.parametrize("of_rows", [False, True])
+def test_options_of_publish(of_rows, make_tree, tmp_path, fails):
+    tree = make_tree("cat/1/view_0.png")
+    data = load_dataset(data_dir=str(tree)) if of_rows else tree
+    with fails("OptionError", "Did you mean 'license'? Expected one of", path="licence"):
+        tools.publish(data, "me/photos", licence="mit", dry_run=tmp_path / "out")
+    if of_rows:
+        with fails("OptionError", "is not for built rows", path="num_views"):
+            tools.publish(data, "me/photos", num_views=1, dry_run=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("shape", "shapes"),
+        ("phots", "photos"),
+        ("photos/deep/cta/1", "photos/deep/cat/1"),
+        ("photo.zip", "photos.zip"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["build", "plan", "check", "preview", "stats"])
+def test_places(verb, typed, meant, make_tree, tmp_path, run):
+    make_tree("deep/cat/1/view_0.png")
+    (tmp_path / "photos.zip").touch()
+    done = run(verb, typed)
+    assert done.returncode == 2
+    assert f"Did you mean {meant!r}?" in done.stderr.splitlines()[-1]
+
+
+def test_a_misspelt_option_is_answered_with_one(run):
+    done = run("build", "shapes", "--imagesize", "3")
+    assert "No such option: --imagesize. Did you mean --image-size? See" in done.stderr
 
 
 def test_a_layout_error_names_the_command_that_says_more(make_tree, fails):

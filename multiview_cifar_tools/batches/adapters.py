@@ -64,6 +64,13 @@ def make_reader(
 ) -> BatchReader:
     """The reader of an adapter; BatchError where the options do not fit the dataset."""
     known = ReaderOptions.__annotations__
+    if "num_workers" in options:
+        raise BatchError(
+            "num_workers is no option here: threads of this process read the batches, and need no "
+            "workers. Expected it left out; num_threads is the number of threads, and prefetch of "
+            "TorchLoader is how many batches they are ahead.",
+            "num_workers",
+        )
     if unknown := [name for name in options if name not in known]:
         near, expected = did_you_mean(unknown[0], known), ", ".join(known)
         raise BatchError(

@@ -66,6 +66,7 @@ from multiview_cifar_tools.batches.views import (
     check_view_options,
 )
 from multiview_cifar_tools.errors import BatchError
+from multiview_cifar_tools.places import check_place
 from multiview_cifar_tools.spelling import did_you_mean, quantity
 
 Ragged = Literal["pad", "flat", "list", "error"]
@@ -408,6 +409,7 @@ class BatchReader:
         Raises:
             BatchError: As for `read`; there are no samples; `ragged` is "flat" or "list"; or
                 `memmap` is not a path.
+            OutputError: `memmap` cannot be written.
         """
         if self.ragged not in ("pad", "error") or not len(self):
             raise BatchError(
@@ -416,6 +418,7 @@ class BatchReader:
             )
         if memmap is not None:
             memmap = expect_path(memmap, 'to_arrays(memmap="images.npy")', BatchError)
+            check_place(memmap, "memmap", is_file=True)
         with nullcontext() if memmap is None else atomic_write(memmap) as partial:
             arrays = self._read_all(partial)
         if memmap is not None:
@@ -660,6 +663,13 @@ def select_columns(
             "columns",
         )
     can_come = [name for name in features if name not in (column, "images")]
+    always = [name for name in columns or () if name in ("images", "view_mask", column)]
+    if always and always[0] not in can_come:
+        raise BatchError(
+            f"{always[0]!r} is not to be asked for: images and view_mask are in every batch. "
+            f"Expected some of {can_come}.",
+            always[0],
+        )
     if missing := [name for name in columns or () if name not in can_come]:
         raise BatchError(
             f"There is no column {missing[0]!r} to bring along."

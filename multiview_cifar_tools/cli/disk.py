@@ -17,47 +17,30 @@ from multiview_cifar_tools.cli.commands import Arguments
 from multiview_cifar_tools.cli.wording import name_option
 from multiview_cifar_tools.digests import list_files
 from multiview_cifar_tools.errors import DiskError
+from multiview_cifar_tools.places import FULL, check_own_file, check_place, describe_refusal
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 BLOCKED = (errno.ENOTDIR, errno.EEXIST)  # a file stands where a folder should
 # By these an error is known that lost its number in a library, or on its way out of a worker.
 TEXTS = {os.strerror(code): code for code in (*FULL, errno.EROFS)}
 DESTINATIONS = ("dest", "output", "sheet", "dry_run", "report", "page", "quarantine", "cache_dir")
-FILES = (("preview", "output"), ("preview", "sheet"), ("check", "report"), ("diff", "page"))
+FILES = {  # all other destinations are folders
+    ("preview", "output"): ".html",
+    ("preview", "sheet"): ".png",
+    ("check", "report"): ".html",
+    ("diff", "page"): ".html",
+}
 
 
 def check_places(args: Arguments) -> None:
-    """DiskError where an output or the given cache cannot be written, before anything is read."""
-    for name, place in _destinations(args).items():
-        why = _why_unwritable(place, is_file=(args.verb, name) in FILES)
-        if why:
-            raise DiskError(_describe_refusal(place, why, _option_for(place, args)), place)
-
-
-def _why_unwritable(place: str, is_file: bool) -> str:
-    """Why no file or folder can be made there; "" where it can. What is missing above it is made
-    later.
+    """DiskError where an output or the given cache cannot be written, before anything is read; the
+    errors of `check_own_file` where it is a file.
     """
-    if os.path.lexists(place) and os.path.isdir(place) == is_file:
-        return "it is a folder, not a file" if is_file else "it is a file, not a folder"
-    above = os.path.dirname(place) if is_file else place
-    while not os.path.lexists(above):
-        above = os.path.dirname(above)
-    if not os.path.isdir(above):
-        return f"{above} is a file, not a folder"
-    try:
-        with tempfile.TemporaryFile(dir=above):
-            return ""
-    except OSError as error:
-        return "" if error.errno in FULL else str(error.strerror)  # there may be room by then
-
-
-def _describe_refusal(place: str, why: str, option: str) -> str:
-    return (
-        f"{place} cannot be written ({why}). Expected a place where files may be written: choose "
-        f"another one{option and ' with '}{option}."
-    )
+    for name, place in _destinations(args).items():
+        extension = FILES.get((args.verb, name))
+        check_place(place, _option_for(place, args), is_file=extension is not None)
+        if extension is not None:
+            check_own_file(place, extension, name_option(name))
 
 
 def _option_for(place: str, args: Arguments) -> str:
@@ -85,7 +68,8 @@ def disk_error(error: BaseException, args: Arguments) -> DiskError | None:
     it; whatever library it went through.
     """
     found = next(filter(None, map(_find_failure, visible_chain(error))), None)
-    if found is None or isinstance(error, DiskError):  # which says all of it
+    is_disk_error = isinstance(error, DiskError)
+    if found is None or (is_disk_error and error.__context__ is None):  # which says all of it
         return None
     code, file = found
     cache = os.path.abspath(datasets.config.HF_DATASETS_CACHE)
@@ -100,8 +84,8 @@ def disk_error(error: BaseException, args: Arguments) -> DiskError | None:
         option = _option_for(place, args)
         if code in BLOCKED and not option:  # an error of something else
             return None
-        text = _describe_refusal(place, os.strerror(code), option)
-    if isinstance(error, MultiviewError):
+        text = describe_refusal(place, os.strerror(code), option)
+    if isinstance(error, MultiviewError) and not is_disk_error:
         text = str(error) + (f" The place is {place}." if place not in str(error) else "")
     return DiskError(text + room, place)
 

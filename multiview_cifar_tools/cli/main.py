@@ -29,6 +29,7 @@ from multiview_cifar_tools.console import (
     prepare_streams,
     print_errors,
 )
+from multiview_cifar_tools.spelling import nearest
 
 DONE, FAILED = 0, 2  # exit codes; that of problems that were found is 1, which a verb gives
 INTERRUPTED = "interrupted; nothing half-written was left"
@@ -87,13 +88,19 @@ def report_wrong_use(error: typer.TyperException, words: Sequence[str]) -> int:
     """
     if text := " ".join(error.format_message().split()):
         text = text.replace("Value error, ", "")  # how Pydantic begins the text of a ValueError
-        text = re.sub(r" \(Possible options: (.*)\)$", r". Did you mean \1?", text)
+        text = re.sub(r"(\S+) \(Possible options: (.*)\)$", _offer_nearest, text)
         if "No such command" in text and "Did you mean" not in text:
             text += f" Expected one of {', '.join(EXAMPLES)}."
         verb = next((word for word in words if word in EXAMPLES), "")
         text = f"{PROG}: error: {text} See: {' '.join(filter(None, [PROG, verb]))} --help"
         print_errors(text, secrets=secret_words(words))
     return FAILED
+
+
+def _offer_nearest(match: re.Match[str]) -> str:
+    """The option that was typed, and the nearest of those that Typer offers, which may be many."""
+    typed, offered = match.groups()
+    return f"{typed}. Did you mean {nearest(typed, offered.split(', ')) or offered}?"
 
 
 def report_error(error: BaseException, args: Arguments, secrets: Collection[str]) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL.PngImagePlugin import PngInfo
+
 from multiview_cifar import OptionError
 from multiview_cifar_tools.atomic_write import atomic_write
 from multiview_cifar_tools.cli.arguments import dataset_options
@@ -14,6 +16,7 @@ from multiview_cifar_tools.cli.commands import Arguments
 from multiview_cifar_tools.console import print_lines
 from multiview_cifar_tools.grouping import stack_rows
 from multiview_cifar_tools.loading import SplitRows, detect_source, load, open_source
+from multiview_cifar_tools.places import GENERATOR, check_own_file
 from multiview_cifar_tools.previews.page import check_max_size, preview
 from multiview_cifar_tools.previews.sheet import check_sizes
 
@@ -41,7 +44,9 @@ def run(args: Arguments) -> None:
             thumbnail=args.thumbnail,
             max_size=args.max_size,
         )
-        result.sheet.save(partial, "png")
+        software = PngInfo()
+        software.add_text("Software", GENERATOR)  # by which the next run knows it
+        result.sheet.save(partial, "png", pnginfo=software)
     wrote = f"wrote {args.output} ({', '.join(result.contents())})"
     print_lines(wrote, f"wrote {sheet}", *([] if args.quiet else result.notes))
 
@@ -50,12 +55,7 @@ def check_arguments(args: Arguments, sheet: Path) -> None:
     """OptionError where a number is wrong, or a file would stand where it does harm."""
     check_sizes(args.samples_per_class, args.thumbnail)
     check_max_size(args.max_size)
-    if args.output == sheet:
-        raise OptionError(
-            f"{sheet} cannot be page and picture. Expected two names, such as "
-            "photos.html and photos.png.",
-            "output",
-        )
+    check_own_file(str(sheet), ".png", "--sheet")
     source = Path(args.source).resolve()
     for file in (args.output, sheet):
         if source.is_dir() and file.resolve().is_relative_to(source):

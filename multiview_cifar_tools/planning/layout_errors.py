@@ -15,9 +15,10 @@ from typing import Any
 
 from multiview_cifar_tools.planning.suggest_layout import describe_nearest, suggest_columns
 from multiview_cifar_tools.spelling import did_you_mean
+from multiview_cifar_tools.storage.near_places import near_place
 
 __all__ = ["did_you_mean", "find_misfit", "list_below", "mixed_splits", "nearest_column"]
-__all__ += ["folder_below", "nearest_layouts", "see_plan", "tell_apart"]
+__all__ += ["folder_below", "near_place", "nearest_layouts", "see_plan", "tell_apart"]
 
 
 USUAL_LAYOUT = "{label}/{sample}/{view}"  # where the user gives none, and there are no splits

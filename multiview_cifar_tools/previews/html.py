@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from multiview_cifar_tools.places import MARKS
+
 # Nothing but what stands in the page itself may be loaded: the browser holds us to it.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 STYLE = """\
@@ -40,6 +42,7 @@ def html_page(title: str, body: str, style: str = "", script: str = "") -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
+{MARKS[".html"].decode()}
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{html.escape(title)}</title>

@@ -29,6 +29,7 @@ from multiview_cifar_tools.atomic_write import atomic_write
 from multiview_cifar_tools.defaults import PAGE_SIZE, THUMBNAIL
 from multiview_cifar_tools.errors import PreviewError
 from multiview_cifar_tools.loading import to_split_rows
+from multiview_cifar_tools.places import check_own_file, check_place
 from multiview_cifar_tools.previews.html import data_url, html_page, json_element, page_json
 from multiview_cifar_tools.previews.samples import (
     UNREADABLE,
@@ -140,7 +141,8 @@ def preview(
     Args:
         splits: Rows of `multiview_cifar`, or of others that have a column of image lists, built or
             streamed: one dataset, or a dict of splits.
-        file: The page. It is written completely or not at all.
+        file: The page, "....html". It is written completely or not at all. A page of ours that is
+            there is replaced.
         title: Its heading; "": the name of the file.
         samples_per_class: Samples per class in the contact sheet.
         thumbnail: Larger images are shrunk to this many pixels in width or height, 16 or more.
@@ -150,7 +152,9 @@ def preview(
             ones are also in it at full size.
 
     Raises:
-        OptionError: A number is not a number, or too small.
+        OptionError: A number is not a number, or too small; or `file` does not end in .html.
+        OutputError: `file` cannot be written, or is there already and was not written by `preview`,
+            `check` or `diff`.
         PreviewError: For example, the rows have no column of image lists, or `file` is not a path.
         OSError: For example, the disk is full.
     """
@@ -158,6 +162,8 @@ def preview(
     check_max_size(max_size)
     splits = expect_rows(splits, "preview({}, file)")
     file = expect_path(file, 'preview(rows, "photos.html")', PreviewError)
+    check_place(file, "file", is_file=True)
+    check_own_file(file, ".html", "file")
     sources = {split: to_split_rows(rows) for split, rows in splits.items()}
     features = next(iter(sources.values())).features
     names, by_class = shown_classes(features), SamplesByClass(features, samples_per_class)

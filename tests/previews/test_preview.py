@@ -700,7 +700,7 @@ WRONG = {
     "no number of samples": (["photos", "--samples-per-class", "0"], 2, "1 or more"),
     "no thumbnail": (["photos", "--thumbnail", "0"], 2, "16 or more"),
     "no size": (["photos", "--max-size", "nan"], 2, "1 or more"),
-    "one name for two": (["photos", "-o", "a.png"], 2, "page and picture"),
+    "no page": (["photos", "-o", "a.png"], 2, "does not end in .html"),
     "into the dataset": (["photos", "-o", "photos/a.html"], 2, "in the dataset itself"),
     "option": (["photos", "--image-size", "0"], 2, "height and width"),
     "a folder": (["photos", "-o", "folder", "--sheet", "a.png"], 2, "folder"),

@@ -118,8 +118,7 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
             twice has the same text twice; `{*}` is text that belongs to no name; an extension at
             the end selects only such files. A dict {"images": "...", "masks": "..."} has a template
             for each image column; they are joined on split, label, sample and view. A further
-            column without view fields has one image per row. None: detect
-            [split/]label/sample/view.
+            column without view fields has one image per row. None: [split/]label/sample/view.
         class_names: A list (names and order), or a dict from folder to name, whose order is the
             label order. None: the folders, natural-sorted.
         other_classes: What to do with a class that is not in `class_names`: "raise" or "skip".
@@ -144,9 +143,8 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
             classes ("sample"). The hash is then that of the group.
         drop_metadata: True ignores metadata.csv, metadata.jsonl and metadata.parquet. Otherwise
             their columns are added to the rows.
-        on_missing_metadata: What to do with a sample or view without metadata, and with metadata
-            without a sample or view: "raise", or "null" (the values are None; unused metadata is
-            ignored and logged).
+        on_missing_metadata: What to do with samples or views without metadata, and with metadata of
+            none: "raise", or "null" (values are None; unused metadata is ignored and logged).
         verify: How an image is checked: "signature" (first and last bytes; in doubt Pillow
             decides), "decode" (every pixel) or "none".
         on_error: What to do with an unreadable image: "raise", "skip_view" (as a missing view) or
@@ -154,9 +152,8 @@ class MultiviewCifarConfig(datasets.BuilderConfig):
         pages: What to do with a TIFF of several pages: "raise", "first", or "views" (each page is
             a view, "{view}/0" and so on; the plan then opens every .tif and .tiff to count them).
         mode: Convert `images` to "RGB", "L" or "RGBA".
-        value_range: (low, high): the values of 16- and 32-bit grey that become 0 and 255, such as
-            the window of a CT; linear and clipped. `mode` alone divides 16 bits by 256, and
-            refuses 32 bits.
+        value_range: (low, high): the values of 16- and 32-bit grey that become 0 and 255, as the
+            window of a CT; linear, clipped. `mode` alone divides 16 bits by 256, refuses 32 bits.
         image_size: Resize every image to (height, width), in pixels; one number is a square.
         resize: How to reach `image_size`: "stretch" (None means this too), "crop" (fill, then cut
             the centre) or "pad" (fit, then black borders).
@@ -250,11 +247,8 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
                 kwargs["data_files"] = listing.resolve_data_files(kwargs["data_files"])
         self._listing: FileListing | None = None
         self._plan: Plan | None = None
-        try:
+        with cache_errors(cache_dir):
             super().__init__(cache_dir, hash=hash, **kwargs)
-        except OSError:
-            check_cache(cache_dir)
-            raise
         # There was no cache to take them from, and no download is needed to know them.
         if self.info.features is None and not self._needs_download:
             self.info.features = self.plan.features
@@ -338,9 +332,7 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
             files = cifar.read_files(source)
         return plan_cifar(files, self.config)._replace(sources=[source])
 
-    def _generate_examples(
-        self, chunks: list[Chunk], source: Source
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _generate_examples(self, chunks: list[Chunk], source: Source) -> Iterator[tuple[str, Any]]:
         for example in iter_examples(itertools.chain.from_iterable(chunks), source, self.config):
             yield example["sample_id"], example
 
@@ -352,9 +344,7 @@ class MultiviewCifar(datasets.GeneratorBasedBuilder):
         self.check_unchanged()
 
     def check_unchanged(self) -> None:
-        """SourceChangedError where an archive or a remote folder is no longer what was planned; of
-        local files each row is compared as it is read.
-        """
+        """SourceChangedError where an archive or a remote folder is no longer what was planned."""
         if self.config.name == "default":
             check_unchanged(self.plan.sources)
 
@@ -432,8 +422,7 @@ def load_dataset(
         A Dataset or IterableDataset, or a dict of them if `split` is None.
 
     Raises:
-        OptionError, LayoutError, ImageError, ArchiveError: Depending on what is wrong.
-        multiview_cifar_tools.OutputError: The cache cannot be written.
+        OptionError, LayoutError, ImageError, ArchiveError; OutputError of the package.
 
     Examples:
         >>> ds = load_dataset(data_dir="photos", split="train", image_size=(32, 32), mode="RGB")
@@ -449,12 +438,11 @@ def load_dataset(
         storage_options=storage_options,
         **options,
     )
-    if streaming:
-        if num_proc is not None:
-            raise NotImplementedError("streaming takes no num_proc: use a DataLoader's workers")
-        check_split(split, builder, streaming)
-        return builder.as_streaming_dataset(split=split)
+    if streaming and num_proc is not None:
+        raise NotImplementedError("streaming takes no num_proc: use a DataLoader's workers")
     check_split(split, builder, streaming)
+    if streaming:
+        return builder.as_streaming_dataset(split=split)
     builder.download_and_prepare(
         download_mode=download_mode, num_proc=num_proc, verification_mode=verification_mode
     )
@@ -524,29 +512,34 @@ def config_error(name: str) -> OptionError:
     return OptionError(f"There is no config {name!r}.{near} Expected one of {known}{hint}.", "name")
 
 
-def check_cache(cache_dir: str | None) -> None:
-    """OutputError of the package where the cache cannot be written; nothing in a lone copy."""
-    place = os.fspath(cache_dir or datasets.config.HF_DATASETS_CACHE)
-    if is_url(place):
-        return
-    with suppress(ImportError):
-        from multiview_cifar_tools.places import check_place
+@contextmanager
+def cache_errors(cache_dir: str | None) -> Iterator[None]:
+    """OutputError of the package where the cache cannot be written; in a lone copy the system's."""
+    try:
+        yield
+    except OSError:
+        place = os.fspath(cache_dir or datasets.config.HF_DATASETS_CACHE)
+        with suppress(ImportError):
+            from multiview_cifar_tools.places import check_place
 
-        check_place(os.path.expanduser(place), "cache_dir or HF_HOME", is_file=False)
+            if not is_url(place):
+                check_place(os.path.expanduser(place), "cache_dir or HF_HOME", is_file=False)
+        raise
 
 
 def check_split(split: Any, builder: MultiviewCifar, streaming: bool) -> None:
-    """OptionError where there is no such split, as far as the names are known by now; nothing in a
-    lone copy, where `datasets` has an error for it.
+    """OptionError where there is no such split, as far as the names are known by now; in a lone
+    copy `datasets` has an error for it.
     """
     try:
         from multiview_cifar_tools.planning import split_errors
     except ModuleNotFoundError:
         return
-    for each in split if isinstance(split, (list, tuple)) else [split]:
-        if isinstance(each, str) and (names := known_splits(builder, streaming)):
-            can_divide = bool(builder.config.data_dir) and len(names) == 1
-            with wrap_tool_errors("split"):
+    names = known_splits(builder, streaming)
+    can_divide = bool(builder.config.data_dir) and len(names) == 1
+    with wrap_tool_errors("split"):
+        for each in split if isinstance(split, (list, tuple)) else [split]:
+            if isinstance(each, str) and names:
                 split_errors.check_split(each, names, streaming, can_divide)
 
 
@@ -772,35 +765,21 @@ def make_shards(samples: list[Sample], source: Source, streaming: bool) -> list[
     return [Chunk(samples[a:b]) for a, b in itertools.pairwise(edges)]
 
 
-# Seconds of a processor, measured with 20,000 and 60,000 files of 2 kB on two cores (AMD EPYC).
-START_PROCESSES = 0.15
-SEND_SAMPLE, READ_SAMPLE = 8e-6, 10e-6
-COPY_BYTE, CONVERT_BYTE = 1e-9, 1e-7
-
-
-def processes_pay(num_proc: int, samples: Sequence[Sample], config: MultiviewCifarConfig) -> bool:
-    """Whether that many processes save more time than it takes to start them and to send them
-    their samples, which small files that are only copied do not.
-    """
-    is_copied = not is_converted(config) and config.verify != "decode" and config.pages != "views"
-    nbytes = sum(sample.nbytes for sample in samples)
-    work = len(samples) * READ_SAMPLE + nbytes * (COPY_BYTE if is_copied else CONVERT_BYTE)
-    return work * (1 - 1 / num_proc) > START_PROCESSES + len(samples) * SEND_SAMPLE
-
-
 def choose_num_proc(num_proc: int, split_generator: Any, config: MultiviewCifarConfig) -> int:
-    """`num_proc`, or 1 for a local folder of which more processes do not pay: that is logged."""
-    kwargs = split_generator.gen_kwargs
-    samples = [*itertools.chain.from_iterable(kwargs["chunks"])]
-    is_local = isinstance(kwargs["source"], str)
-    if num_proc == 1 or not is_local or processes_pay(num_proc, samples, config):
+    """`num_proc`, or 1 for a local folder of which more processes take longer; a lone copy takes
+    `num_proc`.
+    """
+    try:
+        from multiview_cifar_tools.planning import num_proc as choice
+    except ModuleNotFoundError:
         return num_proc
-    logger.warning(
-        "The split %r is built in one process: with num_proc=%d it would take longer, as its "
-        "images are few or small.",
-        *(split_generator.name, num_proc),
-    )
-    return 1
+    chunks, source = (split_generator.gen_kwargs[name] for name in ("chunks", "source"))
+    if not isinstance(source, str):
+        return num_proc
+    is_copied = not is_converted(config) and config.verify != "decode" and config.pages != "views"
+    sizes = [sample.nbytes for sample in itertools.chain.from_iterable(chunks)]
+    name = split_generator.name
+    return int(choice.choose_num_proc(num_proc, name, len(sizes), sum(sizes), is_copied))
 
 
 # --- the files: where they are, and what there is -------------------------------------------------

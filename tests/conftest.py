@@ -34,6 +34,7 @@ import s3_server  # noqa: E402
 import sampling  # noqa: E402
 from browser import browser  # noqa: E402, F401 - a fixture
 from cifar_files import make_folder  # noqa: E402, F401 - a fixture
+from multiview_cifar_tools.planning import num_proc  # noqa: E402
 
 REPOSITORY = Path(__file__).parents[1]
 HAS_SCRIPTS = datasets.__version__.startswith("3.")
@@ -181,7 +182,7 @@ def load(request):
 @pytest.fixture(autouse=True)
 def every_process_pays(monkeypatch):
     """Tests that ask for worker processes get them, though their images are few and tiny."""
-    monkeypatch.setattr(multiview_cifar, "processes_pay", lambda *_: True)
+    monkeypatch.setattr(num_proc, "processes_pay", lambda *_: True)
 
 
 @pytest.fixture(params=BUILT)

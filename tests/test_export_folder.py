@@ -132,7 +132,7 @@ def test_a_view_that_is_no_image(make_tree, tmp_path, fails):
     splits = multiview_cifar.load_dataset(
         data_dir=str(tree), verify="none", cache_dir=str(tmp_path / "cache")
     )
-    with fails("ExportError", "cat/1", "no image"):
+    with fails("ExportError", "cat/1", "not an image"):
         export(splits, tmp_path / "out")
 
 

@@ -487,7 +487,8 @@ def test_places(splits, tmp_path, fails):
             export(splits, place, format="parquet", **more)
 
     (tmp_path / "file").touch()
-    refused(tmp_path / "file", "is not empty", "name another")
+    with fails("DiskError", "it is a file, not a folder", "choose another one with dest"):
+        export(splits, tmp_path / "file", format="parquet")
     (tmp_path / "link").symlink_to(tmp_path / "empty")
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "link", "is a link", "name", "link/data")

@@ -249,7 +249,7 @@ def test_augmentations_that_do_not_fit(fails):
 
 def test_options_of_augmentations(fails):
     for make, says in (
-        (lambda: RandomResizedCrop(5), "size=5"),
+        (lambda: RandomResizedCrop("5"), "size='5'"),
         (lambda: RandomResizedCrop((5, 0)), "size=(5, 0)"),
         (lambda: RandomResizedCrop(scale=(0, 1)), "scale=(0, 1)"),
         (lambda: RandomResizedCrop(scale=(0.5, 2)), "scale=(0.5, 2)"),
@@ -261,4 +261,5 @@ def test_options_of_augmentations(fails):
     ):
         with fails("BatchError", f"{says} is not right"):
             make()
+    assert RandomResizedCrop(5).size == RandomResizedCrop((5, 5)).size
     assert (ColorJitter(np.float32(0.5), np.int64(1)).spans == [0.5, 1, 0.4]).all()

@@ -63,6 +63,13 @@ def test_held_batches_stay_as_they_are(JaxBatches, encode):
             assert np.array_equal(batch["images"], expected(ds, [i])), epoch
 
 
+def test_a_fast_transform(JaxBatches):
+    ds = make_rows([1, 1], lambda image: encoded(image, "jpeg"), size=(64, 48))
+    (fast,), (exact,) = JaxBatches(ds, 2, dct="fast"), JaxBatches(ds, 2)
+    assert np.array_equal(fast["images"], BatchReader(ds, dct="fast")[:]["images"])
+    assert not np.array_equal(fast["images"], exact["images"])
+
+
 def test_ragged_samples(jax, JaxBatches):
     ds = make_rows([2, [True, None, True], 1])
     for ragged in ("pad", "flat", "list"):

@@ -129,7 +129,7 @@ def test_places_that_can_be_no_quarantine(bad_tree, make_tree, tmp_path):
         "photos/cat": "lies in",
         "link": "lies in",
         "full": "not empty",
-        "full/thesis.txt": "no folder",
+        "full/thesis.txt": "not a folder",
         ".": "not empty",
         "of-others": "quarantine of",
     }.items():

@@ -214,7 +214,7 @@ def test_a_state_of_another_order(other, name, fails):
 
 @pytest.mark.parametrize("state", [{}, {"epoch": 1}, {"_snapshot": {"a": [1]}}])
 def test_what_is_no_state(state, fails):
-    with fails("ElasticError", "no state of an elastic epoch", "StatefulDataLoader"):
+    with fails("ElasticError", "not a state of an elastic epoch", "StatefulDataLoader"):
         ElasticSampler(100, 10).load_state_dict(state)
 
 

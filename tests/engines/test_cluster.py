@@ -602,7 +602,7 @@ def test_a_node_that_does_not_see_the_folder(photos, cluster, tmp_path):
         (["--output", "{out}", "--max-shard-size", "much"], "--max-shard-size much"),
         (["--output", "{out}", "--layout", "{{label}}/{{sample}}/a/b"], "No image in"),
         (["--output", "{full}"], "holds note.txt"),
-        (["--output", "{full}/note.txt"], "Expected a folder in which files may be written"),
+        (["--output", "{full}/note.txt"], "Expected a place where files may be written"),
         (["--output", "/proc/photos"], "/proc/photos cannot be written"),
         (["--output", "{out}", "--output-options", "key"], "it is not a JSON object. Expected one"),
         (["--output", "{out}", "--num-proc", "0"], "'0' is not right. Expected 1, 2, 3"),

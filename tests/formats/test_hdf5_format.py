@@ -437,7 +437,7 @@ def test_groups_are_no_datasets(save, fails):
 
 def test_features_that_are_none(save, fails):
     path = save({"multiview_cifar": '{"images": 3}'}, **RIGHT)
-    with fails("FormatError", path, "no features", path=path):
+    with fails("FormatError", path, "not features of a dataset", path=path):
         HDF5.read(path, None)
 
 

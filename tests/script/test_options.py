@@ -311,7 +311,7 @@ def test_split_ratios_for_a_tree_with_splits(stream, make_tree, fails, layout):
 @pytest.mark.parametrize(
     ("options", "log"),
     [
-        ({"num_views": 5}, "train/cat/1 has 3 of 5 views"),
+        ({"view_names": ["a", "d"]}, "train/cat/1 has no 'd'"),
         (
             {"layout": {"images": "{label}/{sample}/{view}", "masks": "{label}/{sample}/m/{view}"}},
             "train/cat/1 has no 'a', 'b', 'c' in masks, ",
@@ -322,15 +322,16 @@ def test_split_ratios_for_a_tree_with_splits(stream, make_tree, fails, layout):
 def test_no_sample_is_left(stream, make_tree, fails, caplog, options, log, ratios):
     options = options | {"on_missing_view": "skip_sample", "split_ratios": ratios}
     with fails("LayoutError", "'train'", "none of the 0 samples left. Expected one: see the log"):
-        list(stream(make_tree(*RAGGED), **options))
+        list(stream(make_tree(*RAGGED, "cat/3/d.png"), **options))
     assert log in caplog.text
 
 
 def test_no_sample_of_a_named_split_is_left(stream, make_tree, fails, caplog):
-    options = {"split_names": {"a": "train"}, "num_views": 2, "on_missing_view": "skip_sample"}
+    names = {"split_names": {"a": "train"}, "view_names": ["a", "b"]}
     with fails("LayoutError", "none of the 0 samples left"):
-        list(stream(make_tree("a/cat/1/a.png"), **options))
-    assert "a/cat/1 has 1 of 2 views" in caplog.text
+        tree = make_tree("a/cat/1/a.png", "a/cat/2/b.png")
+        list(stream(tree, on_missing_view="skip_sample", **names))
+    assert "a/cat/1 has no 'b'" in caplog.text
 
 
 def test_split_ratios_that_leave_a_split_empty(load, make_tree, fails, tmp_path):

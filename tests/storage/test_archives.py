@@ -354,7 +354,7 @@ def test_a_password(load, tmp_path, fails):
 
 def test_a_member_that_is_no_image(load, tmp_path, fails):
     archive = write_archive(tmp_path / "photos.zip", {**GOOD, "dog/1/b.png": b"text"})
-    with fails("ImageError", "dog/1/b.png", "no image"):
+    with fails("ImageError", "dog/1/b.png", "not an image"):
         list(load(archive))
 
 
@@ -402,7 +402,7 @@ def test_gzip_cut_off(unpacker, quick, make_tree, pack, fails, share):
     archive = pack(make_tree(*PATHS), "tar.gz")
     data = archive.read_bytes()
     archive.write_bytes(data[: int(len(data) * share)])
-    with fails("ArchiveError", str(archive), "damaged or cut off", "make or download it anew"):
+    with fails("ArchiveError", str(archive), "damaged or cut off", "make or download it again"):
         quick(archive)
 
 

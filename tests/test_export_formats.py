@@ -487,12 +487,13 @@ def test_places(splits, tmp_path, fails):
             export(splits, place, format="parquet", **more)
 
     (tmp_path / "file").touch()
-    with fails("DiskError", "it is a file, not a folder", "choose another one with dest"):
+    with fails("OutputError", "it is a file, not a folder", "choose another one with dest"):
         export(splits, tmp_path / "file", format="parquet")
     (tmp_path / "link").symlink_to(tmp_path / "empty")
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "link", "is a link", "name", "link/data")
-    refused("/proc", "not empty")
+    with fails("OutputError", "/proc cannot be written"):
+        export(splits, "/proc", format="parquet")
     (tmp_path / "out.partial").mkdir()
     (tmp_path / "out.partial/diary").touch()
     refused(tmp_path / "out", "out.partial is not of an export", "remove it")

@@ -88,7 +88,7 @@ def report_wrong_use(error: typer.TyperException, words: Sequence[str]) -> int:
     """
     if text := " ".join(error.format_message().split()):
         text = text.replace("Value error, ", "")  # how Pydantic begins the text of a ValueError
-        text = re.sub(r"(\S+) \(Possible options: (.*)\)$", _offer_nearest, text)
+        text = re.sub(r"(?<!\S)(\S+) \(Possible options: (.*)\)$", _offer_nearest, text)
         if "No such command" in text and "Did you mean" not in text:
             text += f" Expected one of {', '.join(EXAMPLES)}."
         verb = next((word for word in words if word in EXAMPLES), "")

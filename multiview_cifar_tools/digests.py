@@ -6,6 +6,8 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 
+import datasets
+
 from multiview_cifar_tools.storage.regular_file import regular_file
 
 
@@ -26,7 +28,8 @@ def list_files(path: str) -> list[str]:
 def file_digests(path: str, files: Iterable[str]) -> dict[str, str]:
     """The SHA-256 of files of `list_files`, by their paths in it; "." is the file itself."""
     digests = {}
-    for file in files:
+    bar = {"unit": " files", "desc": "Hashing", "delay": 1}
+    for file in datasets.utils.tqdm([*files], **bar):
         with open(file, "rb", opener=regular_file) as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
         digests[os.path.relpath(file, path)] = found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -45,12 +45,8 @@ def option_defaults() -> dict[str, Any]:
     return {f.name: f.default for f in fields(MultiviewCifarConfig) if f.name not in inherited}
 
 
-def make_config(place: str | os.PathLike[str], options: Mapping[str, Any]) -> MultiviewCifarConfig:
-    """The config of a folder, an archive, a URL or a named config, its options checked.
-
-    OptionError where an option has a wrong name or value.
-    """
-    known = option_defaults()
+def check_option_names(options: Iterable[str], known: Collection[str]) -> None:
+    """OptionError at the first of these names that is not among the known ones."""
     for name in options:
         if name not in known:
             raise OptionError(
@@ -58,6 +54,14 @@ def make_config(place: str | os.PathLike[str], options: Mapping[str, Any]) -> Mu
                 f"{', '.join(known)}.",
                 name,
             )
+
+
+def make_config(place: str | os.PathLike[str], options: Mapping[str, Any]) -> MultiviewCifarConfig:
+    """The config of a folder, an archive, a URL or a named config, its options checked.
+
+    OptionError where an option has a wrong name or value.
+    """
+    check_option_names(options, option_defaults())
     text = hub_url(os.fspath(place))
     named: dict[str, Any] = {"name": text if text in CONFIG_NAMES else "default"}
     if text not in CONFIG_NAMES:

@@ -23,14 +23,12 @@ def nearest(name: str, there: Iterable[str]) -> str | None:
     Of a series, such as view_0 to view_9, only the one of the same number is near: others are
     spelt alike, but mean something else.
     """
-    names = [*there]
-    words = Counter(map(_words, names))
+    words, typed = {each: _words(each) for each in there}, _words(name)
+    series = {text for text, count in Counter(words.values()).items() if count > 1}
     in_question = [
         each
-        for each in names
-        if words[_words(each)] < 2
-        or _words(each) != _words(name)
-        or _numbers(each) == _numbers(name)
+        for each, text in words.items()
+        if text != typed or text not in series or _numbers(each) == _numbers(name)
     ]
     return next(iter(difflib.get_close_matches(name, in_question, n=1)), None)
 
@@ -39,8 +37,10 @@ def _words(name: str) -> str:
     return re.sub(r"[0-9]+", "0", name)
 
 
-def _numbers(name: str) -> list[int]:
-    return [int(digits) for digits in re.findall(r"[0-9]+", name)]
+def _numbers(name: str) -> list[str]:
+    return [
+        digits.lstrip("0") for digits in re.findall(r"[0-9]+", name)
+    ]  # int() takes 4,300 of them
 
 
 def quantity(number: int, noun: str) -> str:

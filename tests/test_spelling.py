@@ -5,6 +5,7 @@ import pytest
 import multiview_cifar_tools as tools
 from multiview_cifar import LayoutError, load_dataset
 from multiview_cifar_tools.options import load_line
+from multiview_cifar_tools.spelling import nearest
 
 
 @pytest.mark.parametrize(
@@ -109,3 +110,9 @@ def test_a_layout_error_names_the_command_that_says_more(make_tree, fails):
 def test_a_load_line_shows_values_as_they_are():
     line = load_line({"data_dir": "photos", "image_size": (32, 32), "view_names": ["a"]})
     assert line.endswith("image_size=(32, 32), view_names=['a'])")
+
+
+def test_numbers_of_any_length_are_compared():
+    names = [f"view_{'9' * 5000}", "view_1"]  # more digits than int() takes
+    assert nearest("view_2", names) is None
+    assert nearest("view_01", names) == "view_1"

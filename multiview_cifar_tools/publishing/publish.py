@@ -35,7 +35,7 @@ from multiview_cifar_tools.engines.base import Engine, check_engine
 from multiview_cifar_tools.engines.open import open_engine
 from multiview_cifar_tools.errors import PublishError
 from multiview_cifar_tools.loading import detect_source, load
-from multiview_cifar_tools.options import option_defaults
+from multiview_cifar_tools.options import check_option_names, option_defaults
 from multiview_cifar_tools.planning.large_rows import LargeRows, bound_jpeg
 from multiview_cifar_tools.publishing.card import (
     PICTURE,
@@ -67,7 +67,7 @@ from multiview_cifar_tools.shards.state import ShardResult
 from multiview_cifar_tools.shards.stats import SplitStats
 from multiview_cifar_tools.shards.store import FsspecStore
 from multiview_cifar_tools.shards.writer import parse_size
-from multiview_cifar_tools.spelling import did_you_mean, quantity
+from multiview_cifar_tools.spelling import quantity
 from multiview_cifar_tools.storage.redaction import SECRET_OPTIONS
 
 CALL = "publish({}, repo_id)"
@@ -150,7 +150,8 @@ def publish(
         dry_run = expect_path(dry_run, 'publish(rows, repo_id, dry_run="files")', PublishError)
     max_bytes = parse_size(max_shard_size)
     if not isinstance(data, (str, os.PathLike)) or holds_files(data):
-        check_option_names(options)
+        own = [name for name in inspect.signature(publish).parameters if name != "options"]
+        check_option_names(options, [*own, *option_defaults()])
     given = {"license": license, "citation": read_citation(citation)}
     author = read_author_fields(croissant)
     hub = Repository(repo_id, revision, create_pr, token)
@@ -184,19 +185,6 @@ def publish(
 def holds_files(source: str | os.PathLike[str]) -> bool:
     """Whether a source is files of images, or a config, whose shards are made without a build."""
     return detect_source(source)[1] in ("config", "folder")
-
-
-def check_option_names(options: Mapping[str, Any]) -> None:
-    """OptionError at a name that is neither an argument of `publish` nor an option of a dataset."""
-    own = [name for name in inspect.signature(publish).parameters if name != "options"]
-    known = [*own, *option_defaults()]
-    for name in options:
-        if name not in known:
-            raise OptionError(
-                f"There is no option {name!r}.{did_you_mean(name, known)} Expected one of "
-                f"{', '.join(known)}.",
-                name,
-            )
 
 
 def check_repo_id(repo_id: str) -> None:

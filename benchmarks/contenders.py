@@ -260,6 +260,7 @@ FLAT_2 = "TorchBatches: flat PNG, 2 threads"
 ENCODED, ENCODED_2 = "TorchBatches: encoded, 1 thread", "TorchBatches: encoded, 2 threads"
 FAST_DCT_2 = 'TorchBatches: dct="fast", 2 threads'
 FFCV, FFCV_JPEG_2 = "FFCV raw, 1 thread", "FFCV JPEG, 2 threads"
+SLIPSTREAM_2 = "slipstream JPEG, 2 threads"
 
 BOTH: dict[str, Make] = {
     NAIVE: here(naive),
@@ -280,6 +281,7 @@ BOTH: dict[str, Make] = {
 M_ONLY: dict[str, Make] = {
     "FFCV JPEG, 1 thread": elsewhere("ffcv_jpeg"),
     FFCV_JPEG_2: elsewhere("ffcv_jpeg", 2),
+    SLIPSTREAM_2: elsewhere("slipstream_jpeg", 2),
     FLAT_2: here(ours, flat=True, num_threads=2),
     ENCODED_2: here(ours, num_threads=2),
     FAST_DCT_2: here(ours, num_threads=2, dct="fast"),

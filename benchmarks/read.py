@@ -16,6 +16,10 @@ environment of their own serves both, with Python 3.11; on Debian, as root:
 
     apt-get install g++ pkg-config libopencv-dev libturbojpeg0-dev
     python3.11 -m venv OTHER && OTHER/bin/pip install -r benchmarks/requirements-workers.txt
+
+slipstream is on no package index. Its commit f9c5883 (0.4.0) runs in an environment of its own:
+install a clone without its dependencies, and numpy, numba, torch, litdata, PyTurboJPEG, datasets,
+boto3 and s3fs from the index.
 """
 
 from __future__ import annotations
@@ -481,6 +485,9 @@ PARTS = {
 }  # what makes its own rows
 
 
+ELSEWHERE = {"ffcv": "FFCV", "mds": "MDS", "slipstream": "slipstream"}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
@@ -494,12 +501,12 @@ def main() -> None:
         metavar="SECONDS",
         help="what a turn takes at least, short epochs being run again (default: 0.1)",
     )
-    parser.add_argument("--ffcv", metavar="PYTHON", help="the interpreter that has FFCV")
-    parser.add_argument("--mds", metavar="PYTHON", help="the interpreter that has MDS")
+    for name, title in ELSEWHERE.items():
+        parser.add_argument(f"--{name}", metavar="PYTHON", help=f"the interpreter that has {title}")
     parser.add_argument("--save", metavar="FILE", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
     chosen = ["writer", *PARTS, "S", "M"] if "all" in args.parts else args.parts
-    pythons = {name: path for name in ("ffcv", "mds") if (path := vars(args)[name])}
+    pythons = {name: path for name in ELSEWHERE if (path := vars(args)[name])}
     datasets.disable_progress_bars()
     torch.set_num_threads(1)
     results = Results(args.n, args.turn)

@@ -1,5 +1,5 @@
-"""One contender of `read.py` in an interpreter of its own: FFCV or MDS, whose packages do not fit
-beside the newest `datasets`.
+"""One contender of `read.py` in an interpreter of its own: FFCV, MDS or slipstream, whose packages
+do not fit beside the newest `datasets`.
 
     python benchmarks/worker.py KIND THREADS FOLDER
 
@@ -17,8 +17,8 @@ import time
 from collections.abc import Callable, Iterable
 from importlib.machinery import ModuleSpec
 from importlib.metadata import version
-from importlib.util import module_from_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -149,10 +149,7 @@ def mds_encoded(folder: Path, threads: int) -> Epoch:
 
 
 def mds_store(path: Path, columns: dict[str, str], samples: Any, collate: Any = None) -> Any:
-    try:
-        import torchvision  # noqa: F401 - MDS derives classes from it, none of which is used here
-    except (ImportError, RuntimeError):  # a build for CUDA raises the latter beside torch for CPU
-        stand_in_for_torchvision()
+    stand_in_for_torchvision()
     from streaming import MDSWriter, StreamingDataset
     from torch.utils.data import DataLoader
 
@@ -163,17 +160,80 @@ def mds_store(path: Path, columns: dict[str, str], samples: Any, collate: Any = 
     return DataLoader(data, batch_size=BATCH, collate_fn=collate)
 
 
+class ImageFiles:
+    """A file a view, as slipstream asks for its source."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        samples = json.loads((folder / "files.json").read_text())
+        self.cache_path = folder / name
+        self.files = [file for views in samples for file in views]
+        self.field_types = {"image": "ImageBytes"}
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, i: int) -> dict[str, bytes]:
+        return {"image": Path(self.files[i]).read_bytes()}
+
+
+def slipstream_jpeg(folder: Path, threads: int) -> Epoch:
+    """The files of JPEG; an image a row, as it knows no samples of several."""
+    stand_in_for_torchvision()
+    import torch
+    from slipstream import SlipstreamLoader
+    from slipstream.decoders.crop import DecodeCenterCrop
+
+    shape = np.load(folder / "pixels.npy", mmap_mode="r").shape[1:]
+    labels = torch.from_numpy(np.load(folder / "labels.npy"))
+    views, height, width, _ = shape
+    assert height == width, shape  # what it decodes to is square
+    decoder = DecodeCenterCrop(height, num_threads=threads, to_tensor=True)
+    loader = SlipstreamLoader(
+        ImageFiles(folder, f"slipstream_{threads}"),
+        batch_size=BATCH * views,
+        shuffle=False,
+        drop_last=False,
+        pipelines={"image": [decoder]},
+        verbose=False,
+    )
+    random = np.random.default_rng(0)
+
+    def epoch() -> Batches:
+        order = random.permutation(len(labels))
+        loader.indices = (order[:, None] * views + np.arange(views)).ravel()
+        for i, batch in enumerate(loader):
+            yield batch["image"].view(-1, *shape), labels[order[i * BATCH : (i + 1) * BATCH]]
+
+    return epoch
+
+
 def stand_in_for_torchvision() -> None:
+    """Where it is missing: MDS and slipstream import names of it that are not used here."""
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, RuntimeError):  # a build for CUDA raises the latter beside torch for CPU
+        replace_torchvision()
+
+
+def replace_torchvision() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         del sys.modules[name]
-    package, datasets, transforms, functional = (
-        module_from_spec(ModuleSpec(f"torchvision{name}", None))
-        for name in ("", ".datasets", ".transforms", ".transforms.functional")
-    )
-    datasets.VisionDataset, functional.to_tensor = type("VisionDataset", (), {}), None
-    sys.modules |= {
-        module.__name__: module for module in (package, datasets, transforms, functional)
-    }
+    for name in ("", ".datasets", ".io", ".transforms", ".transforms.functional"):
+        spec = ModuleSpec(f"torchvision{name}", None, is_package=True)
+        sys.modules[spec.name] = StandIn(spec)
+
+
+class StandIn(ModuleType):
+    """A module that has an empty class of any name."""
+
+    def __init__(self, spec: ModuleSpec) -> None:
+        super().__init__(spec.name)
+        self.__spec__, self.__path__ = spec, []
+
+    def __getattr__(self, name: str) -> type:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (), {})
 
 
 KINDS = {
@@ -181,6 +241,7 @@ KINDS = {
     "ffcv_jpeg": (ffcv_jpeg, "ffcv"),
     "mds_raw": (mds_raw, "mosaicml-streaming"),
     "mds_encoded": (mds_encoded, "mosaicml-streaming"),
+    "slipstream_jpeg": (slipstream_jpeg, "visionlab-slipstream"),
 }
 
 

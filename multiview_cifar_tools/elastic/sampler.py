@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, MutableSequence, Sequence
-from functools import partial
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -46,7 +45,7 @@ from multiview_cifar_tools.elastic.index import read_index
 from multiview_cifar_tools.elastic.order import Order
 from multiview_cifar_tools.elastic.prefetch import ReadRows, ShardPrefetcher
 from multiview_cifar_tools.errors import ElasticError
-from multiview_cifar_tools.shards.writer import take_rows
+from multiview_cifar_tools.shards.writer import row_taker
 
 # The keys of a state: those of what makes the order, and of who takes which batches of it.
 ORDER_KEYS = ("rows", "seed", "shuffle", "lanes", "window")
@@ -342,7 +341,7 @@ class ElasticTables(ElasticSampler):
 
     def _make_reader(self, table: pa.Table) -> ReadRows:
         """A function from the numbers of rows of this table to their batch."""
-        return partial(take_rows, table)
+        return row_taker(table)
 
 
 class ElasticOptions(ReaderOptions, SamplerOptions, total=False):

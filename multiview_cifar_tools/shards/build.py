@@ -75,7 +75,7 @@ from multiview_cifar_tools.shards.writer import (
     ShardRows,
     divide_into_shards,
     parse_size,
-    take_rows,
+    row_taker,
 )
 from multiview_cifar_tools.spelling import quantity
 
@@ -270,7 +270,7 @@ def make_task(
         open_store: Gives the ShardStore of a shard by its path.
         with_stats: As of ShardTask.
     """
-    packed = pack_rows(take_rows(plan.splits[shard.split], shard.rows), 0, len(shard.rows))
+    packed = pack_rows(row_taker(plan.splits[shard.split])(shard.rows), 0, len(shard.rows))
     return ShardTask(
         shard.name,
         shard.split,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import IO, Any, NamedTuple
 
@@ -285,12 +285,24 @@ def write_shard(dataset: datasets.Dataset, rows: Integers, sizes: Integers, path
     with closing(ParquetWriter(path, dataset.features)) as writer:
         table = dataset.data.table
         sample_ids = table["sample_id"].take(rows).to_pylist()
+        take_rows = row_taker(table)
         for group in slice_row_groups(sample_ids, sizes[rows]):
-            writer.write_group(take_rows(table, rows[group]))
+            writer.write_group(take_rows(rows[group]))
 
 
-def take_rows(table: pa.Table, rows: Integers) -> pa.Table:
-    """These rows, as slices of the table that share its memory."""
-    starts = np.flatnonzero(np.diff(rows, prepend=rows[0] - 2) != 1)
-    runs = zip(starts, [*starts[1:], len(rows)], strict=True)
-    return pa.concat_tables([table.slice(int(rows[a]), int(b - a)) for a, b in runs])
+def row_taker(table: pa.Table) -> Callable[[Integers], pa.Table]:
+    """A function that gives the rows of these numbers, as slices that share the table's memory."""
+    batches = table.to_batches()  # a slice of one takes half the time of one of the table
+    ends = np.cumsum([len(batch) for batch in batches])
+
+    def take_rows(rows: Integers) -> pa.Table:
+        where = np.searchsorted(ends, rows, "right")
+        is_start = (np.diff(rows, prepend=-2) != 1) | (np.diff(where, prepend=-1) != 0)
+        starts = np.flatnonzero(is_start)
+        lengths = np.diff(starts, append=len(rows))
+        before = rows[starts] - ends[where[starts]]  # the end of their batch: slices count from it
+        runs = zip(where[starts].tolist(), before.tolist(), lengths.tolist(), strict=True)
+        slices = [batches[i].slice(len(batches[i]) + first, size) for i, first, size in runs]
+        return pa.Table.from_batches(slices, table.schema)
+
+    return take_rows

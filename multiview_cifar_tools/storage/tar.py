@@ -32,6 +32,7 @@ BLOCK = tarfile.BLOCKSIZE  # 512 bytes: headers and contents fill up whole ones
 BUFFER_BYTES = 1 << 20
 SPOOL_BYTES = 1 << 26  # of files that stand too early in a tar: in memory, beyond that on disk
 ZEROS = bytes(BLOCK)
+PLAIN_KINDS = {b"0": "file", b"5": "folder"}
 # Headers that say something of the next one: GNU's long names, and pax records.
 EXTENSION_HEADERS = frozenset((b"L", b"K", b"x", b"g", b"X"))
 # The pax records that matter; those of times and owners, which many tars have, do not.
@@ -139,9 +140,13 @@ def _read_header(block: bytes, file: IO[bytes], errors: str) -> _Header:
         blocks += file.read(size + -size % BLOCK), file.read(BLOCK)
         block = blocks[-1]
         size = _size(block)
-    if block[156] == 48 and block[345] == 0 and (len(blocks) == 1 or not _has_other_fields(blocks)):
+    kind = PLAIN_KINDS.get(block[156:157])
+    if kind and block[345] == 0 and (len(blocks) == 1 or not _has_other_fields(blocks)):
         length = BLOCK if len(blocks) == 1 else sum(map(len, blocks))
-        return block[:100].partition(b"\0")[0].decode("utf-8", errors), "file", size, length, ""
+        name = block[:100].partition(b"\0")[0].decode("utf-8", errors)
+        if kind == "folder":  # tarfile takes all slashes from its name, and lets it have no contents
+            name, size = name.rstrip("/"), 0
+        return name, kind, size, length, ""
     return _parse_extended_header(b"".join(blocks), errors)
 
 

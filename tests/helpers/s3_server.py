@@ -1,4 +1,4 @@
-"""S3 on loopback for the tests: moto's server, and before it a gate that is slow, fails and counts.
+"""S3 on loopback for the tests: moto's server, and before it a gate that fails and counts.
 
     with s3_server.serve() as s3:
         s3.put("photos/cat/1/a.png", data)             # into the bucket "bucket"
@@ -37,7 +37,6 @@ class S3:
 
     endpoint: str
     server: str  # moto's own "host:port", past the gate
-    delay: float = 0  # seconds before each answer
     log: list[str] = field(default_factory=list)  # "GET /bucket/photos/a.png"
     faults: list[Fault] = field(default_factory=list)
     after: dict[str, object] = field(default_factory=dict)  # what to call once such a path was had
@@ -87,7 +86,6 @@ class Gate(http.server.BaseHTTPRequestHandler):
         s3, path = self.s3, urllib.parse.unquote(self.path)
         s3.log.append(f"{self.command} {path}")
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        time.sleep(s3.delay)
         for fault in s3.faults:
             if fault.times and fault.where in path:
                 fault.times -= 1

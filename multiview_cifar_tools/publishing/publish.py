@@ -149,37 +149,43 @@ def publish(
     if dry_run is not None:
         dry_run = expect_path(dry_run, 'publish(rows, repo_id, dry_run="files")', PublishError)
     max_bytes = parse_size(max_shard_size)
-    if not isinstance(data, (str, os.PathLike)) or holds_files(data):
-        own = [name for name in inspect.signature(publish).parameters if name != "options"]
-        check_option_names(options, [*own, *option_defaults()])
     given = {"license": license, "citation": read_citation(citation)}
     author = read_author_fields(croissant)
     hub = Repository(repo_id, revision, create_pr, token)
     if isinstance(data, (str, os.PathLike)) and not holds_files(data):
         data, options = load(data, cache_dir=cache_dir, **options), {}
+    own = [name for name in inspect.signature(publish).parameters if name != "options"]
+    check_option_names(options, [*own, *option_defaults()])
     with nullcontext(check_engine(engine)) if engine is not None else open_engine() as opened:
-        rows: PublishInput
-        if isinstance(data, (str, os.PathLike)):
-            refuse_arguments({"made_with": made_with}, "a source")
-            rows = SourceInput(os.fspath(data), opened, max_bytes, cache_dir, options)
-        else:
-            splits = expect_splits(data, CALL, PublishError, (datasets.Dataset,), OF_STREAM)
-            refuse_arguments(options, "built rows, which have their options already")
-            rows = DatasetInput(splits, max_bytes, made_with or {})
+        rows = make_input(data, opened, max_bytes, cache_dir, made_with or {}, options)
+        published = PublishedDataset()
         if not dry_run:
             hub.create(private)
-        published = PublishedDataset()
         if append or not dry_run:
             published = hub.read(all_shards=append, must_exist=not dry_run)
         if not overwrite:
             check_features(rows.features, published.shards, repo_id)
-        place: FsspecStore | PublishState = (
-            FsspecStore(os.fspath(dry_run))
-            if dry_run
-            else PublishState(hub, published.files, cache_dir)
-        )
+        notes = PublishState(hub, published.files, cache_dir)
+        place = FsspecStore(os.fspath(dry_run)) if dry_run else notes
         with place.lock():
             return _publish_rows(rows, hub, published, append, given, author, place)
+
+
+def make_input(
+    data: datasets.Dataset | Mapping[str, datasets.Dataset] | str | os.PathLike[str],
+    engine: Engine,
+    max_bytes: int,
+    cache_dir: str | None,
+    made_with: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> PublishInput:
+    """The rows that are given, or those of a source; OptionError at an argument of the other."""
+    if isinstance(data, (str, os.PathLike)):
+        refuse_arguments({"made_with": made_with}, "a source")
+        return SourceInput(os.fspath(data), engine, max_bytes, cache_dir, options)
+    splits = expect_splits(data, CALL, PublishError, (datasets.Dataset,), OF_STREAM)
+    refuse_arguments(options, "built rows, which have their options already")
+    return DatasetInput(splits, max_bytes, made_with)
 
 
 def holds_files(source: str | os.PathLike[str]) -> bool:

@@ -80,7 +80,7 @@ from multiview_cifar_tools.batches.samplers import PKSampler  # noqa: E402
 from worker import BATCH, Tally  # noqa: E402
 
 WARM_UP = 12  # epochs after which views drawn at random were nearly all read
-PACKAGES = "datasets torch numpy pyarrow pillow simplejpeg pyspng".split()
+PACKAGES = "datasets torch numpy pyarrow pillow simplejpeg kornia-rs".split()
 Speeds = dict[str, list[float]]
 
 

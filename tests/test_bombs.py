@@ -28,7 +28,7 @@ def limit(monkeypatch):
 def test_one_limit_for_every_decoder(make_tree, fails, monkeypatch, ending, fast, options):
     if not fast:
         monkeypatch.setattr(decoding, "simplejpeg", None)
-        monkeypatch.setattr(decoding, "pyspng", None)
+        monkeypatch.setattr(decoding, "decode_png", None)
     tree = make_tree("cat/1/a.png")
     (tree / "cat/1/a.png").unlink()
     picture("RGB", (20, 20)).save(tree / f"cat/1/a.{ending}")

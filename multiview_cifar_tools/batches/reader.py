@@ -129,7 +129,8 @@ class BatchReader:
             worker process.
         verify_checksums: Compare the checksums of flat PNGs, CRC-32 and Adler-32, when each is
             first read; if one is wrong, the image cannot be decoded. For other files the decoders
-            always compare what there is (the Adler-32 of a PNG, nothing in a JPEG).
+            always compare what there is: the CRC-32 of a PNG or, where that is wrong or kornia-rs
+            is not installed, its Adler-32; nothing in a JPEG.
         image_size: Resize every image to (height, width), in pixels, as a build does: turned as
             EXIF says, with a bicubic filter; further image columns (masks) by the nearest
             neighbour.

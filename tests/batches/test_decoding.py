@@ -1,6 +1,8 @@
 """decode_image: the same pixels as Pillow's, whichever decoder reads them."""
 
 import io
+import warnings
+import zlib
 
 import datasets
 import numpy as np
@@ -12,7 +14,7 @@ from PIL import Image, ImageOps
 from multiview_cifar_tools import BatchReader, TorchBatches, TorchStream
 from multiview_cifar_tools.batches import decode as decoding
 from multiview_cifar_tools.batches.decode import decode_image
-from pictures import exif, picture, with_chunk
+from pictures import chunk, exif, picture, with_chunk
 from sampling import examples
 
 
@@ -31,9 +33,55 @@ def pillow(data):
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
+def chunks(png):
+    """The chunks of a PNG, each with its name and data."""
+    at, found = 8, []
+    while at < len(png):
+        end = at + 8 + int.from_bytes(png[at : at + 4], "big")
+        found.append((png[at + 4 : at + 8], png[at + 8 : end]))
+        at = end + 4
+    return found
+
+
+def joined(parts):
+    """The PNG of these chunks, with the right CRC-32 of each."""
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(name, data) for name, data in parts)
+
+
+def header(**fields):
+    """IHDR of a 7x5 RGB image, with these fields."""
+    sizes = {
+        "width": 4,
+        "height": 4,
+        "depth": 1,
+        "colour": 1,
+        "packing": 1,
+        "filter": 1,
+        "order": 1,
+    }
+    own = dict(zip(sizes, (7, 5, 8, 2, 0, 0, 0), strict=True)) | fields
+    return b"".join(own[name].to_bytes(size, "big") for name, size in sizes.items())
+
+
+PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))
+
+
+def interlaced(pixels):
+    """(5, 7, 3) pixels as a PNG in the order of Adam7 (PNG 8.2)."""
+    parts = [pixels[y::down, x::right] for x, y, right, down in (*PASSES, (0, 1, 1, 2))]
+    rows = [b"\0" + row.tobytes() for part in parts if part.size for row in part]
+    data = zlib.compress(b"".join(rows))
+    return joined([(b"IHDR", header(order=1)), (b"IDAT", data), (b"IEND", b"")])
+
+
+RGB_PNG = encode(picture("RGB", (7, 5)), "png")
+HEAD, (_, PACKED), END = chunks(RGB_PNG)
+ROWS = zlib.decompress(PACKED)
 PLAIN = {
     "grey PNG": encode(picture("L", (7, 5)), "png"),
-    "RGB PNG": encode(picture("RGB", (7, 5)), "png"),
+    "RGB PNG": RGB_PNG,
+    "interlaced PNG": interlaced(np.asarray(picture("RGB", (7, 5)))),
+    "PNG in two parts": joined([HEAD, (b"IDAT", PACKED[:9]), (b"IDAT", PACKED[9:]), END]),
     "RGBA PNG": encode(picture("RGBA", (7, 5)), "png"),
     "RGB JPEG": encode(picture("RGB", (37, 21)), "jpeg", quality=90),
     "grey JPEG": encode(picture("L", (37, 21)), "jpeg"),
@@ -62,10 +110,10 @@ PARTICULAR = {
 
 @pytest.fixture(params=["fast", "Pillow alone"])
 def decoders(request, monkeypatch):
-    """With simplejpeg and pyspng, and as where they are not installed."""
+    """With simplejpeg and kornia_rs, and as where they are not installed."""
     if request.param == "Pillow alone":
         monkeypatch.setattr(decoding, "simplejpeg", None)
-        monkeypatch.setattr(decoding, "pyspng", None)
+        monkeypatch.setattr(decoding, "decode_png", None)
 
 
 @pytest.mark.usefixtures("decoders")
@@ -112,6 +160,93 @@ def test_a_damaged_file_gives_what_pillow_gives(name, data):
             decode_image(bad)
         return
     assert np.array_equal(decode_image(bad), right)
+
+
+EXTRA = [
+    (b"tRNS", bytes(6)),
+    (b"PLTE", bytes(range(12))),
+    (b"acTL", b"\0\0\0\2\0\0\0\0"),
+    (b"fcTL", bytes(4) + header(width=1, height=1)[:8] + bytes(14)),
+    (b"iCCP", b"a\0\0" + zlib.compress(b"profile")),
+    (b"sBIT", b"\5\5\5"),
+    (b"ABCD", b""),
+    *((b"IHDR", header(**{name: value})) for name in ("width", "order") for value in (0, 1, 6)),
+    *((b"IHDR", header(**{name: 1})) for name in ("depth", "packing", "filter")),
+]
+
+
+@st.composite
+def odd_pngs(draw):
+    """PNGs whose chunks are not what they should be, and have the right CRC-32."""
+    parts = chunks(PLAIN[draw(st.sampled_from([name for name in PLAIN if "PNG" in name]))])
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(parts) - 1))
+        name, data = part = parts[at]
+        changed = {
+            "left out": [],
+            "twice": [part, part],
+            "cut off": [(name, data[: draw(st.integers(0, len(data)))])],
+            "longer": [(name, data + b"abc")],
+            "behind another": [draw(st.sampled_from(EXTRA)), part],
+            "other rows": [(name, zlib.compress(ROWS[: draw(st.integers(0, 110))] + b"abc"))],
+        }
+        parts[at : at + 1] = changed[draw(st.sampled_from(sorted(changed)))]
+        parts = parts or [HEAD]
+    return joined(parts)
+
+
+@examples(200)
+@given(odd_pngs())
+def test_where_pillow_gives_pixels_of_an_odd_png_they_are_the_same(data):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow, about animations
+        try:
+            right = pillow(data)
+        except Exception:
+            return
+        assert np.array_equal(decode_image(data), right)
+
+
+ODD = {
+    "without end": joined([HEAD, (b"IDAT", PACKED)]),
+    "with more behind its end": RGB_PNG + b"more",
+    "with more behind its pixels": joined([HEAD, (b"IDAT", PACKED + b"more"), END]),
+    "with a row too many": joined([HEAD, (b"IDAT", zlib.compress(ROWS + bytes(22))), END]),
+    "with a row too few": joined([HEAD, (b"IDAT", zlib.compress(ROWS[:-22])), END]),
+    "without Adler-32": joined([HEAD, (b"IDAT", PACKED[:-4]), END]),
+    "with a wrong CRC-32": RGB_PNG[:-16] + b"abcd" + RGB_PNG[-12:],
+    "with a part unknown": joined([HEAD, (b"ABCD", b""), (b"IDAT", PACKED), END]),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_png_has_the_pixels_that_pillow_gives(name):
+    assert np.array_equal(decode_image(ODD[name]), pillow(ODD[name]))
+
+
+BROKEN = {
+    "cut off in its pixels": RGB_PNG[:80],
+    "with pixels cut off": joined([HEAD, (b"IDAT", PACKED[:-20]), END]),
+    "with parts apart": joined(
+        [HEAD, (b"IDAT", PACKED[:9]), (b"tEXt", b"a\0b"), (b"IDAT", PACKED[9:]), END]
+    ),
+    "with an unknown filter": joined([HEAD, (b"IDAT", zlib.compress(b"\7" + ROWS[1:])), END]),
+    "with another Adler-32": RGB_PNG[:-20] + b"abcd" + RGB_PNG[-16:],
+    "without width": joined([(b"IHDR", header(width=0)), (b"IDAT", PACKED), END]),
+}
+
+
+@pytest.mark.usefixtures("decoders")
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_png_is_an_error(name):
+    with pytest.raises((OSError, SyntaxError)):
+        decode_image(BROKEN[name])
+
+
+def test_of_a_png_with_the_right_crc_32_the_adler_32_is_not_compared():
+    """By Pillow alone."""
+    data = joined([HEAD, (b"IDAT", PACKED[:-4] + b"abcd"), END])
+    assert np.array_equal(decode_image(data), pillow(RGB_PNG))
 
 
 @pytest.mark.parametrize("kind", ["png", "tiff", "big-endian tiff", "turned png"])

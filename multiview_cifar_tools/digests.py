@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import datasets
 
 from multiview_cifar_tools.storage.regular_file import regular_file
+
+FOLLOWED_BYTES = 8 << 20  # between two readings: at more of them, threads would wait for each other
 
 
 def hash_text(*parts: str) -> str:
@@ -44,6 +48,44 @@ def file_digest(path: str, files: Iterable[str]) -> str:
         files: Those of `list_files`.
     """
     return join_digests(file_digests(path, files))
+
+
+class FollowingDigest:
+    """The SHA-256 of a file that only grows, while it is written: by a thread that reads what is
+    there, as Python's lock is free while bytes are read and hashed.
+
+    Args:
+        path: Of the file; it may be made later.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path, self._sha256 = path, hashlib.sha256()
+        self._file: io.FileIO | None = None
+        self._buffer = memoryview(bytearray(1 << 20))
+        self._pool, self._added = ThreadPoolExecutor(1), 0
+
+    def add(self, num_bytes: int) -> None:
+        """Say that so many bytes more were written; now and then what is there is read."""
+        self._added += num_bytes
+        if self._added >= FOLLOWED_BYTES:
+            self._added = 0
+            self._pool.submit(self._read)
+
+    def result(self) -> str:
+        """The digest of all that is there. OSError where it cannot be read."""
+        self._pool.submit(self._read).result()
+        return self._sha256.hexdigest()
+
+    def _read(self) -> None:
+        self._file = self._file or io.FileIO(self._path)
+        while count := self._file.readinto(self._buffer):
+            self._sha256.update(self._buffer[:count])
+
+    def close(self) -> None:
+        """End the thread."""
+        self._pool.shutdown()
+        if self._file:
+            self._file.close()
 
 
 def join_digests(digests: Mapping[str, str]) -> str:

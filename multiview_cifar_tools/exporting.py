@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
 import datasets
@@ -25,6 +25,7 @@ from multiview_cifar_tools.arguments import check_flag, expect_path, expect_spli
 from multiview_cifar_tools.batches.columns import all_image_columns, views_in
 from multiview_cifar_tools.conversion import WIDE_MODES
 from multiview_cifar_tools.defaults import FORMATS, MAX_SHARD_SIZE
+from multiview_cifar_tools.digests import FollowingDigest
 from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.base import check_library, format_module
 from multiview_cifar_tools.formats.builder import check_ids
@@ -257,6 +258,7 @@ class ExportWriter:
     ) -> None:
         self.state, self.module, self.features = state, module, features
         self.pixels, self.max_bytes, self.columns = pixels, max_bytes, all_image_columns(features)
+        self.only_grows = getattr(module, "ONLY_GROWS", False)
 
     def write_shard(self, split: str, row: Row, rows: Iterator[Row], bar: Any) -> Row | None:
         """Write a shard that begins with this row, and goes on with the rows behind it; returns the
@@ -265,18 +267,22 @@ class ExportWriter:
         name = f"{split}-{len(self.state.shards_of(split)):05d}{self.module.EXTENSION}"
         following: Row | None = row
         num_bytes, size, count, last = 0, self.size(row), 0, ""
-        with self.state.store.folder() as folder:
-            path = os.path.join(folder, name)
+        with self.state.store.folder() as folder, ExitStack() as opened:
+            path, digest = os.path.join(folder, name), None
+            if self.only_grows:
+                digest = opened.enter_context(closing(FollowingDigest(path)))
             with self.open_writer(path) as writer:
                 while following is not None and (
                     not num_bytes or num_bytes + size <= self.max_bytes
                 ):
                     writer.write(following)
+                    if digest:
+                        digest.add(size)
                     num_bytes, count, last = num_bytes + size, count + 1, following["sample_id"]
                     bar.update()
                     following = next(rows, None)
                     size = self.size(following) if following else 0
-            self.state.put_shard(path, name, split, count, last, get_state(writer))
+            self.state.put_shard(path, name, split, count, last, get_state(writer), digest)
         return following
 
     def size(self, row: Row) -> int:

@@ -670,3 +670,14 @@ def test_pixels_by_the_command(splits, tmp_path, capsys):
     assert "converted images (image_size)" in capsys.readouterr().out
     pixels = np.load(tmp_path / "out/train-00000-of-00001/images.npy", mmap_mode="r")
     assert pixels.shape == (14, 2, 2, 3, 3)
+
+
+@pytest.mark.parametrize("format", ["webdataset", "tfrecord", "parquet", "hdf5"])
+def test_the_manifest_of_large_shards(format, tmp_path):
+    rows = rows_with([2] * 10, shape=(400, 500, 3))  # of 12 MB: hashed while they are written
+    export(rows_object(rows, PLAIN), tmp_path / "out", format=format)
+    manifest = json.loads((tmp_path / "out/multiview_cifar.json").read_text())
+    (shard,) = manifest["splits"]["train"]["shards"]
+    path = tmp_path / "out" / shard["path"]
+    assert path.stat().st_size == shard["num_bytes"] > 10_000_000
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == shard["sha256"]

@@ -137,7 +137,7 @@ class ArrayWriter:
         sample = row["sample_id"]
         if not self.pixels:
             return [
-                None if view is None else view_bytes(view, f"view {i} of {sample}", sample)
+                None if view is None else view_bytes(view, i, sample)
                 for i, view in enumerate(row[column])
             ]
         pixels, _ = decode_row(row, column)

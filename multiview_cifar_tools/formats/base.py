@@ -66,6 +66,8 @@ class ShardWriter(Protocol):
     A writer whose shards depend on the shards before has two more methods: `get_state`, whose
     result is JSON, and `set_state`, which the writer of the next shard is called with.
 
+    Where what is written of a shard's one file never changes again, its module says ONLY_GROWS.
+
     Args:
         path: The file to write, or the folder to create; it does not exist yet.
         features: Of the rows.

@@ -47,6 +47,7 @@ from multiview_cifar_tools.shards.writer import ParquetWriter
 
 EXTENSION = ".parquet"
 CONTENTS = frozenset({"bytes"})
+ONLY_GROWS = True
 BATCH_ROWS = 16  # few at a time: images become Python objects
 
 

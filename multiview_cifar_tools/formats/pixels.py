@@ -66,7 +66,7 @@ def decode_row(row: Row, column: str) -> tuple[Pixels, Mask]:
     shapes = PixelShapes()
     for i in np.flatnonzero(real).tolist():
         name = f"view {i} of {sample}"
-        pixels = _decode(view_bytes(views[i], name, sample), name, sample, column)
+        pixels = _decode(view_bytes(views[i], i, sample), name, sample, column)
         shapes.check(column, pixels, name, sample)
         if not out.size:
             out = np.zeros((len(views), *pixels.shape), pixels.dtype)
@@ -74,14 +74,14 @@ def decode_row(row: Row, column: str) -> tuple[Pixels, Mask]:
     return out, real
 
 
-def view_bytes(view: dict[str, Any], name: str, sample: str) -> bytes:
+def view_bytes(view: dict[str, Any], number: int, sample: str) -> bytes:
     """The bytes of a view that is not None; ExportError where it names a file instead."""
     data: bytes | None = view["bytes"]
     if not data:
         raise ExportError(
-            f"{name} holds no bytes (path: {view.get('path')!r}). Expected those of "
-            "an image file: build the dataset with multiview_cifar.load_dataset, "
-            "which embeds them.",
+            f"view {number} of {sample} holds no bytes (path: {view.get('path')!r}). Expected "
+            "those of an image file: build the dataset with multiview_cifar.load_dataset, which "
+            "embeds them.",
             sample,
         )
     return data

@@ -10,6 +10,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from multiview_cifar import MultiviewError
@@ -52,9 +53,15 @@ def _header(name: str, size: int) -> bytes:
         info = tarfile.TarInfo(name)
         info.size = size
         return info.tobuf(tarfile.PAX_FORMAT)
+    fields, size_sum = _size_fields(size)
+    return b"%b%b%06o\0 %b" % (encoded.ljust(100, b"\0"), fields, sum(encoded) + size_sum, REST)
+
+
+@lru_cache(4096)
+def _size_fields(size: int) -> tuple[bytes, int]:
+    """The fields between name and checksum, and the checksum of all but the name."""
     digits = b"%011o\0" % size
-    checksum = b"%06o\0 " % (FIXED_SUM + sum(encoded) + sum(digits))
-    return b"".join((encoded.ljust(100, b"\0"), OWNER, digits, TIME, checksum, REST))
+    return OWNER + digits + TIME, FIXED_SUM + sum(digits)
 
 
 # --- reading --------------------------------------------------------------------------------------

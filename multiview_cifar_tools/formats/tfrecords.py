@@ -33,8 +33,7 @@ import inspect
 import itertools
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -70,6 +69,7 @@ logger = logging.getLogger(__name__)
 
 EXTENSION = ".tfrecord"
 CONTENTS = frozenset({"bytes", "pixels"})
+ONLY_GROWS = True
 EXTENSIONS = (".tfrecord", ".tfrecords")
 WORD = "a TFRecord file (.tfrecord, .tfrecords, or NAME-00000-of-00004)"
 # What features are called in other tools' records.
@@ -104,8 +104,7 @@ class Writer:
         self.columns = image_columns(features)
         self.has_metadata = bool(set(features) - {*self.columns, *OWN_COLUMNS})
         self._tf = find_library()
-        with self._os_errors():
-            self._file = self._tf.io.TFRecordWriter(path)
+        self._file = self._call(self._tf.io.TFRecordWriter, path)
 
     def write(self, row: Row) -> None:
         """Add a row. ExportError where it is not right, or too large."""
@@ -129,8 +128,7 @@ class Writer:
                 "protocol buffer does. Expected fewer: leave out views.",
                 sample,
             )
-        with self._os_errors():
-            self._file.write(record)
+        self._call(self._file.write, record)
 
     def _fill_context(self, context: Any, row: Row) -> None:
         texts = {"sample_id": row["sample_id"]}
@@ -164,7 +162,7 @@ class Writer:
             ]
         else:
             views = [
-                b"" if view is None else view_bytes(view, f"view {i} of {sample}", sample)
+                b"" if view is None else view_bytes(view, i, sample)
                 for i, view in enumerate(row[column])
             ]
         steps = example.feature_lists.feature_list[column].feature
@@ -173,14 +171,12 @@ class Writer:
 
     def close(self) -> None:
         """Finish the file."""
-        with self._os_errors():
-            self._file.close()
+        self._call(self._file.close)
 
-    @contextmanager
-    def _os_errors(self) -> Iterator[None]:
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """OSError in place of TensorFlow's errors, where the disk is full, say."""
         try:
-            yield
+            return function(*arguments)
         except self._tf.errors.OpError as error:
             raise OSError(error.message) from None
 

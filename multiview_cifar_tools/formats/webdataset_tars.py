@@ -94,6 +94,7 @@ logger = logging.getLogger(__name__)
 
 EXTENSION = ".tar"
 CONTENTS = frozenset({"bytes", "pixels"})
+ONLY_GROWS = True
 FEATURES = "__multiview_cifar__"
 PIXELS = ".npy"
 WORD = f"a WebDataset tar ({', '.join(EXTENSIONS)})"
@@ -130,8 +131,10 @@ class Writer:
             )
         views = {column: self._encode_views(row, column) for column in self.columns}
         self._keys.add(key)
-        for field, data in [*self._make_members(row, views)]:
-            self._file.writelines(tar_member(f"{key}.{field}", data))
+        parts = list[bytes]()
+        for field, data in self._make_members(row, views):
+            parts += tar_member(f"{key}.{field}", data)
+        self._file.write(b"".join(parts))
 
     def _encode_views(self, row: Row, column: str) -> list[tuple[str, bytes] | None]:
         """(extension, contents) of each view's file, None where it is missing."""
@@ -143,7 +146,7 @@ class Writer:
             ]
         sample, files = row["sample_id"], []
         for i, view in enumerate(row[column]):
-            data = None if view is None else view_bytes(view, f"view {i} of {sample}", sample)
+            data = None if view is None else view_bytes(view, i, sample)
             files.append(None if data is None else (image_extension(data, sample), data))
         return files
 

@@ -30,6 +30,7 @@ import datasets
 from multiview_cifar import MultiviewError, is_hidden
 from multiview_cifar_tools.atomic_write import lock_file, remove_path, sync_to_disk
 from multiview_cifar_tools.digests import (
+    FollowingDigest,
     file_digest,
     file_digests,
     join_digests,
@@ -134,13 +135,23 @@ class PartialExport(BuildState):
                     remove_path(os.path.join(self.folder, folder, name))
 
     def put_shard(
-        self, path: str, name: str, split: str, num_rows: int, last: str, writer_state: Any
+        self,
+        path: str,
+        name: str,
+        split: str,
+        num_rows: int,
+        last: str,
+        writer_state: Any,
+        digest: FollowingDigest | None = None,
     ) -> None:
-        """Give a written shard its name, and note it; `last` is its last row's sample_id."""
+        """Give a written shard its name, and note it; `last` is its last row's sample_id, `digest`
+        has followed its file.
+        """
         files = list_files(path)
         with ThreadPoolExecutor(1) as pool:  # the disk writes while this thread computes
             synced = pool.submit(sync_to_disk, path, *files)
-            size, digests = sum(map(os.path.getsize, files)), file_digests(path, files)
+            size = sum(map(os.path.getsize, files))
+            digests = {".": digest.result()} if digest else file_digests(path, files)
             synced.result()
         self.store.put(path, name)
         shard = ShardResult(

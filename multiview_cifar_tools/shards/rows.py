@@ -68,11 +68,9 @@ def check_row(row: Row, features: datasets.Features, where: str, path: str = "")
 
 def check_export_row(row: Row, features: datasets.Features) -> None:
     """As `check_row`, for writers: raise ExportError, whose `.path` is the sample."""
-    sample = str(row.get("sample_id"))
-    try:
-        check_row(row, features, f"the sample {sample}")
-    except FormatError as error:
-        raise ExportError(str(error), sample) from None
+    if found := find_row_error(row, features):
+        sample = str(row.get("sample_id"))
+        raise ExportError(f"the sample {sample}: {found}.", sample)
 
 
 def find_row_error(row: Row, features: datasets.Features) -> str | None:

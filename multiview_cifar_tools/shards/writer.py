@@ -176,7 +176,7 @@ class HeldBytes(io.RawIOBase):
     def flush_to(self, file: IO[bytes]) -> None:
         """Write what is held. OSError where the disk is full, say."""
         parts, self._parts = self._parts, []
-        file.writelines(parts)
+        file.write(b"".join(parts))  # not one by one: pages are small
 
 
 class ParquetWriter:

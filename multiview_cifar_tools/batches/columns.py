@@ -31,6 +31,7 @@ from multiview_cifar_tools.batches.decode import (
     are_flat,
     decode_image,
     find_wrong_checksum,
+    holds_lock,
     read_flat_layout,
     read_shape,
     verify_flat_png,
@@ -49,8 +50,8 @@ OnError = Literal["raise", "skip_view"]
 Mask = npt.NDArray[np.bool_]
 Windows = npt.NDArray[np.void]
 CACHED_BYTES = 1 << 18  # which a processor has at hand to go over them twice
-# Bytes of a row from which to copy row by row is as fast as NumPy's copy of all, and of a part of a
-# batch from which a thread of its own pays.
+# Bytes of a row, and of a batch, from which to copy row by row to memory that is used again is
+# faster than NumPy's copy of all; a thread of its own pays from so many of a batch, too.
 LARGE_ROW, LARGE_PART = 1 << 15, 1 << 23
 
 
@@ -228,7 +229,7 @@ class ImageColumn:
         """
         size, native = windows.itemsize, dtype.newbyteorder("=")
         shape = len(starts), size // dtype.itemsize
-        if size >= LARGE_ROW:
+        if size >= LARGE_ROW and size * len(starts) >= LARGE_PART:
             data = self._buffers.empty(shape, native)
             self._copy_rows(data, starts, dtype)
             return data
@@ -246,8 +247,8 @@ class ImageColumn:
         size = out.shape[1] * dtype.itemsize
 
         def copy(rows: npt.NDArray[Any], starts: Integers) -> None:
-            for row, start in zip(rows, starts.tolist(), strict=True):
-                row[:] = self._memory[start : start + size].view(dtype)
+            for at, start in enumerate(starts.tolist()):
+                rows[at] = self._memory[start : start + size].view(dtype)
 
         # NumPy lets other threads run while it copies a row.
         parts = min(self.num_threads, out.nbytes // LARGE_PART)
@@ -289,8 +290,11 @@ class ImageColumn:
             np.repeat(views.rows, views.counts).tolist(),
             views.numbers_in_row().tolist(),
         )
+        starts = self._offsets[files].tolist()
+        ends = (self._offsets[files] + self.index.length[files]).tolist()
+        memory = self._memory.data
         return [
-            EncodedImage(paths.get(i) or self.file_bytes(files[i]), rows[i], numbers[i])
+            EncodedImage(paths.get(i) or bytes(memory[starts[i] : ends[i]]), rows[i], numbers[i])
             for i in places.tolist()
         ]
 
@@ -446,8 +450,10 @@ class ImageColumn:
                     decoded[place] = True
 
         # One part a thread; of several errors, `map` raises the first one's.
-        parts = np.array_split(np.arange(at + 1, len(files)), self.num_threads)
-        list(map(fill, parts) if self.num_threads == 1 else self._pool.map(fill, parts))
+        waits = self.conversion is None and holds_lock(files[at].source)
+        threads = 1 if waits else self.num_threads
+        parts = np.array_split(np.arange(at + 1, len(files)), threads)
+        list(map(fill, parts) if threads == 1 else self._pool.map(fill, parts))
         return out if decoded.all() else out[decoded], decoded
 
     def _decode_one(self, file: EncodedImage, out: Pixels | None) -> Pixels | None:

@@ -55,10 +55,10 @@ PNG_EXTRAS = frozenset([b"eXIf", b"iTXt", b"tEXt", b"zTXt"])
 # Of JPEG markers (ITU-T T.81, table B.1): those of segments without an orientation, which are
 # frames, tables, comments and all applications but the first.
 JPEG_PLAIN = frozenset(
-    bytes([0xFF, code])
-    for code in (0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD, 0xE0, *range(0xE2, 0xF0), 0xFE)
+    0xFF00 + code for code in (0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD, 0xE0, *range(0xE2, 0xF0), 0xFE)
 )
-JPEG_SCAN = b"\xff\xda"  # the marker before the pixels
+JPEG_SCAN = 0xFFDA  # the marker before the pixels
+JPEG_SEGMENT = struct.Struct(">HH")  # marker, and length with these two bytes
 # Samples of a JPEG that Pillow reads as L or RGB, by simplejpeg's names, and what to ask it for.
 JPEG_COLOURS = {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}
 
@@ -101,6 +101,15 @@ def decode_image(
 def has_fast_dct() -> bool:
     """Whether `decode_image(dct="fast")` makes a difference: Pillow knows no such choice."""
     return simplejpeg is not None
+
+
+def holds_lock(source: bytes | str) -> bool:
+    """Whether `decode_image` lets no other thread run Python meanwhile, as kornia_rs does: threads
+    that decode would wait for each other.
+    """
+    if decode_png is None or isinstance(source, str) or source[:8] != PNG_SIGNATURE:
+        return False
+    return source[24:25] == b"\x08" and source[25] in PNG_MODES
 
 
 def to_pixels(image: PIL.Image.Image) -> Pixels:
@@ -147,9 +156,11 @@ def _decode_jpeg(data: bytes, out: Pixels | None, dct: Dct) -> Pixels | None:
 def _is_plain_jpeg(data: bytes) -> bool:
     """Whether a JPEG has nothing before its pixels that may say how it is turned."""
     at = 2  # a look at these few segments takes a tenth of a search through all bytes
-    while data[at : at + 2] in JPEG_PLAIN:
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return data[at : at + 2] == JPEG_SCAN
+    marker, length = JPEG_SEGMENT.unpack_from(data, at)
+    while marker in JPEG_PLAIN:
+        at += 2 + length
+        marker, length = JPEG_SEGMENT.unpack_from(data, at)
+    return bool(marker == JPEG_SCAN)
 
 
 def _decode_png(data: bytes) -> Pixels | None:

@@ -20,15 +20,15 @@ KINDS = {
 
 
 @pytest.fixture(params=KINDS)
-def rows(request):
-    """Samples so large that their memory is used again."""
+def rows(request, monkeypatch):
+    """Samples so large that their memory is used again, as if few of them were many."""
+    monkeypatch.setattr(columns, "LARGE_PART", 1)
     encode, mode, views = KINDS[request.param]
     return make_rows(views, encode, mode, size=(130, 131))
 
 
 @pytest.fixture(params=["one thread", "two threads"])
-def threads(request, monkeypatch):
-    monkeypatch.setattr(columns, "LARGE_PART", 1)
+def threads(request):
     return 1 if request.param == "one thread" else 2
 
 

@@ -1,6 +1,7 @@
 """decode_image: the same pixels as Pillow's, whichever decoder reads them."""
 
 import io
+import threading
 import warnings
 import zlib
 
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from multiview_cifar_tools import BatchReader, TorchBatches, TorchStream
+from multiview_cifar_tools.batches import columns
 from multiview_cifar_tools.batches import decode as decoding
 from multiview_cifar_tools.batches.decode import decode_image
-from pictures import chunk, exif, picture, with_chunk
+from pictures import chunk, exif, make_rows, picture, with_chunk
 from sampling import examples
 
 
@@ -144,6 +146,30 @@ def test_a_jpeg_is_decoded_in_place():
     small = np.zeros((20, 37, 3), np.uint8)
     assert np.array_equal(decode_image(PLAIN["RGB JPEG"], small), out)
     assert not small.any()
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "options", "others"),
+    [
+        ("png", "RGB", {}, False),
+        ("png", "I;16", {}, True),
+        ("png", "RGB", {"image_size": (3, 3)}, True),
+        ("jpeg", "RGB", {}, True),
+    ],
+)
+def test_threads_decode_what_they_need_not_wait_for(kind, mode, options, others, monkeypatch):
+    """A decoder that holds the interpreter's lock would make them slower than one."""
+    ds = make_rows([3] * 5, lambda image: encode(image, kind), mode)
+    right = BatchReader(ds, num_threads=1, **options)[:]["images"]
+    threads = set()
+    decode_one = columns.ImageColumn._decode_one
+    monkeypatch.setattr(
+        columns.ImageColumn,
+        "_decode_one",
+        lambda *args: threads.add(threading.get_ident()) or decode_one(*args),
+    )
+    assert np.array_equal(BatchReader(ds, num_threads=2, **options)[:]["images"], right)
+    assert (len(threads - {threading.get_ident()}) > 0) == others
 
 
 @examples(100)

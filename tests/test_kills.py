@@ -16,16 +16,18 @@ from exports import digests
 from multiview_cifar_tools.atomic_write import MIN_AGE, SCRATCH_PREFIX, scratch_folder
 from sampling import EXHAUSTIVE, sampled
 
-pytestmark = pytest.mark.serial
-
+# So that no child has to import them.
+IMPORTS = """
+import fsspec.implementations.cached, pydantic.type_adapter, rich.console, scipy.io, scipy.sparse
+from multiview_cifar_tools.cli import build, check, disk, export, preview, publish
+from multiview_cifar_tools.cli.main import main
+from multiview_cifar_tools.formats.base import format_module
+"""
 # A process that has imported all forks: a child runs a verb, and is killed at the step of that
 # number; a step is a call that changes what is on disk, or makes it last. The next child runs it to
 # the end. The commands, and which steps, come as JSON.
 SERVER = """
 import json, os, random, shutil, signal, sys
-import rich.console, scipy.sparse  # with what follows, so that no child has to import them
-from multiview_cifar_tools.cli.main import main
-from multiview_cifar_tools.formats.base import format_module
 
 folder, share = sys.argv[1:]
 STEPS = ("rename", "replace", "fsync", "sync", "unlink", "remove", "mkdir", "rmdir")
@@ -119,7 +121,7 @@ def steps(folder):
     """At which steps each verb was killed; one process for all of them."""
     commands = {name: COMMANDS[name] for name in KILLED}
     done = subprocess.run(
-        [sys.executable, "-c", SERVER, folder, "all" if EXHAUSTIVE else "2"],
+        [sys.executable, "-c", IMPORTS + SERVER, folder, "all" if EXHAUSTIVE else "2"],
         input=json.dumps(commands),
         env={**ENVIRONMENT, "TMPDIR": str(folder), "HF_HOME": str(folder / "hf")},
         capture_output=True,
@@ -152,7 +154,6 @@ def test_killed_at_each_step(name, steps, folder):
 
 RACE = """
 import json, os, sys
-from multiview_cifar_tools.cli.main import main
 
 folder, times = sys.argv[1], int(sys.argv[2])
 
@@ -174,6 +175,8 @@ def race(place, command):
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 for name, command in json.loads(sys.stdin.read()).items():
+    if "--format" in command:
+        format_module(command[command.index("--format") + 1])
     for number in range(times):
         print(name, *race(f"{folder}/{name}-race{number}", command), flush=True)
 """
@@ -184,7 +187,7 @@ def test_two_at_once(steps, folder):
     """One works; the other one says that it is not alone, or that all is there."""
     times = 10 if EXHAUSTIVE else 1
     done = subprocess.run(
-        [sys.executable, "-c", RACE, folder, str(times)],
+        [sys.executable, "-c", IMPORTS + RACE, folder, str(times)],
         input=json.dumps({name: COMMANDS[name][0] for name in RACES}),
         env={**ENVIRONMENT, "HF_HOME": str(folder / "hf")},
         capture_output=True,

@@ -16,7 +16,6 @@ def nowhere():
         }
 
 
-@pytest.mark.serial
 @pytest.mark.parametrize(
     ("typed", "near"), [("me/nothere", ""), ("phots/x", " Did you mean 'photos/x'?")]
 )

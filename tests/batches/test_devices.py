@@ -77,7 +77,7 @@ def test_the_example_runs(capsys, monkeypatch, tmp_path):
     spec = importlib.util.spec_from_file_location("keep_gpu_busy", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    options = ["--device", "cpu", "--batch-size", "8", "--steps", "2", "--workers", "0"]
+    options = ["--device", "cpu", "--batch-size", "2", "--steps", "2", "--workers", "0"]
     monkeypatch.setattr(sys, "argv", ["keep_gpu_busy.py", *options])
     module.main()
     shown = capsys.readouterr().out

@@ -174,7 +174,6 @@ def test_folders_of_an_output_are_made(photos, run, tmp_path):
     assert (tmp_path / "new/folder/page.html").exists()
 
 
-@pytest.mark.serial
 @pytest.mark.parametrize(
     ("verb", "option"),
     [(("plan", "shapes"), "HF_HOME"), (("build", "photos"), "--cache-dir or HF_HOME")],
@@ -196,7 +195,6 @@ def test_files_that_may_not_be_so_large(verb, photos, tmp_path, run):
     check_one_line(done, errno.EFBIG, tmp_path / "disk")
 
 
-@pytest.mark.serial
 @pytest.mark.parametrize("pixels", [(), ("--pixels",)])
 def test_hdf5_ends_as_any_process(pixels, photos, full_disk, run_process):
     """It ended with SIGSEGV, or with tracebacks after the error."""
@@ -204,7 +202,6 @@ def test_hdf5_ends_as_any_process(pixels, photos, full_disk, run_process):
     check_one_line(done, errno.ENOSPC, full_disk)
 
 
-@pytest.mark.serial
 @pytest.mark.parametrize(
     ("verb", "stream"), [("plan", "stdout"), ("check", "stdout"), ("build", "stderr")]
 )

@@ -127,7 +127,6 @@ done
 """
 
 
-@pytest.mark.serial
 @pytest.mark.skipif(not PROGRAM.exists(), reason="the project is not installed here")
 def test_completion_in_bash():
     path = f"{PROGRAM.parent}:{ENVIRONMENT['PATH']}"

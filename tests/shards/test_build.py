@@ -106,7 +106,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("num_proc", [1, pytest.param(2, marks=pytest.mark.serial)])
+@pytest.mark.parametrize("num_proc", [1, 2])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_folder_that_changes_while_it_is_built(tree, tmp_path, fails, change, num_proc):
     with (

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+Free = deque[npt.NDArray[np.uint8]]
 MAX_FREE = 2  # blocks that wait for their next use: a loop holds one batch while the next is read
 
 
@@ -22,7 +24,7 @@ class BufferPool:
     """
 
     def __init__(self) -> None:
-        self._free: list[npt.NDArray[np.uint8]] = []
+        self._free: Free = deque(maxlen=MAX_FREE)
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """An array of that shape and dtype with arbitrary contents, as `numpy.empty` makes it."""
@@ -50,10 +52,9 @@ class _Lease:
     https://numpy.org/doc/stable/reference/arrays.interface.html
     """
 
-    def __init__(self, memory: npt.NDArray[np.uint8], free: list[npt.NDArray[np.uint8]]) -> None:
+    def __init__(self, memory: npt.NDArray[np.uint8], free: Free) -> None:
         self.__array_interface__ = memory.__array_interface__
         self._memory, self._free = memory, free
 
     def __del__(self) -> None:
-        if len(self._free) < MAX_FREE:
-            self._free.append(self._memory)
+        self._free.append(self._memory)  # no names of the module: at the end Python forgets them

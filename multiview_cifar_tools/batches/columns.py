@@ -105,9 +105,9 @@ def _index_chunk(lists: Any) -> RowIndex:
 
 
 class EncodedImage(NamedTuple):
-    """An image to decode: its bytes or path, and whose it is."""
+    """An image to decode: where its bytes are, or its path, and whose it is."""
 
-    source: bytes | str
+    source: memoryview | str
     row: int
     view: int
 
@@ -294,7 +294,7 @@ class ImageColumn:
         ends = (self._offsets[files] + self.index.length[files]).tolist()
         memory = self._memory.data
         return [
-            EncodedImage(paths.get(i) or bytes(memory[starts[i] : ends[i]]), rows[i], numbers[i])
+            EncodedImage(paths.get(i) or memory[starts[i] : ends[i]], rows[i], numbers[i])
             for i in places.tolist()
         ]
 
@@ -317,8 +317,7 @@ class ImageColumn:
     def iter_pixels(self, row: int) -> Iterator[Pixels]:
         """The real images of a row, each (H, W, C) and of its own size."""
         for _, view, source in self.iter_sources(np.array([row])):
-            file = source if isinstance(source, str) else bytes(source)
-            pixels = self._decode_one(EncodedImage(file, row, view), None)
+            pixels = self._decode_one(EncodedImage(source, row, view), None)
             if pixels is not None:
                 yield pixels
 
@@ -457,12 +456,13 @@ class ImageColumn:
         return out if decoded.all() else out[decoded], decoded
 
     def _decode_one(self, file: EncodedImage, out: Pixels | None) -> Pixels | None:
+        source = file.source if isinstance(file.source, str) else bytes(file.source)
         try:
-            if self.verify_checksums and isinstance(file.source, bytes):
-                verify_flat_png(file.source)
+            if self.verify_checksums and isinstance(source, bytes):
+                verify_flat_png(source)
             if self.conversion is not None:
-                return decode_converted(file.source, self.conversion, out, self.dct)
-            return decode_image(file.source, out, self.keep_indices, self.dct)
+                return decode_converted(source, self.conversion, out, self.dct)
+            return decode_image(source, out, self.keep_indices, self.dct)
         except ConversionError as error:
             raise self._conversion_error(file, error) from None
         except PIL.UnidentifiedImageError:  # whose text is an address in memory

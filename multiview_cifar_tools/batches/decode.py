@@ -103,13 +103,13 @@ def has_fast_dct() -> bool:
     return simplejpeg is not None
 
 
-def holds_lock(source: bytes | str) -> bool:
+def holds_lock(source: memoryview | str) -> bool:
     """Whether `decode_image` lets no other thread run Python meanwhile, as kornia_rs does: threads
     that decode would wait for each other.
     """
     if decode_png is None or isinstance(source, str) or source[:8] != PNG_SIGNATURE:
         return False
-    return source[24:25] == b"\x08" and source[25] in PNG_MODES
+    return len(source) > 25 and source[24] == 8 and source[25] in PNG_MODES
 
 
 def to_pixels(image: PIL.Image.Image) -> Pixels:

@@ -1,5 +1,10 @@
 """Batches in memory that is used again: never what somebody still holds."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -81,3 +86,24 @@ def test_memory_does_not_grow_with_the_batches_that_were_held(rows):
     again = [reader[[0]] for _ in range(10)]
     assert len({address(batch) for batch in again}) == 10
     assert len(reader._images._buffers._free) <= 2
+
+
+LAST = """
+import sys
+from multiview_cifar_tools import BatchReader
+from multiview_cifar_tools.batches import buffers, columns
+from pictures import make_rows
+
+columns.LARGE_PART = 1
+# Both are there until the very end, when Python has emptied the module.
+sys.last = buffers, BatchReader(make_rows([1], size=(130, 131)))[[0]]
+"""
+
+
+def test_a_batch_that_is_held_until_the_end_says_nothing():
+    helpers = Path(__file__).parents[1] / "helpers"
+    command = [sys.executable, "-c", LAST]
+    ran = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": f"{helpers}"}, capture_output=True, text=True
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")

@@ -95,8 +95,8 @@ from multiview_cifar_tools.batches import buffers, columns
 from pictures import make_rows
 
 columns.LARGE_PART = 1
-# Both are there until the very end, when Python has emptied the module.
-sys.last = buffers, BatchReader(make_rows([1], size=(130, 131)))[[0]]
+batch = BatchReader(make_rows([1], size=(130, 131)))[[0]]
+sys.module = buffers  # so that Python empties the module, before it lets go of the batch
 """
 
 

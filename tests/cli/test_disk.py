@@ -39,6 +39,9 @@ VERBS = {
     ),
 }
 
+# TensorFlow takes long to import, and jams the processes that others fork.
+WITHOUT_TF = [verb for verb in VERBS if EXHAUSTIVE or verb != "export tfrecord"]
+
 
 @pytest.fixture
 def photos(tmp_path):
@@ -109,8 +112,7 @@ def check_one_line(done, code, place):
     assert not done.stdout
 
 
-# TensorFlow takes long to import, and jams the processes that others fork.
-@pytest.mark.parametrize("verb", [v for v in VERBS if EXHAUSTIVE or v != "export tfrecord"])
+@pytest.mark.parametrize("verb", WITHOUT_TF)
 def test_a_full_disk(verb, photos, full_disk, run):
     if verb == "report":  # which fits, of few images
         (full_disk / "filler").write_bytes(bytes(4096))
@@ -187,7 +189,7 @@ def test_a_cache_that_cannot_be_written(verb, option, photos, tmp_path, run_proc
     assert line.endswith(f"choose another one with {option}.")
 
 
-@pytest.mark.parametrize("verb", sampled(sorted(VERBS.keys() - NO_LARGE_FILES), 6))
+@pytest.mark.parametrize("verb", sampled(sorted({*WITHOUT_TF} - NO_LARGE_FILES), 6))
 def test_files_that_may_not_be_so_large(verb, photos, tmp_path, run):
     (tmp_path / "disk").mkdir()
     with small_files(1500):

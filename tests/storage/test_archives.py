@@ -152,11 +152,12 @@ def test_members_in_any_order(kind, seed, quick, make_tree, tmp_path):
 
 def test_out_of_order_in_bounded_memory(tmp_path):
     """120 MB stand before the first sample: more than is kept in memory."""
-    noise = random.Random(0).randbytes(1 << 20)
+    noise = random.Random(0)
     buffer = io.BytesIO()
     Image.new("L", (1, 1)).save(buffer, "png")
-    files = {f"cat/{i:03}/a.png": buffer.getvalue()[:-12] + noise for i in range(120)}
-    archive = write_archive(tmp_path / "photos.tar.gz", dict(reversed(files.items())))
+    head = buffer.getvalue()[:-12]
+    files = {f"cat/{i:03}/a.png": head + noise.randbytes(1 << 20) for i in range(120)}
+    archive = write_archive(tmp_path / "photos.tar.zst", dict(reversed(files.items())))
     code = """
 import resource, sys, multiview_cifar
 rows = multiview_cifar.load_dataset(data_dir=sys.argv[1], split="train", streaming=True,

@@ -67,7 +67,8 @@ LATE = (
 # What goes by other paths under another `datasets`: of the rest a few tests show that it works.
 SAME_ON_ALL_DATASETS = {
     *"batches checks cli elastic engines formats planning previews scripts".split(),
-    *"test_archives test_disk test_examples test_export_formats test_export_resume".split(),
+    *"test_archives test_arguments test_bombs test_build test_croissant test_disk".split(),
+    *"test_examples test_export_formats test_export_resume test_flat_png_elsewhere".split(),
     *"test_imports test_mutations test_places test_spelling test_training_page".split(),
 }
 

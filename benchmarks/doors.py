@@ -1,7 +1,7 @@
 """How fast datasets come in and go out: archives, S3, and every format of `export`.
 
-    python benchmarks/doors.py                # all parts, some fifteen minutes
-    python benchmarks/doors.py export -n 9    # one part or several
+    python benchmarks/doors.py                     # all parts, some fifteen minutes
+    python benchmarks/doors.py export-hdf5 -n 9    # one part or several
 
 The limits: for a tar the webdataset library's reading of the same file, without decoding; for S3
 (moto's server on this machine, behind a gate that answers 20 ms late, as a store nearby does, or at
@@ -22,6 +22,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -270,7 +271,7 @@ PLAIN: dict[str, Callable[[Tree, Path], None]] = {
 }
 
 
-def into_nothing(run: Callable[[Path], None], to: Path) -> None:
+def into_nothing(run: Callable[[Path], object], to: Path) -> None:
     """Run, and remove what it wrote, which is timed too, for all alike."""
     run(to)
     if to.is_dir():
@@ -279,27 +280,31 @@ def into_nothing(run: Callable[[Path], None], to: Path) -> None:
         to.unlink()
 
 
-def part_export(place: Path, n: int) -> None:
-    """The rows are built; only the export is timed. One format after the other."""
+def part_export(name: str, place: Path, n: int) -> None:
+    """To one format; the rows are built, and only the export is timed."""
     tree = make_tree(Tree(place / "e", 10, 500, 4))
     splits = multiview_cifar.load_dataset(data_dir=str(tree.path))
     rows = splits["train"].cast_column("images", RAW)
-    to = place / "out"
-    for name, plain in PLAIN.items():
-        reading, own, ours = "reading the rows", f"{name}: own writer, plain loop", f"export {name}"
-        runs = {
-            reading: (lambda *_: [None for _ in rows], tree),
-            own: (lambda *_, p=plain: into_nothing(lambda path: p(tree, path), to), tree),
-            ours: (
-                lambda *_, f=name: into_nothing(lambda path: export(splits, path, format=f), to),
-                tree,
-            ),
-        }
-        times = take_turns(runs, n)
-        report(f"export of {tree.rows} samples of 4, 32x32 PNG, to {name}", times, own)
-        judge(f"{ours} / own writer", ratio(times, ours, own), 1)
-        target = 1.8 if name in ("webdataset", "hdf5", "tfrecord", "parquet") else 2
-        judge(f"{ours} / reading the rows", ratio(times, ours, reading), target)
+    reading, own, ours = "reading the rows", f"{name}: own writer, plain loop", f"export {name}"
+
+    def write(plain: Callable[[Path], object]) -> tuple[Callable[..., None], Tree]:
+        return lambda *_: into_nothing(plain, place / "out"), tree
+
+    runs = {
+        reading: (lambda *_: [None for _ in rows], tree),
+        own: write(lambda to: PLAIN[name](tree, to)),
+        ours: write(lambda to: export(splits, to, format=name)),
+    }
+    two = f"{ours}, 2 processes"
+    if name == "folder":
+        runs[two] = write(lambda to: export(splits, to, num_proc=2))
+    times = take_turns(runs, n)
+    report(f"export of {tree.rows} samples of 4, 32x32 PNG, to {name}", times, own)
+    judge(f"{ours} / own writer", ratio(times, ours, own), 1)
+    target = 1.8 if name in ("webdataset", "hdf5", "tfrecord", "parquet") else 2
+    judge(f"{ours} / reading the rows", ratio(times, ours, reading), target)
+    if two in runs:
+        judge(f"{ours} / {two}", ratio(times, ours, two), 1.5, at_least=True)
 
 
 def part_memory(place: Path, n: int) -> None:
@@ -326,7 +331,12 @@ def peak_of_export(tree: Tree, name: str) -> float:
     return peak_memory()
 
 
-PARTS = {"tar": part_tar, "s3": part_s3, "export": part_export, "memory": part_memory}
+PARTS = {
+    "tar": part_tar,
+    "s3": part_s3,
+    **{f"export-{name}": partial(part_export, name) for name in PLAIN},
+    "memory": part_memory,
+}
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 
 import datasets
 
@@ -29,15 +30,23 @@ def list_files(path: str) -> list[str]:
     )
 
 
-def file_digests(path: str, files: Iterable[str]) -> dict[str, str]:
-    """The SHA-256 of files of `list_files`, by their paths in it; "." is the file itself."""
-    digests = {}
+def file_digests(
+    path: str, files: Iterable[str], known: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """The SHA-256 of files of `list_files`, by their paths in it; "." is the file itself. Those
+    that are `known` are not read.
+    """
+    digests, folder = {}, os.path.join(path, "")
     bar = {"unit": " files", "desc": "Hashing", "delay": 1}
     for file in datasets.utils.tqdm([*files], **bar):
-        with open(file, "rb", opener=regular_file) as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-        digests[os.path.relpath(file, path)] = found
+        name = "." if file == path else file.removeprefix(folder)
+        digests[name] = known.get(name) or _hash_file(file)
     return digests
+
+
+def _hash_file(path: str) -> str:
+    with open(path, "rb", opener=regular_file) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def file_digest(path: str, files: Iterable[str]) -> str:
@@ -71,10 +80,10 @@ class FollowingDigest:
             self._added = 0
             self._pool.submit(self._read)
 
-    def result(self) -> str:
-        """The digest of all that is there. OSError where it cannot be read."""
+    def result(self) -> dict[str, str]:
+        """The digest of all that is there, as `file_digests`. OSError where it cannot be read."""
         self._pool.submit(self._read).result()
-        return self._sha256.hexdigest()
+        return {".": self._sha256.hexdigest()}
 
     def _read(self) -> None:
         self._file = self._file or io.FileIO(self._path)

@@ -21,11 +21,13 @@ import datasets
 import PIL.Image
 
 from multiview_cifar import OptionError
-from multiview_cifar_tools.arguments import check_flag, expect_path, expect_splits
+from multiview_cifar_tools.arguments import check_count, check_flag, expect_path, expect_splits
 from multiview_cifar_tools.batches.columns import all_image_columns, views_in
 from multiview_cifar_tools.conversion import WIDE_MODES
 from multiview_cifar_tools.defaults import FORMATS, MAX_SHARD_SIZE
 from multiview_cifar_tools.digests import FollowingDigest
+from multiview_cifar_tools.engines.local import raise_ended
+from multiview_cifar_tools.engines.workers import start_workers
 from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.base import check_library, format_module
 from multiview_cifar_tools.formats.builder import check_ids
@@ -54,6 +56,7 @@ def export(
     pixels: bool = False,
     max_shard_size: str | int = MAX_SHARD_SIZE,
     croissant: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    num_proc: int | None = None,
 ) -> dict[str, Any]:
     """Write rows to files.
 
@@ -73,6 +76,8 @@ def export(
             for a single larger sample. For a folder: what is not written again after a break.
         croissant: For "parquet": a JSON file, or a dict, with your fields of croissant.json, such
             as "rai:dataBiases". None: keep those of the existing file.
+        num_proc: For "folder": processes. One reads and checks the rows, the others write their
+            files, which are the same with any number. None: one does all.
 
     Returns:
         The arguments that load the same rows. For a folder those of `multiview_cifar.load_dataset`:
@@ -80,14 +85,15 @@ def export(
         `on_missing_view`. Otherwise those of `load`: `source`.
 
     Raises:
-        OptionError: The format or size is wrong, the format has no pixels; or `croissant` is not a
-            JSON object, or given with another format.
+        OptionError: The format, size or number is wrong, the format has no pixels; or `croissant`
+            is not a JSON object, or it or `num_proc` is given with another format.
+        EngineError: A process that writes files ended.
         ExportError: For example, these are not rows, the folder is in use, another export was begun
             or made there, its files are damaged, the format cannot hold a row, or the disk is full.
         OutputError: `dest` cannot be written.
         MultiviewError: The source cannot be read.
     """
-    return run_export(splits, dest, format, pixels, max_shard_size, croissant)[0]
+    return run_export(splits, dest, format, pixels, max_shard_size, croissant, num_proc)[0]
 
 
 def run_export(
@@ -97,9 +103,12 @@ def run_export(
     pixels: bool,
     max_shard_size: str | int,
     croissant: Mapping[str, Any] | str | os.PathLike[str] | None,
+    num_proc: int | None,
 ) -> tuple[dict[str, Any], bool]:
     """As `export`, and whether all was there before."""
-    module, pixels, max_bytes, author = check_arguments(format, pixels, max_shard_size, croissant)
+    module, pixels, max_bytes, author = check_arguments(
+        format, pixels, max_shard_size, croissant, num_proc
+    )
     sources = checked_rows(expect_splits(splits, "export({}, dest)", ExportError, SPLIT_KINDS))
     features = next(iter(sources.values())).features
     dest = expect_path(dest, "export(rows, {})", ExportError)
@@ -115,8 +124,9 @@ def run_export(
     with partial_export(root, signature, [*sources]) as state:
         was_there = state.arguments is not None
         if not was_there:
-            writer = ExportWriter(state, module, features, pixels, max_bytes)
-            write_splits(sources, state, writer)
+            with start_writers(num_proc) as workers:
+                writer = ExportWriter(state, module, features, pixels, max_bytes, workers)
+                write_splits(sources, state, writer)
             state.complete(*name_files(state, module, features))
         if format == "parquet":
             write_croissant(state, features, [*sources], author)
@@ -130,6 +140,7 @@ def check_arguments(
     pixels: bool,
     max_shard_size: str | int,
     croissant: Mapping[str, Any] | str | os.PathLike[str] | None,
+    num_proc: int | None,
 ) -> tuple[Any, bool, int, dict[str, Any]]:
     """The module of the format, whether to write pixels, the most bytes of a shard, and the
     author's fields of croissant.json. OptionError where one of the arguments is wrong; FormatError
@@ -138,6 +149,7 @@ def check_arguments(
     module, max_bytes = format_module(format), parse_size(max_shard_size)
     check_library(format)
     author = author_fields(format, croissant)
+    check_num_proc(num_proc, format)
     pixels = holds_pixels(module, format, check_flag("pixels", pixels, OptionError))
     return module, pixels, max_bytes, author
 
@@ -153,6 +165,30 @@ def holds_pixels(module: Any, format: str, pixels: bool) -> bool:
             "pixels",
         )
     return pixels or "bytes" not in module.CONTENTS
+
+
+def check_num_proc(num_proc: int | None, format: str) -> None:
+    """OptionError where it is no number of processes, or the format is written by one."""
+    count = 1 if num_proc is None else check_count("num_proc", num_proc, 1, OptionError)
+    if count > 1 and format != "folder":
+        raise OptionError(
+            f"num_proc={num_proc} is given, but {format!r} is written by one process, as it makes "
+            "few files. Expected it with 'folder'.",
+            "num_proc",
+        )
+
+
+@contextmanager
+def start_writers(num_proc: int | None) -> Iterator[Any]:
+    """The processes that write files, besides this one; None where there is this one alone.
+
+    EngineError in place of loky's error where one of them ended.
+    """
+    if not num_proc or num_proc == 1:
+        yield None
+        return
+    with raise_ended(), start_workers(num_proc - 1) as workers:
+        yield workers
 
 
 def author_fields(
@@ -246,6 +282,7 @@ class ExportWriter:
         features: Of the rows.
         pixels: As for `export`.
         max_bytes: Of a shard's images.
+        workers: See `start_writers`.
     """
 
     def __init__(
@@ -255,10 +292,12 @@ class ExportWriter:
         features: datasets.Features,
         pixels: bool,
         max_bytes: int,
+        workers: Any = None,
     ) -> None:
         self.state, self.module, self.features = state, module, features
         self.pixels, self.max_bytes, self.columns = pixels, max_bytes, all_image_columns(features)
         self.only_grows = getattr(module, "ONLY_GROWS", False)
+        self.workers = {} if workers is None else {"workers": workers}
 
     def write_shard(self, split: str, row: Row, rows: Iterator[Row], bar: Any) -> Row | None:
         """Write a shard that begins with this row, and goes on with the rows behind it; returns the
@@ -282,7 +321,8 @@ class ExportWriter:
                     bar.update()
                     following = next(rows, None)
                     size = self.size(following) if following else 0
-            self.state.put_shard(path, name, split, count, last, get_state(writer), digest)
+            known = digest.result if digest else lambda: getattr(writer, "digests", {})
+            self.state.put_shard(path, name, split, count, last, get_state(writer), known)
         return following
 
     def size(self, row: Row) -> int:
@@ -295,7 +335,7 @@ class ExportWriter:
     @contextmanager
     def open_writer(self, path: str) -> Iterator[Any]:
         """A Writer that goes on with the state of the last one."""
-        writer = self.module.Writer(path, self.features, self.pixels)
+        writer = self.module.Writer(path, self.features, self.pixels, **self.workers)
         last = self.state.last_shard if self.state.finished else None
         if last and last.writer_state is not None:
             writer.set_state(last.writer_state)

@@ -46,6 +46,7 @@ from multiview_cifar_tools.batches.columns import (
 )
 from multiview_cifar_tools.errors import ExportError
 from multiview_cifar_tools.formats.image_bytes import image_extension
+from multiview_cifar_tools.formats.write_files import FilesWriter
 from multiview_cifar_tools.planning.similar_names import compose, fold_case
 from multiview_cifar_tools.shards.rows import (
     Row,
@@ -82,9 +83,17 @@ class Writer:
     Its state is what `merge_shards` has to know of all rows of the export: the class name of each
     class folder, which view labels there are, and the summary of `summarize_views`; and whether it
     was said that samples are put into the folders of their classes.
+
+    Args:
+        workers: Processes that write the files, see `FilesWriter`; None: this process does.
+
+    Attributes:
+        digests: The SHA-256 of each file of a view by its path, once `close` returned.
     """
 
-    def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
+    def __init__(
+        self, path: str, features: datasets.Features, pixels: bool, workers: Any = None
+    ) -> None:
         self.path, self.features = path, features
         self._state: dict[str, Any] = {
             "folders": {},
@@ -92,7 +101,8 @@ class Writer:
             "view_labels": [],
             "views": NO_ROWS,
         }
-        self._parents: set[str] = {""}  # folders that are there
+        self._files = FilesWriter(path, workers)
+        self.digests = self._files.digests
         self._classes, self._samples = dict[str, str](), dict[str, str]()  # by the key of a name
         self._metadata = MetadataWriter(os.path.join(path, f".{METADATA}"), features)
         _check_view_labels(features)
@@ -107,22 +117,12 @@ class Writer:
         row = row | {"sample_id": self._place(row)}
         sample = row["sample_id"]
         files = list(row_files(row, self.features))
+        num_samples = len(self._samples)
         self._check_names(sample, [path for path, _ in files])
         self._update_state(row)
-        folder, folders = os.path.join(self.path, sample), {sample}
-        if (parent := sample.rpartition("/")[0]) not in self._parents:
-            os.makedirs(os.path.join(self.path, parent), exist_ok=True)
-            self._parents.add(parent)
-        try:
-            os.mkdir(folder)
-        except FileExistsError:
-            raise _duplicate_error(sample) from None
-        for path, data in files:
-            if (inner := path.rpartition("/")[0]) not in folders:
-                os.makedirs(os.path.join(self.path, inner), exist_ok=True)
-                folders.add(inner)
-            with open(os.path.join(self.path, path), "xb") as file:
-                file.write(data)  # buffered: what is not would take a part on a full disk, silently
+        if len(self._samples) == num_samples:
+            raise _duplicate_error(sample)
+        self._files.write(files)
         self._metadata.add(row)
 
     def _check_names(self, sample: str, paths: Sequence[str]) -> None:
@@ -193,7 +193,10 @@ class Writer:
 
     def close(self) -> None:
         """Finish the folder."""
-        self._metadata.close()
+        try:
+            self._files.close()
+        finally:
+            self._metadata.close()
 
 
 def _check_view_labels(features: datasets.Features) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -30,7 +30,6 @@ import datasets
 from multiview_cifar import MultiviewError, is_hidden
 from multiview_cifar_tools.atomic_write import lock_file, remove_path, sync_to_disk
 from multiview_cifar_tools.digests import (
-    FollowingDigest,
     file_digest,
     file_digests,
     join_digests,
@@ -142,16 +141,16 @@ class PartialExport(BuildState):
         num_rows: int,
         last: str,
         writer_state: Any,
-        digest: FollowingDigest | None = None,
+        known_digests: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """Give a written shard its name, and note it; `last` is its last row's sample_id, `digest`
-        has followed its file.
+        """Give a written shard its name, and note it; `last` is its last row's sample_id. For
+        `known_digests` see `file_digests`.
         """
         files = list_files(path)
         with ThreadPoolExecutor(1) as pool:  # the disk writes while this thread computes
             synced = pool.submit(sync_to_disk, path, *files)
             size = sum(map(os.path.getsize, files))
-            digests = {".": digest.result()} if digest else file_digests(path, files)
+            digests = file_digests(path, files, known_digests())
             synced.result()
         self.store.put(path, name)
         shard = ShardResult(

@@ -956,13 +956,15 @@ def source_of(split: str, sources: Sequence[Source]) -> Source:
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
     """Without the search for cycles: among some hundred thousand strings and tuples there are none,
-    and a full search takes 50 ms and more at 20,000 files.
+    and a full search takes 50 ms and more at 20,000 files. Nor is there one right after.
     """
     collecting = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        with frozen_heap():
+            pass  # thawed, all is old
         if collecting:
             gc.enable()
 
@@ -1146,12 +1148,12 @@ def is_image(name: str) -> bool:
     return name[name.rfind(".") :].lower() in IMAGE_EXTENSIONS
 
 
-@lru_cache(maxsize=4096)
 def natural_key(name: str) -> tuple[Any, ...]:
     """Sort key by which view_2 comes before view_10; a path goes by its first part first."""
-    parts = [re.split("0*([1-9][0-9]*|0)", part.casefold()) for part in name.split("/")]
-    # Numbers by length and digits, as `int` takes no more than 4,300 of them.
-    return [[(len(t), t) if i % 2 else t for i, t in enumerate(part)] for part in parts], name
+    parts: list[list[Any]] = [NUMBER.split(part) for part in name.casefold().split("/")]
+    for part in parts:  # numbers by length and digits, as `int` takes no more than 4,300 of them
+        part[1::2] = [(len(number), number) for number in part[1::2]]
+    return parts, name
 
 
 @lru_cache(maxsize=4096)
@@ -1170,6 +1172,7 @@ SPLIT_WORDS = (
 )
 # One set off by anything but letters, as it knows them: train2017, test-images, bbox_train.
 SPLIT_WORD = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(SPLIT_WORDS)})(?![^\W\d_])")
+NUMBER = re.compile("0*([1-9][0-9]*|0)")  # without the zeros before it
 FIELD = re.compile(r"\{(\w*|\*)\}")
 FIELDS = ("split", "label", "sample", "view", "view_label", "*")  # of a template
 VIEW_FIELDS = {"view", "view_label"}
@@ -1352,21 +1355,24 @@ Views = Mapping[SampleKey, tuple[str, ...]]  # the view keys of each sample, in 
 def match_images(
     listing: FileListing, templates: Mapping[str, Template]
 ) -> tuple[Samples, set[str]]:
-    """Gather each sample's files, and the folders in which these stand; what fits nowhere goes to
-    `ignored`. LayoutError where an image is above the layout, or two mean the same view.
+    """Gather each sample's files; and the folders in and below which none stands. What fits nowhere
+    goes to `ignored`. LayoutError where an image is above the layout, or two mean the same view.
     """
     samples: Samples = {}
-    ordered, used, folder, found = [*templates.values()], set[str](), "", None
-    # Where the view is all that a file's name says, the first file says the rest for its folder.
-    by_folder = len(ordered) == 1 and re.fullmatch(r"(?!.*{view.*{view).*/{view}", ordered[0].text)
+    ordered, dead, folder, found = [*templates.values()], {*listing.folders}, None, None
+    # Where a file's name says a view or a sample and no more, the first says the rest of a folder.
+    once = r"(?!.*{view.*{view)(?!.*{sample.*{sample)(?:.*/)?{(view|sample)}"
+    by_folder = re.fullmatch(once, ordered[0].text) if len(ordered) == 1 else None
     files = zip(listing.paths, listing.sizes, listing.versions, strict=True)
     bar = {"total": len(listing.paths), "unit": " files", "desc": "Planning", "delay": 1}
     for path, size, version in datasets.utils.tqdm(files, **bar):
         above, _, name = path.rpartition("/")
         if not by_folder or above != folder:
             folder, found = above, locate(path, ordered)
-        elif found:
+        elif found and by_folder[1] == "view":
             found = (0, found[1], name[: name.rfind(".")])
+        elif found:
+            found = (0, (*found[1][:2], name[: name.rfind(".")]), found[2])
         if found is None:
             listing.ignored[find_misfit(path, ordered, listing)].append(path)
             continue
@@ -1375,19 +1381,17 @@ def match_images(
             sample = samples[key] = SampleFiles(tuple([{} for _ in templates]))
         if ordered[column].free and (paths := sample.columns[column]):
             check_free_folders(next(iter(paths.values())), path, ordered[column])
-        other = sample.columns[column].setdefault(intern_value(view), path)
-        if other is not path:
+        if (other := sample.columns[column].setdefault(intern_value(view), path)) is not path:
             what = f"view {view!r} of" if view else "image (the layout has no {view}) of"
             way_out = explain("tell_apart", other, path, ordered[column].text)
-            raise LayoutError(
-                f"{other} and {path} mean the same {what} one sample. Expected one file: remove or "
-                f"rename one{way_out}.",
-                path,
-            )
+            text = f"{other} and {path} mean the same {what} one sample. Expected one file"
+            raise LayoutError(f"{text}: remove or rename one{way_out}.", path)
         sample.nbytes += size
         sample.version += version
-        used.add(above)
-    return samples, used
+        while above in dead:
+            dead.remove(above)
+            above = above.rpartition("/")[0]
+    return samples, dead
 
 
 def locate(path: str, templates: Sequence[Template]) -> tuple[int, SampleKey, str] | None:
@@ -1441,23 +1445,17 @@ def find_misfit(path: str, templates: Sequence[Template], listing: FileListing) 
 
 
 def check_folders(
-    listing: FileListing, templates: Iterable[Template], used: set[str], skip: bool
+    listing: FileListing, templates: Iterable[Template], dead: set[str], skip: bool
 ) -> None:
-    """LayoutError at a sample's folder that gave no image, unless they are to be skipped; `used`
-    are the folders in which images of samples stand.
-    """
-    alive = set(used)
-    for path in used:
-        while path and (path := path.rpartition("/")[0]) not in alive:
-            alive.add(path)
-    if not (dead := [folder for folder in listing.folders if folder not in alive]):
+    """LayoutError at a sample's folder that is `dead`, without images, unless `skip`."""
+    if not dead:
         return
     not_empty = {
         path.rpartition("/")[0]
         for paths in (listing.folders, *listing.ignored.values())
         for path in paths
     }
-    for folder in dead:
+    for folder in filter(dead.__contains__, listing.folders):
         if texts := [t.text for t in templates if t.sample and t.sample.fullmatch(folder)]:
             if not skip:
                 found = explain("list_below", folder, listing.folders, listing.ignored)
@@ -1548,7 +1546,7 @@ def find_samples(
     """The files of all samples, which are taken out of the listing: their memory is free again as
     rows are made. LayoutError where there are none, or a folder of a sample gives none.
     """
-    samples, used = match_images(listing, templates)
+    samples, dead = match_images(listing, templates)
     if not samples:
         raise LayoutError(
             f"No image in {listing.data_dir} fits layout={config.layout!r} (found: "
@@ -1559,7 +1557,7 @@ def find_samples(
     check_columns(samples, templates, listing, config.on_missing_view == "raise")
     if config.pages == "views":
         split_stacks(samples, listing.sources)
-    check_folders(listing, templates.values(), used, config.on_error == "skip_sample")
+    check_folders(listing, templates.values(), dead, config.on_error == "skip_sample")
     listing.folders, listing.paths, listing.sizes, listing.versions = [], [], array("q"), array("q")
     return samples
 
@@ -1742,7 +1740,7 @@ def make_rows(
     rows: dict[SampleKey, Sample] = {}
     incomplete: dict[SampleKey, str] = {}
     are_views = [bool(template.view) for template in templates.values()]
-    for key in sorted(samples, key=row_order):
+    for key in sort_keys(samples):
         files = samples.pop(key)
         sample, lack = make_sample(key, files, views[key], templates, numbers, view_labels, config)
         has_some = config.on_missing_view == "null" and any(
@@ -1755,9 +1753,11 @@ def make_rows(
     return rows, incomplete
 
 
-def row_order(key: SampleKey) -> tuple[Any, ...]:
-    """Sort key of the rows of a split."""
-    return natural_key(key[1]), natural_key(key[2])
+def sort_keys(keys: Iterable[SampleKey]) -> list[SampleKey]:
+    """The keys in the order of a split's rows, by class and name; each name is looked at once."""
+    names = sorted(dict.fromkeys(name for key in keys for name in key[1:]), key=natural_key)
+    rank = {name: i for i, name in enumerate(names)}
+    return sorted(keys, key=lambda key: (rank[key[1]], rank[key[2]]))
 
 
 def check_incomplete(
@@ -2113,13 +2113,13 @@ def read_example(
 
     ImageError where an image cannot be read, and `on_error` is "raise".
     """
-    row: dict[str, list[Any]] = {"view_names": list(sample.view_names), **sample.view_metadata}
+    row: dict[str, Any] = {"view_names": list(sample.view_names), **sample.view_metadata}
     if sample.view_labels:
         row["view_labels"] = list(sample.view_labels)
     bad: set[int] = set()
-    for column, paths in zip(columns, sample.paths, strict=True):
-        row[column] = []
-        for i, path in enumerate(paths):
+    for (column, is_list), paths in zip(columns.items(), sample.paths, strict=True):
+        images: list[dict[str, Any] | None] = []
+        for path in paths:
             data = None
             try:
                 if path is not None:
@@ -2128,8 +2128,9 @@ def read_example(
                 if config.on_error == "raise":
                     raise
                 logger.warning("%s: %s", config.on_error, error)
-                bad.add(i)
-            row[column].append(None if data is None else {"bytes": data, "path": None})
+                bad.add(len(images))
+            images.append(None if data is None else {"bytes": data, "path": None})
+        row[column] = images if is_list else images[0]
     if bad and config.on_error == "skip_sample":
         return None
     if bad:
@@ -2138,13 +2139,12 @@ def read_example(
         if config.on_missing_view == "skip_sample" or not left:
             logger.warning("skip_sample: %s lacks the skipped views", sample.sample_id)
             return None
-    lone = {name: row[name][0] for name, is_list in columns.items() if not is_list}
     labels = {"label": sample.label} if sample.label != NO_LABEL else {}
-    return {**row, **lone, **sample.metadata, **labels, "sample_id": sample.sample_id}
+    return {**row, **sample.metadata, **labels, "sample_id": sample.sample_id}
 
 
 def drop_unreadable_views(
-    bad: set[int], row: dict[str, list[Any]], sample: Sample, config: MultiviewCifarConfig
+    bad: set[int], row: dict[str, Any], sample: Sample, config: MultiviewCifarConfig
 ) -> None:
     """Where `on_missing_view` is "raise", skipped views make the row shorter, or raise ImageError
     if an option or a second column fixes how many views there are.

@@ -113,7 +113,8 @@ def _hint_swapped_folders(report: PlanReport) -> str:
     has_few = len(groups[0]) < min(report.num_views) and len(report.views) <= len(report.classes)
     if not are_views and not has_few:
         return ""
-    names = join_first(sorted(groups[0], key=natural_key), most=3)
+    ordered = sorted(groups[0], key=natural_key)
+    names = join_first(ordered, most=3)
     classes = join_first(report.classes.index, most=3)
     return (
         f"All classes ({classes}) hold the same samples ({names}). If the samples are the views, "

@@ -42,7 +42,7 @@ from multiview_cifar_tools.defaults import CONFIG_NAMES
 from multiview_cifar_tools.digests import hash_text
 from multiview_cifar_tools.storage.source import FileSource
 
-CHUNK_ROWS = 1 << 15  # at least, in the table of a split: a chunk takes some kB of its own
+CHUNK_ROWS = 1 << 13  # at least, in the table of a split: a chunk takes some kB of its own
 
 
 @dataclass(frozen=True)

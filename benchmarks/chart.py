@@ -73,7 +73,7 @@ def main(figures: str, picture: str) -> None:
         figure.text(0.2 + at, height - 0.42, "\u25a0", fontsize=11, color=ink, **inches)
         figure.text(0.36 + at, height - 0.44, words, fontsize=9, color=TEXT, **inches)
     versions = results["versions"]
-    packages = ("datasets", "torch", "webdataset", "mosaicml-streaming", "h5py", "ffcv")
+    packages = "datasets torch webdataset mosaicml-streaming h5py ffcv visionlab-slipstream".split()
     note = (
         f"{results['machine']}; batches of {results['batch']}; median of {results['n']}; "
         + ", ".join(f"{name} {versions[name]}" for name in packages if name in versions)

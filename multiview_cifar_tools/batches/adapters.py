@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 import datasets
@@ -60,10 +61,14 @@ class ReaderOptions(TypedDict, total=False):
 def make_reader(
     dataset: datasets.Dataset,
     options: Mapping[str, Any],
+    own: Collection[str] = (),
     kind: type[BatchReader] = BatchReader,
 ) -> BatchReader:
-    """The reader of an adapter; BatchError where the options do not fit the dataset."""
-    known = ReaderOptions.__annotations__
+    """The reader of an adapter; BatchError where the options do not fit the dataset.
+
+    `own` are the names of the adapter's own options, which one may have meant.
+    """
+    known = [*own, *ReaderOptions.__annotations__]
     if "num_workers" in options:
         raise BatchError(
             "num_workers is no option here: threads of this process read the batches, and need no "
@@ -80,6 +85,12 @@ def make_reader(
     return kind(dataset, **{"columns": columns, **options})
 
 
+def keyword_names(adapter: Callable[..., Any]) -> list[str]:
+    """The names of an adapter's own options."""
+    parameters = inspect.signature(adapter).parameters.values()
+    return [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+
+
 class PartReader(BatchReader):
     """A reader of some of many rows, such as a batch of a stream: what is to hold for all rows is
     not checked.
@@ -93,7 +104,7 @@ def make_part_reader(
     table: pa.Table, features: datasets.Features, options: Mapping[str, Any]
 ) -> BatchReader:
     """The reader of a table with some of the rows, see `make_reader`."""
-    return make_reader(table_dataset(table, features), options, PartReader)
+    return make_reader(table_dataset(table, features), options, kind=PartReader)
 
 
 def iter_epoch(sampler: Any, reader: BatchReader) -> Iterator[tuple[int, Index]]:

@@ -23,6 +23,7 @@ from multiview_cifar_tools.arguments import expect_dataset, short_repr
 from multiview_cifar_tools.batches.adapters import (
     Epochs,
     ReaderOptions,
+    keyword_names,
     make_reader,
     map_arrays,
 )
@@ -70,7 +71,7 @@ class JaxBatches(Epochs):
         **options: Unpack[ReaderOptions],
     ) -> None:
         expect_dataset(dataset, "JaxBatches({}, batch_size)", BatchError)
-        reader = make_reader(dataset, options)
+        reader = make_reader(dataset, options, keyword_names(JaxBatches))
         super().__init__(reader, batch_size, shuffle, drop_last, sampler)
         if not isinstance(device, (jax.Device, jax.sharding.Sharding, type(None))):
             raise BatchError(

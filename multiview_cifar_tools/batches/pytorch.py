@@ -41,6 +41,7 @@ from multiview_cifar_tools.arguments import (
 from multiview_cifar_tools.batches.adapters import (
     Epochs,
     ReaderOptions,
+    keyword_names,
     make_part_reader,
     make_reader,
     map_arrays,
@@ -109,14 +110,16 @@ class TensorOptions(TypedDict, total=False):
     std: Sequence[float] | None
 
 
+TENSOR_OPTIONS = TensorOptions.__annotations__
+
+
 def split_options(options: Mapping[str, Any]) -> tuple[TensorOptions, dict[str, Any]]:
     """The tensor options among these, and the others.
 
     BatchError where `dtype` is none of PyTorch's, `mean` or `std` are no lists of numbers, or come
     without a floating `dtype`, a `std` is not above 0, or `contiguous` is no bool.
     """
-    names = TensorOptions.__annotations__
-    tensor_options: Any = {name: value for name, value in options.items() if name in names}
+    tensor_options: Any = {n: value for n, value in options.items() if n in TENSOR_OPTIONS}
     dtype = tensor_options.get("dtype")
     if dtype is not None and not isinstance(dtype, torch.dtype):
         raise BatchError(
@@ -127,7 +130,9 @@ def split_options(options: Mapping[str, Any]) -> tuple[TensorOptions, dict[str, 
     for name in ("mean", "std"):
         if tensor_options.get(name) is not None:
             check_statistics(name, tensor_options[name], dtype)
-    return tensor_options, {name: value for name, value in options.items() if name not in names}
+    return tensor_options, {
+        name: value for name, value in options.items() if name not in TENSOR_OPTIONS
+    }
 
 
 def check_statistics(name: str, numbers: Any, dtype: torch.dtype | None) -> None:
@@ -262,7 +267,7 @@ class TorchBatches(torch.utils.data.Dataset[Any]):
                 "batch_size",
             )
         self.tensor_options, reader_options = split_options(options)
-        self.reader = make_reader(dataset, reader_options)
+        self.reader = make_reader(dataset, reader_options, TENSOR_OPTIONS)
         self._epoch = shared_number()
 
     def set_epoch(self, epoch: int) -> None:
@@ -353,7 +358,8 @@ class TorchLoader(Epochs):
             dataset, "TorchLoader({}, batch_size)", BatchError, "TorchStream(stream, batch_size)"
         )
         self.tensor_options, reader_options = split_options(options)
-        reader = make_reader(dataset, reader_options)
+        own = [*keyword_names(TorchLoader), *TENSOR_OPTIONS]
+        reader = make_reader(dataset, reader_options, own)
         super().__init__(reader, batch_size, shuffle, drop_last, sampler)
         self.prefetch = check_count("prefetch", prefetch, 1, BatchError)
         self.pin_memory = check_flag("pin_memory", pin_memory, BatchError)

@@ -21,7 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from multiview_cifar_tools.arguments import expect_dataset
-from multiview_cifar_tools.batches.adapters import ReaderOptions, iter_epoch, make_reader
+from multiview_cifar_tools.batches.adapters import (
+    ReaderOptions,
+    iter_epoch,
+    keyword_names,
+    make_reader,
+)
 from multiview_cifar_tools.batches.columns import check_alike
 from multiview_cifar_tools.batches.decode import ImageShape
 from multiview_cifar_tools.batches.indices import Index
@@ -82,7 +87,7 @@ def to_tf_dataset(
     check_batching(batch_size, sampler, shuffle=shuffle, drop_remainder=drop_remainder)
     if options.get("ragged") == "list":
         options["ragged"] = "flat"
-    reader = make_reader(dataset, options)
+    reader = make_reader(dataset, options, keyword_names(to_tf_dataset))
     if not len(reader):
         raise BatchError("There are no samples. Expected one or more.", "dataset")
     sizes = sampler.sizes if isinstance(sampler, SizeSampler) else {}

@@ -115,6 +115,8 @@ def test_errors_are_told(JaxBatches, fails):
     for size in (0, "4", None, 2.0):
         with fails("BatchError", f"batch_size={size!r} is not right"):
             JaxBatches(make_rows([1]), size)
+    with fails("BatchError", "no option 'shufle'. Did you mean 'shuffle'?"):
+        JaxBatches(make_rows([1]), 1, shufle=True)
     batches = JaxBatches(make_rows([1]), 1)
     for epoch in (-1, 1.5, None):
         with fails("BatchError", f"epoch={epoch!r} is not right"):

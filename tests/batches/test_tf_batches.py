@@ -142,6 +142,8 @@ def test_errors_are_told(tf, to_tf_dataset, fails):
     for size in (0, "4", None, 2.0):
         with fails("BatchError", f"batch_size={size!r} is not right"):
             to_tf_dataset(make_rows([1]), size, drop_remainder=True)
+    with fails("BatchError", "no option 'drop_remaindr'. Did you mean 'drop_remainder'?"):
+        to_tf_dataset(make_rows([1]), 1, drop_remaindr=True)
     for rows in ({"train": make_rows([1])}, "photos", make_rows([1]).to_iterable_dataset()):
         with fails("BatchError", "to_tf_dataset takes one datasets.Dataset, found"):
             to_tf_dataset(rows, 1)

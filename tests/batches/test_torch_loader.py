@@ -132,6 +132,8 @@ def test_pinned():
         ({"batch_size": 2, "prefetch": 0}, "prefetch=0 is not right"),
         ({"batch_size": 2, "pin_memory": 1}, "pin_memory=1 is not right"),
         ({"batch_size": 2, "num_vews": 2}, "Did you mean 'num_views'"),
+        ({"batch_size": 2, "shufle": True}, "Did you mean 'shuffle'"),
+        ({"batch_size": 2, "dtyp": torch.float32}, "Did you mean 'dtype'"),
     ],
 )
 def test_options(options, text):

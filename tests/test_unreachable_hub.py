@@ -27,3 +27,13 @@ def test_one_line_and_no_retries(typed, near, nowhere, make_tree, tmp_path, run_
     assert f"there is no such folder (looked at {tmp_path / typed})" in line
     assert f"the Hub at {nowhere['HF_ENDPOINT']} cannot be reached" in line
     assert f").{near} Expected" in line
+
+
+@pytest.mark.parametrize("verb", ["plan", "build"])
+def test_the_folder_that_was_meant(verb, nowhere, make_tree, run_process):
+    make_tree("x/cat/1/a.png")
+    done = run_process(verb, "phots/x", **nowhere)
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "There is no local folder phots/x either. Did you mean 'photos/x'?\n"
+    )

@@ -17,6 +17,7 @@ from fsspec.callbacks import TqdmCallback
 from fsspec.implementations.local import LocalFileSystem
 
 from multiview_cifar_tools.retry import retry
+from multiview_cifar_tools.storage.near_places import near_place
 from multiview_cifar_tools.storage.redaction import redact
 from multiview_cifar_tools.storage.regular_file import regular_file
 from multiview_cifar_tools.storage.source import (
@@ -38,6 +39,7 @@ from multiview_cifar_tools.storage.source import (
 PROGRESS = {"desc": "Downloading", "unit": "B", "unit_scale": True, "delay": 1}
 READ_AHEAD, READ_AHEAD_BYTES = 128, 1 << 26
 ATTEMPTS = 4  # at a remote file
+HUB = "hf://datasets/"  # before the name of a dataset, which looks like a local folder's
 
 
 def list_remote(source: FileSource) -> tuple[dict[str, tuple[int, int]], str]:
@@ -46,6 +48,18 @@ def list_remote(source: FileSource) -> tuple[dict[str, tuple[int, int]], str]:
 
     StorageError where it cannot be listed, or there is nothing.
     """
+    try:
+        return _list_remote(source)
+    except StorageError as error:
+        name = source.path.removeprefix(HUB)
+        near = near_place(name) if name != source.path else ""
+        if not near:
+            raise
+        text = f"{error} There is no local folder {name} either.{near}"
+        raise StorageError(text, error.path) from None
+
+
+def _list_remote(source: FileSource) -> tuple[dict[str, tuple[int, int]], str]:
     with wrap_source_errors(source):
         fs, path = file_system(source.path, source.options)
         fs.invalidate_cache()

@@ -668,7 +668,7 @@ def started(slow_tree):
         start_new_session=True,
     )
     seen = b""
-    while not re.search(rb" [1-9]\d*/200 .*images/s", seen):
+    while not re.search(rb"Checking.* [1-9]\d*/200 .*images/s", seen):
         byte = process.stderr.read(1)
         assert byte, seen
         seen += byte

@@ -1438,8 +1438,8 @@ def find_misfit(path: str, templates: Sequence[Template], listing: FileListing) 
         return "images below the layout" if depth > max(depths) else "images that fit no template"
     raise LayoutError(
         f"{path} is above the layout {templates[0].text}. Expected images only {min(depths)} "
-        "folders deep. Move it into the folder of its sample or remove it, or say with layout=... "
-        f"what the names mean.{nearest_layouts(listing, templates)}",
+        f"folder{'s' * (min(depths) > 1)} deep. Move it into the folder of its sample or remove it,"
+        f" or say with layout=... what the names mean.{nearest_layouts(listing, templates)}",
         path,
     )
 

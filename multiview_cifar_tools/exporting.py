@@ -31,6 +31,7 @@ from multiview_cifar_tools.engines.workers import start_workers
 from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.base import check_library, format_module
 from multiview_cifar_tools.formats.builder import check_ids
+from multiview_cifar_tools.formats.write_files import MAX_WRITERS
 from multiview_cifar_tools.loading import SPLIT_KINDS, SplitRows, complete_splits, to_split_rows
 from multiview_cifar_tools.places import check_place
 from multiview_cifar_tools.shards.croissant import (
@@ -77,7 +78,8 @@ def export(
         croissant: For "parquet": a JSON file, or a dict, with your fields of croissant.json, such
             as "rai:dataBiases". None: keep those of the existing file.
         num_proc: For "folder": processes. One reads and checks the rows, the others write their
-            files, which are the same with any number. None: one does all.
+            files, which are the same with any number. More than 6 are not started. None: one does
+            all.
 
     Returns:
         The arguments that load the same rows. For a folder those of `multiview_cifar.load_dataset`:
@@ -187,7 +189,7 @@ def start_writers(num_proc: int | None) -> Iterator[Any]:
     if not num_proc or num_proc == 1:
         yield None
         return
-    with raise_ended(), start_workers(num_proc - 1) as workers:
+    with raise_ended(), start_workers(min(num_proc - 1, MAX_WRITERS)) as workers:
         yield workers
 
 
@@ -341,11 +343,11 @@ class ExportWriter:
             writer.set_state(last.writer_state)
         try:
             yield writer
+            writer.close()
         except BaseException:
-            with suppress(Exception):  # what it wrote will be removed
+            with suppress(Exception):  # what it wrote will be removed, once nothing writes there
                 writer.close()
             raise
-        writer.close()
 
 
 def pixel_bytes(data: bytes) -> int:

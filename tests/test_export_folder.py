@@ -14,6 +14,7 @@ from exports import contents, digests, rows_object
 from multiview_cifar_tools.cli.main import main
 from multiview_cifar_tools.errors import EngineError
 from multiview_cifar_tools.exporting import export
+from multiview_cifar_tools.formats.write_files import FilesWriter
 from multiview_cifar_tools.loading import SplitRows
 
 TREES = {
@@ -302,6 +303,20 @@ def test_processes_that_are_ended(act, error, found, tmp_path):
     assert {path.name for path in (tmp_path / "out.partial").iterdir()} > {"train-00000"}
     export(rows_object(MANY, PLAIN), tmp_path / "out", **how)
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")
+
+
+def test_control_c_while_the_last_files_are_written(monkeypatch, tmp_path):
+    close = FilesWriter.close
+
+    def interrupt_once(writer):
+        monkeypatch.setattr(FilesWriter, "close", close)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(FilesWriter, "close", interrupt_once)
+    rows = [{**MANY[0], "sample_id": f"cat/{i:04}"} for i in range(2000)]
+    with pytest.raises(KeyboardInterrupt):
+        export(rows_object(rows, PLAIN), tmp_path / "out", num_proc=2)
+    assert not os.listdir(tmp_path)
 
 
 @pytest.mark.parametrize("num_proc", [0, "2", True])

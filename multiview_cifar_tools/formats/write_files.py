@@ -15,6 +15,7 @@ from typing import Any
 
 # What is sent to a worker at once, and how often before the first is waited for.
 BATCH_FILES, BATCH_BYTES, BATCHES_AHEAD = 256, 1 << 20, 4
+MAX_WRITERS = BATCHES_AHEAD + 1  # more would find nothing to write
 
 File = tuple[str, bytes]  # its path in the folder, and what it holds
 

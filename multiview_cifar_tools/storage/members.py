@@ -14,13 +14,23 @@ MAX_RATIO, FREE_BYTES = 100, 1 << 28  # unpacked bytes a packed one, beyond so m
 Member = tuple[str, int, int]  # name, bytes, offset; the name of a folder ends with "/"
 
 
+def clean_name(name: str) -> str:
+    """A member's name without empty parts and "." in its path, which a file system passes over; the
+    name of a folder ends with one "/", and a path from the root begins with one.
+    """
+    if "//" not in name and "./" not in name and name != ".":
+        return name  # nearly all
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    return "/" * name.startswith("/") + "/".join(parts) + "/" * (name[-1:] == "/" and bool(parts))
+
+
 def check_members(source: FileSource, members: Iterable[Member]) -> Iterator[Member]:
-    """Pass members on, without a "./" before them; StorageError where a name leads out of the
+    """Pass members on, their names cleaned; StorageError where a name leads out of the
     archive or stands in it twice, and where there is more in it than a set of images can have.
     """
     packed, unpacked, seen = packed_size(source), 0, set()
     for name, size, offset in members:
-        name = name.removeprefix("./")
+        name = clean_name(name)
         if name.startswith("/") or ".." in name.split("/"):
             raise archive_error(
                 source, f"has the member {name!r}, which leads out of it", "names below its top"

@@ -8,7 +8,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
-from multiview_cifar_tools.storage.members import Member, archive_error, check_link, check_members
+from multiview_cifar_tools.storage.members import (
+    Member,
+    archive_error,
+    check_link,
+    check_members,
+    clean_name,
+)
 from multiview_cifar_tools.storage.redaction import redact
 from multiview_cifar_tools.storage.source import FileSource, is_url, wrap_source_errors
 
@@ -50,7 +56,7 @@ def _open_zip(source: FileSource, process: int) -> zipfile.ZipFile:
 @lru_cache(maxsize=4)
 def _infos(source: FileSource, process: int) -> dict[str, zipfile.ZipInfo]:
     infos = _open_zip(source, process).infolist()
-    return {_name(info).removeprefix("./"): info for info in infos}
+    return {clean_name(_name(info)): info for info in infos}
 
 
 def _name(info: zipfile.ZipInfo) -> str:

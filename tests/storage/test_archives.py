@@ -330,9 +330,20 @@ def test_too_many_files(quick, tmp_path, fails, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_names_with_empty_parts(load, make_tree, tmp_path, kind):
+    """As tar writes what it is told to pack, such as ./cat/./1 and .//dog."""
+    tree = make_tree("cat/1/a.png", "cat/2/a.png", "dog./1/a.png")
+    names = ["cat/./1/a.png", ".//cat//2/./a.png", "./dog./1/a.png"]
+    files = dict(zip(names, files_of(tree, "").values(), strict=True))
+    packed = write_archive(tmp_path / f"photos.{kind}", files)
+    assert everything(load(packed, split=None)) == everything(load(tree, split=None))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+@pytest.mark.parametrize("again", ["./cat/1/a.png", "cat//1/./a.png"])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_two_members_of_one_name(load, tmp_path, fails, kind):
-    archive = write_archive(tmp_path / f"photos.{kind}", {**GOOD, "./cat/1/a.png": PNG})
+def test_two_members_of_one_name(load, tmp_path, fails, kind, again):
+    archive = write_archive(tmp_path / f"photos.{kind}", {**GOOD, again: PNG})
     with fails("ArchiveError", "'cat/1/a.png' twice"):
         load(archive)
 

@@ -295,16 +295,11 @@ def part_export(name: str, place: Path, n: int) -> None:
         own: write(lambda to: PLAIN[name](tree, to)),
         ours: write(lambda to: export(splits, to, format=name)),
     }
-    two = f"{ours}, 2 processes"
-    if name == "folder":
-        runs[two] = write(lambda to: export(splits, to, num_proc=2))
     times = take_turns(runs, n)
     report(f"export of {tree.rows} samples of 4, 32x32 PNG, to {name}", times, own)
     judge(f"{ours} / own writer", ratio(times, ours, own), 1)
     target = 1.8 if name in ("webdataset", "hdf5", "tfrecord", "parquet") else 2
     judge(f"{ours} / reading the rows", ratio(times, ours, reading), target)
-    if two in runs:
-        judge(f"{ours} / {two}", ratio(times, ours, two), 1.5, at_least=True)
 
 
 def part_memory(place: Path, n: int) -> None:

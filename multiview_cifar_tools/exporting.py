@@ -21,17 +21,14 @@ import datasets
 import PIL.Image
 
 from multiview_cifar import OptionError
-from multiview_cifar_tools.arguments import check_count, check_flag, expect_path, expect_splits
+from multiview_cifar_tools.arguments import check_flag, expect_path, expect_splits
 from multiview_cifar_tools.batches.columns import all_image_columns, views_in
 from multiview_cifar_tools.conversion import WIDE_MODES
 from multiview_cifar_tools.defaults import FORMATS, MAX_SHARD_SIZE
 from multiview_cifar_tools.digests import FollowingDigest
-from multiview_cifar_tools.engines.local import raise_ended
-from multiview_cifar_tools.engines.workers import start_workers
 from multiview_cifar_tools.errors import ExportError, FormatError
 from multiview_cifar_tools.formats.base import check_library, format_module
 from multiview_cifar_tools.formats.builder import check_ids
-from multiview_cifar_tools.formats.write_files import MAX_WRITERS
 from multiview_cifar_tools.loading import SPLIT_KINDS, SplitRows, complete_splits, to_split_rows
 from multiview_cifar_tools.places import check_place
 from multiview_cifar_tools.shards.croissant import (
@@ -57,7 +54,6 @@ def export(
     pixels: bool = False,
     max_shard_size: str | int = MAX_SHARD_SIZE,
     croissant: Mapping[str, Any] | str | os.PathLike[str] | None = None,
-    num_proc: int | None = None,
 ) -> dict[str, Any]:
     """Write rows to files.
 
@@ -77,9 +73,6 @@ def export(
             for a single larger sample. For a folder: what is not written again after a break.
         croissant: For "parquet": a JSON file, or a dict, with your fields of croissant.json, such
             as "rai:dataBiases". None: keep those of the existing file.
-        num_proc: For "folder": processes. One reads and checks the rows, the others write their
-            files, which are the same with any number. More than 6 are not started. None: one does
-            all.
 
     Returns:
         The arguments that load the same rows. For a folder those of `multiview_cifar.load_dataset`:
@@ -87,15 +80,14 @@ def export(
         `on_missing_view`. Otherwise those of `load`: `source`.
 
     Raises:
-        OptionError: The format, size or number is wrong, the format has no pixels; or `croissant`
-            is not a JSON object, or it or `num_proc` is given with another format.
-        EngineError: A process that writes files ended.
+        OptionError: The format or size is wrong, the format has no pixels; or `croissant` is not a
+            JSON object, or given with another format.
         ExportError: For example, these are not rows, the folder is in use, another export was begun
             or made there, its files are damaged, the format cannot hold a row, or the disk is full.
         OutputError: `dest` cannot be written.
         MultiviewError: The source cannot be read.
     """
-    return run_export(splits, dest, format, pixels, max_shard_size, croissant, num_proc)[0]
+    return run_export(splits, dest, format, pixels, max_shard_size, croissant)[0]
 
 
 def run_export(
@@ -105,12 +97,9 @@ def run_export(
     pixels: bool,
     max_shard_size: str | int,
     croissant: Mapping[str, Any] | str | os.PathLike[str] | None,
-    num_proc: int | None,
 ) -> tuple[dict[str, Any], bool]:
     """As `export`, and whether all was there before."""
-    module, pixels, max_bytes, author = check_arguments(
-        format, pixels, max_shard_size, croissant, num_proc
-    )
+    module, pixels, max_bytes, author = check_arguments(format, pixels, max_shard_size, croissant)
     sources = checked_rows(expect_splits(splits, "export({}, dest)", ExportError, SPLIT_KINDS))
     features = next(iter(sources.values())).features
     dest = expect_path(dest, "export(rows, {})", ExportError)
@@ -126,9 +115,8 @@ def run_export(
     with partial_export(root, signature, [*sources]) as state:
         was_there = state.arguments is not None
         if not was_there:
-            with start_writers(num_proc) as workers:
-                writer = ExportWriter(state, module, features, pixels, max_bytes, workers)
-                write_splits(sources, state, writer)
+            writer = ExportWriter(state, module, features, pixels, max_bytes)
+            write_splits(sources, state, writer)
             state.complete(*name_files(state, module, features))
         if format == "parquet":
             write_croissant(state, features, [*sources], author)
@@ -142,7 +130,6 @@ def check_arguments(
     pixels: bool,
     max_shard_size: str | int,
     croissant: Mapping[str, Any] | str | os.PathLike[str] | None,
-    num_proc: int | None,
 ) -> tuple[Any, bool, int, dict[str, Any]]:
     """The module of the format, whether to write pixels, the most bytes of a shard, and the
     author's fields of croissant.json. OptionError where one of the arguments is wrong; FormatError
@@ -151,7 +138,6 @@ def check_arguments(
     module, max_bytes = format_module(format), parse_size(max_shard_size)
     check_library(format)
     author = author_fields(format, croissant)
-    check_num_proc(num_proc, format)
     pixels = holds_pixels(module, format, check_flag("pixels", pixels, OptionError))
     return module, pixels, max_bytes, author
 
@@ -167,30 +153,6 @@ def holds_pixels(module: Any, format: str, pixels: bool) -> bool:
             "pixels",
         )
     return pixels or "bytes" not in module.CONTENTS
-
-
-def check_num_proc(num_proc: int | None, format: str) -> None:
-    """OptionError where it is no number of processes, or the format is written by one."""
-    count = 1 if num_proc is None else check_count("num_proc", num_proc, 1, OptionError)
-    if count > 1 and format != "folder":
-        raise OptionError(
-            f"num_proc={num_proc} is given, but {format!r} is written by one process, as it makes "
-            "few files. Expected it with 'folder'.",
-            "num_proc",
-        )
-
-
-@contextmanager
-def start_writers(num_proc: int | None) -> Iterator[Any]:
-    """The processes that write files, besides this one; None where there is this one alone.
-
-    EngineError in place of loky's error where one of them ended.
-    """
-    if not num_proc or num_proc == 1:
-        yield None
-        return
-    with raise_ended(), start_workers(min(num_proc - 1, MAX_WRITERS)) as workers:
-        yield workers
 
 
 def author_fields(
@@ -284,7 +246,6 @@ class ExportWriter:
         features: Of the rows.
         pixels: As for `export`.
         max_bytes: Of a shard's images.
-        workers: See `start_writers`.
     """
 
     def __init__(
@@ -294,12 +255,10 @@ class ExportWriter:
         features: datasets.Features,
         pixels: bool,
         max_bytes: int,
-        workers: Any = None,
     ) -> None:
         self.state, self.module, self.features = state, module, features
         self.pixels, self.max_bytes, self.columns = pixels, max_bytes, all_image_columns(features)
         self.only_grows = getattr(module, "ONLY_GROWS", False)
-        self.workers = {} if workers is None else {"workers": workers}
 
     def write_shard(self, split: str, row: Row, rows: Iterator[Row], bar: Any) -> Row | None:
         """Write a shard that begins with this row, and goes on with the rows behind it; returns the
@@ -337,7 +296,7 @@ class ExportWriter:
     @contextmanager
     def open_writer(self, path: str) -> Iterator[Any]:
         """A Writer that goes on with the state of the last one."""
-        writer = self.module.Writer(path, self.features, self.pixels, **self.workers)
+        writer = self.module.Writer(path, self.features, self.pixels)
         last = self.state.last_shard if self.state.finished else None
         if last and last.writer_state is not None:
             writer.set_state(last.writer_state)

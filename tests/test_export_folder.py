@@ -1,21 +1,14 @@
 """export: a folder, built and written back, is the same files; what cannot be written is said."""
 
-import os
-import signal
-from pathlib import Path
-
 import datasets
 import pytest
 from PIL import Image
 
 import multiview_cifar
-from array_rows import PLAIN, rows_with, with_columns
-from exports import contents, digests, rows_object
+from array_rows import PLAIN, rows_with
+from exports import contents, rows_object
 from multiview_cifar_tools.cli.main import main
-from multiview_cifar_tools.errors import EngineError
 from multiview_cifar_tools.exporting import export
-from multiview_cifar_tools.formats.write_files import FilesWriter
-from multiview_cifar_tools.loading import SplitRows
 
 TREES = {
     "plain": (["cat/1/a.png", "cat/1/b.png", "cat/10/a.png", "dog/2/a.webp"], {}),
@@ -219,124 +212,3 @@ def test_a_class_that_no_folder_can_be_called(tmp_path, fails, name):
     ds = numbered(label=True).cast_column("label", datasets.ClassLabel(names=[name, "dog"]))
     with fails("ExportError", f"The class {name!r} of 0", "folder", "another format", path=name):
         export({"train": ds}, tmp_path / "out")
-
-
-# --- several processes ----------------------------------------------------------------------------
-
-
-MANY = rows_with([2] * 12)
-
-
-def kill_workers():
-    for children in Path("/proc/self/task").glob("*/children"):
-        for pid in children.read_text().split():
-            if b"popen_loky_posix" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(int(pid), signal.SIGKILL)
-
-
-def rows_and(act, at=8):
-    """Rows before one of which something happens."""
-
-    def iterate(start=0):
-        for number, row in enumerate(MANY[start:], start):
-            if number == at:
-                act()
-            yield row
-
-    return SplitRows(PLAIN, len(MANY), "1", iterate)
-
-
-@pytest.mark.parametrize("num_proc", [1, 2, 4])
-def test_any_number_of_processes_writes_the_same(num_proc, make_tree, tmp_path):
-    tree = make_tree(
-        *(f"{s}/cat/{i}/{v}.png" for s in ("train", "test") for i in range(5) for v in "ab")
-    )
-    splits = multiview_cifar.load_dataset(data_dir=str(tree), cache_dir=str(tmp_path / "cache"))
-    arguments = export(splits, tmp_path / "one", max_shard_size=400)
-    more = export(splits, tmp_path / "more", max_shard_size=400, num_proc=num_proc)
-    assert more == arguments | {"data_dir": str(tmp_path / "more")}
-    assert digests(tmp_path / "more") == digests(tmp_path / "one")
-    assert export(splits, tmp_path / "more", max_shard_size=400, num_proc=2) == more  # all there
-
-
-def test_more_files_than_are_sent_at_once(tmp_path):
-    rows = with_columns(rows_with([1] * 8), view_names=[["a"]] * 8)
-    rows = [row | {"sample_id": f"{row['sample_id']}-{i}"} for i in range(200) for row in rows]
-    export(rows_object(rows, PLAIN), tmp_path / "one")
-    export(rows_object(rows, PLAIN), tmp_path / "two", num_proc=2)
-    assert digests(tmp_path / "two") == digests(tmp_path / "one")
-
-
-@pytest.mark.parametrize("num_proc", [1, 2])
-@pytest.mark.parametrize(
-    ("wrong", "found"),
-    [
-        ({"sample_id": "dog/0001"}, "'dog/0001' stands in one split twice"),
-        ({"label": 2}, "the label is 2"),
-        ({"view_names": ["a" * 300, "b"]}, "File name too long"),  # of the process that writes
-    ],
-)
-def test_rows_that_cannot_be_written(num_proc, wrong, found, tmp_path, fails):
-    rows = [*MANY[:5], MANY[5] | wrong, *MANY[6:]]
-    with fails("ExportError", found):
-        export(rows_object(rows, PLAIN), tmp_path / "out", num_proc=num_proc)
-    assert not any(tmp_path.iterdir())
-
-
-def interrupt():
-    raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize(
-    ("act", "error", "found"),
-    [
-        (kill_workers, EngineError, "A worker process ended"),
-        (interrupt, KeyboardInterrupt, "samples are finished in"),
-    ],
-)
-def test_processes_that_are_ended(act, error, found, tmp_path):
-    export(rows_object(MANY, PLAIN), tmp_path / "whole", max_shard_size=400)
-    how = {"max_shard_size": 400, "num_proc": 3}
-    with pytest.raises(error, match=found):
-        export(rows_and(act), tmp_path / "out", **how)
-    assert not (tmp_path / "out").exists()
-    assert {path.name for path in (tmp_path / "out.partial").iterdir()} > {"train-00000"}
-    export(rows_object(MANY, PLAIN), tmp_path / "out", **how)
-    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
-
-
-def test_control_c_while_the_last_files_are_written(monkeypatch, tmp_path):
-    close = FilesWriter.close
-
-    def interrupt_once(writer):
-        monkeypatch.setattr(FilesWriter, "close", close)
-        signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(FilesWriter, "close", interrupt_once)
-    rows = [{**MANY[0], "sample_id": f"cat/{i:04}"} for i in range(2000)]
-    with pytest.raises(KeyboardInterrupt):
-        export(rows_object(rows, PLAIN), tmp_path / "out", num_proc=2)
-    assert not os.listdir(tmp_path)
-
-
-@pytest.mark.parametrize("num_proc", [0, "2", True])
-def test_numbers_of_processes_that_are_none(num_proc, tmp_path, fails):
-    with fails("OptionError", "num_proc=", path="num_proc"):
-        export(rows_object(MANY, PLAIN), tmp_path / "out", num_proc=num_proc)
-
-
-def test_formats_that_one_process_writes(tmp_path, fails):
-    with fails("OptionError", "'hdf5' is written by one process", "'folder'", path="num_proc"):
-        export(rows_object(MANY, PLAIN), tmp_path / "out", format="hdf5", num_proc=2)
-    export(rows_object(MANY, PLAIN), tmp_path / "out", format="numpy", num_proc=1)
-
-
-def test_processes_by_the_command(make_tree, tmp_path, run):
-    tree = make_tree("cat/1/a.png", "dog/1/a.png")
-    for format in ("folder", "webdataset"):  # whose build may take two
-        out = tmp_path / format
-        run("export", str(tree), str(out), "--format", format, "--num-proc", "2")
-        assert out.is_dir()
-    run("export", str(tree), str(tmp_path / "streamed"), "--streaming", "--num-proc", "2")
-    streamed = [f for f in digests(tmp_path / "streamed").items() if f[0].endswith(".png")]
-    assert streamed == [f for f in digests(tmp_path / "folder").items() if f[0].endswith(".png")]

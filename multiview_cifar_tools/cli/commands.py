@@ -531,14 +531,7 @@ def export(
     ] = None,
     view_columns: ViewColumns = None,
     cache_dir: CacheDir = None,
-    num_proc: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            parser=parse_positive,
-            help="Processes that build, and that write a folder.",
-        ),
-    ] = None,
+    num_proc: NumProc = None,
 ) -> None:
     """Write a dataset to files: a folder, or shards of a format.
 

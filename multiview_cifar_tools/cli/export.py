@@ -19,8 +19,7 @@ CONVERSIONS = ("mode", "image_size", "encoding")  # options that change the pixe
 def run(args: Arguments) -> None:
     """Open, then write."""
     options = dataset_options(args)
-    num_proc = args.num_proc if args.format == "folder" else None  # else of the build alone
-    how = args.format, args.pixels, args.max_shard_size, args.croissant, num_proc
+    how = args.format, args.pixels, args.max_shard_size, args.croissant
     check_arguments(*how)  # before a build, which may take hours
     splits = open_rows(args, options)
     arguments, was_there = run_export(splits, args.dest, *how)
@@ -49,12 +48,11 @@ def open_rows(args: Arguments, options: dict[str, Any]) -> dict[str, SplitRows]:
             "--group-by makes views of rows, and --view-columns of columns. Expected one of them.",
             "view_columns",
         )
-    writes_files = args.streaming and args.format == "folder"  # then nothing is built
     arguments = {
         "streaming": args.streaming,
         "source_format": args.source_format,
         "cache_dir": args.cache_dir,
-        "num_proc": None if writes_files else args.num_proc,
+        "num_proc": args.num_proc,
         **options,
     }
     if args.view_columns is not None:

@@ -42,30 +42,22 @@ class ProcessEngine(InProcessEngine):
 
     def run(self, function: Callable[..., T], calls: Iterable[tuple[Any, ...]]) -> Iterator[T]:
         """As an Engine."""
+        import loky
 
         def wait_for_some(pending: list[Any]) -> list[Any]:
             return list(wait(pending, return_when=FIRST_COMPLETED).done)
 
         submitted = (self.workers.submit(function, *call) for call in calls)
         max_pending = CALLS_AHEAD * self.num_proc
-        with raise_ended():
+        try:
             # After an early end, pending calls end with the workers. They are not cancelled: loky
             # fails on cancelled calls when it kills the workers.
             for future in iter_completed(submitted, [], wait_for_some, lambda: max_pending):
                 yield future.result()
-
-
-@contextmanager
-def raise_ended() -> Iterator[None]:
-    """EngineError in place of loky's error, where a worker process ended."""
-    import loky
-
-    try:
-        yield
-    except loky.BrokenProcessPool:
-        raise EngineError(
-            "A worker process ended (killed, or out of memory). Expected it "
-            "to live on: run the same again, which goes on from what is "
-            "finished, with a smaller num_proc if memory was short.",
-            "num_proc",
-        ) from None
+        except loky.BrokenProcessPool:
+            raise EngineError(
+                "A worker process ended (killed, or out of memory). Expected it "
+                "to live on: run the same again, which goes on from what is "
+                "finished, with a smaller num_proc if memory was short.",
+                "num_proc",
+            ) from None

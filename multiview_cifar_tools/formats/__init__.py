@@ -8,7 +8,6 @@ pixels.
     shard_files.py labels.py  finding shards and their splits; names of labels
     array_reader.py array_writer.py pixels.py     for formats that hold arrays
     row_json.py image_bytes.py                    columns as JSON; bytes that may be an image
-    tar_files.py write_files.py                   tars; many small files, by several processes
     image_folder.py webdataset_tars.py hdf5_files.py tfrecords.py numpy_arrays.py
     parquet_files.py cifar_records.py             a module a format
 

@@ -19,6 +19,7 @@ of all shards. There is no `read`: `multiview_cifar` reads it.
 from __future__ import annotations
 
 import copy
+import hashlib
 import itertools
 import logging
 import os
@@ -46,7 +47,6 @@ from multiview_cifar_tools.batches.columns import (
 )
 from multiview_cifar_tools.errors import ExportError
 from multiview_cifar_tools.formats.image_bytes import image_extension
-from multiview_cifar_tools.formats.write_files import FilesWriter
 from multiview_cifar_tools.planning.similar_names import compose, fold_case
 from multiview_cifar_tools.shards.rows import (
     Row,
@@ -84,16 +84,11 @@ class Writer:
     class folder, which view labels there are, and the summary of `summarize_views`; and whether it
     was said that samples are put into the folders of their classes.
 
-    Args:
-        workers: Processes that write the files, see `FilesWriter`; None: this process does.
-
     Attributes:
-        digests: The SHA-256 of each file of a view by its path, once `close` returned.
+        digests: The SHA-256 of each file of a view by its path.
     """
 
-    def __init__(
-        self, path: str, features: datasets.Features, pixels: bool, workers: Any = None
-    ) -> None:
+    def __init__(self, path: str, features: datasets.Features, pixels: bool) -> None:
         self.path, self.features = path, features
         self._state: dict[str, Any] = {
             "folders": {},
@@ -101,8 +96,7 @@ class Writer:
             "view_labels": [],
             "views": NO_ROWS,
         }
-        self._files = FilesWriter(path, workers)
-        self.digests = self._files.digests
+        self.digests = dict[str, str]()
         self._classes, self._samples = dict[str, str](), dict[str, str]()  # by the key of a name
         self._metadata = MetadataWriter(os.path.join(path, f".{METADATA}"), features)
         _check_view_labels(features)
@@ -122,7 +116,7 @@ class Writer:
         self._update_state(row)
         if len(self._samples) == num_samples:
             raise _duplicate_error(sample)
-        self._files.write(files)
+        self.digests.update(write_files(self.path, files))
         self._metadata.add(row)
 
     def _check_names(self, sample: str, paths: Sequence[str]) -> None:
@@ -193,10 +187,7 @@ class Writer:
 
     def close(self) -> None:
         """Finish the folder."""
-        try:
-            self._files.close()
-        finally:
-            self._metadata.close()
+        self._metadata.close()
 
 
 def _check_view_labels(features: datasets.Features) -> None:
@@ -247,6 +238,22 @@ def _duplicate_error(sample: str) -> ExportError:
 
 
 # --- files ----------------------------------------------------------------------------------------
+
+
+def write_files(root: str, files: Sequence[tuple[str, bytes]]) -> dict[str, str]:
+    """Write new files, and the folders that they need; the SHA-256 of each by its path.
+
+    OSError where one is there, or cannot be written.
+    """
+    digests, folders = {}, set[str]()
+    for path, data in files:
+        if (folder := os.path.dirname(path)) not in folders:
+            os.makedirs(os.path.join(root, folder), exist_ok=True)
+            folders.add(folder)
+        with open(os.path.join(root, path), "xb") as file:
+            file.write(data)  # buffered: what is not would take a part on a full disk, silently
+        digests[path] = hashlib.sha256(data).hexdigest()
+    return digests
 
 
 def row_files(row: Row, features: datasets.Features) -> Iterator[tuple[str, bytes]]:

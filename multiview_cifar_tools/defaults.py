@@ -22,3 +22,4 @@ MAX_SHARD_SIZE = "500MB"
 MAX_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB, at 3 bytes a pixel
 THUMBNAIL = 96  # pixels: three times CIFAR's
 PAGE_SIZE = 20  # MB of a preview's page: a browser opens it at once, and mail takes it
+HUB = "hf://datasets/"  # before the name of a dataset, which looks like that of a local folder

@@ -28,14 +28,13 @@ from multiview_cifar import (
     plan_rows,
     scan_folder,
 )
-from multiview_cifar_tools.defaults import CONFIG_NAMES
+from multiview_cifar_tools.defaults import CONFIG_NAMES, HUB
 from multiview_cifar_tools.spelling import did_you_mean
 from multiview_cifar_tools.storage.redaction import SECRET_OPTIONS, redact_url, redact_values
 from multiview_cifar_tools.storage.source import archive_kind
 
 URL_REMARK = "  # with the user, password and query in the URL"  # behind a line without them
 MAX_SHOWN_CLASSES = 10
-HUB = "hf://datasets/"
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 

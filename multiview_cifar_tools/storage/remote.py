@@ -16,6 +16,7 @@ import datasets
 from fsspec.callbacks import TqdmCallback
 from fsspec.implementations.local import LocalFileSystem
 
+from multiview_cifar_tools.defaults import HUB
 from multiview_cifar_tools.retry import retry
 from multiview_cifar_tools.storage.near_places import near_place
 from multiview_cifar_tools.storage.redaction import redact
@@ -39,7 +40,6 @@ from multiview_cifar_tools.storage.source import (
 PROGRESS = {"desc": "Downloading", "unit": "B", "unit_scale": True, "delay": 1}
 READ_AHEAD, READ_AHEAD_BYTES = 128, 1 << 26
 ATTEMPTS = 4  # at a remote file
-HUB = "hf://datasets/"  # before the name of a dataset, which looks like a local folder's
 
 
 def list_remote(source: FileSource) -> tuple[dict[str, tuple[int, int]], str]:

@@ -144,9 +144,7 @@ def _read_header(block: bytes, file: IO[bytes], errors: str) -> _Header:
     if kind and block[345] == 0 and (len(blocks) == 1 or not _has_other_fields(blocks)):
         length = BLOCK if len(blocks) == 1 else sum(map(len, blocks))
         name = block[:100].partition(b"\0")[0].decode("utf-8", errors)
-        if (
-            kind == "folder"
-        ):  # tarfile takes all slashes from its name, and lets it have no contents
+        if kind == "folder":  # as tarfile: no slashes behind its name, and no contents
             name, size = name.rstrip("/"), 0
         return name, kind, size, length, ""
     return _parse_extended_header(b"".join(blocks), errors)

@@ -66,7 +66,8 @@ class ShardWriter(Protocol):
     A writer whose shards depend on the shards before has two more methods: `get_state`, whose
     result is JSON, and `set_state`, which the writer of the next shard is called with.
 
-    Where what is written of a shard's one file never changes again, its module says ONLY_GROWS.
+    Where what is written of a shard's one file never changes again, its module says ONLY_GROWS. A
+    writer that hashes its files itself has their SHA-256 by path as `digests`.
 
     Args:
         path: The file to write, or the folder to create; it does not exist yet.
